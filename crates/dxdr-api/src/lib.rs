@@ -1,0 +1,1 @@
+//! What people write: the manifests of dxdr.io/v1alpha1

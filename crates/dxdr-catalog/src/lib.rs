@@ -1,0 +1,1 @@
+//! What there is: recovery points, and the one that an instant means

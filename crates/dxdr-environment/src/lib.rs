@@ -1,0 +1,1 @@
+//! What exists: environments, Kubernetes objects, and what an environment compiles to

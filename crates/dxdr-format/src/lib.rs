@@ -1,0 +1,1 @@
+//! What machines write: recovery point manifests, journals, and Velero's backup format

@@ -1,0 +1,1 @@
+//! Directories and S3 buckets as object stores

@@ -1,0 +1,1 @@
+//! What to do: plans of backups and restores, as data

@@ -1,0 +1,1 @@
+//! What is promised: objectives, schedules, retention, stores

@@ -1,0 +1,1 @@
+//! What dxdr needs of the world: a few traits and their errors

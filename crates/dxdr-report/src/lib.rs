@@ -1,0 +1,1 @@
+//! Saying what happened: plans, points and events as text and JSON

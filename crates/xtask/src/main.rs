@@ -1,0 +1,2 @@
+//! Chores that are not tests.
+fn main() {}
