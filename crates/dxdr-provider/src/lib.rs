@@ -1,1 +1,14 @@
-//! What dxdr needs of the world: a few traits and their errors
+//! What dxdr needs of the world outside: a store for objects, a Kubernetes API, a clock. Small traits, their values and their
+//! errors; adapters implement them, the shell uses them, tests wrap them to inject faults.
+//!
+//! Architecture invariant: borrows names from `dxdr-environment` and knows nothing else of the domain; holds no implementation
+//! that talks to anything.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod clock;
+pub mod cluster;
+pub mod object_storage;
+
+pub use clock::Clock;
+pub use cluster::{Cluster, ClusterError, ClusterErrorKind};
+pub use object_storage::{ObjectStorage, StorageError, StorageErrorKind};
