@@ -14,4 +14,4 @@ pub mod name;
 pub mod object;
 
 pub use name::{EnvironmentName, InvalidName, NamespaceName};
-pub use object::{ObjectReference, ResourceKind};
+pub use object::{DiscoveredKind, ObjectReference, ResourceKind};

@@ -36,6 +36,21 @@ impl fmt::Display for ResourceKind {
     }
 }
 
+/// One kind as a server's discovery names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiscoveredKind {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// What may be done with it: `list`, `create`, …
+    pub verbs: Vec<String>,
+    /// Other names people use: `deploy`.
+    pub short_names: Vec<String>,
+    /// Singular name: `deployment`.
+    pub singular: String,
+    /// Every version of the group that serves this kind, preferred first.
+    pub served_versions: Vec<String>,
+}
+
 /// One object of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectReference {

@@ -7,7 +7,7 @@ use std::{fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dxdr_environment::{ObjectReference, ResourceKind};
+use dxdr_environment::{DiscoveredKind, ObjectReference, ResourceKind};
 
 /// A Kubernetes API.
 #[async_trait]
@@ -89,21 +89,6 @@ pub struct Discovery {
     pub kinds: Vec<DiscoveredKind>,
     /// Groups (`metrics.k8s.io/v1beta1`) that failed, with the reason: an aggregated API that is down.
     pub failed_groups: Vec<(String, String)>,
-}
-
-/// One kind as discovered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiscoveredKind {
-    /// What it is.
-    pub kind: ResourceKind,
-    /// What may be done with it: `list`, `create`, …
-    pub verbs: Vec<String>,
-    /// Other names people use: `deploy`.
-    pub short_names: Vec<String>,
-    /// Singular name: `deployment`.
-    pub singular: String,
-    /// Every version of the group that serves this kind, preferred first.
-    pub served_versions: Vec<String>,
 }
 
 /// Version of an API server.
