@@ -10,8 +10,22 @@
 //! Architecture invariant: values in, values out. No I/O, no async, no clock, no derived serialisation.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod canonical;
+pub mod compile;
+pub mod difference;
+pub mod environment;
+pub mod isolation;
 pub mod name;
 pub mod object;
+pub mod quantity;
+pub mod scheduling;
 
+pub use canonical::canonical;
+pub use compile::{CompiledEnvironment, DesiredObject, Placement, compile};
+pub use difference::{Difference, FieldPath, PathStep, difference, full_difference};
+pub use environment::{Environment, Tier};
+pub use isolation::Isolation;
 pub use name::{EnvironmentName, InvalidName, NamespaceName};
 pub use object::{DiscoveredKind, ObjectReference, ResourceKind};
+pub use quantity::{Quantity, QuotaScale};
+pub use scheduling::Scheduling;
