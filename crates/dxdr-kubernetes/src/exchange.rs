@@ -40,7 +40,7 @@ impl Exchange {
             let failure = match tokio::time::timeout(call.time_limit, self.once(call)).await {
                 Ok(Ok(body)) => return Ok(body),
                 Ok(Err(failure)) => failure,
-                Err(_) => Failure::new(ClusterErrorKind::TimedOut, format!("no answer within {:?}", call.time_limit)),
+                Err(_) => Failure::new(ClusterErrorKind::TimedOut, format!("no answer within {:?}", call.time_limit)).too_long(),
             };
             let Some(wait) = self.wait(call, &failure, tries) else {
                 return Err(if tries > 1 {
@@ -60,7 +60,7 @@ impl Exchange {
         let worth_it = !failure.permanent
             && (failure.nothing_happened || (call.reads_only() && failure.kind.retryable()))
             // Whoever did not answer for a whole time limit gets one more chance, not four.
-            && (failure.kind != ClusterErrorKind::TimedOut || tries < 2);
+            && (!failure.took_too_long || tries < 2);
         let asked = match failure.kind {
             ClusterErrorKind::TooManyRequests(asked) => asked,
             _ => None,

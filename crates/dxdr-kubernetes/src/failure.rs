@@ -15,6 +15,8 @@ pub(crate) struct Failure {
     pub(crate) nothing_happened: bool,
     /// The same request can only fail the same way, although its kind is a passing one (a certificate does not verify).
     pub(crate) permanent: bool,
+    /// A whole time limit went by.
+    pub(crate) took_too_long: bool,
     /// 404 of the object itself, not of its kind.
     pub(crate) object_missing: bool,
     pub(crate) source: Option<Box<dyn Error + Send + Sync>>,
@@ -22,7 +24,15 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), nothing_happened: false, permanent: false, object_missing: false, source: None }
+        Self {
+            kind,
+            message: message.into(),
+            nothing_happened: false,
+            permanent: false,
+            took_too_long: false,
+            object_missing: false,
+            source: None,
+        }
     }
 
     pub(crate) fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -35,6 +45,10 @@ impl Failure {
 
     fn permanent(self) -> Self {
         Self { permanent: true, ..self }
+    }
+
+    pub(crate) fn too_long(self) -> Self {
+        Self { took_too_long: true, ..self }
     }
 }
 
@@ -158,6 +172,7 @@ pub(crate) fn of_transport(error: &kube::Error, connect_limit: Duration) -> Fail
             return Failure::new(Kind::Unreachable, format!("the server's name cannot be resolved{cause}")).unsent();
         }
         if let Some(broken) = error.downcast_ref::<io::Error>() {
+            let broken = innermost(broken);
             if let Some(tls) = broken.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 return of_tls(tls);
             }
@@ -179,6 +194,15 @@ pub(crate) fn of_transport(error: &kube::Error, connect_limit: Duration) -> Fail
     Failure::new(Kind::Unreachable, message)
 }
 
+/// TLS wraps errors of the system in errors of the system, and `source` passes over what it wraps.
+fn innermost(error: &io::Error) -> &io::Error {
+    let mut error = error;
+    while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()) {
+        error = inner;
+    }
+    error
+}
+
 fn of_io(error: &io::Error, connect_limit: Duration) -> Option<Failure> {
     let unreachable = |message: &str| Failure::new(Kind::Unreachable, message);
     Some(match error.kind() {
@@ -186,7 +210,7 @@ fn of_io(error: &io::Error, connect_limit: Duration) -> Option<Failure> {
         io::ErrorKind::HostUnreachable => unreachable("no route to the host").unsent(),
         io::ErrorKind::NetworkUnreachable => unreachable("the network is unreachable").unsent(),
         // Only connecting has a time limit inside the client: answers are limited outside.
-        io::ErrorKind::TimedOut => unreachable(&format!("no connection within {connect_limit:?}")).unsent(),
+        io::ErrorKind::TimedOut => unreachable(&format!("no connection within {connect_limit:?}")).unsent().too_long(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
             unreachable("the connection was reset before an answer came")
         }
@@ -223,10 +247,13 @@ fn of_tls(error: &rustls::Error) -> Failure {
 pub(crate) fn credential_problem(error: &kube::client::AuthError) -> String {
     use kube::client::AuthError;
     match error {
-        AuthError::AuthExecRun { cmd, out } => {
+        AuthError::AuthExecRun { out, .. } => {
+            // Its command line is left out as well: it shows the variables that the kubeconfig gives it. On a terminal, what it
+            // has to say went there.
             let complaint = String::from_utf8_lossy(&out.stderr);
-            let complaint = complaint.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
-            format!("the credential plugin `{cmd}` failed with {}: {complaint}", out.status)
+            let complaint = complaint.lines().map(str::trim).rfind(|line| !line.is_empty());
+            let complaint = complaint.map_or_else(String::new, |line| format!(": {line}"));
+            format!("the credential plugin failed with {}{complaint}", out.status)
         }
         AuthError::AuthExecStart(error) => format!("the credential plugin cannot be started: {error}"),
         AuthError::AuthExecParse(_) => "the credential plugin printed something else than an ExecCredential".into(),
