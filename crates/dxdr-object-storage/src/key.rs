@@ -25,6 +25,9 @@ pub enum KeyProblem {
     /// Control characters cannot be listed in XML.
     #[error("the key has a control character at byte {0}")]
     Control(usize),
+    /// Some servers read `\\` as `/`.
+    #[error("the key has a backslash at byte {0}, which some servers read as a slash")]
+    Backslash(usize),
     /// Longer than [`LONGEST_KEY`].
     #[error("the key has {0} bytes, and {LONGEST_KEY} is the most")]
     TooLong(usize),
@@ -46,6 +49,9 @@ pub fn validate(key: &str) -> Result<(), KeyProblem> {
     }
     if let Some((position, _)) = key.char_indices().find(|(_, character)| character.is_control()) {
         return Err(KeyProblem::Control(position));
+    }
+    if let Some(position) = key.find('\\') {
+        return Err(KeyProblem::Backslash(position));
     }
     for segment in key.split('/') {
         match segment {
@@ -70,7 +76,7 @@ mod tests {
         for key in ["a", "a/b", "backups/staging-20240501/velero-backup.json", "grüße/день/数 据", "...", "a/.hidden", "-"] {
             assert_eq!(validate(key), Ok(()), "{key}");
         }
-        assert_eq!(validate(&"s/".repeat(511).trim_end_matches('/').repeat(1)), Ok(()));
+        assert_eq!(validate("s/".repeat(512).trim_end_matches('/')), Ok(()));
     }
 
     #[test]
@@ -84,6 +90,7 @@ mod tests {
         }
         assert_eq!(validate("a\0b"), Err(KeyProblem::Control(1)));
         assert_eq!(validate("a\nb"), Err(KeyProblem::Control(1)));
+        assert_eq!(validate("a\\b"), Err(KeyProblem::Backslash(1)));
         assert_eq!(validate(&"x".repeat(256)), Err(KeyProblem::SegmentTooLong(256)));
         assert_eq!(validate(&"xyz/".repeat(300)), Err(KeyProblem::TooLong(1200)));
         assert_eq!(validate(".dxdr-incoming/1"), Err(KeyProblem::Reserved));

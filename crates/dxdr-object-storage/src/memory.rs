@@ -171,7 +171,7 @@ impl ObjectStorage for MemoryStorage {
 }
 
 /// The common prefix, ending in `/`, that `key` is rolled up into below `prefix`.
-fn directory_of<'key>(prefix: &str, key: &'key str) -> Option<&'key str> {
+pub(crate) fn directory_of<'key>(prefix: &str, key: &'key str) -> Option<&'key str> {
     let rest = key.strip_prefix(prefix)?;
     let slash = rest.find('/')?;
     Some(&key[..prefix.len() + slash + 1])

@@ -4,3 +4,5 @@
 mod conformance;
 mod directory;
 mod memory;
+mod s3;
+mod scripted;
