@@ -1,0 +1,204 @@
+//! A real control plane on loopback: etcd, kube-apiserver, kube-controller-manager and kube-scheduler as plain
+//! processes, with RBAC and the default admission plugins on, and if wanted an S3 server beside it.
+//!
+//! ```text
+//!   build  tools/{control-plane,etcd,seaweedfs}  ──►  ~/.cache/dxdr/tools/NAME/STAMP/NAME
+//!   up     certificates ─► etcd ─► kube-apiserver ─► controller manager, scheduler (─► weed)
+//!   down   the same backwards, by the recorded processes and no others
+//! ```
+//!
+//! There is no node: Pods stay Pending, and what controllers do without one (quota, service accounts, garbage
+//! collection, namespace deletion, admission) is as in production.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+
+use crate::{checkout, interruption};
+
+pub(crate) mod credentials;
+pub(crate) mod ports;
+pub(crate) mod processes;
+pub(crate) mod programs;
+pub(crate) mod readiness;
+pub(crate) mod seaweedfs;
+pub(crate) mod servers;
+pub(crate) mod signature;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Build the servers into the cache; a second build takes a second
+    Build {
+        /// Also install the S3 server (SeaweedFS)
+        #[arg(long)]
+        s3: bool,
+    },
+    /// Start the servers and wait until they are ready
+    ///
+    /// Prints the lines to put into a shell; the administrator's kubeconfig is DIRECTORY/kubeconfig.
+    Up {
+        #[command(flatten)]
+        place: Place,
+        /// Also start an S3 server (SeaweedFS) with a bucket
+        #[arg(long)]
+        s3: bool,
+    },
+    /// Stop exactly what `up` started; its state stays and can be started again
+    Down {
+        #[command(flatten)]
+        place: Place,
+        /// Also delete the folder with all state
+        #[arg(long)]
+        delete: bool,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Place {
+    /// Folder for state, logs and the kubeconfig [default: target/cluster]
+    #[arg(long, value_name = "DIRECTORY")]
+    directory: Option<PathBuf>,
+}
+
+impl Place {
+    fn resolve(&self) -> Result<PathBuf> {
+        let chosen = self
+            .directory
+            .clone()
+            .unwrap_or_else(|| checkout::root().join("target/cluster"));
+        std::path::absolute(&chosen).with_context(|| format!("cannot resolve {}", chosen.display()))
+    }
+}
+
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Build { s3 } => {
+            let programs = programs::build()?;
+            println!("{}", programs.directory_of_kubectl().display());
+            if s3 {
+                println!("{}", seaweedfs::install()?.display());
+            }
+        }
+        Command::Up { place, s3 } => {
+            interruption::watch()?;
+            let cluster = Cluster::start(&place.resolve()?, Parts { s3 })?;
+            eprintln!("to use it:\n");
+            print!("{}", cluster.shell_lines());
+        }
+        Command::Down { place, delete } => {
+            let directory = place.resolve()?;
+            Cluster::stop(&directory)?;
+            if delete && directory.exists() {
+                std::fs::remove_dir_all(&directory)
+                    .with_context(|| format!("cannot delete {}", directory.display()))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What to start beside the control plane.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts {
+    pub(crate) s3: bool,
+}
+
+/// Servers that are up, and how to reach them.
+pub(crate) struct Cluster {
+    directory: PathBuf,
+    kubectl: PathBuf,
+    object_storage: Option<seaweedfs::Endpoint>,
+}
+
+impl Cluster {
+    /// Builds what is not built, starts everything and waits until it is ready. When anything fails, or Ctrl-C
+    /// arrives, what was started is stopped again before this returns.
+    pub(crate) fn start(directory: &Path, parts: Parts) -> Result<Self> {
+        let programs = programs::build()?;
+        let weed = if parts.s3 {
+            Some(seaweedfs::install()?)
+        } else {
+            None
+        };
+        let mut processes = processes::Processes::open(directory)?;
+        let started = servers::start(&mut processes, &programs).and_then(|()| {
+            weed.as_deref()
+                .map(|weed| seaweedfs::start(&mut processes, weed))
+                .transpose()
+        });
+        match started {
+            Ok(object_storage) => {
+                let cluster = Self {
+                    directory: directory.to_owned(),
+                    kubectl: programs.kubectl,
+                    object_storage,
+                };
+                cluster.write_environment_file()?;
+                Ok(cluster)
+            }
+            Err(error) => {
+                if let Err(second) = processes.stop_all() {
+                    eprintln!("warning: {second:#}");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops what was started for this folder, in reverse order. Nothing running is not an error.
+    pub(crate) fn stop(directory: &Path) -> Result<()> {
+        processes::Processes::recorded(directory)?.stop_all()
+    }
+
+    pub(crate) fn kubectl(&self) -> &Path {
+        &self.kubectl
+    }
+
+    /// Variables for programs that are to use these servers: the tests' own (`DXDR_TEST_…`), and those that
+    /// kubectl and S3 clients know.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let kubeconfig = self.directory.join("kubeconfig").display().to_string();
+        let mut variables = vec![
+            ("KUBECONFIG", kubeconfig.clone()),
+            // kubectl remembers discovery by host and port: another cluster on this port would be taken for this one
+            (
+                "KUBECACHEDIR",
+                self.directory.join("kubectl-cache").display().to_string(),
+            ),
+            ("DXDR_TEST_KUBECONFIG", kubeconfig),
+            ("DXDR_TEST_KUBECTL", self.kubectl.display().to_string()),
+        ];
+        if let Some(storage) = &self.object_storage {
+            variables.extend(storage.variables());
+        }
+        variables
+    }
+
+    fn shell_lines(&self) -> String {
+        format!(
+            ". {}\n",
+            shell_word(&self.directory.join("environment").display().to_string())
+        )
+    }
+
+    fn write_environment_file(&self) -> Result<()> {
+        let mut text = String::new();
+        for (name, value) in self.variables() {
+            text.push_str(&format!("export {name}={}\n", shell_word(&value)));
+        }
+        if let Some(folder) = self.kubectl.parent() {
+            text.push_str(&format!(
+                "export PATH={}:\"$PATH\"\n",
+                shell_word(&folder.display().to_string())
+            ));
+        }
+        credentials::write_private(&self.directory.join("environment"), &text)
+    }
+}
+
+/// Quotes for a POSIX shell.
+fn shell_word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

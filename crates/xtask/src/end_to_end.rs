@@ -1,0 +1,128 @@
+//! The tests that need real servers, run against them.
+//!
+//! Those tests look at `DXDR_TEST_…` variables and skip, saying so, without them; here the variables are set.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cluster::{Cluster, Parts};
+use crate::{checkout, interruption};
+
+/// Crates with tests that talk to real servers.
+const CRATES: [&str; 4] = [
+    "dxdr-object-storage",
+    "dxdr-kubernetes",
+    "dxdr-sandbox",
+    "dxdr",
+];
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Use this context of your kubeconfig instead of starting a control plane
+    ///
+    /// The tests create and delete namespaces and cluster-scoped objects of their own. Never name production here.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Leave the servers running afterwards, and say how to stop them
+    #[arg(long)]
+    keep: bool,
+    /// Passed on to `cargo test`, such as the name of one test
+    #[arg(last = true)]
+    test_arguments: Vec<OsString>,
+}
+
+/// The exit code is that of `cargo test`; 3 when a program that is needed is not installed.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    interruption::watch()?;
+    // The paths of sockets below it may have 107 bytes at most.
+    let folder = tempfile::Builder::new()
+        .prefix("dxdr-")
+        .tempdir()
+        .context("cannot create a temporary folder")?;
+    let directory = folder.path().join("cluster");
+    fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+
+    let outcome = Cluster::start(&directory, Parts { s3: true }).and_then(|cluster| {
+        let mut variables = cluster.variables();
+        if let Some(context) = &arguments.context {
+            let kubeconfig = kubeconfig_of(cluster.kubectl(), context, folder.path())?;
+            for (name, value) in &mut variables {
+                if matches!(*name, "KUBECONFIG" | "DXDR_TEST_KUBECONFIG") {
+                    value.clone_from(&kubeconfig);
+                }
+            }
+        }
+        test(&variables, &arguments.test_arguments)
+    });
+
+    if arguments.keep && outcome.is_ok() {
+        eprintln!("the servers are still running; to use and to stop them:\n");
+        println!(
+            ". {0}/environment\ncargo xtask cluster down --delete --directory {0}",
+            directory.display()
+        );
+        let _kept = folder.keep();
+        return outcome;
+    }
+    match Cluster::stop(&directory) {
+        Ok(()) => outcome,
+        // What the tests said is worth more than that a server would not stop, but both are said.
+        Err(error) => {
+            eprintln!("warning: not all servers were stopped: {error:#}");
+            let kept = folder.keep();
+            bail!("servers of {} are still running", kept.display())
+        }
+    }
+}
+
+fn test(variables: &[(&str, String)], arguments: &[OsString]) -> Result<ExitCode> {
+    let begin = Instant::now();
+    let mut command = Command::new(checkout::cargo());
+    command.current_dir(checkout::root()).arg("test");
+    for name in CRATES {
+        command.args(["--package", name]);
+    }
+    let status = command
+        .arg("--no-fail-fast")
+        .args(arguments)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .status()
+        .context("cannot run cargo test")?;
+    interruption::check()?;
+    eprintln!("end-to-end tests took {} s", begin.elapsed().as_secs());
+    // Without a code it was ended by a signal.
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// A kubeconfig with nothing but one context of the user's, so that a test cannot reach for another.
+fn kubeconfig_of(kubectl: &Path, context: &str, folder: &Path) -> Result<String> {
+    let output = Command::new(kubectl)
+        .args([
+            "config",
+            "view",
+            "--raw",
+            "--minify",
+            "--flatten",
+            "--context",
+            context,
+        ])
+        .output()
+        .context("cannot run kubectl")?;
+    if !output.status.success() {
+        bail!(
+            "cannot use context `{context}`: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    let path = folder.join("kubeconfig");
+    crate::cluster::credentials::write_private(&path, &String::from_utf8_lossy(&output.stdout))?;
+    Ok(path.display().to_string())
+}
