@@ -3,7 +3,7 @@
 //! - Small objects are one request; larger ones go in parts, several at a time ([`upload`](self)), and an upload that does not
 //!   finish is aborted, also when its future is dropped.
 //! - Conditional creates are S3's own (`If-None-Match: *`). A retry that meets the object which its own first attempt wrote
-//!   recognises it by an id in the object's metadata and succeeds. Before a stream is sent, and as long as the server has not shown that it knows the
+//!   recognises it by an id in the object's metadata and succeeds. (SeaweedFS decides the condition of a multipart upload without a lock: of writers of large objects that finish in the same moment more than one may win there.) Before a stream is sent, and as long as the server has not shown that it knows the
 //!   condition, the key is looked at first: a server that ignores the condition then still refuses, except to writers that come in the same moment.
 //! - Downloads count their bytes, check the server's checksum, and take a broken connection up again where it broke, pinned to the
 //!   same version of the object.
@@ -99,6 +99,13 @@ impl S3Storage {
     }
 
     async fn head(&self, call: &Call) -> Result<ObjectStat, StorageError> {
+        match self.head_as_it_is(call).await {
+            Err(error) => Err(self.explain(error).await),
+            found => found,
+        }
+    }
+
+    async fn head_as_it_is(&self, call: &Call) -> Result<ObjectStat, StorageError> {
         let request = self.shared.client.head_object().bucket(self.bucket()).key(self.full(&call.key));
         match request.send().await {
             Ok(output) => {
@@ -110,7 +117,7 @@ impl S3Storage {
                     tag: output.e_tag().map(str::to_owned),
                 })
             }
-            Err(error) => Err(self.explain(failure(call, error)).await),
+            Err(error) => Err(failure(call, error)),
         }
     }
 

@@ -14,11 +14,15 @@ use aws_config::{
 };
 use aws_sdk_s3::{
     Client,
-    config::{Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation},
+    config::{
+        Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation,
+        interceptors::InterceptorContext,
+        retry::{ClassifyRetry, RetryAction},
+    },
 };
 use dxdr_provider::object_storage::{StorageError, StorageErrorKind};
 
-use super::options::{S3Options, S3Patience};
+use super::options::{S3Checksums, S3Options, S3Patience};
 use crate::failure::Call;
 
 /// Longest pause between two attempts.
@@ -73,9 +77,13 @@ pub(super) async fn connect(options: &S3Options) -> Result<(Client, String), Sto
     let endpoint = configuration.endpoint_url().map_or_else(|| format!("https://s3.{region}.amazonaws.com"), str::to_owned);
     let configuration = Builder::from(&configuration)
         .force_path_style(options.force_path_style)
-        // What is sent and checked is said with each request.
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .request_checksum_calculation(match options.checksums {
+            S3Checksums::WhenSupported => RequestChecksumCalculation::WhenSupported,
+            S3Checksums::WhenRequired => RequestChecksumCalculation::WhenRequired,
+        })
+        // Asked for with each download.
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .retry_classifier(TooManyRequests)
         .build();
     Ok((Client::from_conf(configuration), endpoint))
 }
@@ -88,4 +96,21 @@ pub(super) fn patient(patience: &S3Patience, length: usize) -> Builder {
 
 fn timeouts(patience: &S3Patience, attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(patience.connect).operation_attempt_timeout(attempt).build()
+}
+
+/// Amazon throttles with 503, which the SDK knows; other servers, and proxies before them, with 429.
+#[derive(Debug)]
+struct TooManyRequests;
+
+impl ClassifyRetry for TooManyRequests {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response() {
+            Some(response) if response.status().as_u16() == 429 => RetryAction::throttling_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "429 Too Many Requests"
+    }
 }

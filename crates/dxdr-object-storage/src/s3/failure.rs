@@ -46,6 +46,7 @@ where
         SdkError::DispatchFailure(dispatch) => match dispatch.as_connector_error() {
             Some(connector) if connector.is_user() => StorageErrorKind::Invalid,
             _ if lacks_credentials(&text) => StorageErrorKind::Unauthenticated,
+            _ if was_cut(&text) => StorageErrorKind::Unavailable,
             _ => StorageErrorKind::Unreachable,
         },
         SdkError::ResponseError(_) => StorageErrorKind::Unavailable,
@@ -77,6 +78,11 @@ pub(crate) fn s3_failure(error: &StorageError) -> Option<&S3Failure> {
 fn lacks_credentials(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     ["credential", "identity", "sso", "web identity"].iter().any(|word| text.contains(word))
+}
+
+/// Somebody was there, took the connection, and dropped it.
+fn was_cut(text: &str) -> bool {
+    ["connection closed", "connection reset", "Connection reset", "Broken pipe"].iter().any(|words| text.contains(words))
 }
 
 fn kind_of_answer(status: u16, code: Option<&str>, action: &'static str) -> StorageErrorKind {

@@ -51,11 +51,10 @@ fn part_size(number: i32) -> usize {
 impl S3Storage {
     pub(super) async fn upload(&self, call: Call, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         if condition == PutCondition::IfAbsent && self.must_look_first(&body) {
-            match self.head(&call).await {
+            match self.head_as_it_is(&call).await {
                 Ok(_) => return Err(call.fails(StorageErrorKind::AlreadyExists)),
-                Err(error) if error.kind == StorageErrorKind::NotFound => {}
-                // Who may write but not read finds out by writing.
-                Err(error) if error.kind == StorageErrorKind::Forbidden => {}
+                // Who may write but not read finds out by writing; a missing bucket shows then, too.
+                Err(error) if matches!(error.kind, StorageErrorKind::NotFound | StorageErrorKind::Forbidden) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -129,8 +129,8 @@ async fn answer(State(script): State<Arc<Script>>, request: Request<Body>) -> Re
 }
 
 fn refuse(status: StatusCode, code: &str) -> Response<Body> {
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as told.</Message><RequestId>R1</RequestId></Error>");
-    Response::builder().status(status).header("content-type", "application/xml").body(Body::from(body)).unwrap()
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as told.</Message></Error>");
+    Response::builder().status(status).header("content-type", "application/xml").header("x-amz-request-id", "R1").body(Body::from(body)).unwrap()
 }
 
 fn slow_down(_: &Asked) -> Response<Body> {
@@ -161,8 +161,17 @@ fn object(asked: &Asked, sent: usize) -> Response<Body> {
     }
     let chunks: Vec<Result<Bytes, io::Error>> = whole[start..].chunks(10_000).take(sent / 10_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
     let is_broken = sent < LENGTH - start;
-    let end = if is_broken { vec![Err(io::Error::other("the connection breaks"))] } else { vec![] };
-    response.body(Body::from_stream(stream::iter(chunks.into_iter().chain(end)))).unwrap()
+    response.body(if is_broken { broken(chunks) } else { Body::from_stream(stream::iter(chunks)) }).unwrap()
+}
+
+/// Sends what there is, and then breaks the connection.
+fn broken(chunks: Vec<Result<Bytes, io::Error>>) -> Body {
+    let end = stream::once(async {
+        // What came before is on its way by then.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Err(io::Error::other("the connection breaks"))
+    });
+    Body::from_stream(stream::iter(chunks).chain(end))
 }
 
 fn hangs(_: &Asked) -> Response<Body> {
@@ -240,6 +249,27 @@ async fn a_download_that_breaks_again_and_again_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_connection_dropped_before_the_answer_is_tried_again() {
+    // Dropped as soon as something is asked, three times; then it answers.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut server = Server::start().await;
+    server.endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let dropping = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut asked = [0; 4096];
+        for _ in 0..3 {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let _ = connection.read(&mut asked).await.unwrap();
+        }
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let _ = connection.read(&mut asked).await.unwrap();
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\netag: \"tag\"\r\n\r\n").await.unwrap();
+    });
+    assert_eq!(server.storage().await.stat("object").await.unwrap().size, 5);
+    dropping.await.unwrap();
+}
+
+#[tokio::test]
 async fn an_object_replaced_while_it_is_read_is_an_error() {
     let server = Server::start().await.then(|asked| object(asked, 300_000)).then(|_| refuse(StatusCode::PRECONDITION_FAILED, "PreconditionFailed"));
     assert_eq!(read(&server.storage().await).await.unwrap_err().kind, StorageErrorKind::Corrupt);
@@ -260,8 +290,7 @@ async fn a_flipped_byte_is_found_by_the_checksum() {
 #[tokio::test]
 async fn the_checksum_of_a_download_in_two_pieces_is_checked_too() {
     let first = |_: &Asked| {
-        let chunks = vec![Ok(Bytes::from("12345")), Err(io::Error::other("the connection breaks"))];
-        let body = Body::from_stream(stream::iter(chunks));
+        let body = broken(vec![Ok(Bytes::from("12345"))]);
         Response::builder().header("etag", "\"tag\"").header("x-amz-checksum-crc32c", "4waSgw==").header("content-length", 9).body(body).unwrap()
     };
     let rest = |body: &'static str| {
@@ -327,7 +356,6 @@ async fn a_create_whose_answer_was_lost_succeeds() {
             let id = given.lock().unwrap().clone().unwrap();
             Response::builder().header("etag", "\"tag\"").header("x-amz-meta-dxdr-write", id).body(Body::empty()).unwrap()
         });
-    // The first answer is to the HEAD that comes before a create.
     let storage = server.storage().await;
     storage.put("object", ObjectBody::Bytes("bytes".into()), PutCondition::IfAbsent).await.unwrap_or_else(|error| panic!("{error:?} {:?}", server.asked()));
 }
@@ -336,8 +364,7 @@ async fn a_create_whose_answer_was_lost_succeeds() {
 async fn a_create_that_lost_to_another_writer_fails() {
     let server = Server::start()
         .await
-        .then(|_| Response::builder().status(StatusCode::NOT_FOUND).body(Body::empty()).unwrap())
-        .then(|_| refuse(StatusCode::NOT_FOUND, "NoSuchKey"))
+        .then(missing)
         .otherwise(|asked| match asked.method {
             Method::PUT => refuse(StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
             _ => Response::builder().header("etag", "\"other\"").header("x-amz-meta-dxdr-write", "somebody").body(Body::empty()).unwrap(),
