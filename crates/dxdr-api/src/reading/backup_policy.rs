@@ -1,0 +1,129 @@
+//! `BackupPolicy` into the model.
+
+use dxdr_environment::{EnvironmentName, FieldPath};
+use dxdr_policy::{BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, Objectives, Retention, Schedule, SecretsPolicy, VolumeMethod};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Reading, field_path};
+use crate::{
+    duration,
+    specification::backup_policy::{
+        BackupPolicySpec, DatabaseMethodName, DatabasesSpec, EngineName, RetentionSpec, ScheduleSpec, VolumeMethodName,
+    },
+};
+
+/// How far apart the instants of what a restore brings back may lie, unless a policy says otherwise: a backup of the largest
+/// environments takes a few minutes, and databases are exported while it runs.
+const MAX_SKEW: SignedDuration = SignedDuration::from_mins(10);
+
+/// Where looking for the longest time between two firings begins: a leap year, so that whatever a calendar does happens soon.
+const LOOKED_AT_FROM: Timestamp = Timestamp::constant(1_704_067_200, 0);
+
+impl Reading<'_> {
+    /// The policy; only to be used when there are no problems.
+    pub(crate) fn backup_policy(&mut self, name: &str, spec: &BackupPolicySpec) -> Option<BackupPolicy> {
+        self.name(name, "policy name");
+        let environments = spec.environments.iter().enumerate();
+        let environments = environments
+            .filter_map(|(index, name)| self.accept(&field_path!["spec", "environments", index], EnvironmentName::parse(name)))
+            .collect();
+        let data_loss = self.duration(&field_path!["spec", "objectives", "dataLoss"], &spec.objectives.data_loss);
+        let recovery_time = self.duration(&field_path!["spec", "objectives", "recoveryTime"], &spec.objectives.recovery_time);
+        let schedule = spec.schedule.as_ref().and_then(|schedule| self.schedule(schedule, data_loss));
+        let max_skew = match &spec.max_skew {
+            Some(text) => self.duration(&field_path!["spec", "maxSkew"], text),
+            None => Some(MAX_SKEW),
+        };
+        let databases = self.database_policy(spec.databases);
+        let retention = self.retention(&spec.retention);
+        Some(BackupPolicy {
+            name: name.to_owned(),
+            environments,
+            objectives: Objectives { data_loss: data_loss?, recovery_time: recovery_time? },
+            schedule,
+            engine: match spec.engine {
+                EngineName::Native => Engine::Native,
+                EngineName::Velero => Engine::Velero,
+            },
+            store: spec.store.clone(),
+            volumes: match spec.volumes.method {
+                VolumeMethodName::CsiSnapshot => VolumeMethod::CsiSnapshot,
+                VolumeMethodName::DataMover => VolumeMethod::DataMover,
+                VolumeMethodName::None => VolumeMethod::None,
+            },
+            databases,
+            secrets: SecretsPolicy { sealed_only: spec.secrets.sealed_only },
+            max_skew: max_skew?,
+            retention,
+        })
+    }
+
+    /// The schedule; an error when it fires too rarely for what may be lost.
+    fn schedule(&mut self, spec: &ScheduleSpec, data_loss: Option<SignedDuration>) -> Option<Schedule> {
+        let zone = match &spec.time_zone {
+            Some(name) => self.time_zone(&field_path!["spec", "schedule", "timeZone"], name).map(|_| Some(name.as_str())),
+            None => Some(None),
+        };
+        let path = field_path!["spec", "schedule", "cron"];
+        // An unknown zone has been reported; the expression may be wrong as well.
+        let schedule = self.accept(&path, Schedule::parse(&spec.cron, zone.flatten()))?;
+        zone?;
+        if let Some(data_loss) = data_loss {
+            self.keeps_objective(&path, &schedule, data_loss);
+        }
+        Some(schedule)
+    }
+
+    fn keeps_objective(&mut self, path: &FieldPath, schedule: &Schedule, data_loss: SignedDuration) {
+        let longest = schedule.longest_interval(LOOKED_AT_FROM);
+        if longest <= data_loss {
+            return;
+        }
+        let promised = duration::written(data_loss);
+        let problem = self.wrong(path, format!("the schedule cannot keep `spec.objectives.dataLoss` of {promised}"));
+        let found = format!("`{}`, which leaves up to {} between recovery points", schedule.expression(), duration::written(longest));
+        // A day of 25 hours is no reason to refuse "every day".
+        let usually = Schedule::parse(schedule.expression(), None).map(|schedule| schedule.longest_interval(LOOKED_AT_FROM));
+        let problem = if usually.is_ok_and(|usually| usually <= data_loss) {
+            problem.warning().found(found).hint("only where clocks are set back; a schedule in UTC has no such days")
+        } else {
+            problem.found(found).hint("leave `schedule` out: it then follows from `objectives.dataLoss`")
+        };
+        self.report(problem);
+    }
+
+    fn retention(&mut self, spec: &RetentionSpec) -> Retention {
+        let at_least = spec.at_least.unwrap_or_default();
+        let retention = Retention {
+            hourly: spec.hourly,
+            daily: spec.daily,
+            weekly: spec.weekly,
+            monthly: spec.monthly,
+            yearly: spec.yearly,
+            at_least,
+        };
+        let asked = [spec.hourly, spec.daily, spec.weekly, spec.monthly, spec.yearly, at_least];
+        let path = field_path!["spec", "retention"];
+        if self.node.field("spec").is_some_and(|spec| spec.value.field("retention").is_some()) && asked.iter().all(|count| *count == 0) {
+            let problem = self.wrong(&path, format!("`{path}` keeps nothing in particular")).warning();
+            self.report(problem.hint("without a rule, everything is kept for ever"));
+        }
+        retention
+    }
+
+    fn database_policy(&mut self, spec: DatabasesSpec) -> Option<DatabasePolicy> {
+        let Some(method) = spec.method else {
+            if spec.offload {
+                let path = field_path!["spec", "databases", "offload"];
+                self.report(self.misplaced(&path, format!("`{path}` means nothing without a `method`")).warning());
+            }
+            return None;
+        };
+        let method = match method {
+            DatabaseMethodName::Export => DatabaseMethod::Export,
+            DatabaseMethodName::PointInTime => DatabaseMethod::PointInTime,
+            DatabaseMethodName::Both => DatabaseMethod::Both,
+        };
+        Some(DatabasePolicy { method, offload: spec.offload })
+    }
+}

@@ -1,0 +1,76 @@
+//! `BackupStore` into the model.
+
+use dxdr_environment::FieldPath;
+use dxdr_policy::{BackupStore, GcsLocation, S3Location, StoreLocation};
+
+use super::{Reading, below, field_path};
+use crate::specification::backup_store::BackupStoreSpec;
+
+impl Reading<'_> {
+    /// The store; only to be used when there are no problems.
+    pub(crate) fn backup_store(&mut self, name: &str, spec: &BackupStoreSpec) -> Option<BackupStore> {
+        self.name(name, "store name");
+        let location = match (&spec.s3, &spec.gcs, &spec.directory) {
+            (Some(s3), None, None) => {
+                let at = field_path!["spec", "s3"];
+                self.bucket(&at, &s3.bucket);
+                if let Some(endpoint) = &s3.endpoint {
+                    self.endpoint(&below(&at, "endpoint"), endpoint);
+                }
+                StoreLocation::S3(S3Location {
+                    bucket: s3.bucket.clone(),
+                    prefix: self.prefix(&at, s3.prefix.as_deref()),
+                    region: s3.region.clone(),
+                    endpoint: s3.endpoint.clone(),
+                    force_path_style: s3.force_path_style,
+                    kms_key: s3.kms_key.clone(),
+                    profile: s3.profile.clone(),
+                })
+            }
+            (None, Some(gcs), None) => {
+                let at = field_path!["spec", "gcs"];
+                self.bucket(&at, &gcs.bucket);
+                let prefix = self.prefix(&at, gcs.prefix.as_deref());
+                StoreLocation::Gcs(GcsLocation { bucket: gcs.bucket.clone(), prefix, kms_key: gcs.kms_key.clone() })
+            }
+            (None, None, Some(directory)) => StoreLocation::Directory { path: (&directory.path).into() },
+            // The shape says that exactly one is there.
+            _ => return None,
+        };
+        Some(BackupStore { name: name.to_owned(), location })
+    }
+
+    fn bucket(&mut self, at: &FieldPath, bucket: &str) {
+        let path = below(at, "bucket");
+        if bucket.contains("://") || bucket.contains('/') {
+            let problem = self.wrong(&path, format!("`{path}` is not the name of a bucket")).found(format!("`{bucket}`"));
+            self.report(problem.hint("a folder in the bucket is its `prefix`"));
+        }
+    }
+
+    /// Without slashes at its ends, which would make folders without a name.
+    fn prefix(&mut self, at: &FieldPath, prefix: Option<&str>) -> String {
+        let prefix = prefix.unwrap_or_default();
+        let trimmed = prefix.trim_matches('/');
+        if trimmed.split('/').any(|folder| folder.is_empty() || folder == "." || folder == "..") && !trimmed.is_empty() {
+            let path = below(at, "prefix");
+            let problem = self.wrong(&path, format!("`{path}` is not a folder in a bucket")).found(format!("`{prefix}`"));
+            self.report(problem.expected("names separated by `/`, such as `velero` or `backups/cluster-1`"));
+        }
+        trimmed.to_owned()
+    }
+
+    fn endpoint(&mut self, path: &FieldPath, endpoint: &str) {
+        let authority = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
+        let Some(authority) = authority.filter(|rest| !rest.trim_end_matches('/').is_empty() && !rest.contains(char::is_whitespace)) else {
+            let problem = self.wrong(path, format!("`{path}` is not a URL")).found(format!("`{endpoint}`"));
+            self.report(problem.expected("an address such as `https://s3.example.org` or `http://127.0.0.1:8333`"));
+            return;
+        };
+        if authority.contains('@') {
+            // The value may hold a password: it is not repeated.
+            let problem = self.wrong(path, format!("`{path}` holds credentials"));
+            self.report(problem.hint("credentials come from the environment, a profile, or the workload's identity"));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `BackupPolicy`
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What is promised for some environments: how much may be lost, how long recovery may take, and so when, how and where recovery
+/// points are taken and how long they are kept.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct BackupPolicySpec {
+    /// Names of the environments. An environment has at most one policy.
+    #[schemars(length(min = 1))]
+    pub(crate) environments: Vec<String>,
+    /// What is promised.
+    pub(crate) objectives: ObjectivesSpec,
+    /// When recovery points are taken. Left out: often enough for `objectives.dataLoss`, at a minute of each environment's own.
+    pub(crate) schedule: Option<ScheduleSpec>,
+    /// Who captures the Kubernetes objects.
+    #[serde(default)]
+    pub(crate) engine: EngineName,
+    /// Name of the BackupStore that holds the recovery points.
+    #[schemars(length(min = 1))]
+    pub(crate) store: String,
+    /// How volumes are captured.
+    #[serde(default)]
+    pub(crate) volumes: VolumesSpec,
+    /// How databases are captured.
+    #[serde(default)]
+    pub(crate) databases: DatabasesSpec,
+    /// How Secrets are captured.
+    #[serde(default)]
+    pub(crate) secrets: SecretsSpec,
+    /// How far apart the instants of what a restore brings back may lie, as in `5m`. Left out: 10m.
+    pub(crate) max_skew: Option<String>,
+    /// How long recovery points are kept.
+    #[serde(default)]
+    pub(crate) retention: RetentionSpec,
+}
+
+/// What is promised; durations as in `90s`, `30m`, `1h30m`, `7d`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ObjectivesSpec {
+    /// The most that may be lost, as a time (RPO).
+    pub(crate) data_loss: String,
+    /// The longest that recovery may take (RTO).
+    pub(crate) recovery_time: String,
+}
+
+/// When recovery points are taken.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ScheduleSpec {
+    /// Minute, hour, day of month, month, day of week: `"*/30 * * * *"`, in quotes.
+    #[schemars(length(min = 1))]
+    pub(crate) cron: String,
+    /// IANA time zone of the expression. Left out: UTC.
+    pub(crate) time_zone: Option<String>,
+}
+
+/// Who captures the Kubernetes objects.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum EngineName {
+    /// dxdr itself
+    #[default]
+    Native,
+    /// a Velero server in the cluster
+    Velero,
+}
+
+/// How volumes are captured.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct VolumesSpec {
+    /// The method.
+    #[serde(default)]
+    pub(crate) method: VolumeMethodName,
+}
+
+/// How a volume is captured.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum VolumeMethodName {
+    /// a snapshot by the CSI driver, which stays in the storage system
+    CsiSnapshot,
+    /// a snapshot whose content Velero's data mover copies to the store
+    DataMover,
+    /// not at all
+    #[default]
+    None,
+}
+
+/// How databases are captured.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DatabasesSpec {
+    /// The method. Left out: databases are not captured.
+    pub(crate) method: Option<DatabaseMethodName>,
+    /// Whether Cloud SQL exports on a machine of its own, so that the instance does not feel it. False when left out.
+    #[serde(default)]
+    pub(crate) offload: bool,
+}
+
+/// How a database is captured.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum DatabaseMethodName {
+    /// an export into the store with each recovery point
+    Export,
+    /// the instance's own log, from which any instant can be recovered
+    PointInTime,
+    /// both
+    Both,
+}
+
+/// How Secrets are captured.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SecretsSpec {
+    /// Whether Secrets that a SealedSecret recreates are left out. False when left out.
+    #[serde(default)]
+    pub(crate) sealed_only: bool,
+}
+
+/// How many recovery points are kept: the newest of each of the last hours, days, weeks, months, years.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RetentionSpec {
+    /// Hours.
+    #[serde(default)]
+    pub(crate) hourly: u32,
+    /// Days.
+    #[serde(default)]
+    pub(crate) daily: u32,
+    /// Weeks.
+    #[serde(default)]
+    pub(crate) weekly: u32,
+    /// Months.
+    #[serde(default)]
+    pub(crate) monthly: u32,
+    /// Years.
+    #[serde(default)]
+    pub(crate) yearly: u32,
+    /// At least so many are kept, however old they are.
+    pub(crate) at_least: Option<u32>,
+}
