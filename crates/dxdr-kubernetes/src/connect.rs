@@ -57,11 +57,11 @@ pub async fn connect_from(options: ConnectOptions, surroundings: &Surroundings) 
     // An error means that one is installed already, which is all that is wanted.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let place = match choose(options.kubeconfig.as_deref(), options.context.as_deref(), surroundings)? {
-        Some(chosen) => Place::Context(chosen),
+        Some(chosen) => Place::Context(Box::new(chosen)),
         None => Place::Pod,
     };
     let mut config = place.config().await?;
-    if !matches!(&place, Place::Context(Chosen { proxy: Some(_), .. })) {
+    if !matches!(&place, Place::Context(chosen) if chosen.proxy.is_some()) {
         let proxy = proxy_for(
             &config.cluster_url,
             surroundings.https_proxy.as_deref(),
@@ -80,7 +80,7 @@ pub async fn connect_from(options: ConnectOptions, surroundings: &Surroundings) 
 }
 
 enum Place {
-    Context(Chosen),
+    Context(Box<Chosen>),
     Pod,
 }
 
@@ -111,8 +111,8 @@ impl Place {
 
     fn unusable(&self, problem: String) -> ConnectError {
         match self {
-            Self::Context(Chosen { files, context, .. }) => {
-                ConnectError::Unusable { files: files.clone(), context: context.clone(), problem }
+            Self::Context(chosen) => {
+                ConnectError::Unusable { files: chosen.files.clone(), context: chosen.context.clone(), problem }
             }
             Self::Pod => ConnectError::Pod { problem },
         }

@@ -384,4 +384,35 @@ mod tests {
         assert_eq!(of(503, "").message, "HTTP 503 Service Unavailable");
         assert!(of(500, &"y".repeat(5000)).message.len() < 300);
     }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        source: Option<Box<dyn Error + Send + Sync>>,
+    }
+
+    /// As the client builds it: layers of its own around an error of the system.
+    fn broken(text: &'static str, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
+        let inner = Layer { text, source: Some(cause.into()) };
+        let outer = Layer { text: "client error (Connect)", source: Some(Box::new(inner)) };
+        of_transport(&kube::Error::Service(Box::new(outer)), Duration::from_secs(5))
+    }
+
+    #[test]
+    fn broken_connections_are_told_in_plain_words() {
+        let refused = broken("tcp connect error", io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert_eq!((refused.message.as_str(), refused.nothing_happened), ("connection refused", true));
+        let unknown = broken("dns error", io::Error::other("Name or service not known"));
+        assert_eq!(unknown.message, "the server's name cannot be resolved: Name or service not known");
+        let slow = broken("tcp connect error", io::Error::from(io::ErrorKind::TimedOut));
+        assert_eq!((slow.message.as_str(), slow.took_too_long), ("no connection within 5s", true));
+        let reset = broken("write error", io::Error::from(io::ErrorKind::ConnectionReset));
+        assert_eq!((reset.kind, reset.nothing_happened), (Kind::Unreachable, false));
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let expired = broken("handshake", io::Error::other(io::Error::new(io::ErrorKind::InvalidData, expired)));
+        assert_eq!((expired.message.as_str(), expired.permanent), ("the server's certificate has expired", true));
+        let other = broken("x", "something new");
+        assert_eq!((other.kind, other.message.as_str()), (Kind::Unreachable, "something new"));
+    }
 }

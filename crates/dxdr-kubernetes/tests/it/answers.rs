@@ -92,10 +92,11 @@ async fn a_server_that_asks_for_an_hour_is_not_waited_for() {
 #[tokio::test]
 async fn a_write_of_unknown_outcome_is_left_to_the_caller() {
     for reply in
-        [Reply::Close, status(500, "InternalError", "etcdserver: request timed out"), Reply::Late(Duration::from_secs(2))]
+        [Reply::Close, status(500, "InternalError", "etcdserver: request timed out"), Reply::Late(Duration::from_secs(60))]
     {
         let server = ScriptedServer::playing(vec![reply, Reply::Json(201, "{}".into())]).await;
-        let error = server.cluster().await.create(&config_map("a", "b"), Bytes::from("{}"), &options()).await.unwrap_err();
+        let error =
+            server.impatient_cluster().await.create(&config_map("a", "b"), Bytes::from("{}"), &options()).await.unwrap_err();
         assert!(error.kind.retryable(), "{error}");
         assert_eq!(server.lines().len(), 1);
     }

@@ -61,6 +61,11 @@ impl ScriptedServer {
         cluster_at(self.port).await
     }
 
+    /// The same, waiting for an answer no longer than [`SHORT`].
+    pub(crate) async fn impatient_cluster(&self) -> KubernetesCluster {
+        cluster_with(self.port, SHORT).await
+    }
+
     pub(crate) fn heard(&self) -> Vec<Heard> {
         self.heard.lock().unwrap().clone()
     }
@@ -117,7 +122,14 @@ async fn answer(mut connection: TcpStream, heard: Arc<Mutex<Vec<Heard>>>, script
     let _ = connection.shutdown().await;
 }
 
+/// A time limit for answers that will not come.
+pub(crate) const SHORT: Duration = Duration::from_millis(400);
+
 pub(crate) async fn cluster_at(port: u16) -> KubernetesCluster {
+    cluster_with(port, Duration::from_secs(20)).await
+}
+
+async fn cluster_with(port: u16, time_limit: Duration) -> KubernetesCluster {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("kubeconfig");
     let text = format!(
@@ -127,11 +139,7 @@ pub(crate) async fn cluster_at(port: u16) -> KubernetesCluster {
     std::fs::write(&file, text).unwrap();
     let options = ConnectOptions {
         kubeconfig: Some(file),
-        timeouts: Timeouts {
-            connect: Duration::from_secs(2),
-            list: Duration::from_millis(400),
-            request: Duration::from_millis(400),
-        },
+        timeouts: Timeouts { connect: Duration::from_secs(10), list: time_limit, request: time_limit },
         retry_policy: RetryPolicy { first_wait: Duration::from_millis(5), ..RetryPolicy::default() },
         ..ConnectOptions::default()
     };
