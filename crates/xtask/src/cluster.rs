@@ -142,6 +142,7 @@ impl Cluster {
                 if let Err(second) = processes.stop_all() {
                     eprintln!("warning: {second:#}");
                 }
+                seaweedfs::sweep(directory);
                 Err(error)
             }
         }
@@ -149,7 +150,9 @@ impl Cluster {
 
     /// Stops what was started for this folder, in reverse order. Nothing running is not an error.
     pub(crate) fn stop(directory: &Path) -> Result<()> {
-        processes::Processes::recorded(directory)?.stop_all()
+        processes::Processes::recorded(directory)?.stop_all()?;
+        seaweedfs::sweep(directory);
+        Ok(())
     }
 
     pub(crate) fn kubectl(&self) -> &Path {

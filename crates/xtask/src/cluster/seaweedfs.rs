@@ -174,6 +174,27 @@ pub(crate) fn start(processes: &mut Processes, weed: &Path) -> Result<Endpoint> 
     Ok(endpoint)
 }
 
+/// Removes the sockets that the server of a folder leaves in `/tmp`, whatever its TMPDIR says.
+pub(crate) fn sweep(directory: &Path) {
+    let remembered = fs::read_to_string(directory.join("s3/ports")).ok();
+    let Some(first) = remembered.and_then(|text| text.trim().parse::<u16>().ok()) else {
+        return;
+    };
+    for port in first..first.saturating_add(super::ports::BLOCK) {
+        for part in [
+            "s3",
+            "filer",
+            "s3-grpc",
+            "master-grpc",
+            "volume-grpc",
+            "filer-grpc",
+        ] {
+            // Not there, or not ours to delete: either way nothing is lost.
+            let _ = fs::remove_file(format!("/tmp/seaweedfs-{part}-{port}.sock"));
+        }
+    }
+}
+
 fn command(weed: &Path, folder: &Path, block: &Block) -> Command {
     let mut command = Command::new(weed);
     // It reads configuration files of its working folder.
