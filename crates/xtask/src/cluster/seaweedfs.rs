@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Endpoint {
     port: u16,
     keys: Keys,
+    /// May read and list, and is refused when it writes.
+    reader: Keys,
     credentials: PathBuf,
 }
 
@@ -37,6 +39,14 @@ impl Endpoint {
             ("DXDR_TEST_S3_BUCKET", BUCKET.to_owned()),
             ("DXDR_TEST_S3_ACCESS_KEY", access.clone()),
             ("DXDR_TEST_S3_SECRET_KEY", secret.clone()),
+            (
+                "DXDR_TEST_S3_READONLY_ACCESS_KEY",
+                self.reader.access.clone(),
+            ),
+            (
+                "DXDR_TEST_S3_READONLY_SECRET_KEY",
+                self.reader.secret.clone(),
+            ),
             ("AWS_ENDPOINT_URL", url),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", access),
@@ -134,27 +144,37 @@ pub(crate) fn start(processes: &mut Processes, weed: &Path) -> Result<Endpoint> 
         access: "dxdr-test".to_owned(),
         secret: "dxdr-test-secret".to_owned(),
     };
+    let reader = Keys {
+        access: "dxdr-test-reader".to_owned(),
+        secret: "dxdr-test-reader-secret".to_owned(),
+    };
     let credentials = folder.join("credentials");
     write_private(
         &credentials,
-        &format!(
-            "[default]\naws_access_key_id={}\naws_secret_access_key={}\n",
-            keys.access, keys.secret
-        ),
+        &[("default", &keys), ("readonly", &reader)]
+            .map(profile)
+            .join("\n"),
     )?;
     let identities = folder.join("identities.json");
-    let identity = serde_json::json!({"identities": [{
-        "name": "dxdr-test",
-        "credentials": [{"accessKey": keys.access, "secretKey": keys.secret}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }]});
-    write_private(&identities, &format!("{identity:#}\n"))?;
+    let identity = |keys: &Keys, actions: &[&str]| {
+        serde_json::json!({
+            "name": keys.access,
+            "credentials": [{"accessKey": keys.access, "secretKey": keys.secret}],
+            "actions": actions,
+        })
+    };
+    let list = serde_json::json!({"identities": [
+        identity(&keys, &["Admin", "Read", "Write", "List", "Tagging"]),
+        identity(&reader, &["Read", "List"]),
+    ]});
+    write_private(&identities, &format!("{list:#}\n"))?;
 
     let mut command = command(weed, &folder, &block);
     processes.start("weed", &mut command, PATIENCE)?;
     let endpoint = Endpoint {
         port: block.port(0),
         keys,
+        reader,
         credentials,
     };
     // Answering is not enough: the first volume, and with it the first write, comes a moment later.
@@ -172,6 +192,13 @@ pub(crate) fn start(processes: &mut Processes, weed: &Path) -> Result<Endpoint> 
         endpoint.port
     );
     Ok(endpoint)
+}
+
+fn profile((name, keys): (&str, &Keys)) -> String {
+    format!(
+        "[{name}]\naws_access_key_id={}\naws_secret_access_key={}\n",
+        keys.access, keys.secret
+    )
 }
 
 /// Removes the sockets that the server of a folder leaves in `/tmp`, whatever its TMPDIR says.
