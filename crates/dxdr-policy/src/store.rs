@@ -1,0 +1,56 @@
+//! Where recovery points are kept.
+
+use std::path::PathBuf;
+
+/// A store by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupStore {
+    /// Name of the manifest.
+    pub name: String,
+    /// Where it is.
+    pub location: StoreLocation,
+}
+
+/// Where a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreLocation {
+    /// A bucket of S3, or of something that speaks its protocol.
+    S3(S3Location),
+    /// A bucket of Google Cloud Storage.
+    Gcs(GcsLocation),
+    /// A directory of this machine.
+    Directory {
+        /// Its path.
+        path: PathBuf,
+    },
+}
+
+/// A bucket that speaks S3.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct S3Location {
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Velero's prefix in the bucket, without slashes at its ends; empty: the bucket's root.
+    pub prefix: String,
+    /// Region; the usual places name it when left out.
+    pub region: Option<String>,
+    /// URL of a server other than Amazon's.
+    pub endpoint: Option<String>,
+    /// Bucket in the path instead of the host name.
+    pub force_path_style: bool,
+    /// KMS key that the server encrypts with.
+    pub kms_key: Option<String>,
+    /// Profile of the credentials file.
+    pub profile: Option<String>,
+}
+
+/// A bucket of Google Cloud Storage.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GcsLocation {
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Velero's prefix in the bucket, without slashes at its ends; empty: the bucket's root.
+    pub prefix: String,
+    /// KMS key that the server encrypts with.
+    pub kms_key: Option<String>,
+}
