@@ -22,14 +22,14 @@ pub(super) struct Name {
 }
 
 impl Name {
-    fn bytes(&self) -> impl Iterator<Item = u8> {
-        sort_bytes(self.text.as_bytes(), self.is_directory)
+    fn as_sorted(&self) -> Sorted<'_> {
+        Sorted { name: self.text.as_bytes(), is_directory: self.is_directory }
     }
 }
 
 impl Ord for Name {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.bytes().cmp(other.bytes())
+        self.as_sorted().cmp(other.as_sorted())
     }
 }
 
@@ -39,8 +39,23 @@ impl PartialOrd for Name {
     }
 }
 
-fn sort_bytes(name: &[u8], is_directory: bool) -> impl Iterator<Item = u8> {
-    name.iter().copied().chain(is_directory.then_some(b'/'))
+/// A name, and a slash behind it if it is a directory's.
+#[derive(Debug, Clone, Copy)]
+struct Sorted<'name> {
+    name: &'name [u8],
+    is_directory: bool,
+}
+
+impl Sorted<'_> {
+    fn cmp(self, other: Sorted<'_>) -> Ordering {
+        let shared = self.name.len().min(other.name.len());
+        let (mine, theirs) = (self.rest(shared), other.rest(shared));
+        self.name[..shared].cmp(&other.name[..shared]).then_with(|| mine.cmp(theirs))
+    }
+
+    fn rest(self, from: usize) -> impl Iterator<Item = u8> {
+        self.name[from..].iter().copied().chain(self.is_directory.then_some(b'/'))
+    }
 }
 
 /// Which names of a directory are wanted.
@@ -62,7 +77,7 @@ impl Filter {
             return false;
         }
         let Some(after) = self.after.as_deref().map(str::as_bytes) else { return true };
-        if sort_bytes(name, is_directory).gt(after.iter().copied()) {
+        if (Sorted { name, is_directory }).cmp(Sorted { name: after, is_directory: false }).is_gt() {
             return true;
         }
         is_directory && self.into_directories && after.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&b'/'))
@@ -117,9 +132,10 @@ impl Level {
             }
             let is_directory = file_type.is_dir();
             let name = entry.file_name();
+            let sorted = Sorted { name: name.as_bytes(), is_directory };
             if !self.filter.wants(name.as_bytes(), is_directory)
-                || self.last.as_ref().is_some_and(|last| sort_bytes(name.as_bytes(), is_directory).le(last.bytes()))
-                || smallest.len() == self.chunk_size && smallest.peek().is_some_and(|largest: &Name| sort_bytes(name.as_bytes(), is_directory).ge(largest.bytes()))
+                || self.last.as_ref().is_some_and(|last| sorted.cmp(last.as_sorted()).is_le())
+                || smallest.len() == self.chunk_size && smallest.peek().is_some_and(|largest: &Name| sorted.cmp(largest.as_sorted()).is_ge())
             {
                 continue;
             }
@@ -145,4 +161,20 @@ pub(super) fn holds_object(directory: &Path) -> bool {
 
 fn is_text(name: &OsStr) -> bool {
     name.to_str().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_as_the_keys_below_them() {
+        let texts = ["a", "a-b", "a/", "a0", "a0/", "aa", "a!/", "b/", "", "ä/", "a.tar", "a-/"];
+        let name = |text: &str| Name { text: text.trim_end_matches('/').to_owned(), is_directory: text.ends_with('/') };
+        for one in texts {
+            for other in texts {
+                assert_eq!(name(one).cmp(&name(other)), one.as_bytes().cmp(other.as_bytes()), "`{one}` and `{other}`");
+            }
+        }
+    }
 }

@@ -1,6 +1,11 @@
 //! The store in a directory, and what only file systems have.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use dxdr_object_storage::{DirectoryStorage, storage_error_of};
 use dxdr_provider::object_storage::{ListRequest, ObjectBody, ObjectStorage, PutCondition, StorageErrorKind};
@@ -133,11 +138,11 @@ async fn a_read_only_directory_is_forbidden() {
 #[tokio::test]
 async fn a_large_directory_is_paged_in_order() {
     let (root, storage) = fresh().unwrap();
-    for number in 0..20_000 {
+    for number in 0..4_000 {
         fs::create_dir(root.path().join(format!("{number:05}"))).unwrap();
         fs::write(root.path().join(format!("{number:05}/manifest")), "").unwrap();
     }
-    let mut request = ListRequest { directories: true, start_after: Some("17500/".to_owned()), limit: Some(1000), ..ListRequest::default() };
+    let mut request = ListRequest { directories: true, start_after: Some("01500/".to_owned()), limit: Some(1000), ..ListRequest::default() };
     let mut seen = Vec::new();
     loop {
         let page = storage.list(&request).await.unwrap();
@@ -145,9 +150,69 @@ async fn a_large_directory_is_paged_in_order() {
         let Some(continuation) = page.continuation else { break };
         request.continuation = Some(continuation);
     }
-    assert_eq!(seen, (17_501..20_000).map(|number| format!("{number:05}/")).collect::<Vec<_>>());
+    assert_eq!(seen, (1_501..4_000).map(|number| format!("{number:05}/")).collect::<Vec<_>>());
     request = ListRequest { limit: Some(3), start_after: Some("00001/a".to_owned()), ..ListRequest::default() };
     let page = storage.list(&request).await.unwrap();
     let keys: Vec<_> = page.objects.iter().map(|stat| stat.key.as_str()).collect();
     assert_eq!(keys, ["00001/manifest", "00002/manifest", "00003/manifest"]);
+}
+
+/// Runs one of this binary's tests in a process of its own.
+fn in_a_process(test: &str, root: &std::path::Path) -> Command {
+    // Writing beyond the limit is an error then, not a signal. One unit is 512 or 1,024 bytes, as the shell has it.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f $1; shift; exec \"$@\"", "sh", "4096"]);
+    command.arg(std::env::current_exe().unwrap()).args(["--exact", test, "--ignored", "--nocapture"]);
+    command.env("DXDR_TEST_ROOT", root).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn root_of_the_parent() -> DirectoryStorage {
+    DirectoryStorage::new(std::env::var_os("DXDR_TEST_ROOT").unwrap())
+}
+
+#[tokio::test]
+async fn an_object_whose_writer_is_killed_is_not_there() {
+    let (root, storage) = fresh().unwrap();
+    let mut writer = in_a_process("directory::writes_for_ever", root.path()).spawn().unwrap();
+    let incoming = root.path().join(".dxdr-incoming");
+    let has_begun = || fs::read_dir(&incoming).is_ok_and(|files| files.flatten().any(|file| file.metadata().is_ok_and(|metadata| metadata.len() > 0)));
+    for _ in 0..600 {
+        if has_begun() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(has_begun(), "the writer writes");
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    assert!(all_keys(&storage).await.is_empty());
+    assert_eq!(storage.stat("a/b").await.unwrap_err().kind, StorageErrorKind::NotFound);
+    put(&storage, "a/b", "whole").await;
+    assert_eq!(all_keys(&storage).await, ["a/b"]);
+}
+
+#[tokio::test]
+#[ignore = "runs in a process of its own, which is killed"]
+async fn writes_for_ever() {
+    let endless = stream::iter([Ok("begin".into())]).chain(stream::pending()).boxed();
+    root_of_the_parent().put("a/b", ObjectBody::Stream(endless), PutCondition::Always).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_space_left_is_full_and_leaves_nothing() {
+    let (root, storage) = fresh().unwrap();
+    let status = in_a_process("directory::writes_too_much", root.path()).status().unwrap();
+    assert!(status.success(), "it was another error: run the ignored test to see");
+    assert!(all_keys(&storage).await.is_empty());
+    assert_eq!(fs::read_dir(root.path().join(".dxdr-incoming")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+#[ignore = "runs in a process of its own, whose files may not grow"]
+async fn writes_too_much() {
+    let body = stream::iter((0..64).map(|_| Ok(vec![1; 1 << 20].into()))).boxed();
+    let error = root_of_the_parent().put("a/b", ObjectBody::Stream(body), PutCondition::Always).await.unwrap_err();
+    assert_eq!(error.kind, StorageErrorKind::Full);
+    assert!(dxdr_object_storage::hints(&error)[0].contains("df -h"));
 }

@@ -12,18 +12,18 @@ fn fresh() -> Option<((), MemoryStorage)> {
 conformance::suite!(fresh());
 
 #[tokio::test]
-async fn a_page_behind_a_million_directories_is_found_at_once() {
+async fn a_page_behind_a_hundred_thousand_directories_is_found_at_once() {
     let storage = MemoryStorage::default();
-    for number in 0..1_000_000 {
-        storage.insert(format!("backups/{number:07}/manifest.json"), "");
+    for number in 0..100_000 {
+        storage.insert(format!("backups/{number:05}/manifest.json"), "");
     }
     let request = ListRequest {
         prefix: "backups/".to_owned(),
-        start_after: Some("backups/0999997/".to_owned()),
+        start_after: Some("backups/99997/".to_owned()),
         directories: true,
         ..ListRequest::default()
     };
     let page = storage.list(&request).await.unwrap();
-    assert_eq!(page.directories, ["backups/0999998/", "backups/0999999/"]);
+    assert_eq!(page.directories, ["backups/99998/", "backups/99999/"]);
     assert_eq!(page.continuation, None);
 }
