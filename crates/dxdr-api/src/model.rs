@@ -86,7 +86,7 @@ fn join(documents: Vec<Document>, broken: &[(Kind, String)], mut problems: Vec<P
     let mut model = Model { warnings: problems.0, ..Model::default() };
     for document in documents {
         match document.resource {
-            Resource::Environment(environment) => model.environments.push(environment),
+            Resource::Environment(environment) => model.environments.push(*environment),
             Resource::BackupStore(store) => model.stores.push(store),
             Resource::BackupPolicy(policy) => model.policies.push(policy),
         }
@@ -104,7 +104,7 @@ struct Check<'a> {
 impl<'a> Check<'a> {
     fn environments(&self) -> impl Iterator<Item = (&'a Document, &'a Environment)> + use<'a> {
         self.documents.iter().filter_map(|document| match &document.resource {
-            Resource::Environment(environment) => Some((document, environment)),
+            Resource::Environment(environment) => Some((document, environment.as_ref())),
             _ => None,
         })
     }
@@ -198,7 +198,7 @@ impl<'a> Check<'a> {
                         let problem = this.document.wrong(this.path.clone(), message);
                         self.report(problem.hint("list the databases that belong to each environment in `databases`"));
                     } else if this.tier != other.tier {
-                        let message = format!("the instance `{project}:{instance}` serves production and, in `{name}` or here, something else");
+                        let message = format!("the instance `{project}:{instance}` is shared with the environment `{name}`, and only one of them is production");
                         let problem = this.document.wrong(this.path.clone(), message).warning();
                         self.report(problem.hint("exports and restores of either environment are felt by the other"));
                     }

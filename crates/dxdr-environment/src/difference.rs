@@ -97,6 +97,10 @@ const MERGE_KEYS: [(&str, &[&str]); 16] = [
     ("volumes", &["name"]),
 ];
 
+/// Longer lists are compared in order: finding elements by name takes the square of their number, and no real list of containers,
+/// variables or ports comes near.
+const LONGEST_NAMED_LIST: usize = 1_000;
+
 /// Maps from resource to quantity.
 const QUANTITY_MAPS: [&str; 9] =
     ["hard", "default", "defaultRequest", "max", "min", "maxLimitRequestRatio", "requests", "limits", "capacity"];
@@ -161,7 +165,7 @@ impl<'a> Comparison<'a> {
 
     fn keyed_lists(&mut self, keys: &'static [&'static str], desired: &'a [Value], live: &'a [Value], exact: bool) {
         let objects = |list: &'a [Value]| list.iter().filter_map(Value::as_object);
-        let same = |left: &Map<String, Value>, right: &Map<String, Value>| keys.iter().all(|key| key_value(left, key) == key_value(right, key));
+        let same = |left, right| same_element(keys, left, right);
         for desired in objects(desired) {
             self.steps.push(Step::Keys(keys, desired));
             match objects(live).find(|live| same(desired, live)) {
@@ -181,6 +185,9 @@ impl<'a> Comparison<'a> {
 
     fn merge_keys(&self, desired: &[Value], live: &[Value]) -> Option<&'static [&'static str]> {
         let Some(Step::Field(name)) = self.steps.last() else { return None };
+        if desired.len().max(live.len()) > LONGEST_NAMED_LIST {
+            return None;
+        }
         let has = |value: &Value, key: &str| value.as_object().is_some_and(|object| object.contains_key(key));
         let fits = |keys: &[&str]| keys.first().is_some_and(|key| desired.iter().chain(live).all(|value| has(value, key)));
         let keys = MERGE_KEYS.iter().find(|(list, keys)| list == name && fits(keys)).map(|(_, keys)| *keys)?;
@@ -206,15 +213,18 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Lists of up to a few dozen elements: comparing pairs is quicker than hashing them.
+/// Whether no two elements have the same name. Compares pairs: quicker than hashing for the few dozen elements that such lists have.
 fn unique(keys: &[&str], list: &[Value]) -> bool {
     let objects: Vec<_> = list.iter().filter_map(Value::as_object).collect();
-    let same = |left: &Map<String, Value>, right: &Map<String, Value>| keys.iter().all(|key| key_value(left, key) == key_value(right, key));
-    objects.iter().enumerate().all(|(index, left)| objects.iter().skip(index + 1).all(|right| !same(left, right)))
+    objects.iter().enumerate().all(|(index, left)| objects.iter().skip(index + 1).all(|right| !same_element(keys, left, right)))
 }
 
-fn key_value(object: &Map<String, Value>, key: &str) -> Value {
-    object.get(key).cloned().unwrap_or_else(|| if key == "protocol" { "TCP".into() } else { Value::Null })
+fn same_element(keys: &[&str], left: &Map<String, Value>, right: &Map<String, Value>) -> bool {
+    keys.iter().all(|key| match (left.get(*key), right.get(*key)) {
+        (Some(left), Some(right)) => left == right,
+        (None, None) => true,
+        (Some(only), None) | (None, Some(only)) => *key == "protocol" && only == "TCP",
+    })
 }
 
 /// What the server drops when it is sent.
@@ -250,9 +260,36 @@ impl Step<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    fn tree() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), (0_i64..3).prop_map(Value::from), "[a-c]{0,2}".prop_map(Value::from)];
+        leaf.prop_recursive(4, 40, 4, |inner| {
+            let name = prop_oneof!["[a-c]", Just("name".to_owned()), Just("env".to_owned()), Just("hard".to_owned())];
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map(name, inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_differs_from_itself(tree in tree()) {
+            prop_assert_eq!(difference(&tree, &tree), []);
+            prop_assert_eq!(full_difference(&tree, &tree), []);
+        }
+
+        #[test]
+        fn two_trees_without_named_lists_differ_when_they_are_not_equal(left in tree(), right in tree()) {
+            let named = |tree: &Value| tree.to_string().contains("\"env\"");
+            prop_assume!(!named(&left) && !named(&right));
+            prop_assert_eq!(full_difference(&left, &right).is_empty(), left == right);
+        }
+    }
 
     fn paths(differences: &[Difference]) -> Vec<String> {
         differences.iter().map(|difference| difference.path.to_string()).collect()

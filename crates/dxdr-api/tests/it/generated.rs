@@ -37,3 +37,26 @@ fn definitions_are_structural_schemas() {
     }
     insta::assert_snapshot!("definition-of-backup-stores", schema::custom_resource_definitions()[1].text);
 }
+
+#[test]
+fn a_custom_resource_is_read_as_if_it_stood_in_a_file() {
+    let object = serde_json::json!({
+        "apiVersion": "dxdr.io/v1alpha1",
+        "kind": "BackupStore",
+        "metadata": {
+            "name": "primary", "uid": "2f0c", "resourceVersion": "7", "generation": 1,
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+        },
+        "spec": {"directory": {"path": "/var/backups"}},
+        "status": {"ready": true}
+    });
+    let document = dxdr_api::custom_resource("backupstores.dxdr.io primary", &object).unwrap();
+    assert_eq!((document.kind(), document.name()), (dxdr_api::Kind::BackupStore, "primary"));
+}
+
+#[test]
+fn a_text_with_nothing_in_it_has_no_documents_and_no_problems() {
+    for text in ["", "# nothing\n", "---\n---\n", "\u{feff}# nothing"] {
+        assert_eq!(dxdr_api::parse(&SourceText { name: "empty.yaml", text }).map(|documents| documents.len()), Ok(0), "{text:?}");
+    }
+}
