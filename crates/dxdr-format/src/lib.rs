@@ -13,9 +13,13 @@
 //! Architecture invariant: no file, no socket, no clock; bytes come from a `Read` or a slice and go to a `Write` or a `Vec`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod compressed;
 mod error;
 pub mod hashing;
+pub mod journal;
 pub mod layout;
+pub mod manifest;
 pub mod velero;
+mod version;
 
 pub use error::FormatError;

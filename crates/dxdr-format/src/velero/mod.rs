@@ -4,4 +4,14 @@
 //! backup, and the others stand beside: none of them is needed for a restore, but one that is there and broken is worse than none.
 
 pub mod archive;
+pub mod backup;
+pub mod duration;
+pub mod item_operation;
 pub mod layout;
+mod lenient;
+pub mod pod_volume_backup;
+pub mod resource_list;
+pub mod results;
+pub mod side;
+pub mod volume_info;
+pub mod volume_snapshot;
