@@ -18,6 +18,7 @@ pub mod label;
 pub mod naming;
 pub mod order;
 pub mod related;
+pub mod restore;
 pub mod review;
 pub mod selection;
 pub mod step;

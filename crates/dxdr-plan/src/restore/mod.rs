@@ -1,0 +1,33 @@
+//! The plan of a restore: per object of the archive what becomes of it, and why.
+//!
+//! ```text
+//! archive item ─► filter ─► transform ─► compare with the live object ─► create | update | same | leave
+//!                   │                                                        │
+//!                   └──────────► left out, with a reason ◄── owner restored ─┘    (settled when all items were seen)
+//! ```
+//!
+//! Items stream through in the archive's order, each looked at once; what is kept of one is its name and its verdict. Planner and
+//! executor share [`transform`](transform::transform), so what is compared is what is written.
+
+pub mod change;
+mod finding;
+pub mod live;
+mod mapping;
+pub mod plan;
+mod planner;
+mod prune;
+mod quota;
+pub mod request;
+mod rules;
+pub mod transform;
+
+pub use change::{Change, Changes};
+pub use live::{FieldChange, LiveObjects};
+pub use plan::{
+    Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, PrunedObject, RestorePlan, Stage,
+};
+pub use planner::RestorePlanner;
+pub use request::{ClusterScoped, Existing, RestoreRequest, Target};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! What a restore will do, as data.
+
+use std::{fmt, time::Duration};
+
+use dxdr_environment::{EnvironmentName, ObjectReference};
+use jiff::Timestamp;
+
+use super::{change::Changes, live::FieldChange};
+use crate::{
+    order::StageName,
+    review::{Note, Severity},
+    step::Step,
+};
+
+/// A restore, decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestorePlan {
+    /// The environment that comes back.
+    pub environment: EnvironmentName,
+    /// The recovery point.
+    pub point: String,
+    /// The instant it stands for.
+    pub instant: Timestamp,
+    /// The namespace in the archive.
+    pub source_namespace: String,
+    /// The namespace that is written to.
+    pub target_namespace: String,
+    /// Made without a cluster: what lives in the target is not known, and every object is shown as missing there.
+    pub offline: bool,
+    /// What is written or compared, stage by stage; within a stage in the archive's order, and free to run together.
+    pub stages: Vec<Stage>,
+    /// What is not restored, in the archive's order.
+    pub left_out: Vec<LeftOut>,
+    /// What is removed afterwards, in the reverse of the stages' order.
+    pub prune: Vec<PrunedObject>,
+    /// What a person should know, worst first.
+    pub notes: Vec<Note>,
+    /// How much there is to do.
+    pub counts: Counts,
+    /// How long it should take.
+    pub estimate: Estimate,
+}
+
+impl RestorePlan {
+    /// The steps of the run that carries it out.
+    pub fn steps(&self) -> Vec<Step> {
+        let stages = self.stages.iter().filter(|stage| stage.objects.iter().any(PlannedObject::writes));
+        stages.map(Stage::step).chain(self.prune_step()).collect()
+    }
+
+    /// The last step, when there is something to remove.
+    pub fn prune_step(&self) -> Option<Step> {
+        let title = format!("Remove {} objects that were not there at {}", self.prune.len(), self.instant);
+        (!self.prune.is_empty())
+            .then(|| Step::new("prune", title, "removed last, so that nothing is missing that something else still used", true))
+    }
+
+    /// Whether everything is as it was.
+    pub fn nothing_to_do(&self) -> bool {
+        self.prune.is_empty() && self.counts.create == 0 && self.counts.update == 0
+    }
+
+    /// Whether a note forbids carrying it out.
+    pub fn refused(&self) -> bool {
+        self.notes.iter().any(|note| note.severity == Severity::Fatal)
+    }
+}
+
+/// Objects that may be written together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// Stable between releases; also the step's.
+    pub id: &'static str,
+    /// What people read.
+    pub title: &'static str,
+    /// Why it stands where it stands.
+    pub reason: &'static str,
+    /// In the archive's order.
+    pub objects: Vec<PlannedObject>,
+}
+
+impl Stage {
+    pub(super) fn new(name: StageName, objects: Vec<PlannedObject>) -> Self {
+        Self { id: name.id(), title: name.title(), reason: name.reason(), objects }
+    }
+
+    /// The step that carries it out.
+    pub fn step(&self) -> Step {
+        Step::new(self.id, self.title, self.reason, true)
+    }
+}
+
+/// One object of the archive that is in the target afterwards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedObject {
+    /// Number of the item in the archive.
+    pub index: u32,
+    /// What it is called in the target.
+    pub target: ObjectReference,
+    /// What is done.
+    pub action: Action,
+    /// How what is written differs from what is archived.
+    pub changes: Changes,
+}
+
+impl PlannedObject {
+    /// Whether something is written for it.
+    pub fn writes(&self) -> bool {
+        matches!(self.action, Action::Create | Action::Update { .. })
+    }
+}
+
+/// What is done for one object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// It is not there. The cluster may make it itself in the meantime (a namespace's `default` ServiceAccount): then it is applied.
+    Create,
+    /// It is there and differs.
+    Update {
+        /// Field by field.
+        differences: Vec<FieldChange>,
+        /// Some fields are only in the live object. Server-side apply leaves such fields to whoever wrote them, so the object must be
+        /// replaced by [`replacement`](super::transform::replacement).
+        removes: bool,
+    },
+    /// It is there as it was.
+    Same,
+    /// It is there, differs, and stays.
+    Leave {
+        /// Why.
+        reason: LeaveReason,
+        /// Field by field.
+        differences: Vec<FieldChange>,
+    },
+}
+
+/// Why an object that differs stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeaveReason {
+    /// The request says so.
+    Asked,
+    /// Others in the cluster use it, too.
+    SharedByCluster,
+    /// A field differs that no server lets anybody change.
+    Immutable,
+}
+
+impl fmt::Display for LeaveReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Asked => "existing objects are left as they are, as asked",
+            Self::SharedByCluster => "it belongs to the whole cluster",
+            Self::Immutable => "a field differs that cannot be changed; only deleting and creating the object would",
+        })
+    }
+}
+
+/// One item of the archive that is not restored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeftOut {
+    /// Number of the item in the archive.
+    pub index: u32,
+    /// What it is called in the archive.
+    pub object: ObjectReference,
+    /// Why.
+    pub reason: LeftOutReason,
+}
+
+/// Why an item is not restored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOutReason {
+    /// It lives in another namespace.
+    OtherNamespace,
+    /// The request's kinds do not include it.
+    Filtered,
+    /// Its owner, which is restored, makes it again.
+    Owned {
+        /// `Deployment api`
+        by: String,
+    },
+    /// A Pod or Job that has finished.
+    Finished,
+    /// Every cluster makes it itself.
+    MadeByCluster,
+    /// It says something about the cluster it comes from, or what happened there.
+    BelongsToSource(&'static str),
+    /// Cluster-scoped objects are not asked for.
+    ClusterScoped,
+    /// No restored object needs it.
+    NotNeeded,
+    /// A volume that its class provides anew.
+    Provisioned,
+    /// A volume whose storage the original still uses.
+    SharedStorage,
+    /// A cluster-wide right of the original.
+    ClusterRight,
+    /// Only the original namespace can open it.
+    SealedForNamespace,
+    /// A copy would act on the same thing outside of the cluster.
+    ControlsOutside,
+    /// The target does not serve its kind.
+    NotServed {
+        /// What the target serves of it; empty: nothing.
+        served: String,
+    },
+    /// The archive holds it again further behind.
+    Duplicate,
+}
+
+impl fmt::Display for LeftOutReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherNamespace => formatter.write_str("it lives in another namespace"),
+            Self::Filtered => formatter.write_str("its kind is not asked for"),
+            Self::Owned { by } => write!(formatter, "{by} makes it again"),
+            Self::Finished => formatter.write_str("it has finished"),
+            Self::MadeByCluster => formatter.write_str("every cluster makes it itself"),
+            Self::BelongsToSource(reason) => formatter.write_str(reason),
+            Self::ClusterScoped => formatter.write_str("it is cluster-scoped, which is not asked for"),
+            Self::NotNeeded => formatter.write_str("no restored object needs it"),
+            Self::Provisioned => formatter.write_str("its storage class provides a new volume"),
+            Self::SharedStorage => formatter.write_str("its storage still belongs to the original"),
+            Self::ClusterRight => formatter.write_str("it gives rights in the whole cluster to the original"),
+            Self::SealedForNamespace => formatter.write_str("it can be opened in its own namespace only"),
+            Self::ControlsOutside => formatter.write_str("a copy would control, and on its deletion destroy, what the original controls"),
+            Self::NotServed { served } if served.is_empty() => formatter.write_str("the target does not serve its kind"),
+            Self::NotServed { served } => write!(formatter, "the target serves its kind as {served} only"),
+            Self::Duplicate => formatter.write_str("the archive holds it again further behind"),
+        }
+    }
+}
+
+/// One live object that was not there at the instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrunedObject {
+    /// Which.
+    pub reference: ObjectReference,
+    /// Of the object that was seen: another one of the same name is not meant.
+    pub uid: Option<String>,
+}
+
+/// How much there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Items in the archive.
+    pub items: u64,
+    /// Objects to create.
+    pub create: u64,
+    /// Objects to change.
+    pub update: u64,
+    /// Objects that are as they were.
+    pub same: u64,
+    /// Objects that differ and stay.
+    pub leave: u64,
+    /// Items not restored.
+    pub left_out: u64,
+    /// Objects to remove.
+    pub prune: u64,
+}
+
+/// How long it should take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Estimate {
+    /// Requests that change something.
+    pub writes: u64,
+    /// For the writes alone, at the rate that the planner was told.
+    pub duration: Duration,
+}

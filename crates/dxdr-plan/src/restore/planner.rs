@@ -1,0 +1,782 @@
+//! Planning: one look at each item of an archive, and a settlement at the end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
+
+use dxdr_environment::{DiscoveredKind, ObjectReference, ResourceKind};
+use serde_json::Value;
+
+use super::{
+    change::Changes,
+    finding::{Finding, Findings},
+    live::{LiveObjects, differences},
+    plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, RestorePlan, Stage},
+    prune::prune,
+    quota::{KindCounts, Quota},
+    request::{ClusterScoped, Existing, RestoreRequest},
+    rules,
+    transform::{self, strip},
+};
+use crate::{
+    error::PlanError,
+    kind_name::{KindName, OtherNames},
+    order::StageName,
+};
+
+/// Objects a second that a quiet API server takes from one client.
+const USUAL_RATE: u32 = 500;
+
+/// Plans a restore, item by item.
+pub struct RestorePlanner {
+    request: RestoreRequest,
+    include: Vec<(KindName, bool)>,
+    exclude: Vec<(KindName, bool)>,
+    /// What the target serves, by group and plural; `None`: there is no target to ask.
+    served: Option<HashMap<String, DiscoveredKind>>,
+    live: Option<LiveObjects>,
+    captured: Option<BTreeSet<String>>,
+    rate: u32,
+    items: Vec<Item>,
+    findings: Findings,
+    /// Definitions in the archive: the kind and the versions they serve.
+    definitions: HashMap<String, Vec<String>>,
+    /// Services in the archive whose endpoints their selector finds.
+    selecting_services: HashSet<String>,
+    priority_classes: HashSet<String>,
+    cluster_roles: HashSet<String>,
+    quotas: Vec<Quota>,
+    archived_kinds: BTreeSet<String>,
+}
+
+/// What is kept of an item.
+struct Item {
+    index: u32,
+    target: ObjectReference,
+    /// Its name in the archive, where the target's differs from it in more than the namespace.
+    renamed_from: Option<String>,
+    uid: Option<u128>,
+    verdict: Verdict,
+    detail: Detail,
+}
+
+enum Verdict {
+    Restore { action: Action, changes: Changes },
+    LeftOut(LeftOutReason),
+}
+
+/// What must be settled when all items were seen.
+enum Detail {
+    Nothing,
+    /// Left to its owner, if the owner is restored.
+    Owned { uid: u128, by: String, makes_again: bool },
+    /// Endpoints: left to the Service of that name, if it selects.
+    OfService,
+    /// A SealedSecret for another namespace.
+    Sealed,
+    /// A cluster-scoped object that is restored if something restored needs it.
+    Needed(Need),
+}
+
+enum Need {
+    Definition,
+    PriorityClass,
+    ClusterRole,
+}
+
+impl RestorePlanner {
+    /// For one restore. `kinds`: what the target serves; `None`: planned from the archive alone. `live`: what lives there.
+    pub fn new(request: RestoreRequest, kinds: Option<&[DiscoveredKind]>, live: Option<LiveObjects>) -> Result<Self, PlanError> {
+        let names = |given: &[String]| -> Result<Vec<(KindName, bool)>, PlanError> {
+            given.iter().map(|name| Ok((KindName::parse(name)?, false))).collect()
+        };
+        let mut planner = Self {
+            include: names(&request.include)?,
+            exclude: names(&request.exclude)?,
+            served: kinds.map(|kinds| kinds.iter().map(|kind| (kind.kind.group_resource(), kind.clone())).collect()),
+            live,
+            captured: None,
+            rate: USUAL_RATE,
+            items: Vec::new(),
+            findings: Findings::default(),
+            definitions: HashMap::new(),
+            selecting_services: HashSet::new(),
+            priority_classes: HashSet::new(),
+            cluster_roles: HashSet::new(),
+            quotas: Vec::new(),
+            archived_kinds: BTreeSet::new(),
+            request,
+        };
+        planner.look_at_namespace()?;
+        Ok(planner)
+    }
+
+    /// Names the kinds that were captured whole (`deployments.apps`), and so may be pruned of what is not in the archive. Without it,
+    /// only kinds of which the archive holds something are pruned: of the others nobody knows what there was.
+    #[must_use]
+    pub fn captured(mut self, kinds: impl IntoIterator<Item = String>) -> Self {
+        self.captured = Some(kinds.into_iter().collect());
+        self
+    }
+
+    /// For the estimate: writes a second. At least one.
+    #[must_use]
+    pub fn rate(mut self, writes_per_second: u32) -> Self {
+        self.rate = writes_per_second.max(1);
+        self
+    }
+
+    /// Looks at the next item of the archive. `index` grows from item to item; `group_resource`, `namespace` and `name` are those of
+    /// its path, and must be those of the object.
+    ///
+    /// # Errors
+    /// When the item is no object, or not the one that its path names. A planner that refused an item is of no more use.
+    pub fn observe(
+        &mut self,
+        index: u32,
+        group_resource: &str,
+        namespace: Option<&str>,
+        name: &str,
+        json: &[u8],
+    ) -> Result<(), PlanError> {
+        let refuse = |reason: &str| PlanError::Item {
+            index,
+            item: format!("{group_resource} {}{name}", namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default()),
+            reason: reason.to_owned(),
+        };
+        let object: Value = serde_json::from_slice(json).map_err(|error| refuse(&format!("it is not JSON ({error})")))?;
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let (Some(api_version), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
+            return Err(refuse("it has no apiVersion and kind"));
+        };
+        if text("/metadata/name") != Some(name) || text("/metadata/namespace").filter(|namespace| !namespace.is_empty()) != namespace {
+            return Err(refuse("its metadata names another object than its path"));
+        }
+        let (plural, group) = group_resource.split_once('.').unwrap_or((group_resource, ""));
+        let (api_group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        if api_group != group {
+            return Err(refuse("its apiVersion is of another group than its path"));
+        }
+        let kind = ResourceKind {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+            namespaced: namespace.is_some(),
+        };
+        let uid = text("/metadata/uid").map(rules::uid_number);
+        let source = ObjectReference { kind, namespace: namespace.map(str::to_owned), name: name.to_owned() };
+        if namespace == Some(&self.request.source_namespace) {
+            self.archived_kinds.insert(group_resource.to_owned());
+        }
+        let item = match self.refusal(&source, &object) {
+            Some(reason) => {
+                self.mark_archived(&source);
+                Item { index, target: source, renamed_from: None, uid, verdict: Verdict::LeftOut(reason), detail: Detail::Nothing }
+            }
+            None => self.consider(index, source, uid, object, json)?,
+        };
+        self.items.push(item);
+        Ok(())
+    }
+
+    /// Settles what depends on other items, and makes the plan.
+    pub fn finish(mut self) -> RestorePlan {
+        self.leave_out_duplicates();
+        self.leave_to_owners();
+        self.leave_out_unneeded();
+        self.leave_out_unserved();
+        self.assemble()
+    }
+
+    /// What is wrong with the target namespace before anything is read.
+    fn look_at_namespace(&mut self) -> Result<(), PlanError> {
+        let namespace = self.request.target_namespace().to_owned();
+        let Some(live) = &self.live else { return Ok(()) };
+        for (kind, reason) in &live.unknown {
+            self.findings.add(Finding::Unknown { kind: kind.clone(), reason: reason.clone() });
+        }
+        let Some(object) = live.get("namespaces", None, &namespace) else { return Ok(()) };
+        let object: Value = serde_json::from_slice(&object.json)
+            .map_err(|error| PlanError::Live { object: format!("namespaces {namespace}"), reason: error.to_string() })?;
+        let terminating = object.pointer("/status/phase").and_then(Value::as_str) == Some("Terminating")
+            || object.pointer("/metadata/deletionTimestamp").is_some();
+        if terminating {
+            self.findings.add(Finding::Terminating { namespace });
+        } else if self.request.beside() {
+            self.findings.add(Finding::TargetExists { namespace });
+        }
+        Ok(())
+    }
+
+    /// Why an item is left out whatever else is in the archive.
+    fn refusal(&mut self, source: &ObjectReference, object: &Value) -> Option<LeftOutReason> {
+        let ObjectReference { kind, namespace, name } = source;
+        let is_namespace = kind.group.is_empty() && kind.plural == "namespaces";
+        let of = if is_namespace { Some(name) } else { namespace.as_ref() };
+        if of.is_some_and(|of| *of != self.request.source_namespace) {
+            return Some(LeftOutReason::OtherNamespace);
+        }
+        if let Some(reason) = rules::never_restored(&kind.group, &kind.plural) {
+            return Some(reason);
+        }
+        // Without its namespace nothing can be restored; so it is there unless it is excluded in so many words.
+        if !self.asked_for(kind, is_namespace) {
+            return Some(LeftOutReason::Filtered);
+        }
+        if let Some(reason) = rules::left_out(&kind.group, &kind.kind, name, object) {
+            return Some(reason);
+        }
+        if self.request.beside() && rules::controls_outside(&kind.group) {
+            self.findings.of(Finding::ControlsOutside, source);
+            return Some(LeftOutReason::ControlsOutside);
+        }
+        if kind.namespaced || is_namespace {
+            return None;
+        }
+        self.cluster_scoped_refusal(source, object)
+    }
+
+    fn cluster_scoped_refusal(&mut self, source: &ObjectReference, object: &Value) -> Option<LeftOutReason> {
+        let kind = &source.kind;
+        let beside = self.request.beside();
+        match (self.request.cluster_scoped, kind.group.as_str(), kind.plural.as_str()) {
+            (ClusterScoped::None, ..) => Some(LeftOutReason::ClusterScoped),
+            (scope, "", "persistentvolumes") if beside || scope == ClusterScoped::Needed => {
+                if object.pointer("/spec/persistentVolumeReclaimPolicy").and_then(Value::as_str) == Some("Delete") {
+                    return Some(LeftOutReason::Provisioned);
+                }
+                self.findings.of(Finding::SharedStorage, source);
+                Some(LeftOutReason::SharedStorage)
+            }
+            (_, "admissionregistration.k8s.io" | "apiregistration.k8s.io", _) if beside => Some(LeftOutReason::ClusterScoped),
+            (ClusterScoped::All, ..) => None,
+            (ClusterScoped::Needed, "rbac.authorization.k8s.io", "clusterrolebindings") => {
+                let subjects = object.get("subjects").and_then(Value::as_array).into_iter().flatten();
+                let ours = subjects.filter_map(|subject| subject.get("namespace")).any(|namespace| namespace == self.request.source_namespace.as_str());
+                if !ours {
+                    return Some(LeftOutReason::NotNeeded);
+                }
+                if beside {
+                    self.findings.of(Finding::ClusterRights, source);
+                }
+                beside.then_some(LeftOutReason::ClusterRight)
+            }
+            (ClusterScoped::Needed, "apiextensions.k8s.io", "customresourcedefinitions")
+            | (ClusterScoped::Needed, "rbac.authorization.k8s.io", "clusterroles")
+            | (ClusterScoped::Needed, "scheduling.k8s.io", "priorityclasses") => None,
+            (ClusterScoped::Needed, ..) => Some(LeftOutReason::NotNeeded),
+        }
+    }
+
+    fn asked_for(&mut self, kind: &ResourceKind, needed: bool) -> bool {
+        let served = self.served.as_ref().and_then(|served| served.get(&kind.group_resource()));
+        let other = served.map_or(OtherNames::default(), |kind| OtherNames { singular: &kind.singular, short: &kind.short_names });
+        let fits = |names: &mut Vec<(KindName, bool)>| {
+            let mut any = false;
+            for (name, used) in names.iter_mut() {
+                let fits = name.fits(kind, other);
+                *used |= fits;
+                any |= fits;
+            }
+            any
+        };
+        let excluded = fits(&mut self.exclude);
+        let included = self.include.is_empty() || fits(&mut self.include) || needed || !kind.namespaced;
+        included && !excluded
+    }
+
+    /// Transforms an item, compares it with what lives in the target, and notes what must be settled later.
+    fn consider(&mut self, index: u32, source: ObjectReference, uid: Option<u128>, object: Value, json: &[u8]) -> Result<Item, PlanError> {
+        let detail = self.detail(&source, &object);
+        self.remember(&source, &object);
+        if !matches!(detail, Detail::Owned { makes_again: true, .. } | Detail::OfService) {
+            self.look_for_hazards(&source, &object, json);
+        }
+        let transformed = transform::transform(&self.request, object);
+        let text = |pointer: &str| transformed.object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let target = ObjectReference {
+            namespace: text("/metadata/namespace").filter(|namespace| !namespace.is_empty()),
+            name: text("/metadata/name").unwrap_or_else(|| source.name.clone()),
+            kind: source.kind.clone(),
+        };
+        let action = self.action(&target, &transformed.object)?;
+        let is_namespace = target.kind.group.is_empty() && target.kind.plural == "namespaces";
+        let renamed_from = (!is_namespace && target.name != source.name).then_some(source.name);
+        let verdict = Verdict::Restore { action, changes: transformed.changes };
+        if target.kind.group.is_empty() && target.kind.plural == "resourcequotas" {
+            self.remember_quota(&target, &transformed.object, &verdict);
+        }
+        Ok(Item { index, target, renamed_from, uid, verdict, detail })
+    }
+
+    fn detail(&self, source: &ObjectReference, object: &Value) -> Detail {
+        let kind = &source.kind;
+        match (kind.group.as_str(), kind.plural.as_str()) {
+            ("", "endpoints") => return Detail::OfService,
+            ("bitnami.com", "sealedsecrets") if self.request.beside() && !opens_anywhere(object) => return Detail::Sealed,
+            _ => {}
+        }
+        if let Some(owner) = rules::controller(object) {
+            return Detail::Owned {
+                uid: rules::uid_number(owner.uid),
+                by: format!("{} {}", owner.kind, owner.name),
+                makes_again: rules::makes_again(&owner, &kind.group, &kind.kind),
+            };
+        }
+        if self.request.cluster_scoped == ClusterScoped::Needed && !kind.namespaced {
+            match (kind.group.as_str(), kind.plural.as_str()) {
+                ("apiextensions.k8s.io", "customresourcedefinitions") => return Detail::Needed(Need::Definition),
+                ("scheduling.k8s.io", "priorityclasses") => return Detail::Needed(Need::PriorityClass),
+                ("rbac.authorization.k8s.io", "clusterroles") => return Detail::Needed(Need::ClusterRole),
+                _ => {}
+            }
+        }
+        Detail::Nothing
+    }
+
+    /// What other items need to know of this one.
+    fn remember(&mut self, source: &ObjectReference, object: &Value) {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        match (source.kind.group.as_str(), source.kind.plural.as_str()) {
+            ("apiextensions.k8s.io", "customresourcedefinitions") => {
+                let versions = object.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
+                let served = versions.filter(|version| version.get("served").and_then(Value::as_bool) == Some(true));
+                let names = served.filter_map(|version| version.get("name")?.as_str()).map(str::to_owned).collect();
+                self.definitions.insert(source.name.clone(), names);
+            }
+            ("", "services") => {
+                if object.pointer("/spec/selector").and_then(Value::as_object).is_some_and(|selector| !selector.is_empty()) {
+                    self.selecting_services.insert(source.name.clone());
+                }
+            }
+            ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
+                if text("/roleRef/kind").as_deref() == Some("ClusterRole") {
+                    self.cluster_roles.extend(text("/roleRef/name"));
+                }
+            }
+            ("", "pods") => self.priority_classes.extend(text("/spec/priorityClassName")),
+            ("batch", "cronjobs") => self.priority_classes.extend(text("/spec/jobTemplate/spec/template/spec/priorityClassName")),
+            ("apps" | "batch", _) | ("", "replicationcontrollers") => {
+                self.priority_classes.extend(text("/spec/template/spec/priorityClassName"));
+            }
+            _ => {}
+        }
+    }
+
+    fn look_for_hazards(&mut self, source: &ObjectReference, object: &Value, json: &[u8]) {
+        let kind = &source.kind;
+        if kind.group == "batch" && kind.plural == "jobs" && !self.exists(source) {
+            self.findings.of(Finding::RunningJobs, source);
+        }
+        if !self.request.beside() {
+            return;
+        }
+        let list = |pointer: &str| object.pointer(pointer).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        match (kind.group.as_str(), kind.kind.as_str()) {
+            ("networking.k8s.io" | "extensions", "Ingress") if list("/spec/rules") || list("/spec/tls") => {
+                self.findings.of(Finding::Hosts, source);
+            }
+            ("traefik.io" | "traefik.containo.us", "IngressRoute" | "IngressRouteTCP") | ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute") | ("networking.istio.io", "VirtualService") | ("route.openshift.io", "Route") => {
+                self.findings.of(Finding::Hosts, source);
+            }
+            ("", "Service") if object.pointer("/spec/type").and_then(Value::as_str) == Some("LoadBalancer") => {
+                self.findings.of(Finding::LoadBalancers, source);
+            }
+            ("batch", "CronJob") if object.pointer("/spec/suspend").and_then(Value::as_bool) != Some(true) => {
+                self.findings.of(Finding::CronJobs, source);
+            }
+            _ => {}
+        }
+        let address = format!(".{}.svc", self.request.source_namespace);
+        if kind.namespaced && std::str::from_utf8(json).is_ok_and(|text| text.contains(&address)) {
+            self.findings.of(Finding::NamesSource { namespace: self.request.source_namespace.clone() }, source);
+        }
+    }
+
+    fn exists(&self, source: &ObjectReference) -> bool {
+        let namespace = source.namespace.as_ref().map(|_| self.request.target_namespace());
+        self.live.as_ref().is_some_and(|live| live.get(&source.kind.group_resource(), namespace, &source.name).is_some())
+    }
+
+    /// A live object of the name of an item that is left out stays where it is: it was there.
+    fn mark_archived(&mut self, source: &ObjectReference) {
+        let namespace = source.namespace.as_ref().map(|_| self.request.target_namespace().to_owned());
+        if source.namespace.as_ref().is_none_or(|namespace| *namespace == self.request.source_namespace)
+            && let Some(live) = &mut self.live
+            && let Some(object) = live.get_mut(&source.kind.group_resource(), namespace.as_deref(), &source.name)
+        {
+            object.archived = true;
+        }
+    }
+
+    /// What is done for an object that is restored.
+    fn action(&mut self, target: &ObjectReference, archived: &Value) -> Result<Action, PlanError> {
+        let Some(live) = &mut self.live else { return Ok(Action::Create) };
+        let Some(object) = live.get_mut(&target.kind.group_resource(), target.namespace.as_deref(), &target.name) else {
+            return Ok(Action::Create);
+        };
+        object.archived = true;
+        let mut live: Value = serde_json::from_slice(&object.json)
+            .map_err(|error| PlanError::Live { object: target.to_string(), reason: error.to_string() })?;
+        let kind = &target.kind;
+        strip(&kind.group, &kind.kind, &mut live, self.request.beside());
+        // Lists leave them out.
+        if let (Some(live), Some(archived)) = (live.as_object_mut(), archived.as_object()) {
+            for key in ["apiVersion", "kind"] {
+                if let Some(value) = archived.get(key) {
+                    live.insert(key.to_owned(), value.clone());
+                }
+            }
+        }
+        if live == *archived {
+            return Ok(Action::Same);
+        }
+        let secret = kind.group.is_empty() && kind.kind == "Secret";
+        let differences = differences(archived, &live, secret);
+        if differences.is_empty() {
+            return Ok(Action::Same);
+        }
+        let is_own_namespace = kind.plural == "namespaces" && kind.group.is_empty() && !self.request.beside();
+        let shared = !kind.namespaced && !is_own_namespace && (self.request.cluster_scoped != ClusterScoped::All || self.request.beside());
+        let reason = if shared {
+            Some(LeaveReason::SharedByCluster)
+        } else if self.request.existing == Existing::Leave {
+            Some(LeaveReason::Asked)
+        } else {
+            rules::immutable(&kind.group, &kind.kind, archived, &differences).map(|_| LeaveReason::Immutable)
+        };
+        match reason {
+            Some(reason) => Ok(Action::Leave { reason, differences }),
+            None => {
+                let removes = differences.iter().any(|difference| difference.to.is_none());
+                // A list that is shorter now than it was loses nothing by being applied; one that is longer might.
+                let removes = removes || differences.iter().any(|difference| is_list(&difference.from));
+                Ok(Action::Update { differences, removes })
+            }
+        }
+    }
+
+    fn remember_quota(&mut self, target: &ObjectReference, object: &Value, verdict: &Verdict) {
+        let Verdict::Restore { action, .. } = verdict else { return };
+        match action {
+            // It comes last.
+            Action::Create => self.quotas.push(Quota::of(&target.name, object, false)),
+            // It comes first.
+            Action::Update { .. } | Action::Same => self.quotas.push(Quota::of(&target.name, object, true)),
+            Action::Leave { .. } => {}
+        }
+    }
+
+    /// Of several items of one name the last one counts, as with Velero.
+    fn leave_out_duplicates(&mut self) {
+        let mut order: Vec<usize> = (0..self.items.len()).collect();
+        let key = |item: &Item| {
+            let reference = &item.target;
+            (reference.kind.plural.clone(), reference.kind.group.clone(), reference.namespace.clone(), item.renamed_from.clone(), reference.name.clone())
+        };
+        let same = |left: &Item, right: &Item| {
+            let (left_kind, right_kind) = (&left.target.kind, &right.target.kind);
+            left.target.name == right.target.name
+                && left.renamed_from == right.renamed_from
+                && left.target.namespace == right.target.namespace
+                && left_kind.plural == right_kind.plural
+                && left_kind.group == right_kind.group
+        };
+        // Archives are mostly in order already, so that this is one pass.
+        order.sort_by(|&left, &right| {
+            let (left_item, right_item) = (&self.items[left], &self.items[right]);
+            if same(left_item, right_item) { left_item.index.cmp(&right_item.index) } else { key(left_item).cmp(&key(right_item)) }
+        });
+        for pair in order.windows(2) {
+            if let [earlier, later] = *pair
+                && same(&self.items[earlier], &self.items[later])
+            {
+                self.items[earlier].verdict = Verdict::LeftOut(LeftOutReason::Duplicate);
+            }
+        }
+    }
+
+    /// Leaves to owners what they make again, if they are restored, or are made again themselves.
+    fn leave_to_owners(&mut self) {
+        let by_uid: HashMap<u128, usize> = self
+            .items
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| !matches!(item.verdict, Verdict::LeftOut(LeftOutReason::Duplicate)))
+            .filter_map(|(position, item)| Some((item.uid?, position)))
+            .collect();
+        let mut comes_back: Vec<Option<bool>> = vec![None; self.items.len()];
+        let mut secrets_of_sealed = HashSet::new();
+        for position in 0..self.items.len() {
+            let item = &self.items[position];
+            let reason = match &item.detail {
+                Detail::Owned { uid, by, makes_again: true } => {
+                    let owner = by_uid.get(uid).copied();
+                    if let Some(owner) = owner
+                        && matches!(self.items[owner].detail, Detail::Sealed)
+                    {
+                        secrets_of_sealed.insert(owner);
+                    }
+                    let returns = owner.is_some_and(|owner| self.comes_back(owner, &by_uid, &mut comes_back));
+                    returns.then(|| LeftOutReason::Owned { by: by.clone() })
+                }
+                Detail::OfService => self
+                    .selecting_services
+                    .contains(&item.target.name)
+                    .then(|| LeftOutReason::Owned { by: format!("Service {}", item.target.name) }),
+                Detail::Sealed => Some(LeftOutReason::SealedForNamespace),
+                _ => None,
+            };
+            if let Some(reason) = reason
+                && matches!(self.items[position].verdict, Verdict::Restore { .. })
+            {
+                self.items[position].verdict = Verdict::LeftOut(reason);
+            } else if let Detail::Owned { makes_again: false, .. } = &self.items[position].detail
+                && matches!(self.items[position].verdict, Verdict::Restore { action: Action::Create, .. })
+            {
+                let target = self.items[position].target.clone();
+                self.findings.of(Finding::Orphans, &target);
+            }
+        }
+        for (position, item) in self.items.iter().enumerate() {
+            if matches!(item.verdict, Verdict::LeftOut(LeftOutReason::SealedForNamespace)) {
+                let finding = if secrets_of_sealed.contains(&position) { Finding::Sealed } else { Finding::SealedWithoutSecret };
+                self.findings.of(finding, &item.target);
+            }
+        }
+    }
+
+    /// Whether the item is in the target afterwards: restored, or made again by an owner that is.
+    fn comes_back(&self, position: usize, by_uid: &HashMap<u128, usize>, known: &mut Vec<Option<bool>>) -> bool {
+        if let Some(answer) = known[position] {
+            return answer;
+        }
+        // Owners in a circle make nothing again.
+        known[position] = Some(false);
+        let item = &self.items[position];
+        let answer = match (&item.verdict, &item.detail) {
+            (Verdict::LeftOut(LeftOutReason::Owned { .. }), _) => true,
+            (Verdict::LeftOut(_), _) | (_, Detail::Sealed) => false,
+            (Verdict::Restore { .. }, Detail::Owned { uid, makes_again: true, .. }) => {
+                // Either its own owner makes it again, or it is restored itself.
+                if let Some(owner) = by_uid.get(uid).copied() {
+                    self.comes_back(owner, by_uid, known);
+                }
+                true
+            }
+            (Verdict::Restore { .. }, _) => true,
+        };
+        known[position] = Some(answer);
+        answer
+    }
+
+    /// Leaves out cluster-scoped objects that nothing restored needs.
+    fn leave_out_unneeded(&mut self) {
+        let restored: HashSet<String> = self
+            .items
+            .iter()
+            .filter(|item| matches!(item.verdict, Verdict::Restore { .. }))
+            .map(|item| item.target.kind.group_resource())
+            .collect();
+        for item in &mut self.items {
+            let Detail::Needed(need) = &item.detail else { continue };
+            let name = item.renamed_from.as_ref().unwrap_or(&item.target.name);
+            let needed = match need {
+                Need::Definition => restored.contains(name),
+                Need::PriorityClass => self.priority_classes.contains(name),
+                Need::ClusterRole => self.cluster_roles.contains(name),
+            };
+            if !needed && matches!(item.verdict, Verdict::Restore { .. }) {
+                item.verdict = Verdict::LeftOut(LeftOutReason::NotNeeded);
+            }
+        }
+    }
+
+    /// Leaves out what the target cannot take, not even after the archive's definitions are restored.
+    fn leave_out_unserved(&mut self) {
+        let Some(served) = &self.served else { return };
+        let restored_definitions: HashSet<String> = self
+            .items
+            .iter()
+            .filter(|item| item.target.kind.plural == "customresourcedefinitions")
+            .filter(|item| matches!(item.verdict, Verdict::Restore { action: Action::Create | Action::Update { .. }, .. }))
+            .map(|item| item.target.name.clone())
+            .collect();
+        for item in &mut self.items {
+            if !matches!(item.verdict, Verdict::Restore { .. }) {
+                continue;
+            }
+            let kind = &item.target.kind;
+            let name = kind.group_resource();
+            let versions: &[String] = match served.get(&name) {
+                Some(kind) => &kind.served_versions,
+                None if restored_definitions.contains(&name) => self.definitions.get(&name).map_or(&[], Vec::as_slice),
+                None => &[],
+            };
+            if versions.contains(&kind.version) || served.get(&name).is_some_and(|found| found.kind.version == kind.version) {
+                continue;
+            }
+            let served = versions.iter().map(|version| ResourceKind { version: version.clone(), ..kind.clone() }.api_version());
+            let served = served.collect::<Vec<_>>().join(", ");
+            self.findings.of(Finding::NotServed { kind: format!("{} {}", kind.api_version(), kind.kind), served: served.clone() }, &item.target);
+            item.verdict = Verdict::LeftOut(LeftOutReason::NotServed { served });
+        }
+    }
+
+    fn assemble(mut self) -> RestorePlan {
+        let mut counts = Counts { items: self.items.len() as u64, ..Counts::default() };
+        let mut stages: BTreeMap<StageName, Vec<PlannedObject>> = BTreeMap::new();
+        let (mut left_out, mut created) = (Vec::new(), KindCounts::new());
+        let source_namespace = self.request.source_namespace.clone();
+        let mut in_namespace = 0_u64;
+        let mut creates_namespace = false;
+        self.items.sort_by_key(|item| item.index);
+        for item in std::mem::take(&mut self.items) {
+            let Item { index, target, renamed_from, verdict, .. } = item;
+            match verdict {
+                Verdict::LeftOut(reason) => {
+                    counts.left_out += 1;
+                    let object = self.in_archive(target, renamed_from, &source_namespace);
+                    left_out.push(LeftOut { index, object, reason });
+                }
+                Verdict::Restore { action, changes } => {
+                    in_namespace += u64::from(target.kind.namespaced);
+                    creates_namespace |= target.kind.plural == "namespaces" && target.kind.group.is_empty();
+                    match &action {
+                        Action::Create => {
+                            counts.create += 1;
+                            if target.kind.namespaced {
+                                *created.entry(target.kind.group_resource()).or_default() += 1;
+                            }
+                            if target.kind.group.is_empty() && target.kind.plural == "persistentvolumeclaims" {
+                                self.findings.of(Finding::EmptyVolumes, &target);
+                            }
+                        }
+                        Action::Update { .. } => counts.update += 1,
+                        Action::Same => counts.same += 1,
+                        Action::Leave { reason, .. } => {
+                            counts.leave += 1;
+                            match reason {
+                                LeaveReason::Immutable => self.findings.of(Finding::Immutable, &target),
+                                LeaveReason::SharedByCluster => self.findings.of(Finding::SharedByCluster, &target),
+                                LeaveReason::Asked => {}
+                            }
+                        }
+                    }
+                    stages.entry(stage(&target.kind, &action)).or_default().push(PlannedObject { index, target, action, changes });
+                }
+            }
+        }
+        if in_namespace == 0 {
+            self.findings.add(Finding::NothingThere { namespace: source_namespace.clone() });
+        }
+        let target_namespace = self.request.target_namespace().to_owned();
+        if let Some(live) = &self.live
+            && !creates_namespace
+            && live.get("namespaces", None, &target_namespace).is_none()
+            && !live.unknown.contains_key("namespaces")
+        {
+            self.findings.add(Finding::NamespaceMissing { namespace: target_namespace.clone() });
+        }
+        self.look_at_quotas(&created);
+        let prune = self.prune();
+        for object in prune.iter().filter(|object| object.reference.kind.plural == "persistentvolumeclaims") {
+            self.findings.of(Finding::ClaimsRemoved, &object.reference);
+        }
+        for (name, _) in self.include.iter().chain(&self.exclude).filter(|(name, used)| !used && !name.is_everything()) {
+            self.findings.add(Finding::UnresolvedKind { name: name.as_str().to_owned() });
+        }
+        counts.prune = prune.len() as u64;
+        let writes = counts.create + counts.update + counts.prune;
+        RestorePlan {
+            environment: self.request.environment,
+            point: self.request.point,
+            instant: self.request.instant,
+            source_namespace,
+            target_namespace,
+            offline: self.live.is_none(),
+            stages: stages.into_iter().map(|(name, objects)| Stage::new(name, objects)).collect(),
+            left_out,
+            prune,
+            notes: self.findings.into_notes(),
+            counts,
+            estimate: Estimate { writes, duration: Duration::from_millis(writes * 1000 / u64::from(self.rate)) },
+        }
+    }
+
+    /// The name of an item in the archive.
+    fn in_archive(&self, mut target: ObjectReference, renamed_from: Option<String>, source_namespace: &str) -> ObjectReference {
+        let mapped = |namespace: &str| namespace == self.request.target_namespace();
+        if target.namespace.as_deref().is_some_and(mapped) {
+            target.namespace = Some(source_namespace.to_owned());
+        }
+        if target.kind.group.is_empty() && target.kind.plural == "namespaces" && mapped(&target.name) {
+            target.name = source_namespace.to_owned();
+        }
+        if let Some(name) = renamed_from {
+            target.name = name;
+        }
+        target
+    }
+
+    fn look_at_quotas(&mut self, created: &KindCounts) {
+        let mut counted = KindCounts::new();
+        if let Some(live) = &self.live {
+            let namespaced = live.kinds.iter().filter(|(_, kind)| kind.kind.namespaced);
+            counted.extend(namespaced.map(|(name, kind)| (name.clone(), kind.objects.len() as u64)));
+            let settled: HashSet<String> = self.quotas.iter().filter(|quota| quota.stands).map(|quota| quota.name.clone()).collect();
+            let standing = live.kinds.get("resourcequotas").into_iter().flat_map(|kind| &kind.objects);
+            for ((_, name), object) in standing.filter(|((_, name), _)| !settled.contains(name)) {
+                if let Ok(object) = serde_json::from_slice::<Value>(&object.json) {
+                    self.quotas.push(Quota::of(name, &object, true));
+                }
+            }
+        }
+        let found: Vec<Finding> = self.quotas.iter().flat_map(|quota| quota.exceeded(created, &counted)).collect();
+        found.into_iter().for_each(|finding| self.findings.add(finding));
+    }
+
+    fn prune(&mut self) -> Vec<super::plan::PrunedObject> {
+        if !self.request.prune || self.request.beside() {
+            return Vec::new();
+        }
+        let Some(live) = self.live.take() else { return Vec::new() };
+        let captured = self.captured.take().unwrap_or_else(|| std::mem::take(&mut self.archived_kinds));
+        let wanted: BTreeSet<String> = live
+            .kinds
+            .values()
+            .map(|kind| kind.kind.clone())
+            .filter(|kind| self.asked_for(kind, false))
+            .map(|kind| kind.group_resource())
+            .collect();
+        let pruned = prune(&live, &captured, |kind| wanted.contains(&kind.kind.group_resource()));
+        self.live = Some(live);
+        pruned
+    }
+}
+
+impl std::fmt::Debug for RestorePlanner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("RestorePlanner").field("request", &self.request).field("items", &self.items.len()).finish_non_exhaustive()
+    }
+}
+
+/// The kind's stage; a quota that stands already is put right before anything counts against it.
+fn stage(kind: &ResourceKind, action: &Action) -> StageName {
+    match (StageName::of(&kind.group, &kind.plural), action) {
+        (StageName::Quotas, Action::Update { .. }) => StageName::Limits,
+        (stage, _) => stage,
+    }
+}
+
+/// Sealed for the whole cluster, in the object or in the template of its Secret.
+fn opens_anywhere(object: &Value) -> bool {
+    let annotation = object.pointer("/metadata/annotations/sealedsecrets.bitnami.com~1cluster-wide");
+    annotation.and_then(Value::as_str) == Some("true")
+}
+
+fn is_list(shown: &Option<String>) -> bool {
+    shown.as_ref().is_some_and(|text| text.starts_with('['))
+}
