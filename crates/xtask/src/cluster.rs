@@ -116,12 +116,13 @@ impl Cluster {
     /// Builds what is not built, starts everything and waits until it is ready. When anything fails, or Ctrl-C
     /// arrives, what was started is stopped again before this returns.
     pub(crate) fn start(directory: &Path, parts: Parts) -> Result<Self> {
-        let programs = programs::build()?;
+        // The quick one first, so that a missing Python is said before Go has worked for minutes.
         let weed = if parts.s3 {
             Some(seaweedfs::install()?)
         } else {
             None
         };
+        let programs = programs::build()?;
         let mut processes = processes::Processes::open(directory)?;
         let started = servers::start(&mut processes, &programs).and_then(|()| {
             weed.as_deref()

@@ -5,10 +5,12 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::process::{Child, Command, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster::{Cluster, Parts};
 use crate::{checkout, interruption};
@@ -87,19 +89,37 @@ fn test(variables: &[(&str, String)], arguments: &[OsString]) -> Result<ExitCode
     for name in CRATES {
         command.args(["--package", name]);
     }
-    let status = command
+    let mut child = command
         .arg("--no-fail-fast")
         .args(arguments)
         .envs(variables.iter().map(|(name, value)| (name, value)))
-        .status()
+        .spawn()
         .context("cannot run cargo test")?;
-    interruption::check()?;
+    let status = loop {
+        if let Some(status) = child.try_wait().context("cannot wait for cargo test")? {
+            break status;
+        }
+        if let Err(interrupted) = interruption::check() {
+            // Ctrl-C at a terminal has reached the tests too; a signal to this process alone has not.
+            interrupt(&child);
+            child.wait().context("cannot wait for cargo test")?;
+            return Err(interrupted);
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
     eprintln!("end-to-end tests took {} s", begin.elapsed().as_secs());
     // Without a code it was ended by a signal.
     Ok(status
         .code()
         .and_then(|code| u8::try_from(code).ok())
         .map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+fn interrupt(child: &Child) {
+    if let Some(process) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // It may have ended meanwhile, which is what is wanted.
+        let _ = kill_process(process, Signal::INT);
+    }
 }
 
 /// A kubeconfig with nothing but one context of the user's, so that a test cannot reach for another.
