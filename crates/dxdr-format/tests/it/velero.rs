@@ -211,7 +211,24 @@ fn the_objects_beside_our_archive_are_all_there_and_always_the_same() {
     assert_eq!(side.encode().unwrap(), objects);
     let text: Vec<String> =
         objects.iter().map(|(key, bytes)| format!("{key}\n{}", String::from_utf8(gunzip(bytes)).unwrap())).collect();
-    insta::assert_snapshot!(text.concat(), @"");
+    insta::assert_snapshot!(text.concat(), @r#"
+    staging-1-logs.gz
+    time="2024-05-01T10:00:00Z" level=info msg="Backup by dxdr begins" backup="staging-1"
+    time="2024-05-01T10:00:04Z" level=error msg="secrets in s: forbidden, \"as they say\"" backup="staging-1"
+    time="2024-05-01T10:00:04Z" level=info msg="Backed up a total of 2 items" backup="staging-1"
+    staging-1-results.gz
+    {"errors":{"velero":["secrets in s: forbidden, \"as they say\""]},"warnings":{}}
+    staging-1-resource-list.json.gz
+    {"v1/Pod":["s/a","s/b"]}
+    staging-1-volumeinfo.json.gz
+    []
+    staging-1-itemoperations.json.gz
+    []
+    staging-1-volumesnapshots.json.gz
+    []
+    staging-1-podvolumebackups.json.gz
+    []
+    "#);
     let bytes = &objects.iter().find(|(key, _)| key.ends_with("-results.gz")).unwrap().1;
     let expected = Messages { velero: side.errors.to_vec(), ..Messages::default() };
     assert_eq!(results::decode(bytes).unwrap().errors, expected);
