@@ -15,7 +15,10 @@ pub fn hints(error: &StorageError) -> Vec<String> {
 
 /// Where a store is, from its description.
 enum Place<'store> {
-    Bucket { bucket: &'store str, endpoint: Option<&'store str> },
+    Bucket {
+        bucket: &'store str,
+        endpoint: Option<&'store str>,
+    },
     Directory(&'store str),
     Other,
 }
@@ -25,18 +28,25 @@ impl<'store> Place<'store> {
         if let Some(path) = store.strip_prefix("directory ") {
             return Self::Directory(path);
         }
-        let Some(rest) = store.strip_prefix("s3://") else { return Self::Other };
+        let Some(rest) = store.strip_prefix("s3://") else {
+            return Self::Other;
+        };
         let (path, endpoint) = match rest.split_once(" at ") {
             Some((path, endpoint)) => (path, Some(endpoint)),
             None => (rest, None),
         };
-        Self::Bucket { bucket: path.split('/').next().unwrap_or(path), endpoint }
+        Self::Bucket {
+            bucket: path.split('/').next().unwrap_or(path),
+            endpoint,
+        }
     }
 }
 
 fn bucket_hints(error: &StorageError, bucket: &str, endpoint: Option<&str>) -> Vec<String> {
     let failure = s3_failure(error);
-    let code = failure.and_then(|failure| failure.code.as_deref()).unwrap_or_default();
+    let code = failure
+        .and_then(|failure| failure.code.as_deref())
+        .unwrap_or_default();
     let said = failure.map(ToString::to_string).unwrap_or_default();
     let is_amazon = endpoint.is_none_or(|endpoint| endpoint.ends_with(".amazonaws.com"));
     let option = match endpoint {
@@ -102,11 +112,22 @@ fn bucket_hints(error: &StorageError, bucket: &str, endpoint: Option<&str>) -> V
 
 fn directory_hints(error: &StorageError, path: &str) -> Vec<String> {
     match error.kind {
-        StorageErrorKind::NoSuchStore => vec![format!("check that it is mounted, or create it: `mkdir -p {path}`")],
-        StorageErrorKind::Forbidden => vec![format!("check owner, permissions and mount options: `ls -ld {path}`, `findmnt -T {path}`")],
-        StorageErrorKind::Full => vec![format!("make room: `df -h {path}` shows how much there is")],
-        StorageErrorKind::Corrupt => vec!["the file was changed by something else; if it stays so, use another recovery point".to_owned()],
-        StorageErrorKind::Unreachable => vec![format!("the file system below {path} has gone away: mount it again")],
+        StorageErrorKind::NoSuchStore => vec![format!(
+            "check that it is mounted, or create it: `mkdir -p {path}`"
+        )],
+        StorageErrorKind::Forbidden => vec![format!(
+            "check owner, permissions and mount options: `ls -ld {path}`, `findmnt -T {path}`"
+        )],
+        StorageErrorKind::Full => {
+            vec![format!("make room: `df -h {path}` shows how much there is")]
+        }
+        StorageErrorKind::Corrupt => vec![
+            "the file was changed by something else; if it stays so, use another recovery point"
+                .to_owned(),
+        ],
+        StorageErrorKind::Unreachable => vec![format!(
+            "the file system below {path} has gone away: mount it again"
+        )],
         _ => Vec::new(),
     }
 }
@@ -116,20 +137,47 @@ mod tests {
     use super::*;
 
     fn error(kind: StorageErrorKind, store: &str) -> StorageError {
-        StorageError { kind, action: "write", key: "a".into(), store: store.into(), source: None }
+        StorageError {
+            kind,
+            action: "write",
+            key: "a".into(),
+            store: store.into(),
+            source: None,
+        }
     }
 
     #[test]
     fn a_missing_bucket_is_created_where_it_is_missing() {
-        let hints_here = hints(&error(StorageErrorKind::NoSuchStore, "s3://dx/velero at http://127.0.0.1:9000"));
-        assert!(hints_here[0].contains("`aws --endpoint-url http://127.0.0.1:9000 s3 mb s3://dx`"), "{hints_here:?}");
-        let hints_amazon = hints(&error(StorageErrorKind::NoSuchStore, "s3://dx at https://s3.eu-central-1.amazonaws.com"));
-        assert!(hints_amazon[0].contains("`aws s3 mb s3://dx`"), "{hints_amazon:?}");
+        let hints_here = hints(&error(
+            StorageErrorKind::NoSuchStore,
+            "s3://dx/velero at http://127.0.0.1:9000",
+        ));
+        assert!(
+            hints_here[0].contains("`aws --endpoint-url http://127.0.0.1:9000 s3 mb s3://dx`"),
+            "{hints_here:?}"
+        );
+        let hints_amazon = hints(&error(
+            StorageErrorKind::NoSuchStore,
+            "s3://dx at https://s3.eu-central-1.amazonaws.com",
+        ));
+        assert!(
+            hints_amazon[0].contains("`aws s3 mb s3://dx`"),
+            "{hints_amazon:?}"
+        );
     }
 
     #[test]
     fn who_may_not_write_learns_what_to_allow() {
-        assert!(hints(&error(StorageErrorKind::Forbidden, "s3://dx at http://h"))[0].contains("s3:PutObject"));
-        assert!(hints(&error(StorageErrorKind::Forbidden, "directory /var/backups"))[0].contains("ls -ld /var/backups"));
+        assert!(
+            hints(&error(StorageErrorKind::Forbidden, "s3://dx at http://h"))[0]
+                .contains("s3:PutObject")
+        );
+        assert!(
+            hints(&error(
+                StorageErrorKind::Forbidden,
+                "directory /var/backups"
+            ))[0]
+                .contains("ls -ld /var/backups")
+        );
     }
 }

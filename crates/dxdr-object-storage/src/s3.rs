@@ -1,17 +1,22 @@
 //! A bucket of Amazon S3, or of a server that speaks its protocol.
 //!
-//! - Small objects are one request; larger ones go in parts, several at a time ([`upload`](self)), and an upload that does not
-//!   finish is aborted, also when its future is dropped.
+//! - Small objects are one request; larger ones go in parts, several at a time, and an upload that does not finish is aborted, also
+//!   when its future is dropped.
 //! - Conditional creates are S3's own (`If-None-Match: *`). A retry that meets the object which its own first attempt wrote
-//!   recognises it by an id in the object's metadata and succeeds. (SeaweedFS decides the condition of a multipart upload without a lock: of writers of large objects that finish in the same moment more than one may win there.) Before a stream is sent, and as long as the server has not shown that it knows the
-//!   condition, the key is looked at first: a server that ignores the condition then still refuses, except to writers that come in the same moment.
+//!   recognises it by an id in the object's metadata and succeeds. Before a stream is sent, and as long as the server has not shown
+//!   that it knows the condition, the key is looked at first: a server that ignores the condition then still refuses, except to
+//!   writers that come in the same moment.
 //! - Downloads count their bytes, check the server's checksum, and take a broken connection up again where it broke, pinned to the
 //!   same version of the object.
-//! - Keys are listed in the order of their bytes, as S3 does. SeaweedFS orders the names of directories without their slash (`a/` before `a-b`):
-//!   a page is put in order here, but across pages, and after [`ListRequest::start_after`], its order holds where one name continues another by a
-//!   character below `/`.
 //! - Every call ends: connecting, answering, moving bytes and retrying have limits ([`S3Patience`]), and what remains is a
 //!   [`StorageError`] that names the endpoint.
+//!
+//! Where SeaweedFS (4.48) differs from S3, which the suite knows:
+//!
+//! - It orders the names of directories without their slash (`a/` before `a-b`). A page is put in order here; across pages, and
+//!   behind [`ListRequest::start_after`], order holds unless one name continues another by a character below `/`.
+//! - It decides the condition of a multipart upload without a lock: of writers of one new large object that finish in the same
+//!   moment, more than one may win. Small objects, leases among them, are decided right.
 
 mod client;
 mod download;
@@ -30,16 +35,17 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_s3::{Client, primitives::DateTime};
 use dxdr_provider::object_storage::{
-    ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition, StorageError, StorageErrorKind,
+    ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition,
+    StorageError, StorageErrorKind,
 };
 use jiff::Timestamp;
 
+pub(crate) use self::failure::s3_failure;
+use self::failure::{code, failure, status};
 pub use self::{
     failure::S3Failure,
     options::{S3Checksums, S3Credentials, S3Encryption, S3Options, S3Patience},
 };
-pub(crate) use self::failure::s3_failure;
-use self::failure::{code, failure, status};
 use crate::{failure::Call, key, listing, memory::directory_of};
 
 /// A bucket, or a prefix of one. Clones share connections and credentials.
@@ -71,18 +77,33 @@ impl S3Storage {
             "" => format!("s3://{} at {endpoint}", options.bucket),
             prefix => format!("s3://{}/{prefix} at {endpoint}", options.bucket),
         };
-        let call = Call { action: "read", key: prefix.clone(), store: description.clone() };
+        let call = Call {
+            action: "read",
+            key: prefix.clone(),
+            store: description.clone(),
+        };
         if !prefix.is_empty() {
             call.valid_key()?;
             prefix.push('/');
         }
         Ok(Self {
-            shared: Arc::new(Shared { client, options, prefix, description, was_reached: AtomicBool::new(false), knows_conditions: AtomicBool::new(false) }),
+            shared: Arc::new(Shared {
+                client,
+                options,
+                prefix,
+                description,
+                was_reached: AtomicBool::new(false),
+                knows_conditions: AtomicBool::new(false),
+            }),
         })
     }
 
     fn call(&self, action: &'static str, key: &str) -> Call {
-        Call { action, key: key.to_owned(), store: self.shared.description.clone() }
+        Call {
+            action,
+            key: key.to_owned(),
+            store: self.shared.description.clone(),
+        }
     }
 
     fn bucket(&self) -> &str {
@@ -106,7 +127,12 @@ impl S3Storage {
     }
 
     async fn head_as_it_is(&self, call: &Call) -> Result<ObjectStat, StorageError> {
-        let request = self.shared.client.head_object().bucket(self.bucket()).key(self.full(&call.key));
+        let request = self
+            .shared
+            .client
+            .head_object()
+            .bucket(self.bucket())
+            .key(self.full(&call.key));
         match request.send().await {
             Ok(output) => {
                 self.reached();
@@ -125,16 +151,36 @@ impl S3Storage {
     /// has worked yet, a listing is asked, whose answer does.
     async fn explain(&self, error: StorageError) -> StorageError {
         let is_clear = code(&error).is_some_and(|code| code != "NotFound");
-        if is_clear || !matches!(status(&error), Some(301 | 400 | 403 | 404)) || self.shared.was_reached.load(Ordering::Relaxed) {
+        if is_clear
+            || !matches!(status(&error), Some(301 | 400 | 403 | 404))
+            || self.shared.was_reached.load(Ordering::Relaxed)
+        {
             return error;
         }
-        let call = Call { action: error.action, key: error.key.clone(), store: error.store.clone() };
-        match self.shared.client.list_objects_v2().bucket(self.bucket()).prefix(self.full(&call.key)).max_keys(1).send().await {
+        let call = Call {
+            action: error.action,
+            key: error.key.clone(),
+            store: error.store.clone(),
+        };
+        match self
+            .shared
+            .client
+            .list_objects_v2()
+            .bucket(self.bucket())
+            .prefix(self.full(&call.key))
+            .max_keys(1)
+            .send()
+            .await
+        {
             Ok(_) => error,
             Err(listing) => {
                 let listing = failure(&call, listing);
                 // A listing may be forbidden to who may read.
-                if listing.kind == StorageErrorKind::Forbidden { error } else { listing }
+                if listing.kind == StorageErrorKind::Forbidden {
+                    error
+                } else {
+                    listing
+                }
             }
         }
     }
@@ -146,7 +192,12 @@ impl ObjectStorage for S3Storage {
         self.shared.description.clone()
     }
 
-    async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
+    async fn put(
+        &self,
+        key: &str,
+        body: ObjectBody,
+        condition: PutCondition,
+    ) -> Result<ObjectStat, StorageError> {
         let call = self.call("write", key);
         call.valid_key()?;
         let stat = self.upload(call, body, condition).await?;
@@ -154,7 +205,11 @@ impl ObjectStorage for S3Storage {
         Ok(stat)
     }
 
-    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
+    async fn get(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<ObjectReader, StorageError> {
         let call = self.call("read", key);
         call.valid_key()?;
         self.download(call, range).await
@@ -162,7 +217,10 @@ impl ObjectStorage for S3Storage {
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage, StorageError> {
         let call = self.call("list", &request.prefix);
-        let after = request.start_after.as_deref().filter(|after| *after > request.prefix.as_str());
+        let after = request
+            .start_after
+            .as_deref()
+            .filter(|after| *after > request.prefix.as_str());
         // The server starts behind the whole directory that the key is in, not at its remaining keys: they would be rolled up into it again.
         let server_after = after.map(|after| match directory_of(&request.prefix, after) {
             Some(directory) if request.directories => self.full(&format!("{directory}\u{10FFFF}")),
@@ -188,12 +246,28 @@ impl ObjectStorage for S3Storage {
         let is_wanted = |name: &String| after.is_none_or(|after| name.as_str() > after);
         let mut page = ListPage {
             objects: Vec::with_capacity(output.contents().len()),
-            directories: output.common_prefixes().iter().filter_map(|common| common.prefix().and_then(name)).filter(is_wanted).collect(),
-            continuation: output.is_truncated().unwrap_or(false).then(|| output.next_continuation_token().map(str::to_owned)).flatten(),
+            directories: output
+                .common_prefixes()
+                .iter()
+                .filter_map(|common| common.prefix().and_then(name))
+                .filter(is_wanted)
+                .collect(),
+            continuation: output
+                .is_truncated()
+                .unwrap_or(false)
+                .then(|| output.next_continuation_token().map(str::to_owned))
+                .flatten(),
         };
         for object in output.contents() {
             // Consoles mark "folders" by empty objects, whose keys end in a slash: they are nobody's objects.
-            let Some(key) = object.key().and_then(name).filter(|key| key::validate(key).is_ok()).filter(is_wanted) else { continue };
+            let Some(key) = object
+                .key()
+                .and_then(name)
+                .filter(|key| key::validate(key).is_ok())
+                .filter(is_wanted)
+            else {
+                continue;
+            };
             page.objects.push(ObjectStat {
                 key,
                 size: bytes(object.size()),
@@ -202,7 +276,8 @@ impl ObjectStorage for S3Storage {
             });
         }
         // Some servers order `a/` before `a-b`; within a page that is put right.
-        page.objects.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        page.objects
+            .sort_unstable_by(|one, other| one.key.cmp(&other.key));
         page.directories.sort_unstable();
         Ok(page)
     }
@@ -216,7 +291,15 @@ impl ObjectStorage for S3Storage {
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
         let call = self.call("delete", key);
         call.valid_key()?;
-        match self.shared.client.delete_object().bucket(self.bucket()).key(self.full(key)).send().await {
+        match self
+            .shared
+            .client
+            .delete_object()
+            .bucket(self.bucket())
+            .key(self.full(key))
+            .send()
+            .await
+        {
             Ok(_) => {
                 self.reached();
                 Ok(())
@@ -230,7 +313,9 @@ impl ObjectStorage for S3Storage {
 }
 
 fn bytes(length: Option<i64>) -> u64 {
-    length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default()
+    length
+        .and_then(|length| u64::try_from(length).ok())
+        .unwrap_or_default()
 }
 
 fn instant(time: &DateTime) -> Option<Timestamp> {

@@ -23,7 +23,10 @@ pub(super) struct Name {
 
 impl Name {
     fn as_sorted(&self) -> Sorted<'_> {
-        Sorted { name: self.text.as_bytes(), is_directory: self.is_directory }
+        Sorted {
+            name: self.text.as_bytes(),
+            is_directory: self.is_directory,
+        }
     }
 }
 
@@ -50,11 +53,16 @@ impl Sorted<'_> {
     fn cmp(self, other: Sorted<'_>) -> Ordering {
         let shared = self.name.len().min(other.name.len());
         let (mine, theirs) = (self.rest(shared), other.rest(shared));
-        self.name[..shared].cmp(&other.name[..shared]).then_with(|| mine.cmp(theirs))
+        self.name[..shared]
+            .cmp(&other.name[..shared])
+            .then_with(|| mine.cmp(theirs))
     }
 
     fn rest(self, from: usize) -> impl Iterator<Item = u8> {
-        self.name[from..].iter().copied().chain(self.is_directory.then_some(b'/'))
+        self.name[from..]
+            .iter()
+            .copied()
+            .chain(self.is_directory.then_some(b'/'))
     }
 }
 
@@ -73,14 +81,28 @@ pub(super) struct Filter {
 
 impl Filter {
     fn wants(&self, name: &[u8], is_directory: bool) -> bool {
-        if !name.starts_with(self.prefix.as_bytes()) || self.except.is_some_and(|except| name == except.as_bytes()) {
+        if !name.starts_with(self.prefix.as_bytes())
+            || self.except.is_some_and(|except| name == except.as_bytes())
+        {
             return false;
         }
-        let Some(after) = self.after.as_deref().map(str::as_bytes) else { return true };
-        if (Sorted { name, is_directory }).cmp(Sorted { name: after, is_directory: false }).is_gt() {
+        let Some(after) = self.after.as_deref().map(str::as_bytes) else {
+            return true;
+        };
+        if (Sorted { name, is_directory })
+            .cmp(Sorted {
+                name: after,
+                is_directory: false,
+            })
+            .is_gt()
+        {
             return true;
         }
-        is_directory && self.into_directories && after.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&b'/'))
+        is_directory
+            && self.into_directories
+            && after
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.first() == Some(&b'/'))
     }
 }
 
@@ -97,7 +119,14 @@ pub(super) struct Level {
 
 impl Level {
     pub(super) fn new(path: PathBuf, filter: Filter, chunk_size: usize) -> Self {
-        Self { path, filter, chunk_size, chunk: Vec::new().into_iter(), last: None, is_complete: false }
+        Self {
+            path,
+            filter,
+            chunk_size,
+            chunk: Vec::new().into_iter(),
+            last: None,
+            is_complete: false,
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -120,7 +149,14 @@ impl Level {
         let mut smallest = BinaryHeap::new();
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(error),
         };
         for entry in entries {
@@ -132,14 +168,25 @@ impl Level {
             }
             let is_directory = file_type.is_dir();
             let name = entry.file_name();
-            let sorted = Sorted { name: name.as_bytes(), is_directory };
+            let sorted = Sorted {
+                name: name.as_bytes(),
+                is_directory,
+            };
             if !self.filter.wants(name.as_bytes(), is_directory)
-                || self.last.as_ref().is_some_and(|last| sorted.cmp(last.as_sorted()).is_le())
-                || smallest.len() == self.chunk_size && smallest.peek().is_some_and(|largest: &Name| sorted.cmp(largest.as_sorted()).is_ge())
+                || self
+                    .last
+                    .as_ref()
+                    .is_some_and(|last| sorted.cmp(last.as_sorted()).is_le())
+                || smallest.len() == self.chunk_size
+                    && smallest
+                        .peek()
+                        .is_some_and(|largest: &Name| sorted.cmp(largest.as_sorted()).is_ge())
             {
                 continue;
             }
-            let Ok(text) = String::from_utf8(name.into_vec()) else { continue };
+            let Ok(text) = String::from_utf8(name.into_vec()) else {
+                continue;
+            };
             smallest.push(Name { text, is_directory });
             if smallest.len() > self.chunk_size {
                 smallest.pop();
@@ -151,10 +198,14 @@ impl Level {
 
 /// Whether a directory holds an object, however deep.
 pub(super) fn holds_object(directory: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(directory) else { return false };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return false;
+    };
     entries.flatten().any(|entry| match entry.file_type() {
         Ok(file_type) if file_type.is_file() => is_text(&entry.file_name()),
-        Ok(file_type) if file_type.is_dir() => is_text(&entry.file_name()) && holds_object(&entry.path()),
+        Ok(file_type) if file_type.is_dir() => {
+            is_text(&entry.file_name()) && holds_object(&entry.path())
+        }
         _ => false,
     })
 }
@@ -169,11 +220,20 @@ mod tests {
 
     #[test]
     fn names_sort_as_the_keys_below_them() {
-        let texts = ["a", "a-b", "a/", "a0", "a0/", "aa", "a!/", "b/", "", "ä/", "a.tar", "a-/"];
-        let name = |text: &str| Name { text: text.trim_end_matches('/').to_owned(), is_directory: text.ends_with('/') };
+        let texts = [
+            "a", "a-b", "a/", "a0", "a0/", "aa", "a!/", "b/", "", "ä/", "a.tar", "a-/",
+        ];
+        let name = |text: &str| Name {
+            text: text.trim_end_matches('/').to_owned(),
+            is_directory: text.ends_with('/'),
+        };
         for one in texts {
             for other in texts {
-                assert_eq!(name(one).cmp(&name(other)), one.as_bytes().cmp(other.as_bytes()), "`{one}` and `{other}`");
+                assert_eq!(
+                    name(one).cmp(&name(other)),
+                    one.as_bytes().cmp(other.as_bytes()),
+                    "`{one}` and `{other}`"
+                );
             }
         }
     }

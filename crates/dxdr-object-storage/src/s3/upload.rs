@@ -13,10 +13,15 @@ use aws_sdk_s3::{
     Client,
     error::SdkError,
     primitives::ByteStream as SdkStream,
-    types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption},
+    types::{
+        ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart,
+        ServerSideEncryption,
+    },
 };
 use bytes::{Bytes, BytesMut};
-use dxdr_provider::object_storage::{ByteStream, ObjectBody, ObjectStat, PutCondition, StorageError, StorageErrorKind};
+use dxdr_provider::object_storage::{
+    ByteStream, ObjectBody, ObjectStat, PutCondition, StorageError, StorageErrorKind,
+};
 use futures::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 
 use super::{
@@ -49,18 +54,35 @@ fn part_size(number: i32) -> usize {
 }
 
 impl S3Storage {
-    pub(super) async fn upload(&self, call: Call, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
+    pub(super) async fn upload(
+        &self,
+        call: Call,
+        body: ObjectBody,
+        condition: PutCondition,
+    ) -> Result<ObjectStat, StorageError> {
         if condition == PutCondition::IfAbsent && self.must_look_first(&body) {
             match self.head_as_it_is(&call).await {
                 Ok(_) => return Err(call.fails(StorageErrorKind::AlreadyExists)),
                 // Who may write but not read finds out by writing; a missing bucket shows then, too.
-                Err(error) if matches!(error.kind, StorageErrorKind::NotFound | StorageErrorKind::Forbidden) => {}
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        StorageErrorKind::NotFound | StorageErrorKind::Forbidden
+                    ) => {}
                 Err(error) => return Err(error),
             }
         }
         let mut parts = Parts::new(body);
-        let first = parts.next(part_size(1)).await.map_err(|error| call.fails_by_body(error))?;
-        let write = Write { storage: self, call: &call, condition, id: write_id() };
+        let first = parts
+            .next(part_size(1))
+            .await
+            .map_err(|error| call.fails_by_body(error))?;
+        let write = Write {
+            storage: self,
+            call: &call,
+            condition,
+            id: write_id(),
+        };
         match first {
             Part::Last(bytes) => write.whole(bytes).await,
             Part::Full(bytes) => write.in_parts(bytes, parts).await,
@@ -94,7 +116,8 @@ impl Write<'_> {
     }
 
     fn checksum(&self) -> Option<ChecksumAlgorithm> {
-        (self.storage.shared.options.checksums == S3Checksums::WhenSupported).then_some(ChecksumAlgorithm::Crc32C)
+        (self.storage.shared.options.checksums == S3Checksums::WhenSupported)
+            .then_some(ChecksumAlgorithm::Crc32C)
     }
 
     /// As the protocol says it: the algorithm, and the key's id.
@@ -107,7 +130,12 @@ impl Write<'_> {
     }
 
     fn stat(&self, size: u64, tag: Option<&str>) -> ObjectStat {
-        ObjectStat { key: self.call.key.clone(), size, modified: None, tag: tag.map(str::to_owned) }
+        ObjectStat {
+            key: self.call.key.clone(),
+            size,
+            modified: None,
+            tag: tag.map(str::to_owned),
+        }
     }
 
     async fn whole(&self, bytes: Bytes) -> Result<ObjectStat, StorageError> {
@@ -120,7 +148,10 @@ impl Write<'_> {
                     .bucket(self.storage.bucket())
                     .key(self.storage.full(&self.call.key))
                     .set_if_none_match(self.only_if_absent())
-                    .set_metadata(self.only_if_absent().map(|_| [(WRITE_ID.to_owned(), self.id.clone())].into()))
+                    .set_metadata(
+                        self.only_if_absent()
+                            .map(|_| [(WRITE_ID.to_owned(), self.id.clone())].into()),
+                    )
                     .set_checksum_algorithm(self.checksum())
                     .set_server_side_encryption(encryption)
                     .set_ssekms_key_id(key)
@@ -155,7 +186,10 @@ impl Write<'_> {
             .await
             .map_err(|error| failure(self.call, error))?;
         let Some(upload_id) = created.upload_id() else {
-            return Err(self.call.fails_by(StorageErrorKind::Other, "the server began an upload without giving it an id"));
+            return Err(self.call.fails_by(
+                StorageErrorKind::Other,
+                "the server began an upload without giving it an id",
+            ));
         };
         let mut unfinished = Unfinished {
             storage: Some(self.storage.clone()),
@@ -174,7 +208,12 @@ impl Write<'_> {
         outcome
     }
 
-    async fn send_parts(&self, upload_id: &str, first: Bytes, parts: &mut Parts) -> Result<(Vec<CompletedPart>, u64), StorageError> {
+    async fn send_parts(
+        &self,
+        upload_id: &str,
+        first: Bytes,
+        parts: &mut Parts,
+    ) -> Result<(Vec<CompletedPart>, u64), StorageError> {
         let mut in_flight = FuturesUnordered::new();
         let (mut bytes_in_flight, mut size, mut number) = (0, 0, 0);
         let mut done = Vec::new();
@@ -191,8 +230,13 @@ impl Write<'_> {
                 in_flight.push(self.send_part(upload_id, number, bytes));
             }
             // Parts are sent while the next one is filled, and before it is begun when enough are on their way.
-            while bytes_in_flight + part_size(number + 1) > IN_FLIGHT.max(2 * part_size(number + 1) - 1) || (is_last && !in_flight.is_empty()) {
-                let Some(outcome) = in_flight.next().await else { break };
+            while bytes_in_flight + part_size(number + 1)
+                > IN_FLIGHT.max(2 * part_size(number + 1) - 1)
+                || (is_last && !in_flight.is_empty())
+            {
+                let Some(outcome) = in_flight.next().await else {
+                    break;
+                };
                 let (length, part) = outcome?;
                 bytes_in_flight -= length;
                 done.push(part);
@@ -201,9 +245,21 @@ impl Write<'_> {
                 break;
             }
             if number == 10_000 {
-                return Err(self.call.fails_by(StorageErrorKind::Invalid, "the object has more than 5 TiB, the most that S3 takes"));
+                return Err(self.call.fails_by(
+                    StorageErrorKind::Invalid,
+                    "the object has more than 5 TiB, the most that S3 takes",
+                ));
             }
-            next = Some(self.fill_while_sending(parts, number + 1, &mut in_flight, &mut bytes_in_flight, &mut done).await?);
+            next = Some(
+                self.fill_while_sending(
+                    parts,
+                    number + 1,
+                    &mut in_flight,
+                    &mut bytes_in_flight,
+                    &mut done,
+                )
+                .await?,
+            );
         }
         done.sort_unstable_by_key(CompletedPart::part_number);
         Ok((done, size))
@@ -234,7 +290,12 @@ impl Write<'_> {
         }
     }
 
-    async fn send_part(&self, upload_id: &str, number: i32, bytes: Bytes) -> Result<(usize, CompletedPart), StorageError> {
+    async fn send_part(
+        &self,
+        upload_id: &str,
+        number: i32,
+        bytes: Bytes,
+    ) -> Result<(usize, CompletedPart), StorageError> {
         let length = bytes.len();
         let output = self
             .client()
@@ -259,10 +320,17 @@ impl Write<'_> {
         Ok((length, part))
     }
 
-    async fn complete(&self, upload_id: &str, parts: Vec<CompletedPart>, size: u64) -> Result<ObjectStat, StorageError> {
+    async fn complete(
+        &self,
+        upload_id: &str,
+        parts: Vec<CompletedPart>,
+        size: u64,
+    ) -> Result<ObjectStat, StorageError> {
         // A server that did not answer with checksums of the parts did not take them.
         let has_checksums = parts.iter().all(|part| part.checksum_crc32_c().is_some());
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts))
+            .build();
         let outcome = self
             .unless_in_conflict(|| {
                 self.client()
@@ -271,7 +339,10 @@ impl Write<'_> {
                     .key(self.storage.full(&self.call.key))
                     .upload_id(upload_id)
                     .set_if_none_match(self.only_if_absent())
-                    .set_checksum_type((has_checksums && self.checksum().is_some()).then_some(ChecksumType::FullObject))
+                    .set_checksum_type(
+                        (has_checksums && self.checksum().is_some())
+                            .then_some(ChecksumType::FullObject),
+                    )
                     .multipart_upload(parts.clone())
                     .customize()
                     // Putting many parts together takes a server minutes.
@@ -290,7 +361,12 @@ impl Write<'_> {
     async fn unless_in_conflict<T, E, F>(&self, send: impl Fn() -> F) -> Result<T, StorageError>
     where
         F: Future<Output = Result<T, SdkError<E, aws_sdk_s3::config::http::HttpResponse>>>,
-        E: aws_sdk_s3::error::ProvideErrorMetadata + aws_sdk_s3::operation::RequestId + std::error::Error + Send + Sync + 'static,
+        E: aws_sdk_s3::error::ProvideErrorMetadata
+            + aws_sdk_s3::operation::RequestId
+            + std::error::Error
+            + Send
+            + Sync
+            + 'static,
     {
         let mut conflicts = 0;
         loop {
@@ -299,10 +375,19 @@ impl Write<'_> {
                 Err(error) => failure(self.call, error),
             };
             let is_conflict = self.condition == PutCondition::IfAbsent
-                && (status(&error) == Some(409) || matches!(code(&error), Some("ConditionalRequestConflict" | "OperationAborted")));
+                && (status(&error) == Some(409)
+                    || matches!(
+                        code(&error),
+                        Some("ConditionalRequestConflict" | "OperationAborted")
+                    ));
             if !is_conflict || conflicts == CONFLICTS {
-                if self.condition == PutCondition::IfAbsent && error.kind == StorageErrorKind::AlreadyExists {
-                    self.storage.shared.knows_conditions.store(true, Ordering::Relaxed);
+                if self.condition == PutCondition::IfAbsent
+                    && error.kind == StorageErrorKind::AlreadyExists
+                {
+                    self.storage
+                        .shared
+                        .knows_conditions
+                        .store(true, Ordering::Relaxed);
                 }
                 return Err(error);
             }
@@ -313,15 +398,34 @@ impl Write<'_> {
 
     /// A request whose answer was lost is sent again, and the second attempt finds the first one's object (or its upload gone). Whose object it is
     /// tells the id in its metadata.
-    async fn own_after_all(&self, error: StorageError, size: u64) -> Result<ObjectStat, StorageError> {
-        let is_doubtful = error.kind == StorageErrorKind::AlreadyExists || code(&error) == Some("NoSuchUpload") || status(&error) == Some(409);
+    async fn own_after_all(
+        &self,
+        error: StorageError,
+        size: u64,
+    ) -> Result<ObjectStat, StorageError> {
+        let is_doubtful = error.kind == StorageErrorKind::AlreadyExists
+            || code(&error) == Some("NoSuchUpload")
+            || status(&error) == Some(409);
         if !is_doubtful {
             return Err(error);
         }
-        let head = self.client().head_object().bucket(self.storage.bucket()).key(self.storage.full(&self.call.key)).send().await;
+        let head = self
+            .client()
+            .head_object()
+            .bucket(self.storage.bucket())
+            .key(self.storage.full(&self.call.key))
+            .send()
+            .await;
         match head {
-            Ok(there) if there.metadata().and_then(|metadata| metadata.get(WRITE_ID)) == Some(&self.id) => Ok(self.stat(size, there.e_tag())),
-            Ok(_) if self.condition == PutCondition::IfAbsent => Err(reread(error, StorageErrorKind::AlreadyExists)),
+            Ok(there)
+                if there.metadata().and_then(|metadata| metadata.get(WRITE_ID))
+                    == Some(&self.id) =>
+            {
+                Ok(self.stat(size, there.e_tag()))
+            }
+            Ok(_) if self.condition == PutCondition::IfAbsent => {
+                Err(reread(error, StorageErrorKind::AlreadyExists))
+            }
             _ => Err(error),
         }
     }
@@ -344,7 +448,13 @@ impl Unfinished {
 
     fn aborting(&mut self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let storage = self.storage.take()?;
-        let request = storage.shared.client.abort_multipart_upload().bucket(storage.bucket()).key(&self.key).upload_id(&self.upload_id);
+        let request = storage
+            .shared
+            .client
+            .abort_multipart_upload()
+            .bucket(storage.bucket())
+            .key(&self.key)
+            .upload_id(&self.upload_id);
         let key = self.key.clone();
         Some(Box::pin(async move {
             if let Err(error) = request.send().await {
@@ -360,7 +470,9 @@ impl Unfinished {
 impl Drop for Unfinished {
     /// The put was dropped while it waited: nobody is left to wait for the abort.
     fn drop(&mut self) {
-        if let (Some(aborting), Ok(runtime)) = (self.aborting(), tokio::runtime::Handle::try_current()) {
+        if let (Some(aborting), Ok(runtime)) =
+            (self.aborting(), tokio::runtime::Handle::try_current())
+        {
             runtime.spawn(aborting);
         }
     }
@@ -382,8 +494,14 @@ enum Part {
 impl Parts {
     fn new(body: ObjectBody) -> Self {
         match body {
-            ObjectBody::Bytes(rest) => Self { stream: stream::empty().boxed(), rest },
-            ObjectBody::Stream(stream) => Self { stream, rest: Bytes::new() },
+            ObjectBody::Bytes(rest) => Self {
+                stream: stream::empty().boxed(),
+                rest,
+            },
+            ObjectBody::Stream(stream) => Self {
+                stream,
+                rest: Bytes::new(),
+            },
         }
     }
 
@@ -411,7 +529,11 @@ impl Parts {
 
 /// Seeded by the system: no two writers have the same.
 fn write_id() -> String {
-    format!("{:016x}{:016x}", RandomState::new().build_hasher().finish(), RandomState::new().build_hasher().finish())
+    format!(
+        "{:016x}{:016x}",
+        RandomState::new().build_hasher().finish(),
+        RandomState::new().build_hasher().finish()
+    )
 }
 
 #[cfg(test)]
@@ -427,10 +549,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_cut_into_parts_whatever_its_chunks_are() {
-        for (chunk, length) in [(1, 10), (3, 10), (4, 8), (4, 0), (7, 21), (100, 9), (100, 100)] {
+        for (chunk, length) in [
+            (1, 10),
+            (3, 10),
+            (4, 8),
+            (4, 0),
+            (7, 21),
+            (100, 9),
+            (100, 100),
+        ] {
             let bytes = Bytes::from((0..length).collect::<Vec<u8>>());
-            let chunks: Vec<_> = bytes.chunks(chunk).map(|chunk| Ok(bytes.slice_ref(chunk))).collect();
-            let bodies = [ObjectBody::Stream(stream::iter(chunks).boxed()), ObjectBody::Bytes(bytes.clone())];
+            let chunks: Vec<_> = bytes
+                .chunks(chunk)
+                .map(|chunk| Ok(bytes.slice_ref(chunk)))
+                .collect();
+            let bodies = [
+                ObjectBody::Stream(stream::iter(chunks).boxed()),
+                ObjectBody::Bytes(bytes.clone()),
+            ];
             for body in bodies {
                 let mut parts = Parts::new(body);
                 let mut seen = Vec::new();
