@@ -160,46 +160,57 @@ impl Cluster {
         &self.kubectl
     }
 
-    /// Variables for programs that are to use these servers: the tests' own (`DXDR_TEST_…`), and those that
-    /// kubectl and S3 clients know.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
-        let kubeconfig = self.directory.join("kubeconfig").display().to_string();
+    /// The variables at which tests look for real servers.
+    pub(crate) fn test_variables(&self) -> Vec<(&'static str, String)> {
         let mut variables = vec![
-            ("KUBECONFIG", kubeconfig.clone()),
-            // kubectl remembers discovery by host and port: another cluster on this port would be taken for this one
-            (
-                "KUBECACHEDIR",
-                self.directory.join("kubectl-cache").display().to_string(),
-            ),
-            ("DXDR_TEST_KUBECONFIG", kubeconfig),
+            ("DXDR_TEST_KUBECONFIG", self.kubeconfig()),
             ("DXDR_TEST_KUBECTL", self.kubectl.display().to_string()),
         ];
         if let Some(storage) = &self.object_storage {
-            variables.extend(storage.variables());
+            variables.extend(storage.test_variables());
         }
         variables
     }
 
+    fn kubeconfig(&self) -> String {
+        self.directory.join("kubeconfig").display().to_string()
+    }
+
     fn shell_lines(&self) -> String {
-        format!(
-            ". {}\n",
-            shell_word(&self.directory.join("environment").display().to_string())
-        )
+        let line = |file: &str| {
+            let path = self.directory.join(file).display().to_string();
+            format!(". {}", shell_word(&path))
+        };
+        let mut lines = format!("{}\n", line("environment"));
+        if self.object_storage.is_some() {
+            lines.push_str(&format!("{}   # for S3 clients\n", line("s3/environment")));
+        }
+        lines
     }
 
     fn write_environment_file(&self) -> Result<()> {
-        let mut text = String::new();
-        for (name, value) in self.variables() {
-            text.push_str(&format!("export {name}={}\n", shell_word(&value)));
-        }
+        let cache = self.directory.join("kubectl-cache").display().to_string();
+        let mut variables = vec![
+            ("KUBECONFIG", self.kubeconfig()),
+            // kubectl remembers discovery by host and port: another cluster on this port would be taken for this one
+            ("KUBECACHEDIR", cache),
+        ];
+        variables.extend(self.test_variables());
+        let mut text = exports(&variables);
         if let Some(folder) = self.kubectl.parent() {
-            text.push_str(&format!(
-                "export PATH={}:\"$PATH\"\n",
-                shell_word(&folder.display().to_string())
-            ));
+            let folder = shell_word(&folder.display().to_string());
+            text.push_str(&format!("export PATH={folder}:\"$PATH\"\n"));
         }
         credentials::write_private(&self.directory.join("environment"), &text)
     }
+}
+
+/// Lines for a POSIX shell.
+fn exports(variables: &[(&str, String)]) -> String {
+    variables
+        .iter()
+        .map(|(name, value)| format!("export {name}={}\n", shell_word(value)))
+        .collect()
 }
 
 /// Quotes for a POSIX shell.

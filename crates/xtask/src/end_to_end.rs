@@ -50,11 +50,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
 
     let outcome = Cluster::start(&directory, Parts { s3: true }).and_then(|cluster| {
-        let mut variables = cluster.variables();
+        let mut variables = cluster.test_variables();
         if let Some(context) = &arguments.context {
             let kubeconfig = kubeconfig_of(cluster.kubectl(), context, folder.path())?;
             for (name, value) in &mut variables {
-                if matches!(*name, "KUBECONFIG" | "DXDR_TEST_KUBECONFIG") {
+                if *name == "DXDR_TEST_KUBECONFIG" {
                     value.clone_from(&kubeconfig);
                 }
             }

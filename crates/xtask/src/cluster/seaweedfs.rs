@@ -31,14 +31,13 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
-        let url = format!("http://127.0.0.1:{}", self.port);
-        let (access, secret) = (self.keys.access.clone(), self.keys.secret.clone());
+    /// Variables of the tests.
+    pub(crate) fn test_variables(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("DXDR_TEST_S3_ENDPOINT", url.clone()),
+            ("DXDR_TEST_S3_ENDPOINT", self.url()),
             ("DXDR_TEST_S3_BUCKET", BUCKET.to_owned()),
-            ("DXDR_TEST_S3_ACCESS_KEY", access.clone()),
-            ("DXDR_TEST_S3_SECRET_KEY", secret.clone()),
+            ("DXDR_TEST_S3_ACCESS_KEY", self.keys.access.clone()),
+            ("DXDR_TEST_S3_SECRET_KEY", self.keys.secret.clone()),
             (
                 "DXDR_TEST_S3_READONLY_ACCESS_KEY",
                 self.reader.access.clone(),
@@ -47,17 +46,27 @@ impl Endpoint {
                 "DXDR_TEST_S3_READONLY_SECRET_KEY",
                 self.reader.secret.clone(),
             ),
-            ("AWS_ENDPOINT_URL", url),
+        ]
+    }
+
+    /// Variables of S3 clients. Kept from the tests, some of which are about credentials that are not there.
+    fn client_variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", self.url()),
             ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", access),
-            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_ACCESS_KEY_ID", self.keys.access.clone()),
+            ("AWS_SECRET_ACCESS_KEY", self.keys.secret.clone()),
             (
                 "AWS_SHARED_CREDENTIALS_FILE",
                 self.credentials.display().to_string(),
             ),
-            // Nobody shall ask the cloud's metadata address from a test.
+            // Nobody shall ask the cloud's metadata address from here.
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ]
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 }
 
@@ -181,11 +190,10 @@ pub(crate) fn start(processes: &mut Processes, weed: &Path) -> Result<Endpoint> 
     wait(processes, &["weed"], "SeaweedFS", || {
         takes_objects(&endpoint)
     })?;
-    let mut lines = String::new();
-    for (name, value) in endpoint.variables() {
-        lines.push_str(&format!("export {name}={}\n", super::shell_word(&value)));
-    }
-    write_private(&folder.join("environment"), &lines)?;
+    write_private(
+        &folder.join("environment"),
+        &super::exports(&endpoint.client_variables()),
+    )?;
     eprintln!(
         "S3 ready after {:.1} s at http://127.0.0.1:{}/{BUCKET}",
         begin.elapsed().as_secs_f64(),
