@@ -26,6 +26,7 @@ mod fault;
 mod field_set;
 mod kind;
 mod patch;
+mod protobuf;
 mod quota;
 mod schema;
 mod selector;

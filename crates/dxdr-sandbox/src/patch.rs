@@ -96,7 +96,8 @@ pub(crate) fn strategic_patch(object: &mut Value, patch: &Value, shape: &Shape) 
         }
         let field = shape.field(list);
         if let (Some(Value::Array(items)), Some(order)) = (target.get_mut(list), order.as_array()) {
-            sort_by(items, order, field.merge_key.as_deref().unwrap_or("*"));
+            let before = items.clone();
+            sort_by(items, &before, order, field.merge_key.as_deref().unwrap_or("*"));
         }
     }
     Ok(())
@@ -113,6 +114,7 @@ fn merge_list(
         *items = changes.iter().filter(|change| change.get("$patch").is_none()).cloned().collect();
         return Ok(());
     }
+    let before = items.clone();
     for change in changes {
         if key == "*" {
             if !items.contains(change) {
@@ -137,28 +139,31 @@ fn merge_list(
             }
         }
     }
-    if let Some(order) = order {
-        sort_by(items, order, key);
-    }
+    sort_by(items, &before, order.unwrap_or(changes), key);
     Ok(())
 }
 
-/// Puts the items named in `order` into that order; others stay where they stand between them.
-fn sort_by(items: &mut [Value], order: &[Value], key: &str) {
-    let rank = |item: &Value| -> Option<usize> {
-        order.iter().position(|other| if key == "*" { other == item } else { other.get(key) == item.get(key) })
-    };
-    let mut ranks: Vec<usize> = Vec::with_capacity(items.len());
-    let mut last = 0;
-    for item in items.iter() {
-        last = rank(item).unwrap_or(last);
-        ranks.push(last);
+/// Puts the items named in `order` into that order; the others keep theirs, each as early as it stood before among them.
+fn sort_by(items: &mut Vec<Value>, before: &[Value], order: &[Value], key: &str) {
+    let same = |a: &Value, b: &Value| if key == "*" { a == b } else { a.get(key) == b.get(key) };
+    let place = |item: &Value| before.iter().position(|other| same(other, item));
+    let mut named: Vec<Value> =
+        order.iter().filter_map(|wanted| items.iter().find(|item| same(item, wanted)).cloned()).collect();
+    let others: Vec<Value> =
+        items.iter().filter(|item| !order.iter().any(|wanted| same(item, wanted))).cloned().collect();
+    items.clear();
+    let mut named = named.drain(..).peekable();
+    for other in others {
+        while let Some(next) = named.peek() {
+            // What is new goes first.
+            if place(next).is_some_and(|at| Some(at) > place(&other)) {
+                break;
+            }
+            items.extend(named.next());
+        }
+        items.push(other);
     }
-    let mut paired: Vec<(usize, Value)> = ranks.into_iter().zip(items.iter().cloned()).collect();
-    paired.sort_by_key(|(rank, _)| *rank);
-    for (slot, (_, item)) in items.iter_mut().zip(paired) {
-        *slot = item;
-    }
+    items.extend(named);
 }
 
 fn without_directives(map: &Map<String, Value>) -> Map<String, Value> {

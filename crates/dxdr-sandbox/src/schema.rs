@@ -39,12 +39,12 @@ fn check(value: &mut Value, shape: &Shape, path: &str, unknown: &mut Vec<String>
     };
     match (&shape.form, &mut *value) {
         (Form::Any, _) => {}
-        (Form::Text, Value::String(_))
+        (Form::Text | Form::Bytes | Form::Time, Value::String(_))
         | (Form::Boolean, Value::Bool(_))
         | (Form::Number, Value::Number(_))
         | (Form::Quantity | Form::IntOrText, Value::String(_) | Value::Number(_)) => {}
         (Form::Integer, Value::Number(number)) if number.is_i64() || number.is_u64() => {}
-        (Form::Text, _) => return Err(wrong(found, "string")),
+        (Form::Text | Form::Bytes | Form::Time, _) => return Err(wrong(found, "string")),
         (Form::Boolean, _) => return Err(wrong(found, "bool")),
         (Form::Integer, _) => return Err(wrong(found, "int32")),
         (Form::Number, _) => return Err(wrong(found, "float64")),

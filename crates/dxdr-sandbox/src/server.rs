@@ -17,7 +17,7 @@ use crate::selector::Selector;
 use crate::status::{Failure, json_response};
 use crate::store::Page;
 use crate::world::{DeleteOptions, Deleted, FieldValidation, PatchFormat, World, Write, Written, metadata_mut, render, text, value};
-use crate::{discovery, table, watch};
+use crate::{discovery, protobuf, table, watch};
 
 /// What every request sees.
 pub(crate) struct Shared {
@@ -333,6 +333,15 @@ fn about(shared: &Arc<Shared>, parts: &Parts, segments: &[&str]) -> Option<Respo
         ["apis", group, version] => {
             discovery::resource_list(kinds, group, version).map_or_else(not_found_page, |list| answer(&list))
         }
+        // No bytes are an empty document in protocol buffers.
+        ["openapi", "v2"] if accept.contains("proto-openapi") => {
+            let mut response = json_response(200, Body::empty());
+            response.headers_mut().insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf"),
+            );
+            response
+        }
         ["openapi", "v2"] => answer(&discovery::openapi_v2()),
         ["openapi", "v3"] => answer(&discovery::openapi_index(kinds)),
         ["openapi", "v3", "api", version] => {
@@ -368,8 +377,9 @@ fn parse_body(body: &Bytes) -> Result<Value, Failure> {
     {
         return Ok(value);
     }
-    if body.starts_with(b"k8s\0") {
-        return Err(Failure::unsupported_media_type("application/json, application/yaml"));
+    if let Some(message) = body.strip_prefix(b"k8s\0") {
+        return protobuf::decode(message)
+            .ok_or_else(|| Failure::unsupported_media_type("application/json, application/yaml"));
     }
     std::str::from_utf8(body)
         .ok()

@@ -21,6 +21,9 @@ pub(crate) enum Listing {
 pub(crate) enum Form {
     Any,
     Text,
+    /// Text that holds bytes in base64.
+    Bytes,
+    Time,
     Integer,
     Number,
     Boolean,
@@ -51,8 +54,8 @@ impl std::ops::Deref for StructRef {
 pub(crate) struct Struct {
     pub(crate) fields: BTreeMap<String, Shape>,
     pub(crate) atomic: bool,
-    /// The Go name of the type, for messages.
-    pub(crate) name: String,
+    /// Protocol buffer field numbers: the field's name, empty for a struct whose fields are its parent's, and its shape.
+    pub(crate) numbers: HashMap<u64, (String, Shape)>,
 }
 
 /// A form together with its merge rules.
@@ -154,7 +157,7 @@ impl Shape {
             shape.form = Form::Struct(StructRef::Custom(Arc::new(Struct {
                 fields,
                 atomic: shape.atomic,
-                name: String::new(),
+                numbers: HashMap::new(),
             })));
         }
         shape
@@ -169,7 +172,8 @@ struct BuiltIn {
 
 static BUILT_IN: LazyLock<BuiltIn> = LazyLock::new(|| parse(include_str!("builtin/types.txt")));
 
-/// One type a line: `NAME[!] FIELD=TYPE...`. A type is `s` text, `i` integer, `n` number, `b` boolean, `q` quantity, `x` integer
+/// One type a line: `NAME[!] FIELD[:NUMBER]=TYPE...`, the field `+` standing for the fields of an inlined struct; the number
+/// is that of the protocol buffer. A type is `s` text, `y` bytes, `i` integer, `n` number, `b` boolean, `q` quantity, `x` integer
 /// or text, `t` time, `a` anything, `@NAME` a type, `[T` a list, `{T` a map; then `!` atomic, `~KEYS` list keys (`~*` a
 /// set), `^KEY` strategic merge key, `%` retain keys. Lines with `>` name the type of a kind.
 fn parse(text: &str) -> BuiltIn {
@@ -182,14 +186,18 @@ fn parse(text: &str) -> BuiltIn {
         .map(|line| {
             let mut words = line.split(' ');
             let head = words.next().unwrap_or_default();
-            Struct {
-                atomic: head.ends_with('!'),
-                name: head.trim_end_matches('!').to_owned(),
-                fields: words
-                    .filter_map(|word| word.split_once('='))
-                    .map(|(field, form)| (field.to_owned(), parse_form(form, &by_name)))
-                    .collect(),
+            let mut of = Struct { atomic: head.ends_with('!'), ..Struct::default() };
+            for (field, form) in words.filter_map(|word| word.split_once('=')) {
+                let shape = parse_form(form, &by_name);
+                let (name, number) = field.split_once(':').unwrap_or((field, ""));
+                if let Ok(number) = number.parse() {
+                    of.numbers.insert(number, (name.trim_start_matches('+').to_owned(), shape.clone()));
+                }
+                if name != "+" {
+                    of.fields.insert(name.to_owned(), shape);
+                }
             }
+            of
         })
         .collect();
     let kinds = text
@@ -221,7 +229,9 @@ fn parse_form(text: &str, by_name: &HashMap<String, usize>) -> Shape {
     }
     let end = rest.find(['~', '^', '%', '!']).unwrap_or(rest.len());
     shape.form = match first {
-        's' | 't' => Form::Text,
+        's' => Form::Text,
+        'y' => Form::Bytes,
+        't' => Form::Time,
         'i' => Form::Integer,
         'n' => Form::Number,
         'b' => Form::Boolean,

@@ -199,6 +199,8 @@ fn columns_of(kind: &Kind) -> &'static [Column] {
             ("Restarts", "string", false, pod_restarts),
             ("IP", "string", true, |pod| or_none(text(pod["status"].get("podIP")))),
             ("Node", "string", true, |pod| or_none(text(pod["spec"].get("nodeName")))),
+            ("Nominated Node", "string", true, |pod| or_none(text(pod["status"].get("nominatedNodeName")))),
+            ("Readiness Gates", "string", true, |_| "<none>".into()),
         ],
         ("apps", "deployments") => &[
             ("Ready", "string", false, |d| format!("{}/{}", number(&d["status"]["readyReplicas"]), number(&d["spec"]["replicas"])).into()),
@@ -253,7 +255,6 @@ fn columns_of(kind: &Kind) -> &'static [Column] {
             ("Type", "string", false, |s| s["type"].clone()),
             ("Data", "string", false, |s| count(&s["data"])),
         ],
-        ("", "serviceaccounts") => &[("Secrets", "string", false, |s| count(&s["secrets"]))],
         ("networking.k8s.io", "ingresses") => &[
             ("Class", "string", false, |i| or_none(text(i["spec"].get("ingressClassName")))),
             ("Hosts", "string", false, |i| {

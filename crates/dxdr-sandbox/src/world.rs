@@ -46,7 +46,6 @@ pub(crate) struct Write<'a> {
 pub(crate) struct Written {
     pub(crate) code: u16,
     pub(crate) body: Bytes,
-    pub(crate) stored: Option<Arc<Stored>>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -123,10 +122,6 @@ impl World {
         self.store.get(kind.resource, &key(namespace, name))
     }
 
-    pub(crate) fn value(&self, kind: &Kind, stored: &Stored) -> Value {
-        value(kind, stored)
-    }
-
     pub(crate) fn create(&mut self, write: &Write<'_>, mut object: Value) -> Result<Written, Failure> {
         let warnings = self.admit_shape(write, &mut object)?;
         self.create_owned(write, object, None, warnings)
@@ -165,11 +160,11 @@ impl World {
             schema::default_values(&mut object, &custom.schema);
         }
         admission::admit_new(self, kind, write.namespace, &name, &mut object)?;
-        quota::admit(self, kind, write.namespace, &name, &object)?;
         let causes = admission::validate_new(kind, &object);
         if !causes.is_empty() {
             return Err(Failure::invalid(kind, &name, &causes));
         }
+        quota::admit(self, kind, write.namespace, &name, &object)?;
         if self.read(kind, write.namespace, &name).is_some() {
             return Err(Failure::already_exists(kind, &name));
         }
@@ -192,13 +187,13 @@ impl World {
         });
         apply::set_managers(&mut object, managers);
         if write.dry_run {
-            return Ok(Written { code: 201, body: render_value(kind, object), stored: None, warnings });
+            return Ok(Written { code: 201, body: render_value(kind, object), warnings });
         }
         let stored = self.put(kind, object);
         self.work.push_back(controllers::Work::Created(Arc::clone(kind), Arc::clone(&stored)));
         let body = render(kind, &stored);
         controllers::settle(self);
-        Ok(Written { code: 201, body, stored: Some(stored), warnings })
+        Ok(Written { code: 201, body, warnings })
     }
 
     pub(crate) fn update(&mut self, write: &Write<'_>, name: &str, mut object: Value) -> Result<Written, Failure> {
@@ -334,16 +329,16 @@ impl World {
         };
         apply::set_managers(&mut object, managers);
         if same_but_times(live_value, &object) {
-            return Ok(Written { code: 200, body: render(kind, live), stored: Some(Arc::clone(live)), warnings });
+            return Ok(Written { code: 200, body: render(kind, live), warnings });
         }
         if write.dry_run {
-            return Ok(Written { code: 200, body: render_value(kind, object), stored: None, warnings });
+            return Ok(Written { code: 200, body: render_value(kind, object), warnings });
         }
         let stored = self.put(kind, object);
         self.work.push_back(controllers::Work::Updated(Arc::clone(kind), Arc::clone(&stored)));
         let body = render(kind, &stored);
         controllers::settle(self);
-        Ok(Written { code: 200, body, stored: Some(stored), warnings })
+        Ok(Written { code: 200, body, warnings })
     }
 
     pub(crate) fn patch(
