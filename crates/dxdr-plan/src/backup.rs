@@ -190,6 +190,15 @@ pub fn plan(
 }
 
 impl BackupPlan {
+    /// The same plan under the names that an earlier process of its run chose.
+    pub fn named(mut self, point: &str, run: &str) -> Self {
+        self.keys = keys(point);
+        self.steps = steps(&self.namespaces, self.lists.len(), point);
+        self.point = point.to_owned();
+        self.run = run.to_owned();
+        self
+    }
+
     /// What becomes of one listed object.
     pub fn decide(&self, kind: &ResourceKind, head: &ObjectHead<'_>) -> Decision {
         match self.selection.decide(kind, head) {

@@ -1,0 +1,4 @@
+mod planning;
+mod properties;
+mod transformation;
+mod world;
