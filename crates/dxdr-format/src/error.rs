@@ -69,9 +69,15 @@ impl FormatError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Future { .. } => "upgrade dxdr: an older one would have to guess what the newer one meant",
-            Self::Json { .. } | Self::Kind { .. } | Self::Field { .. } => "find out who wrote it; dxdr and Velero write nothing like it",
-            Self::Compression { .. } => "fetch it again; if it stays damaged, restore it from the store's own versions or use another point",
+            Self::Future { .. } => {
+                "upgrade dxdr: an older one would have to guess what the newer one meant"
+            }
+            Self::Json { .. } | Self::Kind { .. } | Self::Field { .. } => {
+                "find out who wrote it; dxdr and Velero write nothing like it"
+            }
+            Self::Compression { .. } => {
+                "fetch it again; if it stays damaged, restore it from the store's own versions or use another point"
+            }
             Self::TooLarge { .. } => "find out who wrote it: no environment makes one that large",
         }
     }
