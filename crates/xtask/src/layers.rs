@@ -370,7 +370,7 @@ fn findings_in_sources(member: &Member) -> Result<Vec<String>> {
             }));
             if folder == "src"
                 && layer_of(&member.name) == Some(Layer::Domain)
-                && !is_test_file(&path)
+                && !is_test_file(path.strip_prefix(&member.directory).unwrap_or(&path))
             {
                 findings.extend(impure(&text).into_iter().map(|(line, what)| {
                     format!("{shown}:{line}: the domain does not use `{what}`; take the value as an argument")
@@ -403,9 +403,11 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// `tests.rs` under a module holds that module's tests.
+/// `tests.rs` and what lies in a folder `tests` hold the tests of the module they are under.
 fn is_test_file(path: &Path) -> bool {
-    path.file_stem().is_some_and(|stem| stem == "tests")
+    path.with_extension("")
+        .components()
+        .any(|part| part.as_os_str() == "tests")
 }
 
 /// Bad module names: of the file, of the folders it lies in below the crate, of modules in its text.
@@ -537,6 +539,13 @@ mod tests {
     fn the_outside_world_is_found_in_code_and_not_in_comments_or_tests() {
         let text = "// std::fs is not used\nlet t = Timestamp::now(); // why\n#[cfg(test)]\nmod tests {\nuse std::fs;\n}";
         assert_eq!(impure(text), [(2, "Timestamp::now")]);
+    }
+
+    #[test]
+    fn tests_of_a_module_may_lie_in_a_file_or_a_folder() {
+        assert!(is_test_file(Path::new("src/restore/tests.rs")));
+        assert!(is_test_file(Path::new("src/restore/tests/timing.rs")));
+        assert!(!is_test_file(Path::new("src/restore.rs")));
     }
 
     #[test]
