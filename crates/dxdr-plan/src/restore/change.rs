@@ -136,6 +136,13 @@ impl Changes {
         self.0 |= 1 << change as u8;
     }
 
+    /// Adds one that happened.
+    pub(super) fn insert_if(&mut self, happened: bool, change: Change) {
+        if happened {
+            self.insert(change);
+        }
+    }
+
     /// Whether it is among them.
     pub fn contains(self, change: Change) -> bool {
         self.0 & (1 << change as u8) != 0

@@ -19,6 +19,7 @@ mod prune;
 mod quota;
 pub mod request;
 mod rules;
+mod settlement;
 pub mod transform;
 
 pub use change::{Change, Changes};

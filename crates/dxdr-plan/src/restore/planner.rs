@@ -34,40 +34,40 @@ pub struct RestorePlanner {
     include: Vec<(KindName, bool)>,
     exclude: Vec<(KindName, bool)>,
     /// What the target serves, by group and plural; `None`: there is no target to ask.
-    served: Option<HashMap<String, DiscoveredKind>>,
+    pub(super) served: Option<HashMap<String, DiscoveredKind>>,
     live: Option<LiveObjects>,
     captured: Option<BTreeSet<String>>,
     rate: u32,
-    items: Vec<Item>,
-    findings: Findings,
+    pub(super) items: Vec<Item>,
+    pub(super) findings: Findings,
     /// Definitions in the archive: the kind and the versions they serve.
-    definitions: HashMap<String, Vec<String>>,
+    pub(super) definitions: HashMap<String, Vec<String>>,
     /// Services in the archive whose endpoints their selector finds.
-    selecting_services: HashSet<String>,
-    priority_classes: HashSet<String>,
-    cluster_roles: HashSet<String>,
+    pub(super) selecting_services: HashSet<String>,
+    pub(super) priority_classes: HashSet<String>,
+    pub(super) cluster_roles: HashSet<String>,
     quotas: Vec<Quota>,
     archived_kinds: BTreeSet<String>,
 }
 
 /// What is kept of an item.
-struct Item {
-    index: u32,
-    target: ObjectReference,
+pub(super) struct Item {
+    pub(super) index: u32,
+    pub(super) target: ObjectReference,
     /// Its name in the archive, where the target's differs from it in more than the namespace.
-    renamed_from: Option<String>,
-    uid: Option<u128>,
-    verdict: Verdict,
-    detail: Detail,
+    pub(super) renamed_from: Option<String>,
+    pub(super) uid: Option<u128>,
+    pub(super) verdict: Verdict,
+    pub(super) detail: Detail,
 }
 
-enum Verdict {
+pub(super) enum Verdict {
     Restore { action: Action, changes: Changes },
     LeftOut(LeftOutReason),
 }
 
 /// What must be settled when all items were seen.
-enum Detail {
+pub(super) enum Detail {
     Nothing,
     /// Left to its owner, if the owner is restored.
     Owned { uid: u128, by: String, makes_again: bool },
@@ -79,7 +79,7 @@ enum Detail {
     Needed(Need),
 }
 
-enum Need {
+pub(super) enum Need {
     Definition,
     PriorityClass,
     ClusterRole,
@@ -346,15 +346,15 @@ impl RestorePlanner {
                 let names = served.filter_map(|version| version.get("name")?.as_str()).map(str::to_owned).collect();
                 self.definitions.insert(source.name.clone(), names);
             }
-            ("", "services") => {
-                if object.pointer("/spec/selector").and_then(Value::as_object).is_some_and(|selector| !selector.is_empty()) {
-                    self.selecting_services.insert(source.name.clone());
-                }
+            ("", "services")
+                if object.pointer("/spec/selector").and_then(Value::as_object).is_some_and(|selector| !selector.is_empty()) =>
+            {
+                self.selecting_services.insert(source.name.clone());
             }
-            ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
-                if text("/roleRef/kind").as_deref() == Some("ClusterRole") {
-                    self.cluster_roles.extend(text("/roleRef/name"));
-                }
+            ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings")
+                if text("/roleRef/kind").as_deref() == Some("ClusterRole") =>
+            {
+                self.cluster_roles.extend(text("/roleRef/name"));
             }
             ("", "pods") => self.priority_classes.extend(text("/spec/priorityClassName")),
             ("batch", "cronjobs") => self.priority_classes.extend(text("/spec/jobTemplate/spec/template/spec/priorityClassName")),
@@ -466,162 +466,6 @@ impl RestorePlanner {
             // It comes first.
             Action::Update { .. } | Action::Same => self.quotas.push(Quota::of(&target.name, object, true)),
             Action::Leave { .. } => {}
-        }
-    }
-
-    /// Of several items of one name the last one counts, as with Velero.
-    fn leave_out_duplicates(&mut self) {
-        let mut order: Vec<usize> = (0..self.items.len()).collect();
-        let key = |item: &Item| {
-            let reference = &item.target;
-            (reference.kind.plural.clone(), reference.kind.group.clone(), reference.namespace.clone(), item.renamed_from.clone(), reference.name.clone())
-        };
-        let same = |left: &Item, right: &Item| {
-            let (left_kind, right_kind) = (&left.target.kind, &right.target.kind);
-            left.target.name == right.target.name
-                && left.renamed_from == right.renamed_from
-                && left.target.namespace == right.target.namespace
-                && left_kind.plural == right_kind.plural
-                && left_kind.group == right_kind.group
-        };
-        // Archives are mostly in order already, so that this is one pass.
-        order.sort_by(|&left, &right| {
-            let (left_item, right_item) = (&self.items[left], &self.items[right]);
-            if same(left_item, right_item) { left_item.index.cmp(&right_item.index) } else { key(left_item).cmp(&key(right_item)) }
-        });
-        for pair in order.windows(2) {
-            if let [earlier, later] = *pair
-                && same(&self.items[earlier], &self.items[later])
-            {
-                self.items[earlier].verdict = Verdict::LeftOut(LeftOutReason::Duplicate);
-            }
-        }
-    }
-
-    /// Leaves to owners what they make again, if they are restored, or are made again themselves.
-    fn leave_to_owners(&mut self) {
-        let by_uid: HashMap<u128, usize> = self
-            .items
-            .iter()
-            .enumerate()
-            .filter(|(_, item)| !matches!(item.verdict, Verdict::LeftOut(LeftOutReason::Duplicate)))
-            .filter_map(|(position, item)| Some((item.uid?, position)))
-            .collect();
-        let mut comes_back: Vec<Option<bool>> = vec![None; self.items.len()];
-        let mut secrets_of_sealed = HashSet::new();
-        for position in 0..self.items.len() {
-            let item = &self.items[position];
-            let reason = match &item.detail {
-                Detail::Owned { uid, by, makes_again: true } => {
-                    let owner = by_uid.get(uid).copied();
-                    if let Some(owner) = owner
-                        && matches!(self.items[owner].detail, Detail::Sealed)
-                    {
-                        secrets_of_sealed.insert(owner);
-                    }
-                    let returns = owner.is_some_and(|owner| self.comes_back(owner, &by_uid, &mut comes_back));
-                    returns.then(|| LeftOutReason::Owned { by: by.clone() })
-                }
-                Detail::OfService => self
-                    .selecting_services
-                    .contains(&item.target.name)
-                    .then(|| LeftOutReason::Owned { by: format!("Service {}", item.target.name) }),
-                Detail::Sealed => Some(LeftOutReason::SealedForNamespace),
-                _ => None,
-            };
-            if let Some(reason) = reason
-                && matches!(self.items[position].verdict, Verdict::Restore { .. })
-            {
-                self.items[position].verdict = Verdict::LeftOut(reason);
-            } else if let Detail::Owned { makes_again: false, .. } = &self.items[position].detail
-                && matches!(self.items[position].verdict, Verdict::Restore { action: Action::Create, .. })
-            {
-                let target = self.items[position].target.clone();
-                self.findings.of(Finding::Orphans, &target);
-            }
-        }
-        for (position, item) in self.items.iter().enumerate() {
-            if matches!(item.verdict, Verdict::LeftOut(LeftOutReason::SealedForNamespace)) {
-                let finding = if secrets_of_sealed.contains(&position) { Finding::Sealed } else { Finding::SealedWithoutSecret };
-                self.findings.of(finding, &item.target);
-            }
-        }
-    }
-
-    /// Whether the item is in the target afterwards: restored, or made again by an owner that is.
-    fn comes_back(&self, position: usize, by_uid: &HashMap<u128, usize>, known: &mut Vec<Option<bool>>) -> bool {
-        if let Some(answer) = known[position] {
-            return answer;
-        }
-        // Owners in a circle make nothing again.
-        known[position] = Some(false);
-        let item = &self.items[position];
-        let answer = match (&item.verdict, &item.detail) {
-            (Verdict::LeftOut(LeftOutReason::Owned { .. }), _) => true,
-            (Verdict::LeftOut(_), _) | (_, Detail::Sealed) => false,
-            (Verdict::Restore { .. }, Detail::Owned { uid, makes_again: true, .. }) => {
-                // Either its own owner makes it again, or it is restored itself.
-                if let Some(owner) = by_uid.get(uid).copied() {
-                    self.comes_back(owner, by_uid, known);
-                }
-                true
-            }
-            (Verdict::Restore { .. }, _) => true,
-        };
-        known[position] = Some(answer);
-        answer
-    }
-
-    /// Leaves out cluster-scoped objects that nothing restored needs.
-    fn leave_out_unneeded(&mut self) {
-        let restored: HashSet<String> = self
-            .items
-            .iter()
-            .filter(|item| matches!(item.verdict, Verdict::Restore { .. }))
-            .map(|item| item.target.kind.group_resource())
-            .collect();
-        for item in &mut self.items {
-            let Detail::Needed(need) = &item.detail else { continue };
-            let name = item.renamed_from.as_ref().unwrap_or(&item.target.name);
-            let needed = match need {
-                Need::Definition => restored.contains(name),
-                Need::PriorityClass => self.priority_classes.contains(name),
-                Need::ClusterRole => self.cluster_roles.contains(name),
-            };
-            if !needed && matches!(item.verdict, Verdict::Restore { .. }) {
-                item.verdict = Verdict::LeftOut(LeftOutReason::NotNeeded);
-            }
-        }
-    }
-
-    /// Leaves out what the target cannot take, not even after the archive's definitions are restored.
-    fn leave_out_unserved(&mut self) {
-        let Some(served) = &self.served else { return };
-        let restored_definitions: HashSet<String> = self
-            .items
-            .iter()
-            .filter(|item| item.target.kind.plural == "customresourcedefinitions")
-            .filter(|item| matches!(item.verdict, Verdict::Restore { action: Action::Create | Action::Update { .. }, .. }))
-            .map(|item| item.target.name.clone())
-            .collect();
-        for item in &mut self.items {
-            if !matches!(item.verdict, Verdict::Restore { .. }) {
-                continue;
-            }
-            let kind = &item.target.kind;
-            let name = kind.group_resource();
-            let versions: &[String] = match served.get(&name) {
-                Some(kind) => &kind.served_versions,
-                None if restored_definitions.contains(&name) => self.definitions.get(&name).map_or(&[], Vec::as_slice),
-                None => &[],
-            };
-            if versions.contains(&kind.version) || served.get(&name).is_some_and(|found| found.kind.version == kind.version) {
-                continue;
-            }
-            let served = versions.iter().map(|version| ResourceKind { version: version.clone(), ..kind.clone() }.api_version());
-            let served = served.collect::<Vec<_>>().join(", ");
-            self.findings.of(Finding::NotServed { kind: format!("{} {}", kind.api_version(), kind.kind), served: served.clone() }, &item.target);
-            item.verdict = Verdict::LeftOut(LeftOutReason::NotServed { served });
         }
     }
 

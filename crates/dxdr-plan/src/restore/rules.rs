@@ -24,21 +24,23 @@ pub(super) fn controller(object: &Value) -> Option<Controller<'_>> {
 /// Whether the owner makes the object again as it was. Others (what an operator owns for a custom resource) are restored themselves:
 /// a generated password that is generated again is another one.
 pub(super) fn makes_again(owner: &Controller<'_>, group: &str, kind: &str) -> bool {
-    match (owner.group, owner.kind, group, kind) {
-        ("apps", "ReplicaSet" | "StatefulSet" | "DaemonSet", "", "Pod") | ("", "ReplicationController", "", "Pod") => true,
-        ("apps", "Deployment", "apps", "ReplicaSet") => true,
-        ("apps", "StatefulSet" | "DaemonSet", "apps", "ControllerRevision") => true,
-        ("batch", "Job", "", "Pod") | ("batch", "CronJob", "batch", "Job") => true,
-        ("", "Service", "discovery.k8s.io", "EndpointSlice") | ("", "Endpoints", "discovery.k8s.io", "EndpointSlice") => true,
-        ("bitnami.com", "SealedSecret", "", "Secret") => true,
-        ("cert-manager.io", "Certificate", "cert-manager.io", "CertificateRequest")
-        | ("cert-manager.io", "CertificateRequest", "acme.cert-manager.io", "Order")
-        | ("acme.cert-manager.io", "Order", "acme.cert-manager.io", "Challenge") => true,
-        ("argoproj.io", "Rollout", "apps", "ReplicaSet") => true,
-        ("keda.sh", "ScaledObject", "autoscaling", "HorizontalPodAutoscaler") => true,
-        ("monitoring.coreos.com", "Prometheus" | "Alertmanager" | "ThanosRuler", "apps", "StatefulSet") => true,
-        _ => false,
-    }
+    matches!(
+        (owner.group, owner.kind, group, kind),
+        ("apps", "ReplicaSet" | "StatefulSet" | "DaemonSet", "", "Pod")
+            | ("", "ReplicationController", "", "Pod")
+            | ("apps", "Deployment", "apps", "ReplicaSet")
+            | ("apps", "StatefulSet" | "DaemonSet", "apps", "ControllerRevision")
+            | ("batch", "Job", "", "Pod")
+            | ("batch", "CronJob", "batch", "Job")
+            | ("", "Service" | "Endpoints", "discovery.k8s.io", "EndpointSlice")
+            | ("bitnami.com", "SealedSecret", "", "Secret")
+            | ("cert-manager.io", "Certificate", "cert-manager.io", "CertificateRequest")
+            | ("cert-manager.io", "CertificateRequest", "acme.cert-manager.io", "Order")
+            | ("acme.cert-manager.io", "Order", "acme.cert-manager.io", "Challenge")
+            | ("argoproj.io", "Rollout", "apps", "ReplicaSet")
+            | ("keda.sh", "ScaledObject", "autoscaling", "HorizontalPodAutoscaler")
+            | ("monitoring.coreos.com", "Prometheus" | "Alertmanager" | "ThanosRuler", "apps", "StatefulSet")
+    )
 }
 
 /// Kinds that no restore brings back.

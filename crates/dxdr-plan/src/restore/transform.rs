@@ -110,14 +110,12 @@ pub(super) fn strip(group: &str, kind: &str, object: &mut Value, beside: bool) -
         ("", "Service") => strip_service(object, &explicit, &mut changes),
         ("", "Pod") => strip_pod(object, &mut changes),
         ("", "PersistentVolumeClaim") => {
-            if remove_in(object, "/spec", &["volumeName"]) {
-                changes.insert(Change::ClaimBinding);
-            }
+            let bound = remove_in(object, "/spec", &["volumeName"]);
+            changes.insert_if(bound, Change::ClaimBinding);
         }
         ("", "PersistentVolume") => {
-            if remove_in(object, "/spec/claimRef", &["uid", "resourceVersion"]) {
-                changes.insert(Change::VolumeClaim);
-            }
+            let claimed = remove_in(object, "/spec/claimRef", &["uid", "resourceVersion"]);
+            changes.insert_if(claimed, Change::VolumeClaim);
         }
         ("", "ServiceAccount") => strip_account(object, &mut changes),
         ("batch", "Job") => strip_job(object, &mut changes),
