@@ -190,10 +190,10 @@ fn content(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
                 }
             }
         }
-        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
-            if text(object["roleRef"].get("name")).is_empty() {
-                causes.push(Cause::required("roleRef.name", ""));
-            }
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings")
+            if text(object["roleRef"].get("name")).is_empty() =>
+        {
+            causes.push(Cause::required("roleRef.name", ""));
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition(object, causes),
         _ => {}

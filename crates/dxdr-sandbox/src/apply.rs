@@ -317,30 +317,32 @@ fn merge(live: &Value, configuration: &Value, shape: &Shape) -> Value {
                 items.iter().map(|item| element_of(item, &shape.listing)).collect()
             };
             let (old_elements, new_elements) = (elements(old), elements(new));
+            // The next item of both in the configuration's order: items of both follow it, others keep their place.
+            let shared: Vec<&String> = new_elements.iter().filter(|element| old_elements.contains(element)).collect();
+            let (mut left, mut right, mut next) = (0, 0, 0);
             let mut merged = Vec::new();
-            let mut at = 0;
-            for (item, element) in new.iter().zip(&new_elements) {
-                let place = old_elements.iter().position(|other| other == element);
-                if let Some(place) = place {
-                    // What stands before it and is not in the configuration keeps its place.
-                    while at < place {
-                        if !new_elements.contains(&old_elements[at]) {
-                            merged.push(old[at].clone());
-                        }
-                        at += 1;
+            while left < old.len() || right < new.len() {
+                if left < old.len() && new_elements.get(right) != Some(&old_elements[left]) {
+                    if !new_elements.contains(&old_elements[left]) {
+                        merged.push(old[left].clone());
+                        left += 1;
+                        continue;
                     }
-                    if at == place {
-                        at += 1;
+                    if shared.get(next) != Some(&&old_elements[left]) {
+                        left += 1;
+                        continue;
                     }
-                    merged.push(merge(&old[place], item, shape.item()));
-                } else {
-                    merged.push(item.clone());
                 }
-            }
-            for index in at..old.len() {
-                if !new_elements.contains(&old_elements[index]) {
-                    merged.push(old[index].clone());
+                let element = &new_elements[right];
+                match old_elements.iter().position(|other| other == element) {
+                    Some(place) => {
+                        merged.push(merge(&old[place], &new[right], shape.item()));
+                        next += 1;
+                        left += usize::from(old_elements.get(left) == Some(element));
+                    }
+                    None => merged.push(new[right].clone()),
                 }
+                right += 1;
             }
             Value::Array(merged)
         }

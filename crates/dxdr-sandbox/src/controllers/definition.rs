@@ -59,11 +59,8 @@ pub(super) fn terminate(world: &mut World, name: &str) {
     if let Some(custom) = world.kinds.of_resource(&group, &plural) {
         let page = world.store.list(custom.resource, "", "", u64::MAX, 0, |_| true);
         for instance in page.items {
-            if value(&custom, &instance)["metadata"].get("deletionTimestamp").is_some() {
-                held = true;
-            } else if matches!(world.delete_now(&custom, &instance, None), Deleted::Going(_)) {
-                held = true;
-            }
+            let marked = value(&custom, &instance)["metadata"].get("deletionTimestamp").is_some();
+            held |= marked || matches!(world.delete_now(&custom, &instance, None), Deleted::Going(_));
         }
     }
     if held {

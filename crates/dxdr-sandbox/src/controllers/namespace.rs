@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::settle;
 use crate::kind::Kind;
 use crate::store::Stored;
-use crate::world::{FieldValidation, World, Write, value};
+use crate::world::{Deleted, FieldValidation, World, Write, value};
 
 const ROOT_CERTIFICATE: &str = "kube-root-ca.crt";
 
@@ -75,9 +75,7 @@ pub(super) fn terminate(world: &mut World, name: &str) {
     let mut held = 0;
     for (kind, stored) in &remaining {
         let marked = value(kind, stored)["metadata"].get("deletionTimestamp").is_some();
-        if marked {
-            held += 1;
-        } else if matches!(world.delete_now(kind, stored, Some("Background")), crate::world::Deleted::Going(_)) {
+        if marked || matches!(world.delete_now(kind, stored, Some("Background")), Deleted::Going(_)) {
             held += 1;
         }
     }

@@ -364,3 +364,29 @@ async fn a_dry_run_answers_and_changes_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn merged_lists_keep_the_order_of_the_real_server() {
+    on_both("order", |cluster| async move {
+        let deployments = dynamic(&cluster, "apps", "v1", "Deployment");
+        for (first, second, expected) in [
+            ("x", "y", "x y"),
+            ("x y", "y x", "y x"),
+            ("x y z", "z x", "y z x"),
+            ("x y z", "q y", "x q y z"),
+            ("x y z", "y q", "x y z q"),
+            ("x y z", "q z w x r", "y q z w x r"),
+        ] {
+            let containers = |names: &str| -> Value {
+                names.split(' ').map(|name| json!({"name": name, "image": "x"})).collect()
+            };
+            deployments.patch("web", &PatchParams::apply("one").force(), &Patch::Apply(deployment(&containers(first)))).await.unwrap();
+            let object = deployments.patch("web", &PatchParams::apply("two").force(), &Patch::Apply(deployment(&containers(second)))).await.unwrap();
+            let names: Vec<&str> = object.data["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+            assert_eq!(names.join(" "), expected, "{first} and then {second}");
+            deployments.delete("web", &DeleteParams::background()).await.unwrap();
+            eventually("the deployment goes", || async { deployments.get_opt("web").await.unwrap().is_none() }).await;
+        }
+    })
+    .await;
+}
