@@ -1,0 +1,115 @@
+//! A run while it is being carried out: steps that are journaled, skipped when an earlier process did them, and told.
+
+use dxdr_format::journal::{Entry, Evidence, Finished, Interrupted, Outcome, Planned, StepFailed, StepFinished, StepStarted};
+use dxdr_plan::step::Step;
+
+use crate::{
+    context::RunContext,
+    error::RunError,
+    event::Event,
+    journal::{History, Journal},
+};
+
+/// A run with its journal.
+#[derive(Debug)]
+pub struct ActiveRun {
+    context: RunContext,
+    journal: Journal,
+    history: Option<History>,
+}
+
+impl ActiveRun {
+    /// Begins a run: from here on it can be resumed.
+    pub async fn begin(context: &RunContext, run: &str, planned: Planned) -> Result<Self, RunError> {
+        let journal = Journal::begin(&context.store, run, Entry::Planned(planned)).await?;
+        Ok(Self::opened(context, journal, None))
+    }
+
+    /// Goes on with a run that an earlier process left.
+    pub async fn resume(context: &RunContext, history: History) -> Result<Self, RunError> {
+        let mut journal = Journal::behind(&context.store, &history);
+        journal.record(&Entry::resumed(&context.holder, context.clock.now())).await?;
+        Ok(Self::opened(context, journal, Some(history)))
+    }
+
+    fn opened(context: &RunContext, journal: Journal, history: Option<History>) -> Self {
+        context.reporter.report(&Event::RunStarted { run: journal.run().to_owned(), at: context.clock.now() });
+        Self { context: context.clone(), journal, history }
+    }
+
+    /// The run's identifier.
+    pub fn id(&self) -> &str {
+        self.journal.run()
+    }
+
+    /// The evidence of a step that an earlier process finished.
+    pub fn earlier(&self, step: &Step) -> Option<Evidence> {
+        let evidence = self.history.as_ref()?.finished(&step.id)?.clone();
+        self.context
+            .reporter
+            .report(&Event::StepSkipped { step: step.id.clone(), title: step.title.clone() });
+        Some(evidence)
+    }
+
+    /// Begins a step, unless somebody asked to stop: between two steps is the safe place.
+    pub async fn start(&mut self, step: &Step) -> Result<(), RunError> {
+        if self.context.stop.asked() {
+            return Err(RunError::Interrupted);
+        }
+        self.context
+            .reporter
+            .report(&Event::StepStarted { step: step.id.clone(), title: step.title.clone() });
+        let at = self.context.clock.now();
+        self.journal.record(&Entry::StepStarted(StepStarted { step: step.id.clone(), at })).await
+    }
+
+    /// Ends a step that was begun.
+    pub async fn finish(&mut self, step: &Step, summary: &str, evidence: Evidence) -> Result<(), RunError> {
+        let at = self.context.clock.now();
+        self.journal.record(&Entry::StepFinished(StepFinished { step: step.id.clone(), at, evidence })).await?;
+        self.context
+            .reporter
+            .report(&Event::StepFinished { step: step.id.clone(), summary: summary.to_owned() });
+        Ok(())
+    }
+
+    /// Journals how the run ended, and passes the result on. A failure is journaled as far as the store lets us: the failure itself
+    /// is what the caller must hear of.
+    pub async fn end<T>(mut self, result: Result<(T, Outcome, String), RunError>, remaining: &[String]) -> Result<T, RunError> {
+        let at = self.context.clock.now();
+        let (entries, word) = match &result {
+            Ok((_, outcome, summary)) => {
+                (vec![Entry::Finished(Finished { outcome: *outcome, summary: summary.clone(), at })], outcome.word())
+            }
+            Err(RunError::Interrupted) => {
+                let reason = "somebody asked to stop".to_owned();
+                (vec![Entry::Interrupted(Interrupted { reason, remaining: remaining.to_vec(), at })], "interrupted")
+            }
+            // Somebody else writes this journal now: not a word more from us.
+            Err(RunError::JournalTaken { .. }) => (Vec::new(), "taken"),
+            Err(error) => (vec![Entry::StepFailed(StepFailed { step: None, error: chain(error), at })], "failed"),
+        };
+        for entry in &entries {
+            let recorded = self.journal.record(entry).await;
+            if let (Ok(_), Err(error)) = (&result, recorded) {
+                return Err(error);
+            }
+        }
+        self.context
+            .reporter
+            .report(&Event::RunFinished { run: self.id().to_owned(), outcome: word.to_owned(), at });
+        result.map(|(value, _, _)| value)
+    }
+}
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,413 @@
+//! Carrying out a backup: capture, describe, index, and the manifest last.
+//!
+//! ```text
+//! hold ─► capture ─► describe (side objects, velero-backup.json) ─► index ─► manifest, read back ─► release
+//! ```
+//!
+//! Until the manifest is written there is no recovery point, only leftovers that the run's journal names. Each step writes objects
+//! whose keys the plan has fixed; the evidence of `capture` holds all that the later steps need, so that another process can go on.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use dxdr_catalog::{
+    CapturedKind, Component, Engine, Gap, RecoveryPoint, ResourcesComponent, Sha256, SourceCluster, StoredObject, Trigger,
+};
+use dxdr_environment::{Environment, ObjectReference, ResourceKind, canonical};
+use dxdr_format::{
+    hashing::sha256,
+    journal::{Evidence, Outcome, Planned, PlannedStep, RunKind},
+    manifest,
+    velero::{self, backup::NativeBackup},
+};
+use dxdr_plan::{
+    Step,
+    backup::{BackupPlan, BackupRequest, SecretsRule},
+};
+use dxdr_policy::BackupPolicy;
+use dxdr_provider::object_storage::PutCondition;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    active::ActiveRun,
+    capture::{Captured, capture},
+    catalog,
+    context::RunContext,
+    error::RunError,
+    journal::History,
+    lease,
+};
+
+/// Looks at the cluster and plans a recovery point of `environment`. Changes nothing.
+///
+/// # Errors
+/// When the namespace is not there or is being deleted, or the cluster cannot be discovered.
+pub async fn plan(
+    context: &RunContext,
+    environment: &Environment,
+    policy: Option<&BackupPolicy>,
+    trigger: Trigger,
+) -> Result<BackupPlan, RunError> {
+    let now = context.clock.now();
+    plan_at(context, environment, policy, trigger, now, seed(context)).await
+}
+
+async fn plan_at(
+    context: &RunContext,
+    environment: &Environment,
+    policy: Option<&BackupPolicy>,
+    trigger: Trigger,
+    now: Timestamp,
+    seed: u64,
+) -> Result<BackupPlan, RunError> {
+    let namespace = environment.namespace.as_str();
+    living_namespace(context, namespace).await?;
+    let discovery = context.cluster.discover().await?;
+    let mut request = BackupRequest::of_environment(environment.name.clone(), vec![namespace.to_owned()])?;
+    request.trigger = trigger;
+    request.environment_digest = Some(sha256(canonical::canonical(environment).to_string().as_bytes()));
+    if let Some(policy) = policy {
+        request.policy = Some(policy.name.to_string());
+        if policy.secrets.sealed_only {
+            request.secrets = SecretsRule::LeaveOutSealed;
+        }
+    }
+    Ok(dxdr_plan::backup::plan(&request, &discovery.kinds, &discovery.failed_groups, now, seed)?)
+}
+
+/// What makes the names of this process's runs differ from those of another one that starts in the same second.
+pub fn seed(context: &RunContext) -> u64 {
+    let text = format!("{} {}", context.holder, context.clock.now().as_nanosecond());
+    let Sha256(bytes) = sha256(text.as_bytes());
+    bytes.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
+
+/// The Namespace object of that name.
+pub fn namespace_reference(name: &str) -> ObjectReference {
+    ObjectReference {
+        kind: ResourceKind {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "Namespace".to_owned(),
+            plural: "namespaces".to_owned(),
+            namespaced: false,
+        },
+        namespace: None,
+        name: name.to_owned(),
+    }
+}
+
+/// Fails unless the namespace is there and not going away: a backup of a namespace that is being deleted holds what is left of it.
+async fn living_namespace(context: &RunContext, name: &str) -> Result<(), RunError> {
+    let problem = match context.cluster.get(&namespace_reference(name)).await? {
+        None => "is not there",
+        Some(json) => {
+            let object: Value = serde_json::from_slice(&json).unwrap_or_default();
+            if object.pointer("/metadata/deletionTimestamp").is_none() {
+                return Ok(());
+            }
+            "is being deleted: what could be captured is only what is left of it"
+        }
+    };
+    Err(RunError::Namespace { namespace: name.to_owned(), problem: problem.to_owned() })
+}
+
+/// The cluster a point is taken from. What cannot be read stays empty: it is for information.
+async fn source_cluster(context: &RunContext) -> SourceCluster {
+    let version = context.cluster.version().await.map(|version| version.git_version).unwrap_or_default();
+    let identity = match context.cluster.get(&namespace_reference("kube-system")).await {
+        Ok(Some(json)) => serde_json::from_slice::<Value>(&json)
+            .ok()
+            .and_then(|object| object.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned)),
+        _ => None,
+    };
+    SourceCluster { version, identity }
+}
+
+/// Takes the recovery point that `plan` describes.
+pub async fn backup(context: &RunContext, plan: &BackupPlan) -> Result<RecoveryPoint, RunError> {
+    let hold = lease::hold(context, plan.environment.as_str(), &plan.run).await?;
+    let result = match ActiveRun::begin(context, &plan.run, planned(context, plan)).await {
+        Ok(run) => carry_out(context, plan, run).await,
+        Err(error) => Err(error),
+    };
+    hold.conclude(result).await
+}
+
+/// Goes on with a backup that an earlier process left. The capture is repeated unless it was finished.
+pub async fn resume(context: &RunContext, plan: &BackupPlan, history: History) -> Result<RecoveryPoint, RunError> {
+    let hold = lease::hold(context, plan.environment.as_str(), &plan.run).await?;
+    let result = match ActiveRun::resume(context, history).await {
+        Ok(run) => carry_out(context, plan, run).await,
+        Err(error) => Err(error),
+    };
+    hold.conclude(result).await
+}
+
+async fn carry_out(context: &RunContext, plan: &BackupPlan, mut run: ActiveRun) -> Result<RecoveryPoint, RunError> {
+    let result = steps(context, plan, &mut run).await.map(|point| {
+        let outcome = if point.complete() { Outcome::Succeeded } else { Outcome::Partial };
+        let summary = format!("recovery point {}", point.name);
+        (point, outcome, summary)
+    });
+    run.end(result, &[format!("objects under {}", context.store.layout.backup_prefix(&plan.point))]).await
+}
+
+/// The steps themselves: also part of a restore in place, whose journal then has them.
+pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun) -> Result<RecoveryPoint, RunError> {
+    let captured = match run.earlier(&plan.steps.capture) {
+        Some(evidence) => Evidenced::from_evidence(&evidence)?,
+        None => {
+            run.start(&plan.steps.capture).await?;
+            let key = context.store.layout.archive_key(&plan.point);
+            let captured = capture(context, plan, &key).await?;
+            let evidenced = Evidenced::new(captured, source_cluster(context).await);
+            let summary = format!("{} objects of {} kinds", evidenced.items, evidenced.kinds.len());
+            run.finish(&plan.steps.capture, &summary, evidenced.to_evidence()?).await?;
+            evidenced
+        }
+    };
+
+    run.start(&plan.steps.describe).await?;
+    let mut objects = vec![captured.archive(&plan.point)];
+    for (key, bytes) in side_objects(plan, &captured)? {
+        objects.push(StoredObject { key: key.clone(), size: bytes.len() as u64, sha256: sha256(&bytes) });
+        let key = context.store.layout.object_key(&plan.point, &key);
+        context.store.write(&key, bytes, PutCondition::Always).await?;
+    }
+    run.finish(&plan.steps.describe, &format!("{} side objects", objects.len() - 1), Evidence::new()).await?;
+
+    let point = recovery_point(plan, &captured, objects);
+    run.start(&plan.steps.index).await?;
+    catalog::index(&context.store, &point).await?;
+    run.finish(&plan.steps.index, "the point can be found by its instant", Evidence::new()).await?;
+
+    run.start(&plan.steps.manifest).await?;
+    let bytes = Bytes::from(manifest::encode(&point));
+    let key = context.store.layout.manifest_key(&plan.point);
+    context.store.write(&key, bytes.clone(), PutCondition::Always).await?;
+    let read_back = context.store.read(&key).await?.unwrap_or_default();
+    if read_back != bytes {
+        return Err(RunError::Checksum {
+            key,
+            store: context.store.storage.describe(),
+            expected: sha256(&bytes).to_string(),
+            found: sha256(&read_back).to_string(),
+        });
+    }
+    run.finish(&plan.steps.manifest, "written and read back", Evidence::new()).await?;
+    Ok(point)
+}
+
+fn planned(context: &RunContext, plan: &BackupPlan) -> Planned {
+    Planned {
+        run: plan.run.clone(),
+        kind: RunKind::Backup,
+        environment: plan.environment.to_string(),
+        parameters: parameters(plan.parameters()),
+        points: vec![plan.point.clone()],
+        steps: plan.steps.all().into_iter().map(recorded).collect(),
+        program: context.program.clone(),
+        holder: context.holder.clone(),
+        started: plan.started,
+    }
+}
+
+/// A step as the journal has it.
+pub(crate) fn recorded(step: &Step) -> PlannedStep {
+    PlannedStep { id: step.id.clone(), title: step.title.clone(), reason: step.reason.clone(), repeatable: step.repeatable }
+}
+
+/// Parameters as the journal has them.
+pub(crate) fn parameters(parameters: BTreeMap<String, String>) -> Map<String, Value> {
+    parameters.into_iter().map(|(key, value)| (key, Value::from(value))).collect()
+}
+
+/// The objects beside the archive, by their keys in the point's folder, `velero-backup.json` last: with it Velero sees the backup.
+fn side_objects(plan: &BackupPlan, captured: &Evidenced) -> Result<Vec<(String, Bytes)>, RunError> {
+    let name = &plan.point;
+    let unexpected = |error: dxdr_format::FormatError| RunError::Unexpected(error.to_string());
+    let errors: Vec<String> = captured.gaps.iter().map(|gap| format!("{}: {}", gap.what, gap.reason)).collect();
+    let side = velero::side::SideObjects {
+        name,
+        resource_list: &captured.resource_list,
+        errors: &errors,
+        started: plan.started,
+        completed: captured.instant,
+        items: captured.items,
+    };
+    let mut objects: Vec<(String, Bytes)> =
+        side.encode().map_err(unexpected)?.into_iter().map(|(key, bytes)| (key, Bytes::from(bytes))).collect();
+    let backup = velero::backup::Backup::native(&NativeBackup {
+        name,
+        environment: plan.environment.as_str(),
+        run: &plan.run,
+        namespaces: &plan.namespaces,
+        cluster: &captured.cluster,
+        started: plan.started,
+        completed: captured.instant,
+        expires: plan.expires,
+        items: captured.items,
+        errors: errors.len() as u64,
+    });
+    let metadata = velero::backup::encode(&backup).map_err(unexpected)?;
+    objects.push((velero::layout::METADATA.to_owned(), Bytes::from(metadata)));
+    Ok(objects)
+}
+
+fn recovery_point(plan: &BackupPlan, captured: &Evidenced, objects: Vec<StoredObject>) -> RecoveryPoint {
+    RecoveryPoint {
+        name: plan.point.clone(),
+        environment: plan.environment.clone(),
+        namespaces: plan.namespaces.clone(),
+        engine: Engine::Native,
+        policy: plan.policy.clone(),
+        trigger: plan.trigger.clone(),
+        run: plan.run.clone(),
+        started: plan.started,
+        instant: captured.instant,
+        expires: plan.expires,
+        cluster: captured.cluster.clone(),
+        environment_digest: plan.environment_digest,
+        components: vec![Component::Resources(ResourcesComponent {
+            instant: captured.instant,
+            items: captured.items,
+            bytes: captured.bytes,
+            kinds: captured.kinds.clone(),
+        })],
+        objects,
+        gaps: captured.gaps.clone(),
+    }
+}
+
+/// What the capture leaves to the steps behind it, in the journal: enough for another process to go on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EvidenceOfCapture {
+    size: u64,
+    sha256: String,
+    items: u64,
+    bytes: u64,
+    instant: Timestamp,
+    kinds: Vec<KindEvidence>,
+    gaps: Vec<(String, String)>,
+    resource_list: BTreeMap<String, Vec<String>>,
+    cluster_version: String,
+    cluster_identity: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KindEvidence {
+    group_resource: String,
+    version: String,
+    namespace: Option<String>,
+    resource_version: String,
+    items: u64,
+}
+
+/// What was captured, by this process or an earlier one.
+struct Evidenced {
+    size: u64,
+    sha256: Sha256,
+    items: u64,
+    bytes: u64,
+    instant: Timestamp,
+    kinds: Vec<CapturedKind>,
+    gaps: Vec<Gap>,
+    resource_list: BTreeMap<String, Vec<String>>,
+    cluster: SourceCluster,
+}
+
+impl Evidenced {
+    fn new(captured: Captured, cluster: SourceCluster) -> Self {
+        Self {
+            size: captured.archive.size,
+            sha256: captured.archive.sha256,
+            items: captured.items,
+            bytes: captured.bytes,
+            instant: captured.instant,
+            kinds: captured.kinds,
+            gaps: captured.gaps,
+            resource_list: captured.resource_list,
+            cluster,
+        }
+    }
+
+    /// The archive as an object of the point.
+    fn archive(&self, point: &str) -> StoredObject {
+        StoredObject { key: format!("{point}.tar.gz"), size: self.size, sha256: self.sha256 }
+    }
+
+    fn to_evidence(&self) -> Result<Evidence, RunError> {
+        let evidence = EvidenceOfCapture {
+            size: self.size,
+            sha256: self.sha256.to_string(),
+            items: self.items,
+            bytes: self.bytes,
+            instant: self.instant,
+            kinds: self
+                .kinds
+                .iter()
+                .map(|kind| KindEvidence {
+                    group_resource: kind.group_resource.clone(),
+                    version: kind.version.clone(),
+                    namespace: kind.namespace.clone(),
+                    resource_version: kind.resource_version.clone(),
+                    items: kind.items,
+                })
+                .collect(),
+            gaps: self.gaps.iter().map(|gap| (gap.what.clone(), gap.reason.clone())).collect(),
+            resource_list: self.resource_list.clone(),
+            cluster_version: self.cluster.version.clone(),
+            cluster_identity: self.cluster.identity.clone(),
+        };
+        match serde_json::to_value(evidence) {
+            Ok(Value::Object(map)) => Ok(map),
+            Ok(_) => Err(RunError::Unexpected("the evidence of a capture is not an object".to_owned())),
+            Err(error) => Err(RunError::Unexpected(error.to_string())),
+        }
+    }
+
+    fn from_evidence(evidence: &Evidence) -> Result<Self, RunError> {
+        let unusable = |reason: String| RunError::Unexpected(format!("the journal's evidence of the capture is unusable: {reason}"));
+        let evidence: EvidenceOfCapture =
+            serde_json::from_value(Value::Object(evidence.clone())).map_err(|error| unusable(error.to_string()))?;
+        Ok(Self {
+            size: evidence.size,
+            sha256: Sha256::parse(&evidence.sha256).ok_or_else(|| unusable("a SHA-256 is none".to_owned()))?,
+            items: evidence.items,
+            bytes: evidence.bytes,
+            instant: evidence.instant,
+            kinds: evidence
+                .kinds
+                .into_iter()
+                .map(|kind| CapturedKind {
+                    group_resource: kind.group_resource,
+                    version: kind.version,
+                    namespace: kind.namespace,
+                    resource_version: kind.resource_version,
+                    items: kind.items,
+                })
+                .collect(),
+            gaps: evidence.gaps.into_iter().map(|(what, reason)| Gap { what, reason }).collect(),
+            resource_list: evidence.resource_list,
+            cluster: SourceCluster { version: evidence.cluster_version, identity: evidence.cluster_identity },
+        })
+    }
+}
+
+/// The plan of a backup that an earlier process began: the same names and times, on the cluster as it is now.
+pub async fn plan_again(
+    context: &RunContext,
+    environment: &Environment,
+    policy: Option<&BackupPolicy>,
+    point: &str,
+    run: &str,
+    started: Timestamp,
+    trigger: Trigger,
+) -> Result<BackupPlan, RunError> {
+    Ok(plan_at(context, environment, policy, trigger, started, 0).await?.named(point, run))
+}

@@ -1,0 +1,451 @@
+//! Capturing resources: lists in flight on one side, one archive streaming out on the other.
+//!
+//! ```text
+//! list ─┐
+//! list ─┼─ pages, a few in flight ─► blocking thread: select, splice, tar, gzip, hash ─► stream ─► store
+//! list ─┘        (in plan order)                     └─► what else belongs to it ─► get ─┘
+//! ```
+//!
+//! Memory is bounded by the pages in flight ([`LISTS_IN_FLIGHT`] lists, two pages each, sized to [`PAGE_BYTES`]) and by the names of
+//! the objects, never by their number of bytes. Objects pass through as the server's own bytes; only the `apiVersion` and `kind`
+//! that list items lack are spliced in.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashSet},
+    io::Write,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use dxdr_catalog::{CapturedKind, Gap, Sha256, StoredObject};
+use dxdr_environment::{ObjectReference, ResourceKind};
+use dxdr_format::{
+    hashing::Hashing,
+    velero::archive::{ArchiveWriter, ItemPath},
+};
+use dxdr_plan::{
+    backup::{BackupPlan, ListTask},
+    related::RelatedCollector,
+    selection::{Decision, ObjectHead, OwnerHead},
+};
+use dxdr_provider::{
+    Cluster, ClusterError, ClusterErrorKind,
+    cluster::{ListScope, ObjectPage},
+    object_storage::{ObjectBody, PutCondition},
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+};
+
+use crate::{context::RunContext, error::RunError, event::Event, stream};
+
+/// Lists read at the same time. Two keep the server and the decoder busy; the others hide the latency of small kinds.
+const LISTS_IN_FLIGHT: usize = 4;
+/// Objects on the first page of a list, before their size is known: Secrets and ConfigMaps may have a mebibyte each.
+const FIRST_PAGE: u32 = 50;
+/// Later pages are sized to about this many bytes.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// More objects than this on a page bring no speed any more.
+const LARGEST_PAGE: u32 = 1_000;
+
+/// What capturing found and stored.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// The archive as stored.
+    pub archive: StoredObject,
+    /// Objects in it.
+    pub items: u64,
+    /// Bytes of their JSON.
+    pub bytes: u64,
+    /// The lists it was read from.
+    pub kinds: Vec<CapturedKind>,
+    /// What could not be read.
+    pub gaps: Vec<Gap>,
+    /// Objects left out, by reason.
+    pub left_out: BTreeMap<String, u64>,
+    /// `v1/Pod` to `namespace/name`: Velero's list of resources.
+    pub resource_list: BTreeMap<String, Vec<String>>,
+    /// When the last list had been read.
+    pub instant: Timestamp,
+}
+
+/// Reads what `plan` says and stores it as the archive under `key`. Stores nothing when it fails.
+pub async fn capture(context: &RunContext, plan: &BackupPlan, key: &str) -> Result<Captured, RunError> {
+    let receivers = start_lists(&context.cluster, plan);
+    let (writer, bytes) = stream::writer();
+    let (world, plan, handle) = (context.clone(), plan.clone(), Handle::current());
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut capture = Capture::new(plan, world, handle, writer)?;
+        capture.lists(receivers)?;
+        capture.related()?;
+        capture.finish()
+    });
+    let storing = context.store.storage.put(key, ObjectBody::Stream(bytes), PutCondition::Always);
+    let (stored, written) = tokio::join!(storing, writing);
+    let written = written.map_err(|panic| RunError::Unexpected(panic.to_string()))?;
+    match (stored, written) {
+        (Ok(stat), Ok(mut captured)) => {
+            captured.archive.size = stat.size;
+            Ok(captured)
+        }
+        // The writer only notices a broken pipe when the store gave up: the store's reason is the real one.
+        (Err(error), Err(RunError::Archive(_)) | Ok(_)) => Err(error.into()),
+        (_, Err(error)) => Err(error),
+    }
+}
+
+type Pages = mpsc::Receiver<Result<ObjectPage, ClusterError>>;
+
+/// Starts every list in plan order; [`LISTS_IN_FLIGHT`] run at a time, in that order, since the semaphore is fair.
+fn start_lists(cluster: &Arc<dyn Cluster>, plan: &BackupPlan) -> Vec<Pages> {
+    let permits = Arc::new(Semaphore::new(LISTS_IN_FLIGHT));
+    plan.lists
+        .iter()
+        .map(|task| {
+            let (sender, receiver) = mpsc::channel(1);
+            let (cluster, task, permits) = (Arc::clone(cluster), task.clone(), Arc::clone(&permits));
+            tokio::spawn(async move {
+                // The semaphore is never closed; without a permit the list would only start earlier.
+                let _permit = permits.acquire().await;
+                read_list(cluster.as_ref(), &task, &sender).await;
+            });
+            receiver
+        })
+        .collect()
+}
+
+/// Sends the pages of one list, sized to their bytes. Ends after the last page, an error, or when nobody listens any more.
+async fn read_list(cluster: &dyn Cluster, task: &ListTask, sender: &mpsc::Sender<Result<ObjectPage, ClusterError>>) {
+    let scope = ListScope { namespace: task.namespace.clone(), label_selector: task.label_selector.clone() };
+    let (mut limit, mut continuation) = (FIRST_PAGE, None::<String>);
+    loop {
+        let answer = cluster.list(&task.kind, &scope, limit, continuation.as_deref()).await;
+        let next = match &answer {
+            Ok(page) => {
+                limit = page_limit(page);
+                page.continuation.clone()
+            }
+            // The server forgot the list's revision: begin again. The reader passes over what it has.
+            Err(error) if error.kind == ClusterErrorKind::Expired && continuation.is_some() => {
+                continuation = None;
+                continue;
+            }
+            Err(_) => None,
+        };
+        if sender.send(answer).await.is_err() || next.is_none() {
+            return;
+        }
+        continuation = next;
+    }
+}
+
+/// How many objects like those on `page` make [`PAGE_BYTES`].
+fn page_limit(page: &ObjectPage) -> u32 {
+    let bytes: usize = page.items.iter().map(Bytes::len).sum();
+    let average = bytes / page.items.len().max(1);
+    u32::try_from(PAGE_BYTES / average.max(1)).unwrap_or(LARGEST_PAGE).clamp(2, LARGEST_PAGE)
+}
+
+/// What must be known of an object to decide about it; everything else passes by unread.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    #[serde(borrow)]
+    api_version: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    metadata: MetadataHead<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MetadataHead<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    namespace: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    labels: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+    #[serde(borrow)]
+    deletion_timestamp: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    owner_references: Option<Vec<Owner<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Owner<'a> {
+    #[serde(borrow)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(default)]
+    controller: Option<bool>,
+}
+
+/// The blocking side: one archive being written.
+struct Capture {
+    plan: BackupPlan,
+    context: RunContext,
+    handle: Handle,
+    archive: ArchiveWriter<Hashing<stream::StreamWriter>>,
+    collector: RelatedCollector,
+    scratch: Vec<u8>,
+    captured: Captured,
+}
+
+impl Capture {
+    fn new(plan: BackupPlan, context: RunContext, handle: Handle, writer: stream::StreamWriter) -> Result<Self, RunError> {
+        let archive = ArchiveWriter::new(Hashing::new(writer), plan.started)?;
+        let captured = Captured {
+            archive: StoredObject { key: String::new(), size: 0, sha256: Sha256([0; 32]) },
+            items: 0,
+            bytes: 0,
+            kinds: Vec::new(),
+            gaps: plan.gaps.clone(),
+            left_out: BTreeMap::new(),
+            resource_list: BTreeMap::new(),
+            instant: plan.started,
+        };
+        let collector = RelatedCollector::new(&plan);
+        Ok(Self { plan, context, handle, archive, collector, scratch: Vec::new(), captured })
+    }
+
+    /// Takes every list in plan order.
+    fn lists(&mut self, receivers: Vec<Pages>) -> Result<(), RunError> {
+        let tasks = self.plan.lists.clone();
+        for (task, receiver) in tasks.iter().zip(receivers) {
+            self.list(task, receiver)?;
+        }
+        self.captured.instant = up_to_milliseconds(self.context.clock.now().max(self.plan.started));
+        Ok(())
+    }
+
+    fn list(&mut self, task: &ListTask, mut receiver: Pages) -> Result<(), RunError> {
+        let mut revision: Option<String> = None;
+        let mut kept = 0;
+        let mut last: Option<(String, String)> = None;
+        while let Some(answer) = receiver.blocking_recv() {
+            if self.context.stop.asked() {
+                return Err(RunError::Interrupted);
+            }
+            let page = match answer {
+                Ok(page) => page,
+                Err(error) if fatal(&error) => return Err(error.into()),
+                Err(error) => {
+                    self.gap(task, error.message);
+                    return Ok(());
+                }
+            };
+            if revision.as_ref().is_some_and(|revision| *revision != page.resource_version) {
+                let text = format!("it changed while it was read, and the server had forgotten its state ({kept} objects are older)");
+                self.gap(task, text);
+            }
+            revision = Some(page.resource_version.clone());
+            for item in &page.items {
+                kept += u64::from(self.item(task, item, &mut last)?);
+            }
+            self.context.reporter.report(&Event::Progress {
+                step: "capture".to_owned(),
+                done: self.captured.items,
+                total: None,
+                bytes: self.captured.bytes,
+                at: task.kind.group_resource(),
+            });
+        }
+        if let Some(resource_version) = revision {
+            self.captured.kinds.push(CapturedKind {
+                group_resource: task.kind.group_resource(),
+                version: task.kind.version.clone(),
+                namespace: task.namespace.clone(),
+                resource_version,
+                items: kept,
+            });
+        }
+        Ok(())
+    }
+
+    /// One listed object: decided upon, and written if it is kept. A list that began again repeats what comes before `last`.
+    fn item(&mut self, task: &ListTask, item: &Bytes, last: &mut Option<(String, String)>) -> Result<bool, RunError> {
+        let head: Head<'_> = match serde_json::from_slice(item) {
+            Ok(head) => head,
+            Err(error) => {
+                self.gap(task, format!("an object of it cannot be read: {error}"));
+                return Ok(false);
+            }
+        };
+        let position = (head.metadata.namespace.as_deref().unwrap_or_default().to_owned(), head.metadata.name.to_string());
+        if last.as_ref().is_some_and(|last| position <= *last) {
+            return Ok(false);
+        }
+        *last = Some(position);
+        let owners: Vec<OwnerHead<'_>> = head
+            .metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .map(|owner| OwnerHead {
+                api_version: &owner.api_version,
+                kind: &owner.kind,
+                name: &owner.name,
+                controller: owner.controller.unwrap_or(false),
+            })
+            .collect();
+        let decision = self.plan.decide(
+            &task.kind,
+            &ObjectHead {
+                name: &head.metadata.name,
+                namespace: head.metadata.namespace.as_deref(),
+                labels: head.metadata.labels.as_ref(),
+                deleting: head.metadata.deletion_timestamp.is_some(),
+                owners: &owners,
+            },
+        );
+        match decision {
+            Decision::Keep => {
+                let reference = ObjectReference {
+                    kind: task.kind.clone(),
+                    namespace: head.metadata.namespace.as_deref().map(str::to_owned),
+                    name: head.metadata.name.to_string(),
+                };
+                let complete = head.api_version.is_some();
+                self.write(&reference, item, complete)?;
+                Ok(true)
+            }
+            Decision::Skip(reason) => {
+                *self.captured.left_out.entry(reason.to_string()).or_default() += 1;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Writes one object, with `apiVersion` and `kind` put in front where the list left them out.
+    fn write(&mut self, reference: &ObjectReference, json: &[u8], complete: bool) -> Result<(), RunError> {
+        let json = if complete {
+            json
+        } else {
+            self.scratch.clear();
+            // A JSON object begins with a brace; what follows it goes behind our two fields.
+            let rest = json.get(1..).unwrap_or_default();
+            write!(
+                self.scratch,
+                "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",",
+                reference.kind.kind,
+                reference.kind.api_version()
+            )
+            .map_err(|error| RunError::Unexpected(error.to_string()))?;
+            self.scratch.extend_from_slice(rest);
+            &self.scratch
+        };
+        self.collector.observe(&reference.kind, json);
+        let path = ItemPath {
+            group_resource: reference.kind.group_resource(),
+            version: Some(reference.kind.version.clone()),
+            namespace: reference.namespace.clone(),
+            name: reference.name.clone(),
+        };
+        self.archive.append(&path, json)?;
+        self.captured.items += 1;
+        self.captured.bytes += json.len() as u64;
+        let listed = match &reference.namespace {
+            Some(namespace) => format!("{namespace}/{}", reference.name),
+            None => reference.name.clone(),
+        };
+        let kind = format!("{}/{}", reference.kind.api_version(), reference.kind.kind);
+        self.captured.resource_list.entry(kind).or_default().push(listed);
+        Ok(())
+    }
+
+    /// Fetches what the kept objects lean on: their definitions, volumes, cluster roles.
+    fn related(&mut self) -> Result<(), RunError> {
+        if let Some(kind) = self.collector.wanted_list().cloned() {
+            self.related_list(&kind)?;
+        }
+        let mut seen: HashSet<ObjectReference> = HashSet::new();
+        loop {
+            let wanted: BTreeSet<ObjectReference> =
+                self.collector.wanted().into_iter().filter(|reference| !seen.contains(reference)).collect();
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            for reference in wanted {
+                if self.context.stop.asked() {
+                    return Err(RunError::Interrupted);
+                }
+                let cluster = Arc::clone(&self.context.cluster);
+                match self.handle.block_on(cluster.get(&reference)) {
+                    Ok(Some(json)) => self.write(&reference, &json, true)?,
+                    Ok(None) => {}
+                    Err(error) if fatal(&error) => return Err(error.into()),
+                    Err(error) => self.captured.gaps.push(Gap { what: reference.to_string(), reason: error.message }),
+                }
+                seen.insert(reference);
+            }
+        }
+    }
+
+    /// Takes those objects of a cluster-scoped kind that belong to kept ones.
+    fn related_list(&mut self, kind: &ResourceKind) -> Result<(), RunError> {
+        let task = ListTask { kind: kind.clone(), namespace: None, label_selector: None };
+        let scope = ListScope { namespace: None, label_selector: None };
+        let (cluster, mut continuation) = (Arc::clone(&self.context.cluster), None::<String>);
+        loop {
+            let page = match self.handle.block_on(cluster.list(kind, &scope, LARGEST_PAGE, continuation.as_deref())) {
+                Ok(page) => page,
+                Err(error) if fatal(&error) => return Err(error.into()),
+                Err(error) => {
+                    self.gap(&task, error.message);
+                    return Ok(());
+                }
+            };
+            for item in &page.items {
+                if self.collector.belongs(item) {
+                    self.item(&task, item, &mut None)?;
+                }
+            }
+            continuation = page.continuation;
+            if continuation.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Captured, RunError> {
+        let (writer, sha256) = self.archive.finish()?.finish();
+        writer.finish().map_err(|error| RunError::Unexpected(error.to_string()))?;
+        for names in self.captured.resource_list.values_mut() {
+            names.sort_unstable();
+        }
+        self.captured.gaps.sort();
+        self.captured.archive.sha256 = sha256;
+        Ok(self.captured)
+    }
+
+    fn gap(&mut self, task: &ListTask, reason: String) {
+        let what = match &task.namespace {
+            Some(namespace) => format!("{} in {namespace}", task.kind),
+            None => task.kind.to_string(),
+        };
+        self.context.reporter.report(&Event::Warning { text: format!("{what} could not be captured: {reason}") });
+        self.captured.gaps.push(Gap { what, reason });
+    }
+}
+
+/// Rounded up, since everything was captured at or before it: people copy instants, and nobody copies nanoseconds.
+fn up_to_milliseconds(instant: Timestamp) -> Timestamp {
+    let milliseconds = instant.as_nanosecond().div_euclid(1_000_000) + i128::from(instant.as_nanosecond().rem_euclid(1_000_000) > 0);
+    i64::try_from(milliseconds).ok().and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok()).unwrap_or(instant)
+}
+
+/// Whether an error ends the capture: a server that is gone or does not know us fails every list, and says so once.
+fn fatal(error: &ClusterError) -> bool {
+    matches!(
+        error.kind,
+        ClusterErrorKind::Unreachable | ClusterErrorKind::Unauthenticated | ClusterErrorKind::TimedOut | ClusterErrorKind::TooManyRequests(_)
+    )
+}

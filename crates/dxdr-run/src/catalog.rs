@@ -1,0 +1,155 @@
+//! Reading the catalog out of a store: all of it, one point, or what an instant needs.
+//!
+//! Two ways lead to a point. The index holds our points newest first, so that the one for an instant is found with one LIST among
+//! any number. The folders under `backups/` hold everything, Velero's own backups included; they are read whole where a listing is
+//! asked for, and up to one page where an instant is.
+
+use dxdr_catalog::{Entry, RecoveryPoint, name};
+use dxdr_format::{manifest, velero};
+use dxdr_provider::object_storage::{ListPage, ListRequest};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+
+use crate::{
+    error::RunError,
+    store::{Store, folder_name},
+};
+
+/// Manifests read at the same time.
+const READS_IN_FLIGHT: usize = 16;
+/// Index entries looked at for one instant: more than one, because a point may be partial, or gone while its entry is still there.
+const INDEX_ENTRIES: usize = 20;
+
+/// What was found, and what could not be understood.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The entries, by instant, newest first.
+    pub entries: Vec<Entry>,
+    /// Folders whose metadata cannot be read, with the reason.
+    pub unreadable: Vec<(String, String)>,
+    /// Folders without a manifest and without Velero's marker: what an unfinished backup left.
+    pub leftovers: Vec<String>,
+    /// Whether every backup of the store was looked at. If not, Velero's own may be missing here.
+    pub whole: bool,
+}
+
+/// Every point of the store that covers the environment `environment` in `namespace`; of all environments when `None`.
+pub async fn all(store: &Store, only: Option<(&str, &str)>) -> Result<Found, RunError> {
+    let names = store.folders(&store.layout.backups_prefix()).await?;
+    let wanted = names.into_iter().filter(|name| match (only, name::parse(name)) {
+        // A name of ours says whose it is, without reading anything.
+        (Some((environment, _)), Some(parsed)) => parsed.is_of(environment),
+        _ => true,
+    });
+    let mut found = read(store, wanted.collect()).await?;
+    found.whole = true;
+    keep(&mut found, only);
+    Ok(found)
+}
+
+/// The entries that may be the answer to "as it was at `at`": the newest of ours at or before it (and the next one behind it, for
+/// the hints), and Velero's own as far as one page of the store's backups shows them. At most three LISTs.
+pub async fn around(store: &Store, environment: &str, namespace: &str, at: Timestamp) -> Result<Found, RunError> {
+    let index = store.layout.point_index_prefix(environment);
+    let before = ListRequest {
+        prefix: index.clone(),
+        start_after: Some(store.layout.point_index_start_after(environment, at)),
+        limit: Some(INDEX_ENTRIES),
+        ..ListRequest::default()
+    };
+    let page = store.storage.list(&before).await?;
+    let mut names = indexed(store, &page);
+    if names.is_empty() {
+        // Nothing leads back to T; the oldest ones there are make the hint. The index ends with them, but a LIST begins with the
+        // newest: good enough to say which instants would work.
+        let newest = ListRequest { prefix: index, limit: Some(INDEX_ENTRIES), ..ListRequest::default() };
+        names = indexed(store, &store.storage.list(&newest).await?);
+    }
+    let folders = ListRequest { prefix: store.layout.backups_prefix(), directories: true, ..ListRequest::default() };
+    let page = store.storage.list(&folders).await?;
+    let prefix = store.layout.backups_prefix();
+    let foreign = page.directories.iter().filter_map(|folder| folder_name(&prefix, folder)).filter(|name| name::parse(name).is_none());
+    names.extend(foreign);
+    let mut found = read(store, names).await?;
+    found.whole = page.continuation.is_none();
+    keep(&mut found, Some((environment, namespace)));
+    Ok(found)
+}
+
+/// The point or backup of that name; `None` when the store has none.
+pub async fn named(store: &Store, name: &str) -> Result<Option<Entry>, RunError> {
+    match entry(store, name).await? {
+        Read::Entry(entry) => Ok(Some(*entry)),
+        Read::Leftover => Ok(None),
+        Read::Unreadable(error) => Err(error),
+    }
+}
+
+/// Writes the index anew from the manifests: after a restore of the bucket from elsewhere, or for points that another version wrote.
+pub async fn index(store: &Store, point: &RecoveryPoint) -> Result<(), RunError> {
+    let key = store.layout.point_index_key(point.environment.as_str(), point.instant, &point.name);
+    Ok(store.write(&key, Vec::new(), dxdr_provider::object_storage::PutCondition::Always).await?)
+}
+
+fn indexed(store: &Store, page: &ListPage) -> Vec<String> {
+    page.objects.iter().filter_map(|object| store.layout.parse_point_index_key(&object.key)).map(|(_, name)| name).collect()
+}
+
+/// Keeps what covers the environment, newest first, each name once.
+fn keep(found: &mut Found, only: Option<(&str, &str)>) {
+    if let Some((environment, namespace)) = only {
+        found.entries.retain(|entry| match entry {
+            Entry::Ours(point) => point.environment.as_str() == environment,
+            Entry::Foreign(backup) => backup.covers(namespace),
+        });
+    }
+    found.entries.sort_by(|left, right| right.instant().cmp(&left.instant()).then_with(|| left.name().cmp(right.name())));
+    found.entries.dedup_by(|left, right| left.name() == right.name());
+}
+
+/// What lies in one folder.
+enum Read {
+    Entry(Box<Entry>),
+    Leftover,
+    Unreadable(RunError),
+}
+
+async fn read(store: &Store, names: Vec<String>) -> Result<Found, RunError> {
+    let mut results = stream::iter(names)
+        .map(|name| async move {
+            let read = entry(store, &name).await;
+            read.map(|read| (name, read))
+        })
+        .buffered(READS_IN_FLIGHT);
+    let mut found = Found::default();
+    while let Some((name, read)) = results.try_next().await? {
+        match read {
+            Read::Entry(entry) => found.entries.push(*entry),
+            Read::Leftover => found.leftovers.push(name),
+            Read::Unreadable(error) => found.unreadable.push((name, crate::active::chain(&error))),
+        }
+    }
+    Ok(found)
+}
+
+/// The manifest first, then what Velero wrote.
+async fn entry(store: &Store, name: &str) -> Result<Read, RunError> {
+    let format = |key: &str, source| RunError::Format { key: key.to_owned(), store: store.storage.describe(), source };
+    let key = store.layout.manifest_key(name);
+    if let Some(bytes) = store.read(&key).await? {
+        return Ok(match manifest::decode(&bytes) {
+            Ok(point) => Read::Entry(Box::new(Entry::Ours(point))),
+            Err(source) => Read::Unreadable(format(&key, source)),
+        });
+    }
+    let key = store.layout.backup_key(name);
+    match store.read(&key).await? {
+        None => Ok(Read::Leftover),
+        // A name of ours whose manifest is missing: the run died between Velero's marker and the manifest.
+        Some(_) if name::parse(name).is_some() => Ok(Read::Leftover),
+        Some(bytes) => Ok(match velero::backup::decode(&bytes) {
+            Ok(backup) => Read::Entry(Box::new(Entry::Foreign(backup.into()))),
+            Err(source) => Read::Unreadable(format(&key, source)),
+        }),
+    }
+}

@@ -1,0 +1,42 @@
+//! What every run needs: the world it acts on, and whom it tells.
+
+use std::sync::Arc;
+
+use dxdr_provider::{Clock, Cluster};
+
+use crate::{event::Reporter, stop::StopRequest, store::Store};
+
+/// The namespace in which Leases are held: not the environment's own, which may be what is being restored.
+pub const LEASE_NAMESPACE: &str = "dxdr-system";
+
+/// The world of one run.
+#[derive(Clone)]
+pub struct RunContext {
+    /// Where points and journals lie.
+    pub store: Store,
+    /// The cluster.
+    pub cluster: Arc<dyn Cluster>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Told of everything that happens.
+    pub reporter: Arc<dyn Reporter>,
+    /// Asked between steps and between objects.
+    pub stop: StopRequest,
+    /// Who we are, for the Lease and the journal: host and process.
+    pub holder: String,
+    /// Where Leases are held.
+    pub lease_namespace: String,
+    /// Name and version of the program, for manifests and journals.
+    pub program: String,
+}
+
+impl std::fmt::Debug for RunContext {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("RunContext")
+            .field("store", &self.store.name)
+            .field("cluster", &self.cluster)
+            .field("holder", &self.holder)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,95 @@
+//! Why a run cannot go on.
+
+use dxdr_format::velero::archive::ArchiveError;
+use dxdr_provider::{ClusterError, StorageError};
+
+/// A run's failure. What it left behind is in its journal.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The cluster failed.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// An archive cannot be written or read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// An object of the store cannot be understood.
+    #[error("cannot understand `{key}` in {store}")]
+    Format {
+        /// Its key.
+        key: String,
+        /// The store.
+        store: String,
+        /// Why.
+        #[source]
+        source: dxdr_format::FormatError,
+    },
+    /// What is stored is not what the manifest says.
+    #[error("`{key}` in {store} is not what was written: its SHA-256 is {found}, the manifest says {expected}")]
+    Checksum {
+        /// Its key.
+        key: String,
+        /// The store.
+        store: String,
+        /// What the manifest says.
+        expected: String,
+        /// What was read.
+        found: String,
+    },
+    /// Another process writes this run's journal.
+    #[error("run `{run}` is being carried out by another process: entry {sequence} of its journal was written by somebody else")]
+    JournalTaken {
+        /// The run.
+        run: String,
+        /// The entry that was taken.
+        sequence: u32,
+    },
+    /// Another run holds the environment.
+    #[error("environment `{environment}` is held by {holder}{since}")]
+    Locked {
+        /// The environment.
+        environment: String,
+        /// Who holds it.
+        holder: String,
+        /// Since when, in words, or empty.
+        since: String,
+    },
+    /// The run's hold on the environment was lost while it was working.
+    #[error("the hold on environment `{environment}` was lost: {reason}")]
+    HoldLost {
+        /// The environment.
+        environment: String,
+        /// How.
+        reason: String,
+    },
+    /// Planning found no way.
+    #[error(transparent)]
+    Plan(#[from] dxdr_plan::PlanError),
+    /// No such run.
+    #[error("there is no run `{0}` in this store")]
+    NoSuchRun(String),
+    /// The run is over.
+    #[error("run `{run}` is over: it {outcome}")]
+    Over {
+        /// The run.
+        run: String,
+        /// How it ended.
+        outcome: String,
+    },
+    /// The namespace to act on is not there, or is going away.
+    #[error("namespace `{namespace}` {problem}")]
+    Namespace {
+        /// Which.
+        namespace: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped on request")]
+    Interrupted,
+    /// Something that cannot happen did.
+    #[error("unexpected: {0}")]
+    Unexpected(String),
+}

@@ -1,0 +1,193 @@
+//! Writing the stages of a plan, many objects in flight.
+//!
+//! The archive is read in passes. A pass takes as many stages as lie in the archive in the plan's order: all of ours in one or two
+//! passes, each stage in one of its own at worst. Between two stages everything in flight is waited for.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use dxdr_environment::ObjectReference;
+use dxdr_format::journal::Evidence;
+use dxdr_plan::restore::{PlannedObject, Stage};
+use dxdr_provider::{ClusterError, ClusterErrorKind};
+use serde_json::Value;
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    Prepared, RestoreReport,
+    write::{Written, write},
+};
+use crate::{active::ActiveRun, context::RunContext, error::RunError, event::Event};
+
+/// Objects being written at the same time. The cluster's adapter lowers it when the server is slow or says 429.
+const WRITES_IN_FLIGHT: usize = 32;
+/// Objects read ahead of the writers.
+const READ_AHEAD: usize = 64;
+/// How long a definition may take to be established and served.
+const ESTABLISHING: Duration = Duration::from_secs(60);
+
+/// Writes every stage that has something to write.
+pub async fn stages(
+    context: &RunContext,
+    prepared: &Prepared,
+    run: &mut ActiveRun,
+    report: &mut RestoreReport,
+) -> Result<(), RunError> {
+    report.unchanged += prepared.plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| !object.writes()).count() as u64;
+    let total = prepared.plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| object.writes()).count() as u64;
+    for pass in passes(&prepared.plan.stages) {
+        let wanted: HashMap<u32, &PlannedObject> =
+            pass.iter().flat_map(|stage| &stage.objects).filter(|object| object.writes()).map(|object| (object.index, object)).collect();
+        let mut numbers: Vec<u32> = wanted.keys().copied().collect();
+        numbers.sort_unstable();
+        let (sender, mut receiver) = mpsc::channel(READ_AHEAD);
+        let source = prepared.source.clone();
+        let reading = tokio::spawn(async move { source.pick(numbers, sender).await });
+        for stage in pass {
+            write_stage(context, prepared, stage, &mut receiver, total, run, report).await?;
+        }
+        drop(receiver);
+        reading.await.map_err(|panic| RunError::Unexpected(panic.to_string()))??;
+    }
+    Ok(())
+}
+
+/// Groups stages so that within a group the archive's order is the plan's.
+fn passes(stages: &[Stage]) -> Vec<Vec<&Stage>> {
+    let mut passes: Vec<Vec<&Stage>> = Vec::new();
+    let mut position = 0;
+    for stage in stages.iter().filter(|stage| stage.objects.iter().any(PlannedObject::writes)) {
+        let numbers = stage.objects.iter().filter(|object| object.writes()).map(|object| object.index);
+        let (first, last) = (numbers.clone().min().unwrap_or(0), numbers.max().unwrap_or(0));
+        match passes.last_mut() {
+            Some(pass) if first >= position => pass.push(stage),
+            _ => passes.push(vec![stage]),
+        }
+        position = last + 1;
+    }
+    passes
+}
+
+async fn write_stage(
+    context: &RunContext,
+    prepared: &Prepared,
+    stage: &Stage,
+    items: &mut mpsc::Receiver<(u32, Vec<u8>)>,
+    total: u64,
+    run: &mut ActiveRun,
+    report: &mut RestoreReport,
+) -> Result<(), RunError> {
+    run.start(&stage.step()).await?;
+    let planned: HashMap<u32, &PlannedObject> =
+        stage.objects.iter().filter(|object| object.writes()).map(|object| (object.index, object)).collect();
+    let request = Arc::new(prepared.request.clone());
+    let mut in_flight: JoinSet<(ObjectReference, Written)> = JoinSet::new();
+    let mut stopped = None;
+    let mut bytes = 0;
+    for _ in 0..planned.len() {
+        if context.stop.asked() {
+            stopped = Some(RunError::Interrupted);
+            break;
+        }
+        let Some((number, json)) = items.recv().await else { break };
+        let Some(object) = planned.get(&number) else {
+            stopped = Some(RunError::Unexpected(format!("item {number} of the archive is not of stage {}", stage.id)));
+            break;
+        };
+        if in_flight.len() >= WRITES_IN_FLIGHT
+            && let Some(done) = in_flight.join_next().await
+            && let Some(error) = settle(context, done, report)
+        {
+            stopped = Some(error);
+            break;
+        }
+        bytes += json.len() as u64;
+        let (cluster, request, object) = (Arc::clone(&context.cluster), Arc::clone(&request), (*object).clone());
+        in_flight.spawn(async move {
+            let written = write(cluster.as_ref(), &request, &object, &json).await;
+            (object.target, written)
+        });
+        let done = report.created + report.updated + report.failed.len() as u64;
+        if done.is_multiple_of(50) {
+            context.reporter.report(&Event::Progress {
+                step: stage.id.to_string(),
+                done,
+                total: Some(total),
+                bytes,
+                at: stage.title.to_string(),
+            });
+        }
+    }
+    // What is in flight is finished in any case: a write whose answer nobody reads is a write nobody knows of.
+    while let Some(done) = in_flight.join_next().await {
+        let error = settle(context, done, report);
+        stopped = stopped.or(error);
+    }
+    if let Some(error) = stopped {
+        return Err(error);
+    }
+    for object in stage.objects.iter().filter(|object| object.target.kind.plural == "customresourcedefinitions") {
+        established(context, &object.target).await?;
+    }
+    let summary = format!("{}: {} objects", stage.title, planned.len());
+    run.finish(&stage.step(), &summary, Evidence::new()).await
+}
+
+/// Counts one result; an error ends the stage when no other object can fare better.
+fn settle(
+    context: &RunContext,
+    done: Result<(ObjectReference, Written), tokio::task::JoinError>,
+    report: &mut RestoreReport,
+) -> Option<RunError> {
+    let (reference, written) = match done {
+        Ok(done) => done,
+        Err(panic) => return Some(RunError::Unexpected(panic.to_string())),
+    };
+    match written {
+        Written::Created => report.created += 1,
+        Written::Updated => report.updated += 1,
+        Written::Unchanged => report.unchanged += 1,
+        Written::Left => report.left += 1,
+        Written::Differs { paths, created } => {
+            if created {
+                report.created += 1;
+            } else {
+                report.updated += 1;
+            }
+            report.differing.push((reference.to_string(), paths));
+        }
+        Written::Failed(error) if hopeless(&error) => return Some(error.into()),
+        Written::Failed(error) => {
+            context.reporter.report(&Event::ObjectFailed { object: reference.clone(), error: error.message.clone() });
+            report.failed.push((reference.to_string(), error.message));
+        }
+    }
+    None
+}
+
+/// Whether the next object would fail just the same.
+fn hopeless(error: &ClusterError) -> bool {
+    error.kind.retryable()
+        || matches!(error.kind, ClusterErrorKind::Unauthenticated | ClusterErrorKind::NamespaceTerminating)
+}
+
+/// Waits until a definition is established and its kind is served.
+async fn established(context: &RunContext, definition: &ObjectReference) -> Result<(), RunError> {
+    let deadline = tokio::time::Instant::now() + ESTABLISHING;
+    loop {
+        if let Some(json) = context.cluster.get(definition).await?
+            && serde_json::from_slice::<Value>(&json).is_ok_and(|definition| is_established(&definition))
+        {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(RunError::Unexpected(format!("{definition} is not established after {} s", ESTABLISHING.as_secs())));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn is_established(definition: &Value) -> bool {
+    definition["status"]["conditions"]
+        .as_array()
+        .is_some_and(|conditions| conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True"))
+}

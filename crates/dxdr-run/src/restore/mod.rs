@@ -1,0 +1,232 @@
+//! Restoring: prepare (read the archive and the target, plan), then carry the plan out stage by stage.
+//!
+//! ```text
+//! archive ─► planner ◄─ live objects of the target          prepare: changes nothing
+//!               │
+//!               ▼
+//!          RestorePlan ─► hold ─► protective point (in place) ─► stage ─► stage ─► … ─► prune ─► release
+//! ```
+//!
+//! Restoring converges: an object that an earlier attempt wrote is found to be as planned. So a run that was killed is resumed by
+//! planning again and doing what is left; only the protective point is remembered by its name.
+
+pub mod apply;
+pub mod archive;
+pub mod live;
+pub mod write;
+
+use std::sync::Arc;
+
+use dxdr_catalog::{Entry, RecoveryPoint, Sha256};
+use dxdr_format::journal::{Evidence, Outcome, Planned, RunKind};
+use dxdr_plan::{
+    backup::BackupPlan,
+    restore::{RestorePlan, RestorePlanner, RestoreRequest},
+};
+use dxdr_provider::{Cluster, ClusterErrorKind};
+
+use crate::{
+    active::ActiveRun, backup, context::RunContext, error::RunError, event::Event, journal::History, lease, store::Store,
+};
+use archive::ArchiveSource;
+
+/// A restore, planned.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What will be done.
+    pub plan: RestorePlan,
+    /// What was asked for.
+    pub request: RestoreRequest,
+    /// Where the objects come from.
+    pub source: ArchiveSource,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// The run.
+    pub run: String,
+    /// The protective point, when one was taken.
+    pub protective_point: Option<String>,
+    /// Objects created.
+    pub created: u64,
+    /// Objects changed.
+    pub updated: u64,
+    /// Objects that were as planned already.
+    pub unchanged: u64,
+    /// Objects that differ and were left as they are, as asked.
+    pub left: u64,
+    /// Objects deleted because they were not there at the instant.
+    pub pruned: u64,
+    /// Objects that the server made something else of: their names and the fields.
+    pub differing: Vec<(String, Vec<String>)>,
+    /// Objects that could not be written: their names and why.
+    pub failed: Vec<(String, String)>,
+}
+
+/// The archive of an entry.
+pub fn source(store: &Store, entry: &Entry) -> ArchiveSource {
+    let key = store.layout.archive_key(entry.name());
+    let sha256 = match entry {
+        Entry::Ours(point) => recorded(store, point, &key),
+        Entry::Foreign(_) => None,
+    };
+    ArchiveSource { store: store.clone(), key, sha256 }
+}
+
+fn recorded(store: &Store, point: &RecoveryPoint, key: &str) -> Option<Sha256> {
+    point.objects.iter().find(|object| store.layout.object_key(&point.name, &object.key) == key).map(|object| object.sha256)
+}
+
+/// Reads the archive, and the target where there is a cluster, and plans. Without a cluster the plan is made from the store alone,
+/// and knows nothing of what lives in the target. Changes nothing.
+pub async fn prepare(
+    store: &Store,
+    cluster: Option<&Arc<dyn Cluster>>,
+    entry: &Entry,
+    request: RestoreRequest,
+) -> Result<Prepared, RunError> {
+    let source = source(store, entry);
+    let (kinds, live) = match cluster {
+        Some(cluster) => {
+            let discovery = cluster.discover().await?;
+            let live = live::observe(cluster, &discovery.kinds, request.target_namespace()).await?;
+            (Some(discovery.kinds), Some(live))
+        }
+        None => (None, None),
+    };
+    // A kind that was read and had no objects is known to have had none: what is of it now was not there then.
+    let captured = match entry {
+        Entry::Ours(point) => point.resources().map(|resources| resources.kinds.clone()).unwrap_or_default(),
+        Entry::Foreign(_) => Vec::new(),
+    };
+    let planner = RestorePlanner::new(request.clone(), kinds.as_deref(), live)?
+        .captured(captured.into_iter().map(|kind| kind.group_resource));
+    let planner = source
+        .visit(planner, |planner, number, item, json| {
+            planner.observe(number, &item.group_resource, item.namespace.as_deref(), &item.name, json)?;
+            Ok(true)
+        })
+        .await?;
+    Ok(Prepared { plan: planner.finish(), request, source })
+}
+
+/// A restore to be carried out.
+#[derive(Debug)]
+pub struct RestoreOrder {
+    /// The run's identifier.
+    pub run: String,
+    /// The point or backup to go back to.
+    pub entry: Entry,
+    /// What was asked for.
+    pub request: RestoreRequest,
+    /// The protective point to take first; in place only.
+    pub protective: Option<BackupPlan>,
+}
+
+/// Carries out a restore as a new run.
+pub async fn restore(context: &RunContext, order: &RestoreOrder, prepared: Prepared) -> Result<RestoreReport, RunError> {
+    let environment = order.request.environment.to_string();
+    let hold = lease::hold(context, &environment, &order.run).await?;
+    let mut parameters = backup::parameters(order.request.parameters());
+    let protective = order.protective.as_ref();
+    if let Some(plan) = protective {
+        parameters.insert("protective-point".to_owned(), plan.point.clone().into());
+        parameters.insert("protective-started".to_owned(), plan.started.to_string().into());
+    }
+    let protective_steps = protective.map(|plan| plan.steps.all().into_iter().map(backup::recorded).collect()).unwrap_or_default();
+    let planned = Planned {
+        run: order.run.clone(),
+        kind: RunKind::Restore,
+        environment,
+        parameters,
+        points: protective.map(|plan| plan.point.clone()).into_iter().collect(),
+        steps: [protective_steps, prepared.plan.steps().iter().map(backup::recorded).collect::<Vec<_>>()].concat(),
+        program: context.program.clone(),
+        holder: context.holder.clone(),
+        started: context.clock.now(),
+    };
+    let result = match ActiveRun::begin(context, &order.run, planned).await {
+        Ok(run) => carry_out(context, order, prepared, run).await,
+        Err(error) => Err(error),
+    };
+    hold.conclude(result).await
+}
+
+/// Goes on with a restore that an earlier process left: plans again, and does what is left.
+pub async fn resume(
+    context: &RunContext,
+    order: &RestoreOrder,
+    prepared: Prepared,
+    history: History,
+) -> Result<RestoreReport, RunError> {
+    let hold = lease::hold(context, order.request.environment.as_str(), &order.run).await?;
+    let result = match ActiveRun::resume(context, history).await {
+        Ok(run) => carry_out(context, order, prepared, run).await,
+        Err(error) => Err(error),
+    };
+    hold.conclude(result).await
+}
+
+async fn carry_out(
+    context: &RunContext,
+    order: &RestoreOrder,
+    prepared: Prepared,
+    mut run: ActiveRun,
+) -> Result<RestoreReport, RunError> {
+    let mut report = RestoreReport { run: order.run.clone(), ..RestoreReport::default() };
+    let done = steps(context, order, &prepared, &mut run, &mut report).await;
+    let result = done.map(|()| {
+        let outcome = if report.failed.is_empty() { Outcome::Succeeded } else { Outcome::Partial };
+        let summary = format!(
+            "{} created, {} updated, {} unchanged, {} pruned, {} failed",
+            report.created,
+            report.updated,
+            report.unchanged,
+            report.pruned,
+            report.failed.len()
+        );
+        (report, outcome, summary)
+    });
+    let remaining = ["objects of the plan that were not written yet; resuming plans again and writes them".to_owned()];
+    run.end(result, &remaining).await
+}
+
+async fn steps(
+    context: &RunContext,
+    order: &RestoreOrder,
+    prepared: &Prepared,
+    run: &mut ActiveRun,
+    report: &mut RestoreReport,
+) -> Result<(), RunError> {
+    if let Some(protective) = &order.protective {
+        let point = backup::steps(context, protective, run).await?;
+        context.reporter.report(&Event::Warning { text: format!("to undo this restore: dxdr restore --point {}", point.name) });
+        report.protective_point = Some(point.name);
+    }
+    apply::stages(context, prepared, run, report).await?;
+    prune(context, prepared, run, report).await
+}
+
+/// Deletes what was not there at the instant, guarded by the `uid` that the plan saw.
+async fn prune(context: &RunContext, prepared: &Prepared, run: &mut ActiveRun, report: &mut RestoreReport) -> Result<(), RunError> {
+    let Some(step) = prepared.plan.prune_step() else { return Ok(()) };
+    run.start(&step).await?;
+    for object in &prepared.plan.prune {
+        if context.stop.asked() {
+            return Err(RunError::Interrupted);
+        }
+        match context.cluster.delete(&object.reference, object.uid.as_deref(), &write::options()).await {
+            Ok(deleted) => report.pruned += u64::from(deleted),
+            // Somebody else's object of that name by now: not the one that was to go.
+            Err(error) if error.kind == ClusterErrorKind::Conflict => {}
+            Err(error) if error.kind == ClusterErrorKind::Unreachable => return Err(error.into()),
+            Err(error) => {
+                context.reporter.report(&Event::ObjectFailed { object: object.reference.clone(), error: error.message.clone() });
+                report.failed.push((object.reference.to_string(), error.message));
+            }
+        }
+    }
+    let summary = format!("{} objects removed", report.pruned);
+    run.finish(&step, &summary, Evidence::new()).await
+}

@@ -1,0 +1,146 @@
+//! Writing one planned object, and comparing what the server made of it with the plan.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dxdr_environment::{ObjectReference, difference::difference};
+use dxdr_plan::restore::{Action, Existing, PlannedObject, RestoreRequest, transform};
+use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
+use serde_json::Value;
+
+/// The field manager of everything dxdr restores.
+pub const FIELD_MANAGER: &str = "dxdr";
+/// Attempts at one object while the server is unreachable or overloaded, with pauses doubling from 100 ms: about 25 s in all.
+const ATTEMPTS: u32 = 9;
+
+/// What became of one object.
+#[derive(Debug)]
+pub enum Written {
+    /// It was not there; now it is.
+    Created,
+    /// It was there and differed; now it is as planned.
+    Updated,
+    /// It was there as planned already.
+    Unchanged,
+    /// It was there, differs, and was left as it is, as the request says.
+    Left,
+    /// It was written, but the server made something else of some fields (defaults and webhooks do).
+    Differs {
+        /// The paths of those fields.
+        paths: Vec<String>,
+        /// Whether it was not there before.
+        created: bool,
+    },
+    /// It could not be written.
+    Failed(ClusterError),
+}
+
+/// Carries out the plan for one object: create what is missing, apply what is there.
+///
+/// Repeatable: an object that an earlier attempt created is found to be as planned. One write for an object that was not there.
+pub async fn write(cluster: &dyn Cluster, request: &RestoreRequest, planned: &PlannedObject, archived: &[u8]) -> Written {
+    let object: Value = match serde_json::from_slice(archived) {
+        Ok(object) => object,
+        Err(error) => return Written::Failed(unreadable(cluster, &planned.target, &error)),
+    };
+    let desired = transform::transform(request, object).object;
+    let body = Bytes::from(desired.to_string());
+    let mut pause = Duration::from_millis(100);
+    for attempt in 1.. {
+        let result = match planned.action {
+            Action::Create => create(cluster, request, &planned.target, &desired, body.clone()).await,
+            Action::Update { removes: false, .. } => apply(cluster, &planned.target, &desired, body.clone()).await,
+            Action::Update { removes: true, .. } => replace(cluster, request, &planned.target, &desired).await,
+            Action::Same => return Written::Unchanged,
+            Action::Leave { .. } => return Written::Left,
+        };
+        match result {
+            Ok(written) => return written,
+            Err(error) if error.kind.retryable() && attempt < ATTEMPTS => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            Err(error) => return Written::Failed(error),
+        }
+    }
+    Written::Unchanged
+}
+
+async fn create(
+    cluster: &dyn Cluster,
+    request: &RestoreRequest,
+    target: &ObjectReference,
+    desired: &Value,
+    body: Bytes,
+) -> Result<Written, ClusterError> {
+    match cluster.create(target, body.clone(), &options()).await {
+        Ok(answer) => Ok(compared(desired, &answer, Written::Created)),
+        // Made by a controller in the meantime (a namespace's default ServiceAccount), or by an attempt whose answer was lost.
+        Err(error) if error.kind == ClusterErrorKind::AlreadyExists => match cluster.get(target).await? {
+            Some(live) if differing(desired, &live).is_empty() => Ok(Written::Unchanged),
+            Some(_) if request.existing == Existing::Leave => Ok(Written::Left),
+            _ => apply(cluster, target, desired, body).await,
+        },
+        Err(error) => Err(error),
+    }
+}
+
+async fn apply(cluster: &dyn Cluster, target: &ObjectReference, desired: &Value, body: Bytes) -> Result<Written, ClusterError> {
+    // Going back to T is what was consented to: fields that others own are taken over, fields we do not name stay theirs.
+    let answer = cluster.apply(target, body, true, &options()).await?;
+    Ok(compared(desired, &answer, Written::Updated))
+}
+
+/// Fields that are only in the live object belong to whoever wrote them, and server-side apply would leave them there: the object is
+/// replaced, guarded by the `resourceVersion` that was just read.
+async fn replace(
+    cluster: &dyn Cluster,
+    request: &RestoreRequest,
+    target: &ObjectReference,
+    desired: &Value,
+) -> Result<Written, ClusterError> {
+    for attempt in 1.. {
+        let Some(live) = cluster.get(target).await? else {
+            let answer = cluster.create(target, Bytes::from(desired.to_string()), &options()).await?;
+            return Ok(compared(desired, &answer, Written::Created));
+        };
+        let live: Value = serde_json::from_slice(&live).map_err(|error| unreadable(cluster, target, &error))?;
+        let replacement = transform::replacement(request, desired, &live);
+        match cluster.replace(target, Bytes::from(replacement.to_string()), &options()).await {
+            Ok(answer) => return Ok(compared(desired, &answer, Written::Updated)),
+            // A controller wrote it in between.
+            Err(error) if error.kind == ClusterErrorKind::Conflict && attempt < ATTEMPTS => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Written::Unchanged)
+}
+
+/// The result as it is, unless the server made something else of it.
+fn compared(desired: &Value, answer: &[u8], written: Written) -> Written {
+    let paths = differing(desired, answer);
+    if paths.is_empty() { written } else { Written::Differs { paths, created: matches!(written, Written::Created) } }
+}
+
+/// Paths at which `live` is not what `desired` says; what `desired` does not say is free.
+fn differing(desired: &Value, live: &[u8]) -> Vec<String> {
+    match serde_json::from_slice::<Value>(live) {
+        Ok(live) => difference(desired, &live).into_iter().map(|difference| difference.path.to_string()).collect(),
+        Err(_) => vec!["(the answer cannot be read)".to_owned()],
+    }
+}
+
+pub(crate) fn options() -> WriteOptions {
+    WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false }
+}
+
+fn unreadable(cluster: &dyn Cluster, target: &ObjectReference, error: &serde_json::Error) -> ClusterError {
+    ClusterError {
+        kind: ClusterErrorKind::Malformed,
+        action: "restore",
+        object: target.to_string(),
+        cluster: cluster.describe(),
+        message: format!("the archive's object is not JSON: {error}"),
+        source: None,
+    }
+}

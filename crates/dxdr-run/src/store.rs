@@ -1,0 +1,95 @@
+//! A store with its layout: where points, runs and the index lie, and the few ways in which runs use them.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use dxdr_format::layout::StoreLayout;
+use dxdr_provider::{
+    ObjectStorage, StorageError, StorageErrorKind,
+    object_storage::{ListRequest, ObjectBody, PutCondition},
+};
+use futures::StreamExt;
+
+/// No side object is larger than this; archives are never read whole.
+const LARGEST_SMALL_OBJECT: usize = 64 * 1024 * 1024;
+
+/// A store and its layout.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The name of its manifest.
+    pub name: String,
+    /// Where the objects lie.
+    pub storage: Arc<dyn ObjectStorage>,
+    /// Under which keys.
+    pub layout: StoreLayout,
+}
+
+impl Store {
+    /// Reads a small object whole; `None` when it is not there.
+    pub async fn read(&self, key: &str) -> Result<Option<Bytes>, StorageError> {
+        let mut reader = match self.storage.get(key, None).await {
+            Ok(reader) => reader,
+            Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = reader.stream.next().await {
+            let chunk = chunk.map_err(|error| self.error(StorageErrorKind::Corrupt, "read", key, error))?;
+            if bytes.len() + chunk.len() > LARGEST_SMALL_OBJECT {
+                let error = std::io::Error::other("it is larger than 64 MiB");
+                return Err(self.error(StorageErrorKind::Invalid, "read", key, error));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Some(bytes.freeze()))
+    }
+
+    /// Writes a small object.
+    pub async fn write(&self, key: &str, bytes: impl Into<Bytes>, condition: PutCondition) -> Result<(), StorageError> {
+        self.storage.put(key, ObjectBody::Bytes(bytes.into()), condition).await.map(|_| ())
+    }
+
+    /// Every key below `prefix`.
+    pub async fn keys(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let mut request = ListRequest { prefix: prefix.to_owned(), ..ListRequest::default() };
+        let mut keys = Vec::new();
+        loop {
+            let page = self.storage.list(&request).await?;
+            keys.extend(page.objects.into_iter().map(|object| object.key));
+            match page.continuation {
+                Some(continuation) => request.continuation = Some(continuation),
+                None => return Ok(keys),
+            }
+        }
+    }
+
+    /// The names of the folders directly below `prefix`, which ends in `/`.
+    pub async fn folders(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let mut request = ListRequest { prefix: prefix.to_owned(), directories: true, ..ListRequest::default() };
+        let mut folders = Vec::new();
+        loop {
+            let page = self.storage.list(&request).await?;
+            folders.extend(page.directories.iter().filter_map(|folder| folder_name(prefix, folder)));
+            match page.continuation {
+                Some(continuation) => request.continuation = Some(continuation),
+                None => return Ok(folders),
+            }
+        }
+    }
+
+    /// An error of this store.
+    pub(crate) fn error(
+        &self,
+        kind: StorageErrorKind,
+        action: &'static str,
+        key: &str,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> StorageError {
+        StorageError { kind, action, key: key.to_owned(), store: self.storage.describe(), source: Some(Box::new(source)) }
+    }
+}
+
+/// `backups/` and `backups/one/` make `one`.
+pub(crate) fn folder_name(prefix: &str, folder: &str) -> Option<String> {
+    folder.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('/')).map(str::to_owned)
+}
