@@ -35,4 +35,4 @@ pub use failure::{BodyFailure, storage_error_of};
 pub use fault::{Action, Fault, Faulty};
 pub use hints::hints;
 pub use memory::MemoryStorage;
-pub use s3::{S3Options, S3Storage};
+pub use s3::{S3Encryption, S3Options, S3Storage};

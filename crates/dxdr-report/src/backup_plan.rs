@@ -1,0 +1,59 @@
+//! The plan of a backup.
+
+use dxdr_plan::backup::{BackupPlan, SecretsRule};
+use serde_json::{Value, json};
+
+use crate::quantity::{counted, instant};
+
+/// What will be read and written, for people.
+pub fn text(plan: &BackupPlan, store: &str) -> String {
+    let mut text = format!(
+        "Recovery point {} of {} ({}) into {store}\n",
+        plan.point,
+        plan.environment,
+        plan.namespaces.join(", ")
+    );
+    for (number, step) in plan.steps.all().iter().enumerate() {
+        text.push_str(&format!("  {}. {}: {}\n", number + 1, step.title, step.reason));
+    }
+    text.push_str(&format!("  Secrets: {}\n", secrets(plan.secrets)));
+    if let Some(expires) = plan.expires {
+        text.push_str(&format!("  It may be removed after {}.\n", instant(expires)));
+    }
+    if !plan.left_out_kinds.is_empty() {
+        text.push_str(&format!("  {} not read; `--output json` names them with the reasons.\n", counted(plan.left_out_kinds.len(), "kind")));
+    }
+    for name in &plan.unresolved {
+        text.push_str(&format!("  The server does not know `{name}`.\n"));
+    }
+    for gap in &plan.gaps {
+        text.push_str(&format!("  It will lack {}: {}\n", gap.what, gap.reason));
+    }
+    text
+}
+
+fn secrets(rule: SecretsRule) -> &'static str {
+    match rule {
+        SecretsRule::All => "all of them are in the archive as they are in the API; whether the store encrypts them is its own matter",
+        SecretsRule::LeaveOutSealed => "those that a SealedSecret recreates are left out; the others are in the archive as they are in the API",
+    }
+}
+
+/// The same as `dxdr.io/backup-plan/v1`.
+pub fn json(plan: &BackupPlan) -> Value {
+    json!({
+        "format": "dxdr.io/backup-plan/v1",
+        "point": plan.point,
+        "run": plan.run,
+        "environment": plan.environment.as_str(),
+        "namespaces": plan.namespaces,
+        "expires": plan.expires.map(|at| at.to_string()),
+        "secretsLeftOut": plan.secrets == SecretsRule::LeaveOutSealed,
+        "lists": plan.lists.iter().map(|task| json!({"kind": task.kind.group_resource(), "version": task.kind.version, "namespace": task.namespace})).collect::<Vec<_>>(),
+        "leftOut": plan.left_out_kinds.iter().map(|kind| json!({"kind": kind.kind.group_resource(), "reason": kind.reason.to_string()})).collect::<Vec<_>>(),
+        "unresolved": plan.unresolved,
+        "gaps": plan.gaps.iter().map(|gap| json!({"what": gap.what, "reason": gap.reason})).collect::<Vec<_>>(),
+        "keys": plan.keys,
+        "steps": plan.steps.all().iter().map(|step| json!({"id": step.id, "title": step.title, "reason": step.reason})).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,170 @@
+//! The recovery points of a store.
+
+use dxdr_catalog::{Component, Engine, Entry, ForeignBackup, RecoveryPoint, Trigger};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    quantity::{bytes, duration, instant},
+    table::table,
+};
+
+/// What a listing found.
+#[derive(Debug)]
+pub struct Points<'a> {
+    /// Newest first.
+    pub entries: &'a [Entry],
+    /// Folders whose metadata cannot be read, with the reason.
+    pub unreadable: &'a [(String, String)],
+    /// Folders that unfinished backups left.
+    pub leftovers: &'a [String],
+    /// Where they are.
+    pub store: &'a str,
+}
+
+/// A table, newest first, and what is to be said below it.
+pub fn text(points: &Points<'_>, now: Timestamp) -> String {
+    let rows = points.entries.iter().map(|entry| row(entry, now)).collect();
+    let mut text = table(&["INSTANT", "AGE", "NAME", "ENVIRONMENT", "STATE", "OBJECTS", "SIZE", "COVERS"], rows);
+    if points.entries.is_empty() {
+        text.push_str(&format!("No recovery points in {}.\n", points.store));
+    }
+    for entry in points.entries {
+        if let Entry::Ours(point) = entry {
+            for gap in &point.gaps {
+                text.push_str(&format!("\n{} lacks {}: {}", point.name, gap.what, gap.reason));
+            }
+        }
+    }
+    for (name, reason) in points.unreadable {
+        text.push_str(&format!("\n{name} cannot be read: {reason}"));
+    }
+    if !points.leftovers.is_empty() {
+        text.push_str(&format!(
+            "\nLeftovers of unfinished backups, no recovery points: {}. `dxdr runs list` says of which runs.\n",
+            points.leftovers.join(", ")
+        ));
+    }
+    text
+}
+
+/// The same as `dxdr.io/points/v1`.
+pub fn json(points: &Points<'_>) -> Value {
+    json!({
+        "format": "dxdr.io/points/v1",
+        "store": points.store,
+        "points": points.entries.iter().map(entry_json).collect::<Vec<_>>(),
+        "unreadable": points.unreadable.iter().map(|(name, reason)| json!({"name": name, "reason": reason})).collect::<Vec<_>>(),
+        "leftovers": points.leftovers,
+    })
+}
+
+fn row(entry: &Entry, now: Timestamp) -> Vec<String> {
+    let at = entry.instant();
+    let age = at.map_or_else(|| "-".to_owned(), |at| duration(now.duration_since(at)));
+    let at = at.map_or_else(|| "never completed".to_owned(), instant);
+    match entry {
+        Entry::Ours(point) => vec![
+            at,
+            age,
+            point.name.clone(),
+            point.environment.to_string(),
+            state(point).to_owned(),
+            point.resources().map_or_else(|| "-".to_owned(), |resources| resources.items.to_string()),
+            bytes(point.stored_size()),
+            covers(point),
+        ],
+        Entry::Foreign(backup) => vec![
+            at,
+            age,
+            backup.name.clone(),
+            namespaces(backup),
+            format!("velero: {}", backup.phase),
+            backup.items.map_or_else(|| "-".to_owned(), |items| items.to_string()),
+            "-".to_owned(),
+            "resources (no manifest of dxdr's)".to_owned(),
+        ],
+    }
+}
+
+fn state(point: &RecoveryPoint) -> &'static str {
+    if point.complete() { "complete" } else { "partial" }
+}
+
+fn covers(point: &RecoveryPoint) -> String {
+    let count = |matches: fn(&Component) -> bool| point.components.iter().filter(|component| matches(component)).count();
+    let volumes = count(|component| matches!(component, Component::Volume(_)));
+    let databases = count(|component| matches!(component, Component::Database(_)));
+    let keys = count(|component| matches!(component, Component::Keys(_)));
+    let mut parts = vec!["resources".to_owned()];
+    for (count, what) in [(volumes, "volumes"), (databases, "databases"), (keys, "keys")] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    parts.join(", ")
+}
+
+fn namespaces(backup: &ForeignBackup) -> String {
+    if backup.included_namespaces.is_empty() { "*".to_owned() } else { backup.included_namespaces.join(",") }
+}
+
+/// One point as JSON.
+pub fn entry_json(entry: &Entry) -> Value {
+    match entry {
+        Entry::Ours(point) => json!({
+            "name": point.name,
+            "environment": point.environment.as_str(),
+            "namespaces": point.namespaces,
+            "instant": point.instant.to_string(),
+            "started": point.started.to_string(),
+            "expires": point.expires.map(|at| at.to_string()),
+            "engine": match point.engine { Engine::Native => "native", Engine::Velero => "velero" },
+            "policy": point.policy,
+            "trigger": match &point.trigger {
+                Trigger::Requested => json!("requested"),
+                Trigger::Scheduled => json!("scheduled"),
+                Trigger::Protective { restore_run } => json!({"protective": restore_run}),
+            },
+            "run": point.run,
+            "state": state(point),
+            "manifest": true,
+            "objects": point.resources().map(|resources| resources.items),
+            "size": point.stored_size(),
+            "skewSeconds": point.skew().as_secs(),
+            "components": point.components.iter().map(component_json).collect::<Vec<_>>(),
+            "gaps": point.gaps.iter().map(|gap| json!({"what": gap.what, "reason": gap.reason})).collect::<Vec<_>>(),
+        }),
+        Entry::Foreign(backup) => json!({
+            "name": backup.name,
+            "namespaces": backup.included_namespaces,
+            "instant": backup.completed.map(|at| at.to_string()),
+            "started": backup.started.map(|at| at.to_string()),
+            "expires": backup.expires.map(|at| at.to_string()),
+            "engine": "velero",
+            "state": backup.phase,
+            "manifest": false,
+            "restorable": backup.restorable(),
+            "objects": backup.items,
+            "errors": backup.errors,
+            "warnings": backup.warnings,
+            "schedule": backup.schedule,
+        }),
+    }
+}
+
+fn component_json(component: &Component) -> Value {
+    match component {
+        Component::Resources(resources) => {
+            json!({"kind": "resources", "instant": resources.instant.to_string(), "objects": resources.items, "bytes": resources.bytes})
+        }
+        Component::Volume(volume) => json!({
+            "kind": "volume", "instant": volume.instant.to_string(), "namespace": volume.namespace, "claim": volume.claim,
+            "method": volume.method, "driver": volume.driver, "size": volume.size
+        }),
+        Component::Database(database) => json!({
+            "kind": "database", "instant": database.instant.to_string(), "name": database.name, "method": database.method
+        }),
+        Component::Keys(keys) => json!({"kind": "keys", "instant": keys.instant.to_string(), "fingerprints": keys.fingerprints}),
+    }
+}
