@@ -1,0 +1,149 @@
+//! The arguments of the command line, and the way from them to an exit code.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    commands,
+    failure::{Failure, Kind},
+    logging::{self, LogFormat},
+    terminal::{Colour, Output, Terminal},
+};
+
+/// Get Kubernetes environments back.
+///
+/// dxdr takes recovery points of environments (namespaces) into a bucket or a directory, and brings an environment back as it was
+/// at an instant that you name. Every command that changes something shows its plan first.
+#[derive(Debug, Parser)]
+#[command(name = "dxdr", version, arg_required_else_help = true, propagate_version = true, max_term_width = 110, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dxdr quickstart                                    see it work, with nothing installed
+  dxdr backup now staging                            a recovery point, now
+  dxdr points staging                                which recovery points there are
+  dxdr restore --at 2024-05-01T10:00 staging --plan  what would be restored, and how
+  dxdr restore --at 2024-05-01T10:00 staging         restore into a new namespace beside
+  dxdr runs list                                     what ran, and what was left unfinished
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 partial, 4 refused, 5 no way back, 6 locked, 7 unreachable, 8 bad input, 9 corrupt,
+130 interrupted.";
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Configuration file [default: .dxdr/config.yaml here or in a folder above, then ~/.config/dxdr/config.yaml].
+    #[arg(long, global = true, env = "DXDR_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder or file of manifests; may be given more than once [default: the configuration's, then ./policies].
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) manifests: Vec<PathBuf>,
+    /// Context of the kubeconfig.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Kubeconfig file [default: the configuration's, then KUBECONFIG, then ~/.kube/config].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Store to use instead of the policy's: the name of a BackupStore.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) store: Option<String>,
+    /// What to print on stdout.
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto)]
+    pub(crate) color: Colour,
+    /// Form of log lines on stderr; with json, the events of a run are log lines too.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Say more; twice for everything.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Only results and errors.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Take recovery points.
+    #[command(subcommand)]
+    Backup(commands::backup::Backup),
+    /// Bring an environment back as it was at an instant.
+    Restore(commands::restore::Restore),
+    /// List recovery points: what each covers, its age and size.
+    Points(commands::points::Points),
+    /// See, resume or clean up what ran.
+    #[command(subcommand)]
+    Runs(commands::runs::Runs),
+    /// See or apply what an environment of the model means in a cluster.
+    #[command(subcommand)]
+    Environment(commands::environment::EnvironmentCommand),
+    /// Check manifests: a row each, with what to do.
+    Check(commands::check::Check),
+    /// Run the embedded Kubernetes API, with a store beside it.
+    #[command(subcommand)]
+    Sandbox(commands::sandbox::SandboxCommand),
+    /// Watch an environment being lost and brought back, on the embedded cluster.
+    Quickstart(commands::quickstart::Quickstart),
+    /// Print a completion script for a shell.
+    Completions(commands::completions::Completions),
+    /// Write the generated reference pages, schemas, definitions and man pages.
+    #[command(hide = true)]
+    Generate(commands::generate::Generate),
+}
+
+/// Parses, runs, and turns the result into an exit code.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS };
+        }
+    };
+    let terminal = Terminal::new(cli.global.output, cli.global.color, cli.global.quiet);
+    logging::start(cli.global.log_format, cli.global.verbose, cli.global.quiet);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::from_error(Kind::Failed, error).context("cannot start the runtime");
+            terminal.failure(&failure);
+            return failure.exit_code();
+        }
+    };
+    let result = runtime.block_on(run(cli, &terminal));
+    // Reads of a stalled server may still be under way on blocking threads: they have nothing left to tell.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            terminal.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+async fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Backup(command) => commands::backup::run(command, global, terminal).await,
+        Command::Restore(command) => commands::restore::run(command, global, terminal).await,
+        Command::Points(command) => commands::points::run(command, global, terminal).await,
+        Command::Runs(command) => commands::runs::run(command, global, terminal).await,
+        Command::Environment(command) => commands::environment::run(command, global, terminal).await,
+        Command::Check(command) => commands::check::run(&command, global, terminal),
+        Command::Sandbox(command) => commands::sandbox::run(command, global, terminal).await,
+        Command::Quickstart(command) => commands::quickstart::run(command, terminal).await,
+        Command::Completions(command) => commands::completions::run(&command, terminal),
+        Command::Generate(command) => commands::generate::run(&command),
+    }
+}

@@ -1,0 +1,78 @@
+//! `dxdr backup`
+
+use dxdr_catalog::{RecoveryPoint, Trigger};
+use dxdr_environment::Environment;
+use dxdr_plan::backup::BackupPlan;
+use dxdr_policy::BackupPolicy;
+use dxdr_report::{backup_plan, points};
+use dxdr_run::{RunContext, backup};
+
+use super::context;
+use crate::{
+    app::Global,
+    configuration::World,
+    failure::{Failure, Kind},
+    terminal::Terminal,
+};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Backup {
+    /// Take a recovery point of an environment, now.
+    ///
+    /// Reads every kind of the environment's namespace and what belongs to it, and writes Velero's format into the policy's store.
+    /// The recovery point exists once its manifest is written, last. A backup adds to the store and changes nothing else, so it
+    /// does not ask; `--dry-run` shows the plan and stops there. What could not be read is named, and the exit code is 3.
+    #[command(after_help = "Examples:\n  dxdr backup now staging\n  dxdr backup now staging --dry-run\n  dxdr backup now staging --context production-cluster --output json")]
+    Now(Now),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Now {
+    /// The environment; the configuration's when left out.
+    environment: Option<String>,
+    /// Show the plan, and stop.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Takes a recovery point.
+pub(crate) async fn run(command: Backup, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let Backup::Now(now) = command;
+    let world = World::load(global)?;
+    let environment = world.environment(now.environment.as_deref())?;
+    let context = context::of(&world, Some(environment), global, terminal).await?;
+    let plan = plan(&context, environment, world.policy(environment)).await?;
+    terminal.note(&backup_plan::text(&plan, &context.store.storage.describe()));
+    if now.dry_run {
+        terminal.value(&backup_plan::json(&plan), || format!("{} would be taken; nothing was changed", plan.point));
+        return Ok(());
+    }
+    let point = backup::backup(&context, &plan).await?;
+    report(point, terminal)
+}
+
+/// Plans a recovery point asked for by a person.
+pub(crate) async fn plan(
+    context: &RunContext,
+    environment: &Environment,
+    policy: Option<&BackupPolicy>,
+) -> Result<BackupPlan, Failure> {
+    Ok(backup::plan(context, environment, policy, Trigger::Requested).await?)
+}
+
+/// The point's name on stdout, the rest beside it.
+fn report(point: RecoveryPoint, terminal: &Terminal) -> Result<(), Failure> {
+    let complete = point.complete();
+    let gaps = point.gaps.clone();
+    let (name, at) = (point.name.clone(), dxdr_report::quantity::instant(point.instant));
+    let environment = point.environment.to_string();
+    terminal.value(&points::entry_json(&dxdr_catalog::Entry::Ours(point)), || name.clone());
+    if complete {
+        terminal.note(&format!("to return to it: dxdr restore --at {at} {environment}"));
+        return Ok(());
+    }
+    for gap in &gaps {
+        terminal.warn(&format!("{} is not in it: {}", gap.what, gap.reason));
+    }
+    Err(Failure::told(Kind::Partial).hint("the point is partial; mend the reasons above and take another one"))
+}

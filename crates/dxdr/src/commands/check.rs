@@ -1,0 +1,64 @@
+//! `dxdr check`
+
+use std::path::PathBuf;
+
+use dxdr_api::{Problem, Problems, Severity};
+use serde_json::{Value, json};
+
+use crate::{
+    app::Global,
+    configuration::{file, manifests, world},
+    failure::{Failure, Kind},
+    terminal::Terminal,
+};
+
+/// Check manifests: every problem of every file, with line, column, what was found and what is expected.
+///
+/// Fields and values are checked, and what refers to what: unknown environments and stores, two environments with one namespace,
+/// overlapping policies, schedules that never fire or cannot keep the objective. Nothing is contacted.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  dxdr check\n  dxdr check policies/ other.yaml\n  dxdr check policies/ --output json")]
+pub(crate) struct Check {
+    /// Files and folders; the configuration's manifests when left out.
+    paths: Vec<PathBuf>,
+}
+
+/// Checks and prints a row each.
+pub(crate) fn run(command: &Check, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let paths = if command.paths.is_empty() {
+        world::paths(global, &file::load(global.config.as_deref())?)
+    } else {
+        command.paths.clone()
+    };
+    if paths.is_empty() {
+        return Err(Failure::new(Kind::BadInput, "there are no manifests to check").hint("name files or folders: `dxdr check policies/`"));
+    }
+    let files = manifests::files(&paths)?;
+    let (problems, valid) = match manifests::read(&paths)? {
+        Ok(model) => (Problems(model.warnings), true),
+        Err(problems) => (problems, false),
+    };
+    let rows: Vec<Value> = problems.0.iter().map(row).collect();
+    terminal.value(&json!({"format": "dxdr.io/check/v1", "files": files, "problems": rows, "valid": valid}), || {
+        let mut text = problems.to_string();
+        if valid {
+            text.push_str(&format!("{}: valid\n", dxdr_report::quantity::counted(files.len(), "file")));
+        }
+        text
+    });
+    if valid { Ok(()) } else { Err(Failure::told(Kind::BadInput)) }
+}
+
+fn row(problem: &Problem) -> Value {
+    json!({
+        "severity": match problem.severity { Severity::Error => "error", Severity::Warning => "warning" },
+        "file": &*problem.file,
+        "line": problem.place.line,
+        "column": problem.place.column,
+        "path": problem.path.to_string(),
+        "message": problem.message,
+        "found": problem.found,
+        "expected": problem.expected,
+        "hints": problem.hints,
+    })
+}

@@ -1,0 +1,55 @@
+//! The context of a run, built from the world of a command.
+
+use std::sync::Arc;
+
+use dxdr_environment::Environment;
+use dxdr_provider::{Clock, Cluster, clock::SystemClock};
+use dxdr_run::{RunContext, Store};
+
+use crate::{app::Global, configuration::World, failure::Failure, interruption, progress, terminal::Terminal};
+
+/// Connects to the cluster and the store of `environment`.
+pub(crate) async fn of(
+    world: &World,
+    environment: Option<&Environment>,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<RunContext, Failure> {
+    with_store(world, world.store(environment).await?, global, terminal).await
+}
+
+/// A context around a store and a cluster that are there already.
+pub(crate) fn with(
+    store: Store,
+    cluster: Arc<dyn Cluster>,
+    terminal: &Terminal,
+    log_format: crate::logging::LogFormat,
+) -> RunContext {
+    RunContext {
+        store,
+        cluster,
+        clock: Arc::new(SystemClock),
+        reporter: progress::reporter(terminal, log_format),
+        stop: interruption::listen(),
+        holder: holder(),
+        lease_namespace: dxdr_run::LEASE_NAMESPACE.to_owned(),
+        program: concat!("dxdr ", env!("CARGO_PKG_VERSION")).to_owned(),
+    }
+}
+
+/// Who we are: user, host and process, with the time so that a process number used again is told apart.
+fn holder() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_owned())
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .unwrap_or_else(|| "unknown-host".to_owned());
+    format!("{host}/{}/{}", std::process::id(), SystemClock.now().as_millisecond())
+}
+
+/// A context around a store that is open already, and the cluster of the world.
+pub(crate) async fn with_store(world: &World, store: Store, global: &Global, terminal: &Terminal) -> Result<RunContext, Failure> {
+    let mut context = with(store, world.cluster().await?, terminal, global.log_format);
+    context.lease_namespace = world.lease_namespace();
+    Ok(context)
+}

@@ -1,0 +1,13 @@
+//! One file a command: its arguments, whose comments are its help, and the function that loads, plans, shows, runs and reports.
+
+pub(crate) mod backup;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod context;
+pub(crate) mod environment;
+pub(crate) mod generate;
+pub(crate) mod points;
+pub(crate) mod quickstart;
+pub(crate) mod restore;
+pub(crate) mod runs;
+pub(crate) mod sandbox;

@@ -1,0 +1,242 @@
+//! `dxdr quickstart`: an environment lost and brought back, on the embedded cluster, in front of your eyes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use dxdr_catalog::{Entry, RecoveryPoint, Trigger};
+use dxdr_environment::Environment;
+use dxdr_format::layout::StoreLayout;
+use dxdr_kubernetes::KubernetesCluster;
+use dxdr_object_storage::DirectoryStorage;
+use dxdr_plan::{
+    naming,
+    restore::{ClusterScoped, Existing, RestoreRequest, Target},
+};
+use dxdr_policy::BackupPolicy;
+use dxdr_provider::Cluster;
+use dxdr_report::{quantity, restore_plan, runs as page};
+use dxdr_run::{
+    RunContext, Store, backup, catalog,
+    restore::{self, RestoreOrder},
+};
+use dxdr_sandbox::Sandbox;
+
+use super::context;
+use crate::{
+    configuration::manifests,
+    demonstration::{damage, manifests as shipped, seed},
+    failure::{Failure, Kind},
+    logging::LogFormat,
+    terminal::Terminal,
+};
+
+/// Watch an environment being lost and brought back, on an embedded cluster.
+///
+/// Starts a Kubernetes API in this process with dev, staging and production in it, takes recovery points while things change, breaks
+/// staging, shows the plan of a restore to an instant before the damage, restores, and proves that every object is as it was.
+/// Nothing of yours is touched, and nothing is left behind.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Quickstart {}
+
+/// A cluster around a sandbox in this process.
+pub(crate) fn in_process(sandbox: &Sandbox) -> Result<Arc<dyn Cluster>, Failure> {
+    let client = kube::Client::new(sandbox.router(), "default");
+    Ok(Arc::new(KubernetesCluster::new(client, "the embedded cluster")))
+}
+
+/// A folder that is gone when this is dropped.
+struct TemporaryFolder(PathBuf);
+
+impl TemporaryFolder {
+    fn new() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("dxdr-quickstart-{}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The world of the quickstart.
+struct Stage<'a> {
+    context: RunContext,
+    environments: Vec<Environment>,
+    policies: Vec<BackupPolicy>,
+    terminal: &'a Terminal,
+}
+
+/// Plays it.
+pub(crate) async fn run(_command: Quickstart, terminal: &Terminal) -> Result<(), Failure> {
+    let folder = TemporaryFolder::new()?;
+    let stage = Stage::set(&folder.0, terminal).await?;
+    let interrupted = stage.context.stop.clone();
+    let result = tokio::select! {
+        result = stage.play() => result,
+        () = asked(&interrupted) => Err(Failure::new(Kind::Interrupted, "stopped on request").hint("nothing was left behind")),
+    };
+    drop(folder);
+    result
+}
+
+async fn asked(stop: &dxdr_run::StopRequest) {
+    while !stop.asked() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+impl<'a> Stage<'a> {
+    async fn set(folder: &Path, terminal: &'a Terminal) -> Result<Self, Failure> {
+        let sandbox = Sandbox::new(dxdr_sandbox::Options::default());
+        let cluster = in_process(&sandbox)?;
+        let (declarations, objects) = (folder.join("manifests"), folder.join("store"));
+        fs::create_dir_all(&declarations)?;
+        fs::create_dir_all(&objects)?;
+        for (name, text) in shipped::files(&objects) {
+            fs::write(declarations.join(name), text)?;
+        }
+        let model = manifests::load(&[declarations])?;
+        let store = Store {
+            name: "primary".to_owned(),
+            storage: Arc::new(DirectoryStorage::new(&objects)),
+            layout: StoreLayout::new(""),
+        };
+        let mut quiet = terminal.clone();
+        quiet.quiet = true;
+        let context = context::with(store, cluster, &quiet, LogFormat::Text);
+        Ok(Self { context, environments: model.environments, policies: model.policies, terminal })
+    }
+
+    async fn play(&self) -> Result<(), Failure> {
+        let cluster = self.context.cluster.as_ref();
+        self.chapter("A cluster with dev, staging and production", "");
+        let all: Vec<&Environment> = self.environments.iter().collect();
+        let created = seed::environments(cluster, &all).await?;
+        self.say(&format!("{created} objects in {} environments", all.len()));
+
+        self.chapter("A recovery point of each", "dxdr backup now ENVIRONMENT");
+        for environment in &self.environments {
+            self.take(environment).await?;
+        }
+        let staging = self.environment("staging")?;
+        let namespace = staging.namespace.as_str();
+
+        self.chapter("A working day: a new image, other settings; and another recovery point", "dxdr backup now staging");
+        damage::ordinary_day(cluster, namespace).await?;
+        let before = self.take(staging).await?;
+        let at = self.context.clock.now();
+        self.say(&format!("it is {} now; remember this instant", quantity::instant(at)));
+        // The damage comes later than the instant, by a clock of whole seconds, too.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+
+        self.chapter("A bad night", "");
+        for sentence in damage::bad_night(cluster, namespace).await? {
+            self.say(&sentence);
+        }
+        self.take(staging).await?;
+
+        self.chapter("Which way back?", "dxdr points staging");
+        let found = catalog::all(&self.context.store, Some((staging.name.as_str(), namespace))).await?;
+        let described = self.context.store.storage.describe();
+        let points = dxdr_report::points::Points {
+            entries: &found.entries,
+            unreadable: &found.unreadable,
+            leftovers: &found.leftovers,
+            store: &described,
+        };
+        self.terminal.data(&dxdr_report::points::text(&points, self.context.clock.now()));
+
+        let command = format!("dxdr restore --at {} staging --in-place --prune", quantity::instant(at));
+        self.chapter("The plan of a restore to the instant before", &format!("{command} --dry-run"));
+        let (entry, request) = self.request(staging, at).await?;
+        if entry.name() != before.name {
+            return Err(Failure::new(Kind::Failed, format!("{} was chosen instead of {}", entry.name(), before.name)));
+        }
+        let prepared = restore::prepare(&self.context.store, Some(&self.context.cluster), &entry, request.clone()).await?;
+        self.terminal.data(&restore_plan::text(&prepared.plan, &entry, &described));
+
+        self.chapter("Restore", &format!("{command} --yes"));
+        let run = naming::run_name("restore", &staging.name, at, backup::seed(&self.context));
+        let trigger = Trigger::Protective { restore_run: run.clone() };
+        let mut protective = backup::plan(&self.context, staging, self.policy(staging), trigger).await?;
+        protective.run.clone_from(&run);
+        let order = RestoreOrder { run, entry: entry.clone(), request: request.clone(), protective: Some(protective) };
+        let report = restore::restore(&self.context, &order, prepared).await?;
+        self.terminal.data(&page::restore_text(&report));
+
+        self.chapter("Proof: every object of the point, compared with the cluster", "");
+        let again = restore::prepare(&self.context.store, Some(&self.context.cluster), &entry, request).await?;
+        if !again.plan.nothing_to_do() {
+            self.terminal.data(&restore_plan::text(&again.plan, &entry, &described));
+            return Err(Failure::new(Kind::Failed, "staging is not as it was"));
+        }
+        self.say(&format!("{}: all as they were, and nothing that was not there", quantity::counted(usize::try_from(again.plan.counts.same).unwrap_or(usize::MAX), "object")));
+
+        self.terminal.data(
+            "\nNext:\n  dxdr sandbox up                  the same cluster to play with, kubectl included\n  dxdr --help                      every command, with examples\n  policies/                        the manifests that you have just seen at work\n",
+        );
+        Ok(())
+    }
+
+    async fn take(&self, environment: &Environment) -> Result<RecoveryPoint, Failure> {
+        let plan = backup::plan(&self.context, environment, self.policy(environment), Trigger::Requested).await?;
+        let point = backup::backup(&self.context, &plan).await?;
+        if let Some(gap) = point.gaps.first() {
+            return Err(Failure::new(Kind::Failed, format!("{} lacks {}: {}", point.name, gap.what, gap.reason)));
+        }
+        let items = point.resources().map_or(0, |resources| resources.items);
+        self.say(&format!("{}: {items} objects, {}", point.name, quantity::bytes(point.stored_size())));
+        Ok(point)
+    }
+
+    async fn request(&self, environment: &Environment, at: jiff::Timestamp) -> Result<(Entry, RestoreRequest), Failure> {
+        let namespace = environment.namespace.as_str();
+        let found = catalog::around(&self.context.store, environment.name.as_str(), namespace, at).await?;
+        let query = dxdr_catalog::query::Query { at, namespace, allow_partial: false };
+        let choice = dxdr_catalog::query::choose(&found.entries, &query).map_err(|refusal| Failure::from_error(Kind::NoWayBack, refusal))?;
+        let entry = choice.entry.clone();
+        let request = RestoreRequest {
+            environment: environment.name.clone(),
+            point: entry.name().to_owned(),
+            instant: entry.instant().unwrap_or(at),
+            source_namespace: namespace.to_owned(),
+            target: Target::InPlace,
+            existing: Existing::Update,
+            prune: true,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            cluster_scoped: ClusterScoped::Needed,
+        };
+        Ok((entry, request))
+    }
+
+    fn environment(&self, name: &str) -> Result<&Environment, Failure> {
+        self.environments
+            .iter()
+            .find(|environment| environment.name.as_str() == name)
+            .ok_or_else(|| Failure::new(Kind::Failed, format!("the shipped manifests have no `{name}`")))
+    }
+
+    fn policy(&self, environment: &Environment) -> Option<&BackupPolicy> {
+        self.policies.iter().find(|policy| policy.environments.contains(&environment.name))
+    }
+
+    fn chapter(&self, title: &str, command: &str) {
+        let mut text = format!("\n{}\n", self.terminal.paint("1", title));
+        if !command.is_empty() {
+            text.push_str(&format!("{}\n", self.terminal.paint("2", &format!("$ {command}"))));
+        }
+        self.terminal.data(&text);
+    }
+
+    fn say(&self, text: &str) {
+        self.terminal.data(&format!("  {text}"));
+    }
+}

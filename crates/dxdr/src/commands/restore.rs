@@ -1,0 +1,232 @@
+//! `dxdr restore`
+
+use dxdr_catalog::{
+    Entry, Trigger,
+    query::{self, Choice, Query},
+    target::{self, RecoveryTarget},
+};
+use dxdr_environment::{Environment, NamespaceName};
+use dxdr_plan::{
+    Severity, naming,
+    restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Target},
+};
+use dxdr_provider::{Clock, clock::SystemClock};
+use dxdr_report::restore_plan;
+use dxdr_run::{
+    RunContext, Store, backup as backups, catalog,
+    restore::{self as restores, RestoreOrder, RestoreReport},
+};
+use jiff::tz::TimeZone;
+
+use super::context;
+use crate::{
+    app::Global,
+    configuration::World,
+    failure::{Failure, Kind},
+    terminal::Terminal,
+};
+
+/// Bring an environment back as it was at an instant.
+///
+/// Finds the newest recovery point at or before the instant, compares it with what lives in the target, shows the plan, asks, and
+/// restores. By default into a new namespace beside, where nothing that runs is touched; with `--in-place` over what is there, after
+/// a protective recovery point. Objects that belong to a controller (Pods, ReplicaSets, Secrets of SealedSecrets) are left to it.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:\n  dxdr restore --at 2024-05-01T10:00 staging --plan\n  dxdr restore --at 2024-05-01T10:00 --time-zone Europe/Berlin staging\n  dxdr restore --at -2h staging --into staging-before-lunch\n  dxdr restore --at 2024-05-01T10:00Z staging --in-place --prune\n  dxdr restore --point staging-20240501t100000z-x7k2v staging")]
+pub(crate) struct Restore {
+    /// The environment; the configuration's when left out.
+    pub(crate) environment: Option<String>,
+    /// The instant to go back to: `2024-05-01T10:00` (with a time zone), `2024-05-01T10:00:00Z`, `-2h`.
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true, required_unless_present = "point", conflicts_with = "point")]
+    pub(crate) at: Option<String>,
+    /// The recovery point, or Velero's backup, to go back to, by its name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) point: Option<String>,
+    /// Time zone of `--at` [default: the environment's, then the configuration's].
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) time_zone: Option<String>,
+    /// Restore beside, into this namespace [default: ENVIRONMENT-restored-TIME].
+    #[arg(long, value_name = "NAMESPACE", conflicts_with = "in_place")]
+    pub(crate) into: Option<String>,
+    /// Restore over what is there, after a protective recovery point.
+    #[arg(long)]
+    pub(crate) in_place: bool,
+    /// With --in-place: also remove what was not there at the instant.
+    #[arg(long, requires = "in_place")]
+    pub(crate) prune: bool,
+    /// Leave objects that are there as they are, and only create what is missing.
+    #[arg(long)]
+    pub(crate) keep_existing: bool,
+    /// Only these kinds: `deployments`, `configmaps`, `*.example.org`; may be given more than once.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) include: Vec<String>,
+    /// Not these kinds; may be given more than once.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) exclude: Vec<String>,
+    /// Go back to a partial point too, instead of the newest complete one.
+    #[arg(long)]
+    pub(crate) allow_partial: bool,
+    /// Show the plan from the store alone, without a cluster, and stop.
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Show the plan, compared with the cluster, and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// Restores.
+pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let world = World::load(global)?;
+    let environment = world.environment(command.environment.as_deref())?;
+    let store = world.store(Some(environment)).await?;
+    let now = SystemClock.now();
+    let entry = choose(&command, &world, environment, &store, terminal).await?;
+    let request = request(&command, environment, &entry, now)?;
+    if command.plan {
+        let prepared = restores::prepare(&store, None, &entry, request).await?;
+        return show(&prepared.plan, &entry, &store, terminal).map(|_| ());
+    }
+    let context = context::with_store(&world, store, global, terminal).await?;
+    let prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
+    let refused = show(&prepared.plan, &entry, &context.store, terminal)?;
+    if command.dry_run {
+        return if refused { Err(Failure::told(Kind::Refused)) } else { Ok(()) };
+    }
+    if refused {
+        return Err(Failure::new(Kind::Refused, "the plan must not be carried out as it is").hint("the errors in the plan say why; nothing was changed"));
+    }
+    if prepared.plan.nothing_to_do() {
+        terminal.note("nothing to do: everything is as it was");
+        return Ok(());
+    }
+    let question = format!("Restore into namespace {} of {}?", request.target_namespace(), context.cluster.describe());
+    terminal.consent(&question, command.yes)?;
+    let order = order(&context, &world, environment, entry, request, now).await?;
+    let report = restores::restore(&context, &order, prepared).await?;
+    tell(&report, terminal)
+}
+
+/// The recovery point that the command means.
+async fn choose(
+    command: &Restore,
+    world: &World,
+    environment: &Environment,
+    store: &Store,
+    terminal: &Terminal,
+) -> Result<Entry, Failure> {
+    if let Some(name) = &command.point {
+        return catalog::named(store, name).await?.ok_or_else(|| {
+            Failure::new(Kind::NoWayBack, format!("there is no recovery point `{name}` in {}", store.storage.describe()))
+                .hint(format!("`dxdr points {}` lists those there are", environment.name))
+        });
+    }
+    let at = resolve(command, world, environment)?;
+    terminal.note(&at.to_string());
+    let found = catalog::around(store, environment.name.as_str(), environment.namespace.as_str(), at.instant).await?;
+    if !found.whole {
+        terminal.warn("the store holds more backups than one listing shows: Velero's own are considered only as far as it goes; name one with --point");
+    }
+    for (name, reason) in &found.unreadable {
+        terminal.warn(&format!("{name} is passed over: {reason}"));
+    }
+    let query = Query { at: at.instant, namespace: environment.namespace.as_str(), allow_partial: command.allow_partial };
+    let Choice { entry, passed_over, data_loss } = query::choose(&found.entries, &query).map_err(|refusal| {
+        let hints = refusal.hints(environment.name.as_str());
+        Failure::from_error(Kind::NoWayBack, refusal)
+            .context(format!("cannot restore `{}` to {}", environment.name, at.instant))
+            .hints(hints)
+    })?;
+    for (name, reason) in passed_over {
+        terminal.note(&format!("passed over {name}: {reason}"));
+    }
+    terminal.note(&format!("recovery point {}, {} before it", entry.name(), dxdr_report::quantity::duration(data_loss)));
+    Ok(entry.clone())
+}
+
+fn resolve(command: &Restore, world: &World, environment: &Environment) -> Result<RecoveryTarget, Failure> {
+    let zone = match (&command.time_zone, &environment.time_zone, &world.configuration.time_zone) {
+        (Some(name), _, _) | (None, None, Some(name)) => Some(TimeZone::get(name).map_err(|error| {
+            Failure::from_error(Kind::Usage, error).context(format!("there is no time zone `{name}`")).hint("zones are named like Europe/Berlin or UTC")
+        })?),
+        (None, zone, _) => zone.clone(),
+    };
+    let text = command.at.as_deref().unwrap_or_default();
+    target::resolve(text, zone.as_ref(), SystemClock.now()).map_err(|error| {
+        let hints = error.hints();
+        Failure::from_error(Kind::Usage, error).hints(hints)
+    })
+}
+
+/// What is asked of the planner.
+fn request(command: &Restore, environment: &Environment, entry: &Entry, now: jiff::Timestamp) -> Result<RestoreRequest, Failure> {
+    let target = if command.in_place {
+        Target::InPlace
+    } else {
+        let default = || format!("{}-restored-{}", environment.namespace, now.strftime("%Y%m%d%H%M%S"));
+        let name = command.into.clone().unwrap_or_else(default);
+        let namespace = NamespaceName::parse(&name).map_err(|error| Failure::from_error(Kind::Usage, error).hint("choose one with `--into NAMESPACE`"))?;
+        if namespace == environment.namespace {
+            return Err(Failure::new(Kind::Usage, format!("`{namespace}` is the environment's own namespace"))
+                .hint("to restore over what is there, say so with `--in-place`"));
+        }
+        Target::Beside { namespace: namespace.to_string() }
+    };
+    Ok(RestoreRequest {
+        environment: environment.name.clone(),
+        point: entry.name().to_owned(),
+        instant: entry.instant().unwrap_or(now),
+        source_namespace: environment.namespace.to_string(),
+        target,
+        existing: if command.keep_existing { Existing::Leave } else { Existing::Update },
+        prune: command.prune,
+        include: command.include.clone(),
+        exclude: command.exclude.clone(),
+        cluster_scoped: ClusterScoped::Needed,
+    })
+}
+
+/// The run, with the protective point when it goes in place.
+async fn order(
+    context: &RunContext,
+    world: &World,
+    environment: &Environment,
+    entry: Entry,
+    request: RestoreRequest,
+    now: jiff::Timestamp,
+) -> Result<RestoreOrder, Failure> {
+    let run = naming::run_name("restore", &environment.name, now, backups::seed(context));
+    let protective = match request.target {
+        Target::InPlace if namespace_exists(context, environment).await? => {
+            let trigger = Trigger::Protective { restore_run: run.clone() };
+            let mut plan = backups::plan(context, environment, world.policy(environment), trigger).await?;
+            plan.run.clone_from(&run);
+            Some(plan)
+        }
+        _ => None,
+    };
+    Ok(RestoreOrder { run, entry, request, protective })
+}
+
+/// A namespace that is gone has nothing to protect.
+async fn namespace_exists(context: &RunContext, environment: &Environment) -> Result<bool, Failure> {
+    Ok(context.cluster.get(&backups::namespace_reference(environment.namespace.as_str())).await?.is_some())
+}
+
+/// Shows the plan; answers whether it must not be carried out.
+fn show(plan: &RestorePlan, entry: &Entry, store: &Store, terminal: &Terminal) -> Result<bool, Failure> {
+    terminal.value(&restore_plan::json(plan), || restore_plan::text(plan, entry, &store.storage.describe()));
+    Ok(plan.notes.iter().any(|note| note.severity == Severity::Fatal))
+}
+
+/// What was done, and what to do next.
+pub(crate) fn tell(report: &RestoreReport, terminal: &Terminal) -> Result<(), Failure> {
+    terminal.value(&dxdr_report::runs::restore_json(report), || dxdr_report::runs::restore_text(report));
+    if report.failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::told(Kind::Partial)
+        .hint("mend the reasons above and restore again: what is there as planned is left alone"))
+}

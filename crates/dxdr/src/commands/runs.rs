@@ -1,0 +1,103 @@
+//! `dxdr runs`
+
+use dxdr_report::runs as page;
+use dxdr_run::runs;
+
+use super::{context, restore};
+use crate::{
+    app::Global,
+    configuration::World,
+    failure::{Failure, Kind},
+    terminal::Terminal,
+};
+
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:\n  dxdr runs list\n  dxdr runs show 20240501t100000z-restore-staging-x7k2v\n  dxdr runs resume 20240501t100000z-restore-staging-x7k2v")]
+pub(crate) enum Runs {
+    /// List what ran, newest first, and what was left unfinished.
+    List,
+    /// Show the journal of a run.
+    Show(One),
+    /// Go on with a run that was killed, stopped or gave up: plans again, and does what is left.
+    Resume(Decided),
+    /// Remove what an unfinished run left in the store, and end it.
+    ///
+    /// Removes the objects of a recovery point that never came to be. Objects that a restore wrote into a cluster stay there.
+    Clean(Decided),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct One {
+    /// The run's identifier.
+    run: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Decided {
+    /// The run's identifier.
+    run: String,
+    /// Show what would be done, and stop.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(command: Runs, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let world = World::load(global)?;
+    let store = world.store(None).await?;
+    match command {
+        Runs::List => {
+            let found = runs::list(&store).await?;
+            terminal.value(&page::list_json(&found), || page::list_text(&found));
+            Ok(())
+        }
+        Runs::Show(one) => {
+            let history = runs::history(&store, &one.run).await?;
+            terminal.value(&page::history_json(&history), || page::history_text(&history));
+            Ok(())
+        }
+        Runs::Clean(decided) => {
+            let history = runs::unfinished(&store, &decided.run).await?;
+            let leftovers = runs::leftovers(&store, &history).await?;
+            terminal.note(&page::leftovers_text(&leftovers));
+            if decided.dry_run {
+                return Ok(());
+            }
+            terminal.consent("Remove them and end the run?", decided.yes)?;
+            let context = context::with_store(&world, store, global, terminal).await?;
+            let removed = runs::clean(&context, &history).await?;
+            terminal.note(&format!("{} removed; run {} is ended", dxdr_report::quantity::counted(removed.len(), "object"), decided.run));
+            Ok(())
+        }
+        Runs::Resume(decided) => resume(&decided, &world, store, global, terminal).await,
+    }
+}
+
+async fn resume(
+    decided: &Decided,
+    world: &World,
+    store: dxdr_run::Store,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let history = runs::unfinished(&store, &decided.run).await?;
+    let planned = history.planned().ok_or_else(|| Failure::new(Kind::Corrupt, format!("the journal of {} does not begin", decided.run)))?;
+    let environment = world.environment(Some(&planned.environment))?.clone();
+    terminal.note(&page::history_text(&history));
+    if decided.dry_run {
+        return Ok(());
+    }
+    terminal.consent("Go on with it?", decided.yes)?;
+    let context = context::with_store(world, store, global, terminal).await?;
+    match runs::resume(&context, &environment, world.policy(&environment), history).await? {
+        runs::Resumed::Backup(point) => {
+            let name = point.name.clone();
+            terminal.value(&dxdr_report::points::entry_json(&dxdr_catalog::Entry::Ours(*point)), || name);
+            Ok(())
+        }
+        runs::Resumed::Restore(report) => restore::tell(&report, terminal),
+    }
+}

@@ -1,0 +1,233 @@
+//! `dxdr sandbox`: the embedded Kubernetes API as a process of its own, with a directory store and a configuration beside it.
+//!
+//! ```text
+//! .dxdr/config.yaml                 what every other command finds
+//! .dxdr/sandbox/manifests/*.yaml    environments, policies, and a store in this folder
+//! .dxdr/sandbox/kubeconfig          for kubectl
+//! .dxdr/sandbox/store/              the store
+//! .dxdr/sandbox/running             the server's address; there as long as it runs
+//! .dxdr/sandbox/stop                asks it to stop
+//! ```
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use dxdr_sandbox::Sandbox;
+
+use crate::{
+    app::Global,
+    configuration::{
+        file::{Configuration, FOLDER},
+        manifests,
+    },
+    demonstration::{manifests as shipped, seed},
+    failure::{Failure, Kind},
+    interruption,
+    terminal::Terminal,
+};
+
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// First line of a configuration that `up` may replace and `down` may remove.
+const MARK: &str = "# Written by `dxdr sandbox up`; `dxdr sandbox down` removes it.";
+
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:\n  dxdr sandbox up\n  kubectl --kubeconfig .dxdr/sandbox/kubeconfig get pods -n staging\n  dxdr backup now staging\n  dxdr sandbox down")]
+pub(crate) enum SandboxCommand {
+    /// Start a Kubernetes API on loopback, with dev, staging and production in it.
+    Up(Up),
+    /// Stop it, and remove what `up` made.
+    Down(Down),
+    /// Say whether it runs, and where.
+    Status,
+    /// Serve until asked to stop.
+    #[command(hide = true)]
+    Serve(Serve),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Up {
+    /// Port on loopback; a free one by default.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Start without any environment in it.
+    #[arg(long)]
+    empty: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Down {
+    /// Keep the store with its recovery points.
+    #[arg(long)]
+    keep_store: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Folder of the sandbox.
+    folder: PathBuf,
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    #[arg(long)]
+    empty: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(command: SandboxCommand, _global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let folder = PathBuf::from(FOLDER).join("sandbox");
+    match command {
+        SandboxCommand::Up(up) => start(&up, &folder, terminal).await,
+        SandboxCommand::Down(down) => stop(&down, &folder, terminal).await,
+        SandboxCommand::Status => status(&folder, terminal),
+        SandboxCommand::Serve(serve) => serve_until_asked(&serve).await,
+    }
+}
+
+/// The address of a server that runs from `folder` and answers.
+fn running(folder: &Path) -> Option<SocketAddr> {
+    let address: SocketAddr = fs::read_to_string(folder.join("running")).ok()?.trim().parse().ok()?;
+    TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok().map(|_| address)
+}
+
+async fn start(up: &Up, folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
+    if let Some(address) = running(folder) {
+        return Err(Failure::new(Kind::Refused, format!("a sandbox runs here already, at http://{address}"))
+            .hint("stop it with `dxdr sandbox down`"));
+    }
+    let configuration_file = PathBuf::from(FOLDER).join("config.yaml");
+    if configuration_file.exists() && !fs::read_to_string(&configuration_file)?.starts_with(MARK) {
+        return Err(Failure::new(Kind::Refused, format!("{} is a configuration of yours", configuration_file.display()))
+            .hint("start the sandbox in another folder, so that nothing of yours is replaced"));
+    }
+    // The manifests of the last time may be older than this program.
+    fs::create_dir_all(folder.join("manifests"))?;
+    fs::create_dir_all(folder.join("store"))?;
+    let store = fs::canonicalize(folder.join("store"))?;
+    for (name, text) in shipped::files(&store) {
+        fs::write(folder.join("manifests").join(name), text)?;
+    }
+    let configuration = Configuration {
+        manifests: vec![folder.join("manifests")],
+        kubeconfig: Some(folder.join("kubeconfig")),
+        context: Some("dxdr-sandbox".to_owned()),
+        ..Configuration::default()
+    };
+    let text = serde_saphyr::to_string(&configuration).map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
+    fs::write(&configuration_file, format!("{MARK}\n{text}"))?;
+
+    let _ = fs::remove_file(folder.join("running"));
+    let _ = fs::remove_file(folder.join("stop"));
+    let log = fs::File::create(folder.join("log"))?;
+    let mut server = Command::new(std::env::current_exe()?);
+    server.args(["sandbox", "serve"]).arg(folder).args(["--port", &up.port.to_string()]);
+    if up.empty {
+        server.arg("--empty");
+    }
+    server.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    #[cfg(unix)]
+    {
+        // Ctrl-C in this terminal is not meant for it.
+        std::os::unix::process::CommandExt::process_group(&mut server, 0);
+    }
+    let mut child = server.spawn()?;
+    let deadline = Instant::now() + PATIENCE;
+    let address = loop {
+        if let Some(address) = running(folder) {
+            break address;
+        }
+        if child.try_wait()?.is_some() || Instant::now() > deadline {
+            let said = fs::read_to_string(folder.join("log")).unwrap_or_default();
+            return Err(Failure::new(Kind::Failed, "the sandbox did not start")
+                .hint(format!("its last words: {}", said.lines().last().unwrap_or("none"))));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    terminal.value(
+        &serde_json::json!({"address": format!("http://{address}"), "kubeconfig": folder.join("kubeconfig"), "store": store}),
+        || {
+            let kubeconfig = folder.join("kubeconfig");
+            format!(
+                "The sandbox runs at http://{address}, with {}.\n\n  kubectl --kubeconfig {} get deployments -A\n  dxdr backup now staging\n  dxdr points staging\n  dxdr sandbox down\n",
+                if up.empty { "nothing in it" } else { "dev, staging and production in it" },
+                kubeconfig.display()
+            )
+        },
+    );
+    Ok(())
+}
+
+async fn stop(down: &Down, folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
+    if !folder.exists() {
+        terminal.note("no sandbox here");
+        return Ok(());
+    }
+    if running(folder).is_some() {
+        fs::write(folder.join("stop"), "")?;
+        let deadline = Instant::now() + PATIENCE;
+        while running(folder).is_some() {
+            if Instant::now() > deadline {
+                return Err(Failure::new(Kind::Failed, "the sandbox does not stop")
+                    .hint(format!("look at {}", folder.join("log").display())));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    for name in ["running", "stop", "log", "kubeconfig"] {
+        let _ = fs::remove_file(folder.join(name));
+    }
+    let _ = fs::remove_dir_all(folder.join("manifests"));
+    let configuration_file = PathBuf::from(FOLDER).join("config.yaml");
+    if fs::read_to_string(&configuration_file).is_ok_and(|text| text.starts_with(MARK)) {
+        fs::remove_file(&configuration_file)?;
+    }
+    if !down.keep_store {
+        fs::remove_dir_all(folder)?;
+        // Only when nothing else lives in it.
+        let _ = fs::remove_dir(FOLDER);
+    }
+    terminal.note("the sandbox is gone");
+    Ok(())
+}
+
+fn status(folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
+    let address = running(folder);
+    terminal.value(&serde_json::json!({"running": address.is_some(), "address": address.map(|address| format!("http://{address}"))}), || {
+        match address {
+            Some(address) => format!("The sandbox runs at http://{address}."),
+            None => "No sandbox runs here. Start one with `dxdr sandbox up`.".to_owned(),
+        }
+    });
+    Ok(())
+}
+
+/// The server's process: serves, tells its address, and waits to be asked to stop.
+async fn serve_until_asked(serve: &Serve) -> Result<(), Failure> {
+    let stop = interruption::listen();
+    let sandbox = Sandbox::new(dxdr_sandbox::Options::default());
+    let server = sandbox
+        .serve_on(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), serve.port))
+        .await
+        .map_err(|error| Failure::from_error(Kind::Failed, error).context("cannot listen on loopback"))?;
+    let address = server.address();
+    if !serve.empty {
+        let model = manifests::load(&[serve.folder.join("manifests")])?;
+        let cluster = super::quickstart::in_process(&sandbox)?;
+        let environments: Vec<_> = model.environments.iter().collect();
+        seed::environments(cluster.as_ref(), &environments)
+            .await
+            .map_err(|error| Failure::from_error(Kind::Failed, error).context("cannot fill the sandbox"))?;
+    }
+    fs::write(serve.folder.join("kubeconfig"), sandbox.kubeconfig(address))?;
+    fs::write(serve.folder.join("running"), address.to_string())?;
+    while !stop.asked() && !serve.folder.join("stop").exists() && serve.folder.exists() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    server.stop().await;
+    let _ = fs::remove_file(serve.folder.join("running"));
+    Ok(())
+}

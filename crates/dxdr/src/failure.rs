@@ -1,0 +1,220 @@
+//! How a command fails: what happened, to what, what to do next, and the exit code a script can act on.
+
+use std::{fmt, process::ExitCode};
+
+use dxdr_format::FormatError;
+use dxdr_plan::PlanError;
+use dxdr_provider::{ClusterError, ClusterErrorKind, StorageError, StorageErrorKind};
+use dxdr_run::RunError;
+
+use crate::configuration::hints;
+
+/// Why a command failed, as an exit code. Documented in `docs/reference/exit-codes.md`, which is generated from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Something went wrong on the way.
+    Failed,
+    /// The command line makes no sense.
+    Usage,
+    /// Done, but not all of it: something was left out or failed, and is named.
+    Partial,
+    /// The plan must not be carried out, or nobody consented.
+    Refused,
+    /// No recovery point leads back to the instant.
+    NoWayBack,
+    /// Another run holds the environment.
+    Locked,
+    /// A cluster or a store does not answer, or does not let us in.
+    Unreachable,
+    /// A manifest or a configuration is wrong.
+    BadInput,
+    /// What is stored is not what was written.
+    Corrupt,
+    /// Stopped on request, at a safe place.
+    Interrupted,
+}
+
+impl Kind {
+    /// Every kind, in the order of the codes.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Failed,
+        Self::Usage,
+        Self::Partial,
+        Self::Refused,
+        Self::NoWayBack,
+        Self::Locked,
+        Self::Unreachable,
+        Self::BadInput,
+        Self::Corrupt,
+        Self::Interrupted,
+    ];
+
+    /// The process's exit code.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Partial => 3,
+            Self::Refused => 4,
+            Self::NoWayBack => 5,
+            Self::Locked => 6,
+            Self::Unreachable => 7,
+            Self::BadInput => 8,
+            Self::Corrupt => 9,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// One word for machines.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::Partial => "partial",
+            Self::Refused => "refused",
+            Self::NoWayBack => "no-way-back",
+            Self::Locked => "locked",
+            Self::Unreachable => "unreachable",
+            Self::BadInput => "bad-input",
+            Self::Corrupt => "corrupt",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// One sentence for the reference page.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Failed => "Something went wrong on the way; the message says what, and what remains.",
+            Self::Usage => "The command line makes no sense: an unknown flag, a missing argument.",
+            Self::Partial => "Done, but not all of it: what was left out or failed is named.",
+            Self::Refused => "The plan must not be carried out as it is, or nobody consented to it. Nothing was changed.",
+            Self::NoWayBack => "No recovery point leads back to the instant asked for. Nothing was changed.",
+            Self::Locked => "Another run holds the environment. Nothing was changed.",
+            Self::Unreachable => "A cluster or a store does not answer, or does not accept the credentials.",
+            Self::BadInput => "A manifest or a configuration is wrong; file, line and column are named. Nothing was changed.",
+            Self::Corrupt => "What is stored is not what was written: a checksum differs, an archive is cut short.",
+            Self::Interrupted => "Stopped on request (Ctrl-C) at a safe place; the run can be resumed.",
+        }
+    }
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// For scripts.
+    pub(crate) kind: Kind,
+    /// What happened; its sources are its causes.
+    pub(crate) error: anyhow::Error,
+    /// What to do next.
+    pub(crate) hints: Vec<String>,
+    /// Already told (a report said it all): only the exit code is left.
+    pub(crate) silent: bool,
+}
+
+impl Failure {
+    /// A failure with a message of its own.
+    pub(crate) fn new(kind: Kind, message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> Self {
+        Self { kind, error: anyhow::Error::msg(message), hints: Vec::new(), silent: false }
+    }
+
+    /// A failure whose chain of causes is that of `error`.
+    pub(crate) fn from_error(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
+        Self { kind, error: error.into(), hints: Vec::new(), silent: false }
+    }
+
+    /// The report has told everything already.
+    pub(crate) fn told(kind: Kind) -> Self {
+        Self { silent: true, ..Self::new(kind, kind.word()) }
+    }
+
+    /// Adds what to do next.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds several things to do next.
+    pub(crate) fn hints(mut self, hints: impl IntoIterator<Item = String>) -> Self {
+        self.hints.extend(hints);
+        self
+    }
+
+    /// Puts what was being done in front of the causes.
+    pub(crate) fn context(mut self, doing: impl fmt::Display + Send + Sync + 'static) -> Self {
+        self.error = self.error.context(doing);
+        self
+    }
+
+    /// As an exit code.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.kind.code())
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Self {
+        let hints = hints::cluster(&error);
+        let kind = match error.kind {
+            ClusterErrorKind::Unreachable
+            | ClusterErrorKind::Unauthenticated
+            | ClusterErrorKind::TimedOut
+            | ClusterErrorKind::TooManyRequests(_) => Kind::Unreachable,
+            _ => Kind::Failed,
+        };
+        Self::from_error(kind, error).hints(hints)
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        let hints = hints::storage(&error);
+        let kind = match error.kind {
+            StorageErrorKind::NoSuchStore
+            | StorageErrorKind::Forbidden
+            | StorageErrorKind::Unauthenticated
+            | StorageErrorKind::Unreachable
+            | StorageErrorKind::TimedOut => Kind::Unreachable,
+            StorageErrorKind::Corrupt => Kind::Corrupt,
+            _ => Kind::Failed,
+        };
+        Self::from_error(kind, error).hints(hints)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let (kind, hints) = match error {
+            RunError::Storage(error) => return error.into(),
+            RunError::Cluster(error) => return error.into(),
+            RunError::Archive(ref archive) => (Kind::Corrupt, archive.hint().map(str::to_owned).into_iter().collect()),
+            RunError::Plan(ref plan) => {
+                let kind = if matches!(plan, PlanError::Item { .. }) { Kind::Corrupt } else { Kind::Refused };
+                (kind, plan.hint().into_iter().collect())
+            }
+            RunError::Format { ref source, .. } => {
+                let kind = if matches!(source, FormatError::Future { .. }) { Kind::BadInput } else { Kind::Corrupt };
+                let hint = match kind {
+                    Kind::BadInput => "a newer dxdr wrote it: use that one",
+                    _ => "it is damaged; choose another recovery point",
+                };
+                (kind, vec![hint.to_owned()])
+            }
+            RunError::Checksum { .. } => (Kind::Corrupt, vec!["choose another recovery point: `dxdr points` lists them".to_owned()]),
+            RunError::JournalTaken { .. } | RunError::Locked { .. } | RunError::HoldLost { .. } => (
+                Kind::Locked,
+                vec!["`dxdr runs list` says what is at work; a hold that nobody renews is free after 15 s".to_owned()],
+            ),
+            RunError::NoSuchRun(_) | RunError::Over { .. } => (Kind::Usage, vec!["`dxdr runs list` lists the runs".to_owned()]),
+            RunError::Namespace { .. } => (Kind::Refused, vec!["nothing was changed".to_owned()]),
+            RunError::Interrupted => (Kind::Interrupted, vec!["`dxdr runs list` says what remains; `dxdr runs resume` goes on".to_owned()]),
+            RunError::Unexpected(_) => (Kind::Failed, Vec::new()),
+        };
+        Self::from_error(kind, error).hints(hints)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::from_error(Kind::Failed, error)
+    }
+}

@@ -1,0 +1,34 @@
+//! What `tracing` says, and in which form. Logs go to stderr; what a command prints is not a log.
+
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, with spans: for collectors.
+    Json,
+}
+
+/// Starts logging. `RUST_LOG` wins over `-v`.
+pub(crate) fn start(format: LogFormat, verbose: u8, quiet: bool) {
+    let default = match (quiet, verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "warn,dxdr=info",
+        (false, 2) => "warn,dxdr=debug",
+        _ => "info,dxdr=trace",
+    };
+    let default = if format == LogFormat::Json && verbose == 0 && !quiet { "warn,dxdr=info" } else { default };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => registry
+            .with(fmt::layer().with_writer(std::io::stderr).with_target(verbose > 1).without_time())
+            .init(),
+        LogFormat::Json => registry
+            .with(fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(true).with_writer(std::io::stderr))
+            .init(),
+    }
+}

@@ -1,0 +1,79 @@
+//! Reporters of the command line: a moving line for whoever watches, plain lines for whoever reads later, log lines for collectors.
+
+use std::{sync::Arc, time::Duration};
+
+use dxdr_run::{Event, Reporter};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{logging::LogFormat, terminal::Terminal};
+
+/// The reporter that fits the terminal and the log format.
+pub(crate) fn reporter(terminal: &Terminal, log_format: LogFormat) -> Arc<dyn Reporter> {
+    if log_format == LogFormat::Json {
+        return Arc::new(Logged);
+    }
+    if !terminal.watched() {
+        return Arc::new(Lines { terminal: terminal.clone() });
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    Arc::new(Moving { bar })
+}
+
+/// A line an event.
+struct Lines {
+    terminal: Terminal,
+}
+
+impl Reporter for Lines {
+    fn report(&self, event: &Event) {
+        if let Some(line) = dxdr_report::event::text(event) {
+            self.terminal.note(&line);
+        }
+    }
+}
+
+/// One moving line, and the others above it.
+struct Moving {
+    bar: ProgressBar,
+}
+
+impl Reporter for Moving {
+    fn report(&self, event: &Event) {
+        if let Some(message) = dxdr_report::event::progress(event) {
+            self.bar.set_message(message);
+        }
+        match event {
+            Event::StepStarted { .. } => {}
+            Event::RunFinished { .. } => self.bar.finish_and_clear(),
+            _ => {
+                if let Some(line) = dxdr_report::event::text(event) {
+                    self.bar.println(line);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Events as log lines.
+struct Logged;
+
+impl Reporter for Logged {
+    fn report(&self, event: &Event) {
+        let fields = dxdr_report::event::json(event);
+        match event {
+            Event::Warning { .. } | Event::ObjectFailed { .. } => tracing::warn!(target: "dxdr::run", %fields, "event"),
+            Event::Progress { .. } => tracing::debug!(target: "dxdr::run", %fields, "event"),
+            _ => tracing::info!(target: "dxdr::run", %fields, "event"),
+        }
+    }
+}

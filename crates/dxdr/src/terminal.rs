@@ -1,0 +1,134 @@
+//! The one printer: data on stdout, everything else on stderr, colour only where a person sees it.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use serde_json::Value;
+
+use crate::failure::{Failure, Kind};
+
+/// What is printed on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// Tables and sentences, for people. Not a contract.
+    Text,
+    /// JSON, a documented and versioned contract.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Where everything is printed.
+#[derive(Debug, Clone)]
+pub(crate) struct Terminal {
+    pub(crate) output: Output,
+    pub(crate) quiet: bool,
+    colour: bool,
+    interactive: bool,
+}
+
+impl Terminal {
+    /// Looks once at what stdout, stderr and stdin are.
+    pub(crate) fn new(output: Output, colour: Colour, quiet: bool) -> Self {
+        let colour = match colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        };
+        Self { output, quiet, colour, interactive: io::stdin().is_terminal() && io::stderr().is_terminal() }
+    }
+
+    /// Whether progress has somebody to watch it.
+    pub(crate) fn watched(&self) -> bool {
+        io::stderr().is_terminal() && !self.quiet
+    }
+
+    /// Text on stdout: what was asked for. A reader that went away (`| head`) is not an error.
+    pub(crate) fn data(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(text.as_bytes());
+        if !text.ends_with('\n') {
+            let _ = stdout.write_all(b"\n");
+        }
+        let _ = stdout.flush();
+    }
+
+    /// A value on stdout, in the form that was asked for: `text` makes it readable.
+    pub(crate) fn value(&self, value: &Value, text: impl FnOnce() -> String) {
+        match self.output {
+            Output::Text => self.data(&text()),
+            Output::Json => self.data(&serde_json::to_string_pretty(value).unwrap_or_default()),
+            Output::Yaml => self.data(&dxdr_api::yaml::write(value)),
+        }
+    }
+
+    /// A line for people, on stderr.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.error_line(text);
+        }
+    }
+
+    /// Something a person must see even when quiet.
+    pub(crate) fn warn(&self, text: &str) {
+        let label = self.paint("33", "warning:");
+        self.error_line(&format!("{label} {text}"));
+    }
+
+    /// An error, its causes and what to do next.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if failure.silent {
+            for hint in &failure.hints {
+                self.error_line(&format!("{} {hint}", self.paint("36", "hint:")));
+            }
+            return;
+        }
+        self.error_line(&format!("{} {}", self.paint("1;31", "error:"), failure.error));
+        for cause in failure.error.chain().skip(1) {
+            self.error_line(&format!("  {} {cause}", self.paint("31", "caused by:")));
+        }
+        for hint in &failure.hints {
+            self.error_line(&format!("{} {hint}", self.paint("36", "hint:")));
+        }
+    }
+
+    /// Asks for consent. `--yes` answers for a person; where nobody can be asked, the answer is no.
+    pub(crate) fn consent(&self, question: &str, yes: bool) -> Result<(), Failure> {
+        if yes {
+            return Ok(());
+        }
+        if !self.interactive {
+            return Err(Failure::new(Kind::Refused, "nobody is there to consent: stdin is not a terminal")
+                .hint("read the plan above; to carry it out without being asked, add `--yes`"));
+        }
+        let mut stderr = io::stderr().lock();
+        let _ = write!(stderr, "{question} [y/N] ");
+        let _ = stderr.flush();
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            Ok(())
+        } else {
+            Err(Failure::new(Kind::Refused, "not carried out: nobody consented").hint("nothing was changed"))
+        }
+    }
+
+    /// `text` in a colour, where colour is shown.
+    pub(crate) fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    fn error_line(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+}
