@@ -174,7 +174,9 @@ fn resource(file: &Arc<str>, node: &Node, kind: Kind, problems: &mut Vec<Problem
     let name = node.field("metadata").and_then(|metadata| metadata.value.text("name")).unwrap_or_default();
     let mut reading = Reading { file, node, problems: Vec::new() };
     let resource = match kind {
-        Kind::Environment => spec(&mut reading).and_then(|spec| reading.environment(name, &spec)).map(|environment| Resource::Environment(Box::new(environment))),
+        Kind::Environment => spec(&mut reading)
+            .and_then(|spec| reading.environment(name, &spec))
+            .map(|environment| Resource::Environment(Box::new(environment))),
         Kind::BackupStore => spec(&mut reading).and_then(|spec| reading.backup_store(name, &spec)).map(Resource::BackupStore),
         Kind::BackupPolicy => spec(&mut reading).and_then(|spec| reading.backup_policy(name, &spec)).map(Resource::BackupPolicy),
     };

@@ -45,7 +45,9 @@ mod tests {
             assert_eq!(parse(text).map(|duration| duration.as_secs()), Some(seconds), "{text}");
             assert_eq!(parse(&written(parse(text).unwrap())), parse(text), "{text}");
         }
-        for text in ["", "1", "h", "0s", "30m1h", "1h1h", "1 h", "-1h", "1.5h", "1w", "1ü", "99999999999999999999d", "99999999d", "1hs"] {
+        for text in
+            ["", "1", "h", "0s", "30m1h", "1h1h", "1 h", "-1h", "1.5h", "1w", "1ü", "99999999999999999999d", "99999999d", "1hs"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -149,10 +149,11 @@ impl<'a> Check<'a> {
     }
 
     fn namespaces(&mut self) {
-        let claims = self.environments().map(|(document, environment)| {
-            (document, field_path!["spec", "namespace"], environment.namespace.to_string())
-        });
-        let message = |namespace: &str, other: &Document| format!("namespace `{namespace}` is the environment `{}` already", other.name());
+        let claims = self
+            .environments()
+            .map(|(document, environment)| (document, field_path!["spec", "namespace"], environment.namespace.to_string()));
+        let message =
+            |namespace: &str, other: &Document| format!("namespace `{namespace}` is the environment `{}` already", other.name());
         self.claimed_once(claims.collect(), message);
     }
 
@@ -162,7 +163,8 @@ impl<'a> Check<'a> {
             let hosts: BTreeMap<_, _> = environment.hosts.iter().enumerate().rev().map(|(index, host)| (host, index)).collect();
             hosts.into_iter().map(move |(host, index)| (document, field_path!["spec", "hosts", index], host.clone()))
         });
-        let message = |host: &str, other: &Document| format!("host `{host}` belongs to the environment `{}` already", other.name());
+        let message =
+            |host: &str, other: &Document| format!("host `{host}` belongs to the environment `{}` already", other.name());
         self.claimed_once(claims.collect(), message);
     }
 
@@ -191,14 +193,20 @@ impl<'a> Check<'a> {
                     let shared = this.databases.iter().find(|database| other.databases.contains(database));
                     let whole = this.databases.is_empty() || other.databases.is_empty();
                     if let Some(database) = shared {
-                        let message = format!("database `{database}` of the instance `{project}:{instance}` belongs to the environment `{name}` already");
+                        let message = format!(
+                            "database `{database}` of the instance `{project}:{instance}` belongs to the environment `{name}` already"
+                        );
                         self.report(this.document.wrong(this.path.clone(), message));
                     } else if whole {
-                        let message = format!("the instance `{project}:{instance}` is shared with the environment `{name}`, and one of them claims all of it");
+                        let message = format!(
+                            "the instance `{project}:{instance}` is shared with the environment `{name}`, and one of them claims all of it"
+                        );
                         let problem = this.document.wrong(this.path.clone(), message);
                         self.report(problem.hint("list the databases that belong to each environment in `databases`"));
                     } else if this.tier != other.tier {
-                        let message = format!("the instance `{project}:{instance}` is shared with the environment `{name}`, and only one of them is production");
+                        let message = format!(
+                            "the instance `{project}:{instance}` is shared with the environment `{name}`, and only one of them is production"
+                        );
                         let problem = this.document.wrong(this.path.clone(), message).warning();
                         self.report(problem.hint("exports and restores of either environment are felt by the other"));
                     }
@@ -230,7 +238,8 @@ impl<'a> Check<'a> {
                 }
             }
             if tiers.len() > 1 {
-                let problem = document.wrong(field_path!["spec", "environments"], "one policy covers production and something else");
+                let problem =
+                    document.wrong(field_path!["spec", "environments"], "one policy covers production and something else");
                 self.report(problem.warning().hint("what is promised for production is then promised, and paid for, everywhere"));
             }
             if !stores.contains(policy.store.as_str()) {
@@ -247,7 +256,8 @@ impl<'a> Check<'a> {
         if covered.is_empty() || any_broken {
             return;
         }
-        for (document, environment) in self.environments().filter(|(_, environment)| !covered.contains(environment.name.as_str())) {
+        for (document, environment) in self.environments().filter(|(_, environment)| !covered.contains(environment.name.as_str()))
+        {
             let message = format!("no policy covers the environment `{}`: it is not backed up", environment.name);
             let problem = document.wrong(field_path!["metadata", "name"], message).warning();
             self.report(problem.hint("add it to `spec.environments` of a BackupPolicy"));

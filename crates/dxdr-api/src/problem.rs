@@ -118,7 +118,14 @@ impl Problems {
     /// By file and place, each once: an aliased node is read as often as it is used. Where the text itself is wrong, what it would
     /// mean is not worth a second problem.
     pub(crate) fn sorted(mut self) -> Self {
-        self.0.sort_by(|left, right| (&left.file, left.place, left.severity, left.path.0.len()).cmp(&(&right.file, right.place, right.severity, right.path.0.len())));
+        self.0.sort_by(|left, right| {
+            (&left.file, left.place, left.severity, left.path.0.len()).cmp(&(
+                &right.file,
+                right.place,
+                right.severity,
+                right.path.0.len(),
+            ))
+        });
         let mut kept: Vec<Problem> = Vec::with_capacity(self.0.len());
         for problem in self.0 {
             let mut same_place = kept.iter().rev().take_while(|other| other.file == problem.file && other.place == problem.place);

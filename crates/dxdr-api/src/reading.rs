@@ -92,7 +92,8 @@ impl Reading<'_> {
     }
 
     pub(crate) fn quantities(&mut self, path: &FieldPath, amounts: &BTreeMap<String, Amount>) -> BTreeMap<String, Quantity> {
-        let read = |(resource, amount): (&String, &Amount)| Some((resource.clone(), self.quantity(&below(path, resource), amount)?));
+        let read =
+            |(resource, amount): (&String, &Amount)| Some((resource.clone(), self.quantity(&below(path, resource), amount)?));
         amounts.iter().filter_map(read).collect()
     }
 
@@ -128,7 +129,9 @@ impl Reading<'_> {
             if !fits && !value.is_empty() {
                 let path = below(path, name);
                 let problem = self.wrong(&path, format!("`{path}` is not the value of a label")).found(format!("`{value}`"));
-                self.report(problem.expected("at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"));
+                self.report(
+                    problem.expected("at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"),
+                );
             }
         }
     }

@@ -29,10 +29,8 @@ pub struct GeneratedFile {
 /// A JSON Schema (draft 2020-12) for each kind, and `manifest.json` for files that hold several.
 pub fn json_schemas() -> Vec<GeneratedFile> {
     let pretty = |schema: &Value| format!("{schema:#}\n");
-    let of_kind = |kind: Kind| GeneratedFile {
-        name: format!("{}.json", kind.singular()),
-        text: pretty(&with_dialect(document(kind))),
-    };
+    let of_kind =
+        |kind: Kind| GeneratedFile { name: format!("{}.json", kind.singular()), text: pretty(&with_dialect(document(kind))) };
     let any: Vec<Value> = Kind::ALL
         .iter()
         .map(|kind| json!({"if": {"properties": {"kind": {"const": kind.as_str()}}}, "then": document(*kind)}))
@@ -51,9 +49,8 @@ pub fn json_schemas() -> Vec<GeneratedFile> {
 
 /// The schema of a `spec`: no references, no nulls, enumerations as `enum`.
 pub(crate) fn specification(kind: Kind) -> &'static Value {
-    static SCHEMAS: LazyLock<[Value; 3]> = LazyLock::new(|| {
-        [generate::<EnvironmentSpec>(), generate::<BackupStoreSpec>(), generate::<BackupPolicySpec>()]
-    });
+    static SCHEMAS: LazyLock<[Value; 3]> =
+        LazyLock::new(|| [generate::<EnvironmentSpec>(), generate::<BackupStoreSpec>(), generate::<BackupPolicySpec>()]);
     match kind {
         Kind::Environment => &SCHEMAS[0],
         Kind::BackupStore => &SCHEMAS[1],

@@ -38,7 +38,8 @@ impl Check<'_> {
             return match &node.content {
                 Content::Scalar(Scalar { meaning: Meaning::Text | Meaning::Integer(_), .. }) => {}
                 Content::Scalar(Scalar { meaning: Meaning::Float(_), text }) => {
-                    let problem = self.problem(node.place, self.wrong()).found(node.describe()).expected("a whole number or text");
+                    let problem =
+                        self.problem(node.place, self.wrong()).found(node.describe()).expected("a whole number or text");
                     self.problems.push(problem.hint(format!("put it in quotes: \"{text}\"")));
                 }
                 _ => expected(self, "a whole number or text"),

@@ -77,7 +77,9 @@ pub(crate) fn read(source: &SourceText<'_>) -> (Vec<Node>, Vec<Problem>) {
             _ => Ok(None),
         });
         match read {
-            Ok(Some(node)) if !matches!(&node.content, Content::Scalar(scalar) if scalar.meaning == Meaning::Nothing) => documents.push(node),
+            Ok(Some(node)) if !matches!(&node.content, Content::Scalar(scalar) if scalar.meaning == Meaning::Nothing) => {
+                documents.push(node)
+            }
             Ok(_) => {}
             Err(Broken::Budget(place)) => {
                 let message = format!("the text grows beyond {NODE_BUDGET} values; aliases multiply what they refer to");
@@ -328,7 +330,9 @@ impl Node {
     pub(crate) fn to_value(&self) -> Value {
         match &self.content {
             Content::List(items) => items.iter().map(Self::to_value).collect(),
-            Content::Map(fields) => Value::Object(fields.iter().map(|field| (field.name.clone(), field.value.to_value())).collect()),
+            Content::Map(fields) => {
+                Value::Object(fields.iter().map(|field| (field.name.clone(), field.value.to_value())).collect())
+            }
             Content::Scalar(scalar) => match scalar.meaning {
                 Meaning::Nothing => Value::Null,
                 Meaning::Boolean(value) => value.into(),

@@ -77,10 +77,7 @@ fn scalar_text(text: &str) -> String {
         && text.chars().all(|character| character.is_ascii_alphanumeric() || " -_./(),;:'`=<>+*&!?$@|{}[]".contains(character))
         && !text.contains(": ")
         && !text.contains(" #")
-        && !matches!(
-            text.to_ascii_lowercase().as_str(),
-            "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null"
-        );
+        && !matches!(text.to_ascii_lowercase().as_str(), "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null");
     // A JSON string is a double-quoted YAML string.
     if plain { text.to_owned() } else { Value::from(text).to_string() }
 }

@@ -208,7 +208,11 @@ mod tests {
         );
         assert_eq!(
             refused.hints(),
-            ["every component covers 1970-01-01T00:10:00Z", "every component covers 1970-01-01T01:00:00Z", "to take them as they are, add `--max-skew 30m`"]
+            [
+                "every component covers 1970-01-01T00:10:00Z",
+                "every component covers 1970-01-01T01:00:00Z",
+                "to take them as they are, add `--max-skew 30m`"
+            ]
         );
     }
 

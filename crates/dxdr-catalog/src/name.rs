@@ -153,8 +153,12 @@ mod tests {
 
     #[test]
     fn the_backups_of_a_velero_schedule_are_recognised() {
-        assert_eq!(parse_of_velero_schedule("velero-nightly-20240501100000"), Some(("velero-nightly", at("2024-05-01T10:00:00Z"))));
-        for name in ["nightly", "nightly-2024050110000", "nightly-20240501250000", "-20240501100000", "a-20240501t100000z-x7k2m"] {
+        assert_eq!(
+            parse_of_velero_schedule("velero-nightly-20240501100000"),
+            Some(("velero-nightly", at("2024-05-01T10:00:00Z")))
+        );
+        for name in ["nightly", "nightly-2024050110000", "nightly-20240501250000", "-20240501100000", "a-20240501t100000z-x7k2m"]
+        {
             assert_eq!(parse_of_velero_schedule(name), None, "{name}");
         }
     }

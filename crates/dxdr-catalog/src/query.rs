@@ -91,8 +91,10 @@ pub fn choose<'a>(entries: &'a [Entry], query: &Query<'_>) -> Result<Choice<'a>,
     }
     let lenient = Query { allow_partial: true, ..*query };
     let named = |(instant, entry): &(Timestamp, &Entry)| (entry.name().to_owned(), *instant);
-    let nearest_before = candidates.iter().find(|(instant, entry)| *instant <= query.at && objection(entry, &lenient).is_none()).map(named);
-    let nearest_after = candidates.iter().rev().find(|(instant, entry)| *instant > query.at && objection(entry, query).is_none()).map(named);
+    let nearest_before =
+        candidates.iter().find(|(instant, entry)| *instant <= query.at && objection(entry, &lenient).is_none()).map(named);
+    let nearest_after =
+        candidates.iter().rev().find(|(instant, entry)| *instant > query.at && objection(entry, query).is_none()).map(named);
     Err(NoWayBack { at: query.at, namespace: query.namespace.to_owned(), passed_over, nearest_before, nearest_after })
 }
 
@@ -131,7 +133,9 @@ impl Entry {
         match self {
             Self::Ours(point) if point.complete() => None,
             Self::Ours(point) => Some(Partial::Gaps(point.gaps.clone())),
-            Self::Foreign(backup) if backup.phase == "PartiallyFailed" || backup.errors > 0 => Some(Partial::VeleroErrors(backup.errors)),
+            Self::Foreign(backup) if backup.phase == "PartiallyFailed" || backup.errors > 0 => {
+                Some(Partial::VeleroErrors(backup.errors))
+            }
             Self::Foreign(_) => None,
         }
     }
@@ -180,7 +184,10 @@ impl fmt::Display for NoWayBack {
         match passed_over.iter().find(|(_, reason)| !matches!(reason, PassedOver::NotCovered { .. })) {
             None => write!(formatter, "no recovery point of the namespace `{namespace}` is at or before {at}"),
             Some((newest, reason)) => {
-                write!(formatter, "no recovery point of the namespace `{namespace}` at or before {at} will do; of `{newest}`, the newest, {reason}")
+                write!(
+                    formatter,
+                    "no recovery point of the namespace `{namespace}` at or before {at} will do; of `{newest}`, the newest, {reason}"
+                )
             }
         }
     }
@@ -296,7 +303,10 @@ mod tests {
             velero("some-errors", 300, "PartiallyFailed"),
             velero("good", 200, "Completed"),
             Entry::Foreign(ForeignBackup { completed: None, ..backup("never", 450, "New") }),
-            Entry::Foreign(ForeignBackup { excluded_namespaces: vec!["staging".to_owned()], ..backup("other", 250, "Completed") }),
+            Entry::Foreign(ForeignBackup {
+                excluded_namespaces: vec!["staging".to_owned()],
+                ..backup("other", 250, "Completed")
+            }),
         ];
         let choice = choose(&entries, &query(600)).unwrap();
         assert_eq!(choice.entry.name(), "good");
@@ -350,21 +360,23 @@ mod tests {
 
     fn any_entry() -> impl Strategy<Value = Entry> {
         let phases = ["Completed", "PartiallyFailed", "Failed", "InProgress"];
-        (0i64..60, 0usize..8, "[a-z]{8}", any::<bool>(), any::<bool>()).prop_map(move |(second, kind, name, covered, completed)| {
-            let other = || if covered { "staging" } else { "dev" }.to_owned();
-            match kind {
-                0..=1 => Entry::Ours(RecoveryPoint { namespaces: vec![other()], ..point(&name, second) }),
-                2..=3 => match partial(&name, second) {
-                    Entry::Ours(point) => Entry::Ours(RecoveryPoint { namespaces: vec![other()], ..point }),
-                    foreign => foreign,
-                },
-                _ => Entry::Foreign(ForeignBackup {
-                    included_namespaces: vec![other()],
-                    completed: completed.then(|| at(second)),
-                    ..backup(&name, second, phases[kind - 4])
-                }),
-            }
-        })
+        (0i64..60, 0usize..8, "[a-z]{8}", any::<bool>(), any::<bool>()).prop_map(
+            move |(second, kind, name, covered, completed)| {
+                let other = || if covered { "staging" } else { "dev" }.to_owned();
+                match kind {
+                    0..=1 => Entry::Ours(RecoveryPoint { namespaces: vec![other()], ..point(&name, second) }),
+                    2..=3 => match partial(&name, second) {
+                        Entry::Ours(point) => Entry::Ours(RecoveryPoint { namespaces: vec![other()], ..point }),
+                        foreign => foreign,
+                    },
+                    _ => Entry::Foreign(ForeignBackup {
+                        included_namespaces: vec![other()],
+                        completed: completed.then(|| at(second)),
+                        ..backup(&name, second, phases[kind - 4])
+                    }),
+                }
+            },
+        )
     }
 
     proptest! {

@@ -139,7 +139,10 @@ impl TargetError {
     pub fn hints(&self) -> Vec<String> {
         match self {
             Self::Unreadable { .. } | Self::OutOfRange { .. } => {
-                vec!["write `2024-05-01T10:00:00Z`, `2024-05-01T10:00` with a time zone, `yesterday 10:00`, `-2h` or `now`".to_owned()]
+                vec![
+                    "write `2024-05-01T10:00:00Z`, `2024-05-01T10:00` with a time zone, `yesterday 10:00`, `-2h` or `now`"
+                        .to_owned(),
+                ]
             }
             Self::DayOnly { date, .. } => {
                 let mut hints = vec![format!("write `{date}T00:00` for its beginning")];
@@ -151,7 +154,8 @@ impl TargetError {
                 vec![format!("write `today {time}`, `yesterday {time}`, or the date")]
             }
             Self::NoZone { instead, .. } => {
-                let mut hints = vec!["say which with `--time-zone Europe/Berlin`, or set `timeZone` of the environment".to_owned()];
+                let mut hints =
+                    vec!["say which with `--time-zone Europe/Berlin`, or set `timeZone` of the environment".to_owned()];
                 hints.extend(instead.iter().map(|instead| format!("or write `{instead}`")));
                 hints
             }
@@ -268,9 +272,7 @@ impl Asked<'_> {
         let Some(time) = pieces.time() else { return Err(TargetError::DayOnly { given: self.given(), date }) };
         let civil = date.to_datetime(time);
         let annotated = match pieces.time_zone_annotation() {
-            Some(annotation) => {
-                Some(annotation.to_time_zone().map_err(|_| TargetError::UnknownZone { given: self.given() })?)
-            }
+            Some(annotation) => Some(annotation.to_time_zone().map_err(|_| TargetError::UnknownZone { given: self.given() })?),
             None => None,
         };
         let Some(offset) = pieces.to_numeric_offset() else {
@@ -316,7 +318,9 @@ impl Asked<'_> {
 
 /// `10:00`, `10:00:30`; not `10` and not `1000`, which may be anything.
 fn time_of_day(text: &str) -> Option<Time> {
-    let starts = text.split_once(':').is_some_and(|(hour, _)| (1..=2).contains(&hour.len()) && hour.bytes().all(|byte| byte.is_ascii_digit()));
+    let starts = text
+        .split_once(':')
+        .is_some_and(|(hour, _)| (1..=2).contains(&hour.len()) && hour.bytes().all(|byte| byte.is_ascii_digit()));
     if !starts {
         return None;
     }
@@ -448,15 +452,38 @@ mod tests {
         for (given, error, hint) in [
             ("2024-05-01", "`2024-05-01` is a day, not an instant", "write `2024-05-01T00:00` for its beginning"),
             ("10:00", "`10:00` does not say on which day", "write `today 10:00`, `yesterday 10:00`, or the date"),
-            ("2h", "`2h` is in the future: it is 2024-05-02T05:00:00Z, and now is 2024-05-02T03:00:00Z", "a recovery goes back: `-2h` is two hours ago"),
-            ("2024-05-01T10:00[Mars/Olympus]", "`2024-05-01T10:00[Mars/Olympus]` names a time zone that does not exist", "zones are named like `Europe/Berlin` or `UTC`"),
-            ("2024-05-01T10:00+05:00[Europe/Berlin]", "`2024-05-01T10:00+05:00[Europe/Berlin]` contradicts itself: Europe/Berlin is at +02 then", "leave out the offset or the zone"),
+            (
+                "2h",
+                "`2h` is in the future: it is 2024-05-02T05:00:00Z, and now is 2024-05-02T03:00:00Z",
+                "a recovery goes back: `-2h` is two hours ago",
+            ),
+            (
+                "2024-05-01T10:00[Mars/Olympus]",
+                "`2024-05-01T10:00[Mars/Olympus]` names a time zone that does not exist",
+                "zones are named like `Europe/Berlin` or `UTC`",
+            ),
+            (
+                "2024-05-01T10:00+05:00[Europe/Berlin]",
+                "`2024-05-01T10:00+05:00[Europe/Berlin]` contradicts itself: Europe/Berlin is at +02 then",
+                "leave out the offset or the zone",
+            ),
         ] {
             let refused = in_berlin(given).unwrap_err();
             assert_eq!(refused.to_string(), error);
             assert_eq!(refused.hints()[0], hint);
         }
-        for given in ["", "  ", "soon", "yesterday", "today at ten", "2024-13-01T10:00", "2024-02-30T10:00", "1714557600", "01.05.2024 10:00", "05/01/2024"] {
+        for given in [
+            "",
+            "  ",
+            "soon",
+            "yesterday",
+            "today at ten",
+            "2024-13-01T10:00",
+            "2024-02-30T10:00",
+            "1714557600",
+            "01.05.2024 10:00",
+            "05/01/2024",
+        ] {
             assert_eq!(in_berlin(given).unwrap_err(), TargetError::Unreadable { given: given.trim().to_owned() });
         }
         for given in ["1950-01-01T00:00Z", "-90y"] {
@@ -473,7 +500,8 @@ mod tests {
 
     fn any_zone() -> impl Strategy<Value = TimeZone> {
         // Half an hour (Lord Howe), across midnight (Beirut), a day that never was (Apia), behind UTC, and none at all.
-        let names = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Beirut", "Pacific/Apia", "Asia/Kathmandu"];
+        let names =
+            ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Beirut", "Pacific/Apia", "Asia/Kathmandu"];
         proptest::sample::select(names.to_vec()).prop_map(zone)
     }
 

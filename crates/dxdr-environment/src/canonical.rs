@@ -79,7 +79,8 @@ fn peer(allowed: &AllowedPeer) -> Value {
             json!({"cidr": cidr.to_string(), "except": except.iter().map(|block| Value::from(block.to_string())).collect::<Value>()})
         }
     };
-    let ports = allowed.ports.iter().map(|rule| json!({"port": rule.port, "endPort": rule.end_port, "protocol": rule.protocol.as_str()}));
+    let ports =
+        allowed.ports.iter().map(|rule| json!({"port": rule.port, "endPort": rule.end_port, "protocol": rule.protocol.as_str()}));
     json!({"peer": peer, "ports": ports.collect::<Value>()})
 }
 

@@ -134,7 +134,8 @@ impl Objects<'_> {
         value.insert("apiVersion".to_owned(), kind.api_version().into());
         value.insert("kind".to_owned(), kind.kind.as_str().into());
         let namespace = self.placement.namespace.as_str();
-        value.insert("metadata".to_owned(), json!({"name": name, "namespace": namespace, "labels": text_map(&self.own_labels())}));
+        value
+            .insert("metadata".to_owned(), json!({"name": name, "namespace": namespace, "labels": text_map(&self.own_labels())}));
         value.extend(fields.map(|(field, content)| (field.to_owned(), content)));
         self.objects.push(DesiredObject {
             reference: ObjectReference { kind, namespace: Some(namespace.to_owned()), name: name.to_owned() },
@@ -194,7 +195,13 @@ pub(crate) fn quantities(amounts: &BTreeMap<String, Quantity>) -> Value {
 }
 
 fn kind(group: &str, version: &str, kind: &str, plural: &str, namespaced: bool) -> ResourceKind {
-    ResourceKind { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned(), plural: plural.to_owned(), namespaced }
+    ResourceKind {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+        namespaced,
+    }
 }
 
 #[cfg(test)]

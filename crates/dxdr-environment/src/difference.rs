@@ -266,7 +266,12 @@ mod tests {
     use super::*;
 
     fn tree() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), (0_i64..3).prop_map(Value::from), "[a-c]{0,2}".prop_map(Value::from)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (0_i64..3).prop_map(Value::from),
+            "[a-c]{0,2}".prop_map(Value::from)
+        ];
         leaf.prop_recursive(4, 40, 4, |inner| {
             let name = prop_oneof!["[a-c]", Just("name".to_owned()), Just("env".to_owned()), Just("hard".to_owned())];
             prop_oneof![

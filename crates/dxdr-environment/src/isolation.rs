@@ -156,7 +156,10 @@ mod tests {
     #[test]
     fn a_block_with_bits_behind_its_prefix_is_refused_with_the_block_that_was_meant() {
         let refused = Cidr::parse("10.20.3.4/16").unwrap_err();
-        assert_eq!(refused.to_string(), "`10.20.3.4/16` is not a CIDR block: bits are set behind the prefix; did you mean `10.20.0.0/16`?");
+        assert_eq!(
+            refused.to_string(),
+            "`10.20.3.4/16` is not a CIDR block: bits are set behind the prefix; did you mean `10.20.0.0/16`?"
+        );
     }
 
     #[test]

@@ -36,7 +36,9 @@ impl Quantity {
         let refuse = |reason| InvalidQuantity { given: given.to_owned(), reason };
         let digits_end = given
             .char_indices()
-            .find(|(index, character)| !(character.is_ascii_digit() || *character == '.' || (*index == 0 && "+-".contains(*character))))
+            .find(|(index, character)| {
+                !(character.is_ascii_digit() || *character == '.' || (*index == 0 && "+-".contains(*character)))
+            })
             .map_or(given.len(), |(index, _)| index);
         let (number, suffix) = given.split_at(digits_end);
         let (negative, number) = match number.strip_prefix('-') {
@@ -199,9 +201,16 @@ mod tests {
 
     #[test]
     fn two_texts_of_one_amount_are_equal() {
-        for (left, right) in
-            [("500m", "0.5"), ("1Gi", "1024Mi"), ("1e3", "1k"), ("1E", "1000P"), ("0.5Ki", "512"), ("1500000u", "1.5"), (".5", "500m"), ("5.", "5")]
-        {
+        for (left, right) in [
+            ("500m", "0.5"),
+            ("1Gi", "1024Mi"),
+            ("1e3", "1k"),
+            ("1E", "1000P"),
+            ("0.5Ki", "512"),
+            ("1500000u", "1.5"),
+            (".5", "500m"),
+            ("5.", "5"),
+        ] {
             assert_eq!(quantity(left), quantity(right), "{left} {right}");
         }
         assert_ne!(quantity("1G"), quantity("1Gi"));
@@ -219,7 +228,10 @@ mod tests {
         for text in ["", ".", "Gi", "1GB", "1 Gi", "1..2", "--1", "1e", "1e99", "ten", "9223372036854775808", "16Ei"] {
             assert!(Quantity::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Quantity::parse("32gb").unwrap_err().reason, "the suffix must be one of n, u, m, k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei, or an exponent as in 1e3");
+        assert_eq!(
+            Quantity::parse("32gb").unwrap_err().reason,
+            "the suffix must be one of n, u, m, k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei, or an exponent as in 1e3"
+        );
     }
 
     #[test]

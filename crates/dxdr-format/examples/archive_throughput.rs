@@ -1,11 +1,7 @@
 //! How fast archives are written and read: `cargo run -p dxdr-format --example archive_throughput -- [ITEMS] [BYTES]`.
 //!
 //! Items have distinct names and content that compresses about as well as Kubernetes objects do.
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a tool for people who measure"
-)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a tool for people who measure")]
 
 use std::time::Instant;
 
@@ -13,13 +9,8 @@ use dxdr_format::velero::archive::{ArchiveReader, ArchiveWriter, ItemPath, Limit
 use jiff::Timestamp;
 
 fn main() {
-    let mut arguments = std::env::args()
-        .skip(1)
-        .map(|argument| argument.parse::<usize>().unwrap());
-    let (items, size) = (
-        arguments.next().unwrap_or(20_000),
-        arguments.next().unwrap_or(2_000),
-    );
+    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<usize>().unwrap());
+    let (items, size) = (arguments.next().unwrap_or(20_000), arguments.next().unwrap_or(2_000));
     let begin = Instant::now();
     let mut writer = ArchiveWriter::new(Vec::new(), Timestamp::UNIX_EPOCH).unwrap();
     let mut state = 1u64;
@@ -32,10 +23,7 @@ fn main() {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            json.push_str(&format!(
-                r#""key-{}":"some words that repeat and a number {state}","#,
-                json.len()
-            ));
+            json.push_str(&format!(r#""key-{}":"some words that repeat and a number {state}","#, json.len()));
         }
         json.push_str(r#""end":""}}"#);
         bytes += json.len();

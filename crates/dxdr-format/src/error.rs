@@ -69,9 +69,7 @@ impl FormatError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Future { .. } => {
-                "upgrade dxdr: an older one would have to guess what the newer one meant"
-            }
+            Self::Future { .. } => "upgrade dxdr: an older one would have to guess what the newer one meant",
             Self::Json { .. } | Self::Kind { .. } | Self::Field { .. } => {
                 "find out who wrote it; dxdr and Velero write nothing like it"
             }

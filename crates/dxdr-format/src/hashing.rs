@@ -30,11 +30,7 @@ pub type HashingWriter<W> = Hashing<W>;
 impl<T> Hashing<T> {
     /// Nothing passed yet.
     pub fn new(inner: T) -> Self {
-        Self {
-            inner,
-            hash: sha2::Sha256::new(),
-            count: 0,
-        }
+        Self { inner, hash: sha2::Sha256::new(), count: 0 }
     }
 
     /// The hash of what passed so far.
@@ -80,10 +76,7 @@ impl<W: Write> Write for Hashing<W> {
 
 impl<T> fmt::Debug for Hashing<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Hashing")
-            .field("count", &self.count)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Hashing").field("count", &self.count).finish_non_exhaustive()
     }
 }
 
@@ -101,9 +94,6 @@ mod tests {
         assert_eq!(reader.count(), 3);
         assert_eq!(reader.digest(), sha256(b"abc"));
         assert_eq!(writer.finish(), (b"abc".to_vec(), sha256(b"abc")));
-        assert_eq!(
-            sha256(b"abc").to_string(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(sha256(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

@@ -29,14 +29,8 @@ impl StoreLayout {
     /// For a store whose Velero prefix is `prefix`. Slashes around it mean nothing.
     pub fn new(prefix: &str) -> Self {
         match prefix.trim_matches('/') {
-            "" => Self {
-                velero: String::new(),
-                own: "metadata/dxdr/".to_owned(),
-            },
-            prefix => Self {
-                velero: format!("{prefix}/"),
-                own: format!("{prefix}-dxdr/"),
-            },
+            "" => Self { velero: String::new(), own: "metadata/dxdr/".to_owned() },
+            prefix => Self { velero: format!("{prefix}/"), own: format!("{prefix}-dxdr/") },
         }
     }
 
@@ -108,11 +102,7 @@ impl StoreLayout {
 
     /// The index entry of a point: an object whose key says all. A LIST of the prefix has the newest first.
     pub fn point_index_key(&self, environment: &str, instant: Timestamp, name: &str) -> String {
-        format!(
-            "{}points/{environment}/{:013}-{name}",
-            self.own,
-            inverted(instant)
-        )
+        format!("{}points/{environment}/{:013}-{name}", self.own, inverted(instant))
     }
 
     /// A LIST that starts after this key begins with the newest point at or before `at`. The index knows milliseconds: points later
@@ -124,20 +114,12 @@ impl StoreLayout {
 
     /// The instant, to the millisecond, and the name of the point that an index entry is of; `None` for any other key.
     pub fn parse_point_index_key(&self, key: &str) -> Option<(Timestamp, String)> {
-        let (_, entry) = key
-            .strip_prefix(self.own.as_str())?
-            .strip_prefix("points/")?
-            .split_once('/')?;
+        let (_, entry) = key.strip_prefix(self.own.as_str())?.strip_prefix("points/")?.split_once('/')?;
         let (digits, name) = entry.split_once('-')?;
-        if digits.len() != 13
-            || !digits.bytes().all(|digit| digit.is_ascii_digit())
-            || name.is_empty()
-            || name.contains('/')
-        {
+        if digits.len() != 13 || !digits.bytes().all(|digit| digit.is_ascii_digit()) || name.is_empty() || name.contains('/') {
             return None;
         }
-        let instant =
-            Timestamp::from_millisecond(LAST_MILLISECOND - digits.parse::<i64>().ok()?).ok()?;
+        let instant = Timestamp::from_millisecond(LAST_MILLISECOND - digits.parse::<i64>().ok()?).ok()?;
         Some((instant, name.to_owned()))
     }
 
@@ -168,22 +150,10 @@ mod tests {
     #[test]
     fn ours_lies_beside_veleros_prefix() {
         let layout = StoreLayout::new("/team/velero/");
-        assert_eq!(
-            layout.archive_key("a-1"),
-            "team/velero/backups/a-1/a-1.tar.gz"
-        );
-        assert_eq!(
-            layout.manifest_key("a-1"),
-            "team/velero/backups/a-1/dxdr-manifest.json"
-        );
-        assert_eq!(
-            layout.backup_key("a-1"),
-            "team/velero/backups/a-1/velero-backup.json"
-        );
-        assert_eq!(
-            layout.journal_key("r", 3),
-            "team/velero-dxdr/runs/r/000003.json"
-        );
+        assert_eq!(layout.archive_key("a-1"), "team/velero/backups/a-1/a-1.tar.gz");
+        assert_eq!(layout.manifest_key("a-1"), "team/velero/backups/a-1/dxdr-manifest.json");
+        assert_eq!(layout.backup_key("a-1"), "team/velero/backups/a-1/velero-backup.json");
+        assert_eq!(layout.journal_key("r", 3), "team/velero-dxdr/runs/r/000003.json");
     }
 
     #[test]
@@ -203,10 +173,8 @@ mod tests {
             ("2024-05-01T10:00:00Z", "staging-3"),
             ("2024-05-01T10:00:00.001Z", "staging-4"),
         ];
-        let mut keys: Vec<String> = points
-            .iter()
-            .map(|(instant, name)| layout.point_index_key("staging", at(instant), name))
-            .collect();
+        let mut keys: Vec<String> =
+            points.iter().map(|(instant, name)| layout.point_index_key("staging", at(instant), name)).collect();
         keys.sort();
         for (asked, expected) in [
             ("2024-05-01T10:00:00Z", Some("staging-3")),
@@ -216,15 +184,8 @@ mod tests {
             ("2024-05-01T08:59:59Z", None),
         ] {
             let start_after = layout.point_index_start_after("staging", at(asked));
-            let found = keys
-                .iter()
-                .find(|key| **key > start_after)
-                .and_then(|key| layout.parse_point_index_key(key));
-            assert_eq!(
-                found.as_ref().map(|(_, name)| name.as_str()),
-                expected,
-                "{asked}"
-            );
+            let found = keys.iter().find(|key| **key > start_after).and_then(|key| layout.parse_point_index_key(key));
+            assert_eq!(found.as_ref().map(|(_, name)| name.as_str()), expected, "{asked}");
         }
     }
 
@@ -234,21 +195,9 @@ mod tests {
             let layout = StoreLayout::new(prefix);
             let instant = at("2024-05-01T10:00:00.123Z");
             let key = layout.point_index_key("staging", instant, "staging-20240501t100000z-x7k2m");
-            assert_eq!(
-                layout.parse_point_index_key(&key),
-                Some((instant, "staging-20240501t100000z-x7k2m".to_owned()))
-            );
-            assert_eq!(
-                layout.parse_point_index_key(&layout.journal_key("r", 1)),
-                None
-            );
-            assert_eq!(
-                layout.parse_point_index_key(&format!(
-                    "{}12-a",
-                    layout.point_index_prefix("staging")
-                )),
-                None
-            );
+            assert_eq!(layout.parse_point_index_key(&key), Some((instant, "staging-20240501t100000z-x7k2m".to_owned())));
+            assert_eq!(layout.parse_point_index_key(&layout.journal_key("r", 1)), None);
+            assert_eq!(layout.parse_point_index_key(&format!("{}12-a", layout.point_index_prefix("staging"))), None);
         }
     }
 }

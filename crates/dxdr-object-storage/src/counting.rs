@@ -10,8 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use dxdr_provider::object_storage::{
-    ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition,
-    StorageError,
+    ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition, StorageError,
 };
 
 /// Counts calls, failed ones too, and passes them on.
@@ -69,13 +68,7 @@ impl Counting {
 
     /// Counts from zero again.
     pub fn reset(&self) {
-        for counter in [
-            &self.puts,
-            &self.gets,
-            &self.lists,
-            &self.stats,
-            &self.deletes,
-        ] {
+        for counter in [&self.puts, &self.gets, &self.lists, &self.stats, &self.deletes] {
             counter.store(0, Ordering::Relaxed);
         }
     }
@@ -87,21 +80,12 @@ impl ObjectStorage for Counting {
         self.inner.describe()
     }
 
-    async fn put(
-        &self,
-        key: &str,
-        body: ObjectBody,
-        condition: PutCondition,
-    ) -> Result<ObjectStat, StorageError> {
+    async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         self.puts.fetch_add(1, Ordering::Relaxed);
         self.inner.put(key, body, condition).await
     }
 
-    async fn get(
-        &self,
-        key: &str,
-        range: Option<Range<u64>>,
-    ) -> Result<ObjectReader, StorageError> {
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
         self.gets.fetch_add(1, Ordering::Relaxed);
         self.inner.get(key, range).await
     }
@@ -133,14 +117,7 @@ mod tests {
         storage.stat("missing").await.unwrap_err();
         storage.list(&ListRequest::default()).await.unwrap();
         storage.list(&ListRequest::default()).await.unwrap();
-        assert_eq!(
-            storage.counts(),
-            Counts {
-                lists: 2,
-                stats: 1,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(storage.counts(), Counts { lists: 2, stats: 1, ..Counts::default() });
         assert_eq!(storage.counts().total(), 3);
         storage.reset();
         assert_eq!(storage.counts(), Counts::default());

@@ -27,8 +27,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use dxdr_provider::object_storage::{
-    ByteStream, ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage,
-    PutCondition, StorageError, StorageErrorKind,
+    ByteStream, ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition, StorageError,
+    StorageErrorKind,
 };
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -56,9 +56,7 @@ impl DirectoryStorage {
     /// The store in a directory. Touches nothing; calls on a directory that is not there fail as
     /// [`StorageErrorKind::NoSuchStore`].
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self {
-            root: root.into().into(),
-        }
+        Self { root: root.into().into() }
     }
 
     /// Like [`new`](Self::new), and makes the directory (for its owner only) when it is not there.
@@ -78,11 +76,7 @@ impl DirectoryStorage {
     }
 
     fn call(&self, action: &'static str, key: &str) -> Call {
-        Call {
-            action,
-            key: key.to_owned(),
-            store: self.describe(),
-        }
+        Call { action, key: key.to_owned(), store: self.describe() }
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -107,11 +101,7 @@ impl DirectoryStorage {
         let failed = |error| self.failed(call, error);
         let file = fs::File::open(self.path(&call.key)).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        if metadata.is_file() {
-            Ok((file, metadata))
-        } else {
-            Err(call.fails(StorageErrorKind::NotFound))
-        }
+        if metadata.is_file() { Ok((file, metadata)) } else { Err(call.fails(StorageErrorKind::NotFound)) }
     }
 
     /// Removes an object, and the directories above it that are empty then.
@@ -122,12 +112,7 @@ impl DirectoryStorage {
             Err(error) if !self.root.is_dir() => {
                 return Err(call.fails_by(StorageErrorKind::NoSuchStore, error));
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) || path.is_dir() =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) || path.is_dir() => {
                 return Ok(());
             }
             Err(error) => return Err(call.fails_by_io(error)),
@@ -158,34 +143,21 @@ impl ObjectStorage for DirectoryStorage {
         format!("directory {}", self.root.display())
     }
 
-    async fn put(
-        &self,
-        key: &str,
-        body: ObjectBody,
-        condition: PutCondition,
-    ) -> Result<ObjectStat, StorageError> {
+    async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         let call = self.call("write", key);
         call.valid_key()?;
         self.write(call, body, condition).await
     }
 
-    async fn get(
-        &self,
-        key: &str,
-        range: Option<Range<u64>>,
-    ) -> Result<ObjectReader, StorageError> {
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
         let call = self.call("read", key);
         call.valid_key()?;
         let storage = self.clone();
         blocking(call.clone(), move || {
             let (file, metadata) = storage.open(&call)?;
             let stat = stat_of(&call.key, &metadata);
-            let wanted = range::within(range, stat.size)
-                .map_err(|problem| call.fails_by(StorageErrorKind::Invalid, problem))?;
-            Ok(ObjectReader {
-                stat,
-                stream: read(call, file, metadata, wanted),
-            })
+            let wanted = range::within(range, stat.size).map_err(|problem| call.fails_by(StorageErrorKind::Invalid, problem))?;
+            Ok(ObjectReader { stat, stream: read(call, file, metadata, wanted) })
         })
         .await
     }
@@ -194,22 +166,17 @@ impl ObjectStorage for DirectoryStorage {
         let call = self.call("list", &request.prefix);
         let storage = self.clone();
         let request = request.clone();
-        blocking(call.clone(), move || {
-            listing::page(&storage.root, &request).map_err(|error| storage.failed(&call, error))
-        })
-        .await
+        blocking(call.clone(), move || listing::page(&storage.root, &request).map_err(|error| storage.failed(&call, error))).await
     }
 
     async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
         let call = self.call("read", key);
         call.valid_key()?;
         let storage = self.clone();
-        blocking(call.clone(), move || {
-            match fs::metadata(storage.path(&call.key)) {
-                Ok(metadata) if metadata.is_file() => Ok(stat_of(&call.key, &metadata)),
-                Ok(_) => Err(call.fails(StorageErrorKind::NotFound)),
-                Err(error) => Err(storage.failed(&call, error)),
-            }
+        blocking(call.clone(), move || match fs::metadata(storage.path(&call.key)) {
+            Ok(metadata) if metadata.is_file() => Ok(stat_of(&call.key, &metadata)),
+            Ok(_) => Err(call.fails(StorageErrorKind::NotFound)),
+            Err(error) => Err(storage.failed(&call, error)),
         })
         .await
     }
@@ -223,16 +190,8 @@ impl ObjectStorage for DirectoryStorage {
 }
 
 fn stat_of(key: &str, metadata: &fs::Metadata) -> ObjectStat {
-    let modified = metadata
-        .modified()
-        .ok()
-        .and_then(|time| Timestamp::try_from(time).ok());
-    ObjectStat {
-        key: key.to_owned(),
-        size: metadata.len(),
-        modified,
-        tag: None,
-    }
+    let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+    ObjectStat { key: key.to_owned(), size: metadata.len(), modified, tag: None }
 }
 
 /// Reads `wanted` of a file. The name may meanwhile stand for another object: what was opened is what is read.
@@ -240,24 +199,20 @@ fn read(call: Call, file: fs::File, opened: fs::Metadata, wanted: Range<u64>) ->
     let file = Arc::new(file);
     let failed = |call: &Call, error: io::Error| into_stream_error(call.fails_by_io(error));
     stream::try_unfold(wanted.start, move |position| {
-        let (call, file, opened, end) =
-            (call.clone(), Arc::clone(&file), opened.clone(), wanted.end);
+        let (call, file, opened, end) = (call.clone(), Arc::clone(&file), opened.clone(), wanted.end);
         async move {
             if position == end {
                 return Ok(None);
             }
             let task_call = call.clone();
             let bytes = spawn_blocking(move || {
-                let bytes =
-                    read_at(&file, position, end).map_err(|error| failed(&task_call, error))?;
+                let bytes = read_at(&file, position, end).map_err(|error| failed(&task_call, error))?;
                 let is_last = position + bytes.len() as u64 == end;
                 if bytes.is_empty() || (is_last && changed(&file, &opened)) {
-                    return Err(into_stream_error(task_call.fails_by(
-                        StorageErrorKind::Corrupt,
-                        ChangedWhileRead {
-                            position: position + bytes.len() as u64,
-                        },
-                    )));
+                    return Err(into_stream_error(
+                        task_call
+                            .fails_by(StorageErrorKind::Corrupt, ChangedWhileRead { position: position + bytes.len() as u64 }),
+                    ));
                 }
                 Ok(bytes)
             })
@@ -278,8 +233,7 @@ struct ChangedWhileRead {
 }
 
 fn changed(file: &fs::File, opened: &fs::Metadata) -> bool {
-    file.metadata()
-        .is_ok_and(|now| now.len() != opened.len() || now.modified().ok() != opened.modified().ok())
+    file.metadata().is_ok_and(|now| now.len() != opened.len() || now.modified().ok() != opened.modified().ok())
 }
 
 /// The bytes from `position` on, as many as are read at once; none at the end of the file.
@@ -305,9 +259,7 @@ async fn blocking<T: Send + 'static>(
     call: Call,
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
-    spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(call.fails_by(StorageErrorKind::Other, error)))
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(call.fails_by(StorageErrorKind::Other, error)))
 }
 
 /// Removes what writers left that did not live to finish. Best effort: what cannot be removed hurts nobody.
@@ -319,10 +271,7 @@ fn sweep(incoming: &Path, now: SystemTime) {
         let abandoned = entry
             .metadata()
             .and_then(|metadata| metadata.modified())
-            .is_ok_and(|modified| {
-                now.duration_since(modified)
-                    .is_ok_and(|age| age > ABANDONED_AFTER)
-            });
+            .is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age > ABANDONED_AFTER));
         if abandoned && fs::remove_file(entry.path()).is_ok() {
             tracing::info!(file = %entry.path().display(), "removed an object that was never finished");
         }
@@ -344,10 +293,7 @@ mod tests {
         fs::write(root.path().join("old"), "x").unwrap();
         sweep(root.path(), SystemTime::now());
         assert!(root.path().join("old").exists());
-        sweep(
-            root.path(),
-            SystemTime::now() + ABANDONED_AFTER + Duration::from_secs(60),
-        );
+        sweep(root.path(), SystemTime::now() + ABANDONED_AFTER + Duration::from_secs(60));
         assert!(!root.path().join("old").exists());
     }
 }

@@ -17,13 +17,7 @@ pub(crate) struct Call {
 impl Call {
     /// Fails without a cause.
     pub(crate) fn fails(&self, kind: StorageErrorKind) -> StorageError {
-        StorageError {
-            kind,
-            action: self.action,
-            key: self.key.clone(),
-            store: self.store.clone(),
-            source: None,
-        }
+        StorageError { kind, action: self.action, key: self.key.clone(), store: self.store.clone(), source: None }
     }
 
     /// Fails because of `source`.
@@ -32,10 +26,7 @@ impl Call {
         kind: StorageErrorKind,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> StorageError {
-        StorageError {
-            source: Some(source.into()),
-            ..self.fails(kind)
-        }
+        StorageError { source: Some(source.into()), ..self.fails(kind) }
     }
 
     /// Fails because of the file system.
@@ -50,8 +41,7 @@ impl Call {
 
     /// The key, if every store takes it.
     pub(crate) fn valid_key(&self) -> Result<(), StorageError> {
-        key::validate(&self.key)
-            .map_err(|problem: KeyProblem| self.fails_by(StorageErrorKind::Invalid, problem))
+        key::validate(&self.key).map_err(|problem: KeyProblem| self.fails_by(StorageErrorKind::Invalid, problem))
     }
 }
 
@@ -66,9 +56,7 @@ pub(crate) fn into_stream_error(error: StorageError) -> io::Error {
         StorageErrorKind::Corrupt => io::ErrorKind::UnexpectedEof,
         StorageErrorKind::TimedOut => io::ErrorKind::TimedOut,
         StorageErrorKind::NotFound => io::ErrorKind::NotFound,
-        StorageErrorKind::Forbidden | StorageErrorKind::Unauthenticated => {
-            io::ErrorKind::PermissionDenied
-        }
+        StorageErrorKind::Forbidden | StorageErrorKind::Unauthenticated => io::ErrorKind::PermissionDenied,
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)
@@ -76,28 +64,20 @@ pub(crate) fn into_stream_error(error: StorageError) -> io::Error {
 
 /// The [`StorageError`] inside an error of [`dxdr_provider::object_storage::ObjectReader::stream`].
 pub fn storage_error_of(error: &io::Error) -> Option<&StorageError> {
-    error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<StorageError>())
+    error.get_ref().and_then(|inner| inner.downcast_ref::<StorageError>())
 }
 
 fn kind_of_io(error: &io::Error) -> StorageErrorKind {
     match error.kind() {
         io::ErrorKind::NotFound => StorageErrorKind::NotFound,
         io::ErrorKind::AlreadyExists => StorageErrorKind::AlreadyExists,
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            StorageErrorKind::Forbidden
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            StorageErrorKind::Full
-        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StorageErrorKind::Forbidden,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => StorageErrorKind::Full,
         io::ErrorKind::TimedOut => StorageErrorKind::TimedOut,
-        io::ErrorKind::StaleNetworkFileHandle
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable => StorageErrorKind::Unreachable,
-        io::ErrorKind::InvalidFilename
-        | io::ErrorKind::IsADirectory
-        | io::ErrorKind::NotADirectory => StorageErrorKind::Invalid,
+        io::ErrorKind::StaleNetworkFileHandle | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            StorageErrorKind::Unreachable
+        }
+        io::ErrorKind::InvalidFilename | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => StorageErrorKind::Invalid,
         _ => StorageErrorKind::Other,
     }
 }
@@ -115,11 +95,7 @@ mod tests {
             (30, StorageErrorKind::Forbidden),
             (13, StorageErrorKind::Forbidden),
         ] {
-            assert_eq!(
-                kind_of_io(&io::Error::from_raw_os_error(number)),
-                kind,
-                "{number}"
-            );
+            assert_eq!(kind_of_io(&io::Error::from_raw_os_error(number)), kind, "{number}");
         }
     }
 }

@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use dxdr_provider::object_storage::{
-    ByteStream, ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage,
-    PutCondition, StorageError, StorageErrorKind,
+    ByteStream, ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition, StorageError,
+    StorageErrorKind,
 };
 use futures::{StreamExt, stream};
 
@@ -75,20 +75,12 @@ impl Fault {
 
     /// The stream of a get breaks with an error after so many bytes. Only gets.
     pub fn break_after(bytes: u64) -> Self {
-        Self::new(Effect::Cut {
-            after: bytes,
-            is_silent: false,
-        })
-        .on(Action::Get)
+        Self::new(Effect::Cut { after: bytes, is_silent: false }).on(Action::Get)
     }
 
     /// The stream of a get ends without an error after so many bytes, as no store should: for code that must not believe it. Only gets.
     pub fn truncate_after(bytes: u64) -> Self {
-        Self::new(Effect::Cut {
-            after: bytes,
-            is_silent: true,
-        })
-        .on(Action::Get)
+        Self::new(Effect::Cut { after: bytes, is_silent: true }).on(Action::Get)
     }
 
     /// One bit of the byte at this position of what a get reads is flipped. Only gets.
@@ -98,48 +90,29 @@ impl Fault {
 
     /// The call takes longer.
     pub fn delay(delay: Duration) -> Self {
-        Self {
-            delay,
-            ..Self::new(Effect::Delay)
-        }
+        Self { delay, ..Self::new(Effect::Delay) }
     }
 
     fn new(effect: Effect) -> Self {
-        Self {
-            action: None,
-            key: None,
-            skip: 0,
-            times: usize::MAX,
-            delay: Duration::ZERO,
-            effect,
-        }
+        Self { action: None, key: None, skip: 0, times: usize::MAX, delay: Duration::ZERO, effect }
     }
 
     /// Only calls of this action.
     #[must_use]
     pub fn on(self, action: Action) -> Self {
-        Self {
-            action: Some(action),
-            ..self
-        }
+        Self { action: Some(action), ..self }
     }
 
     /// Only keys (prefixes, for lists) like this; `*` stands for any text.
     #[must_use]
     pub fn key(self, pattern: &str) -> Self {
-        Self {
-            key: Some(pattern.to_owned()),
-            ..self
-        }
+        Self { key: Some(pattern.to_owned()), ..self }
     }
 
     /// From the nth matching call on, counted from 1.
     #[must_use]
     pub fn from_call(self, number: usize) -> Self {
-        Self {
-            skip: number.saturating_sub(1),
-            ..self
-        }
+        Self { skip: number.saturating_sub(1), ..self }
     }
 
     /// So many times.
@@ -156,11 +129,7 @@ impl Fault {
 
     /// Whether this call is one of those; counts it.
     fn takes(&mut self, action: Action, key: &str) -> bool {
-        if self.action.is_some_and(|wanted| wanted != action)
-            || self
-                .key
-                .as_deref()
-                .is_some_and(|pattern| !matches(pattern, key))
+        if self.action.is_some_and(|wanted| wanted != action) || self.key.as_deref().is_some_and(|pattern| !matches(pattern, key))
         {
             return false;
         }
@@ -188,10 +157,7 @@ pub struct Faulty {
 impl Faulty {
     /// Around a store; nothing fails yet.
     pub fn new(inner: Arc<dyn ObjectStorage>) -> Self {
-        Self {
-            inner,
-            faults: Mutex::default(),
-        }
+        Self { inner, faults: Mutex::default() }
     }
 
     /// Adds a fault. The first one that matches a call has its way.
@@ -203,38 +169,20 @@ impl Faulty {
 
     /// Adds a fault while the store is in use.
     pub fn add(&self, fault: Fault) {
-        self.faults
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(fault);
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
     }
 
     /// Nothing fails any more.
     pub fn heal(&self) {
-        self.faults
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The fault of this call, after its delay, and the call as errors name it; an error when it fails before anything is done.
-    async fn meet(
-        &self,
-        action: Action,
-        key: &str,
-    ) -> Result<(Option<Effect>, Call), StorageError> {
-        let call = Call {
-            action: action.verb(),
-            key: key.to_owned(),
-            store: self.describe(),
-        };
+    async fn meet(&self, action: Action, key: &str) -> Result<(Option<Effect>, Call), StorageError> {
+        let call = Call { action: action.verb(), key: key.to_owned(), store: self.describe() };
         let fault = {
             let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-            faults.iter_mut().find_map(|fault| {
-                fault
-                    .takes(action, key)
-                    .then_some((fault.effect, fault.delay))
-            })
+            faults.iter_mut().find_map(|fault| fault.takes(action, key).then_some((fault.effect, fault.delay)))
         };
         let Some((effect, delay)) = fault else {
             return Ok((None, call));
@@ -267,27 +215,16 @@ impl ObjectStorage for Faulty {
         self.inner.describe()
     }
 
-    async fn put(
-        &self,
-        key: &str,
-        body: ObjectBody,
-        condition: PutCondition,
-    ) -> Result<ObjectStat, StorageError> {
+    async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         let (effect, call) = self.meet(Action::Put, key).await?;
         afterwards(self.inner.put(key, body, condition).await?, effect, &call)
     }
 
-    async fn get(
-        &self,
-        key: &str,
-        range: Option<Range<u64>>,
-    ) -> Result<ObjectReader, StorageError> {
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
         let (effect, call) = self.meet(Action::Get, key).await?;
         let mut reader = self.inner.get(key, range).await?;
         match effect {
-            Some(Effect::Cut { after, is_silent }) => {
-                reader.stream = cut(reader.stream, after, is_silent, call)
-            }
+            Some(Effect::Cut { after, is_silent }) => reader.stream = cut(reader.stream, after, is_silent, call),
             Some(Effect::Flip { position }) => reader.stream = flip(reader.stream, position),
             effect => return afterwards(reader, effect, &call),
         }
@@ -356,10 +293,7 @@ fn matches(pattern: &str, key: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == key,
         Some((before, rest)) => key.strip_prefix(before).is_some_and(|key| {
-            key.char_indices()
-                .map(|(position, _)| position)
-                .chain([key.len()])
-                .any(|position| matches(rest, &key[position..]))
+            key.char_indices().map(|(position, _)| position).chain([key.len()]).any(|position| matches(rest, &key[position..]))
         }),
     }
 }
@@ -378,9 +312,7 @@ mod tests {
     }
 
     async fn put(storage: &Faulty, key: &str) -> Result<ObjectStat, StorageError> {
-        storage
-            .put(key, ObjectBody::Bytes("x".into()), PutCondition::Always)
-            .await
+        storage.put(key, ObjectBody::Bytes("x".into()), PutCondition::Always).await
     }
 
     #[test]
@@ -399,13 +331,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_chosen_calls_fail() {
-        let storage = storage().with(
-            Fault::fail(StorageErrorKind::Throttled)
-                .on(Action::Put)
-                .key("*.json")
-                .from_call(2)
-                .times(2),
-        );
+        let storage =
+            storage().with(Fault::fail(StorageErrorKind::Throttled).on(Action::Put).key("*.json").from_call(2).times(2));
         let mut outcomes = Vec::new();
         for _ in 0..5 {
             outcomes.push(put(&storage, "b.json").await.is_ok());
@@ -417,12 +344,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_can_be_lost_after_the_effect() {
-        let storage =
-            storage().with(Fault::fail_afterwards(StorageErrorKind::TimedOut).on(Action::Put));
-        assert_eq!(
-            put(&storage, "b").await.unwrap_err().kind,
-            StorageErrorKind::TimedOut
-        );
+        let storage = storage().with(Fault::fail_afterwards(StorageErrorKind::TimedOut).on(Action::Put));
+        assert_eq!(put(&storage, "b").await.unwrap_err().kind, StorageErrorKind::TimedOut);
         assert_eq!(storage.stat("b").await.unwrap().size, 1);
     }
 
@@ -430,31 +353,19 @@ mod tests {
     async fn bodies_break_end_early_or_differ() {
         let read = async |fault: Fault| {
             let storage = storage().with(fault);
-            let pieces: Result<Vec<_>, _> = storage
-                .get("a/manifest.json", None)
-                .await
-                .unwrap()
-                .stream
-                .try_collect()
-                .await;
+            let pieces: Result<Vec<_>, _> = storage.get("a/manifest.json", None).await.unwrap().stream.try_collect().await;
             pieces.map(|pieces| pieces.concat())
         };
         assert_eq!(read(Fault::truncate_after(4)).await.unwrap(), b"0123");
         assert_eq!(read(Fault::flip_at(3)).await.unwrap(), b"0122456789");
         let error = read(Fault::break_after(4)).await.unwrap_err();
-        assert_eq!(
-            crate::storage_error_of(&error).unwrap().kind,
-            StorageErrorKind::Unavailable
-        );
+        assert_eq!(crate::storage_error_of(&error).unwrap().kind, StorageErrorKind::Unavailable);
     }
 
     #[tokio::test]
     async fn a_healed_store_works() {
         let storage = storage().with(Fault::fail(StorageErrorKind::Full));
-        assert_eq!(
-            put(&storage, "b").await.unwrap_err().kind,
-            StorageErrorKind::Full
-        );
+        assert_eq!(put(&storage, "b").await.unwrap_err().kind, StorageErrorKind::Full);
         storage.heal();
         put(&storage, "b").await.unwrap();
     }

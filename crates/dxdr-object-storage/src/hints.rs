@@ -15,10 +15,7 @@ pub fn hints(error: &StorageError) -> Vec<String> {
 
 /// Where a store is, from its description.
 enum Place<'store> {
-    Bucket {
-        bucket: &'store str,
-        endpoint: Option<&'store str>,
-    },
+    Bucket { bucket: &'store str, endpoint: Option<&'store str> },
     Directory(&'store str),
     Other,
 }
@@ -35,18 +32,13 @@ impl<'store> Place<'store> {
             Some((path, endpoint)) => (path, Some(endpoint)),
             None => (rest, None),
         };
-        Self::Bucket {
-            bucket: path.split('/').next().unwrap_or(path),
-            endpoint,
-        }
+        Self::Bucket { bucket: path.split('/').next().unwrap_or(path), endpoint }
     }
 }
 
 fn bucket_hints(error: &StorageError, bucket: &str, endpoint: Option<&str>) -> Vec<String> {
     let failure = s3_failure(error);
-    let code = failure
-        .and_then(|failure| failure.code.as_deref())
-        .unwrap_or_default();
+    let code = failure.and_then(|failure| failure.code.as_deref()).unwrap_or_default();
     let said = failure.map(ToString::to_string).unwrap_or_default();
     let is_amazon = endpoint.is_none_or(|endpoint| endpoint.ends_with(".amazonaws.com"));
     let option = match endpoint {
@@ -68,37 +60,55 @@ fn bucket_hints(error: &StorageError, bucket: &str, endpoint: Option<&str>) -> V
             let mut hints = vec![format!("allow {actions} on {resource} to this identity")];
             if is_amazon {
                 hints.push("see which identity it is: `aws sts get-caller-identity`".to_owned());
-                hints.push("if the bucket encrypts with a KMS key, the identity also needs kms:GenerateDataKey and kms:Decrypt on it".to_owned());
+                hints.push(
+                    "if the bucket encrypts with a KMS key, the identity also needs kms:GenerateDataKey and kms:Decrypt on it"
+                        .to_owned(),
+                );
             }
             hints
         }
         StorageErrorKind::Unauthenticated => match code {
-            "RequestTimeTooSkewed" => vec!["set this machine's clock: it differs from the server's by more than 15 minutes".to_owned()],
+            "RequestTimeTooSkewed" => {
+                vec!["set this machine's clock: it differs from the server's by more than 15 minutes".to_owned()]
+            }
             "ExpiredToken" | "TokenRefreshRequired" | "ExpiredTokenException" => {
                 vec!["the session is over: sign in again, or renew AWS_SESSION_TOKEN together with its keys".to_owned()]
             }
-            "SignatureDoesNotMatch" => vec!["AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID, or is cut or quoted wrongly".to_owned()],
+            "SignatureDoesNotMatch" => {
+                vec!["AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID, or is cut or quoted wrongly".to_owned()]
+            }
             _ => vec![
-                "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE and the profile in ~/.aws/credentials".to_owned(),
+                "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE and the profile in ~/.aws/credentials"
+                    .to_owned(),
                 "in a cluster, check the service account's role (AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE)".to_owned(),
             ],
         },
         StorageErrorKind::Unreachable => {
             let endpoint = endpoint.unwrap_or("the endpoint");
             if said.contains("certificate") {
-                vec![format!("the certificate of {endpoint} is not trusted here: add its authority to the system, or name a file with it in SSL_CERT_FILE")]
+                vec![format!(
+                    "the certificate of {endpoint} is not trusted here: add its authority to the system, or name a file with it in SSL_CERT_FILE"
+                )]
             } else {
-                vec![format!("check that {endpoint} is right and reachable from here: `curl -sS -o /dev/null {endpoint}`; a VPN may be down")]
+                vec![format!(
+                    "check that {endpoint} is right and reachable from here: `curl -sS -o /dev/null {endpoint}`; a VPN may be down"
+                )]
             }
         }
-        StorageErrorKind::TimedOut => vec!["try again; if it stays so, look at the server's load and at the network between".to_owned()],
+        StorageErrorKind::TimedOut => {
+            vec!["try again; if it stays so, look at the server's load and at the network between".to_owned()]
+        }
         StorageErrorKind::Throttled => vec!["try again later, or let fewer backups and restores run at the same time".to_owned()],
         StorageErrorKind::Unavailable => vec!["try again; if it stays so, look at the server's own logs".to_owned()],
-        StorageErrorKind::Corrupt => vec!["read it again; if it fails again, the stored object is damaged: use another recovery point".to_owned()],
+        StorageErrorKind::Corrupt => {
+            vec!["read it again; if it fails again, the stored object is damaged: use another recovery point".to_owned()]
+        }
         StorageErrorKind::Full => vec!["make room on the server, or raise the bucket's quota".to_owned()],
         StorageErrorKind::Invalid => match code {
             "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-                vec![format!("the bucket is in another region: find it with `aws{option} s3api get-bucket-location --bucket {bucket}` and set it in the store")]
+                vec![format!(
+                    "the bucket is in another region: find it with `aws{option} s3api get-bucket-location --bucket {bucket}` and set it in the store"
+                )]
             }
             "InvalidObjectState" => vec!["the object is archived: restore it to a readable storage class first".to_owned()],
             "NotImplemented" | "InvalidArgument" | "InvalidRequest" => {
@@ -112,22 +122,17 @@ fn bucket_hints(error: &StorageError, bucket: &str, endpoint: Option<&str>) -> V
 
 fn directory_hints(error: &StorageError, path: &str) -> Vec<String> {
     match error.kind {
-        StorageErrorKind::NoSuchStore => vec![format!(
-            "check that it is mounted, or create it: `mkdir -p {path}`"
-        )],
-        StorageErrorKind::Forbidden => vec![format!(
-            "check owner, permissions and mount options: `ls -ld {path}`, `findmnt -T {path}`"
-        )],
+        StorageErrorKind::NoSuchStore => vec![format!("check that it is mounted, or create it: `mkdir -p {path}`")],
+        StorageErrorKind::Forbidden => {
+            vec![format!("check owner, permissions and mount options: `ls -ld {path}`, `findmnt -T {path}`")]
+        }
         StorageErrorKind::Full => {
             vec![format!("make room: `df -h {path}` shows how much there is")]
         }
-        StorageErrorKind::Corrupt => vec![
-            "the file was changed by something else; if it stays so, use another recovery point"
-                .to_owned(),
-        ],
-        StorageErrorKind::Unreachable => vec![format!(
-            "the file system below {path} has gone away: mount it again"
-        )],
+        StorageErrorKind::Corrupt => {
+            vec!["the file was changed by something else; if it stays so, use another recovery point".to_owned()]
+        }
+        StorageErrorKind::Unreachable => vec![format!("the file system below {path} has gone away: mount it again")],
         _ => Vec::new(),
     }
 }
@@ -137,47 +142,20 @@ mod tests {
     use super::*;
 
     fn error(kind: StorageErrorKind, store: &str) -> StorageError {
-        StorageError {
-            kind,
-            action: "write",
-            key: "a".into(),
-            store: store.into(),
-            source: None,
-        }
+        StorageError { kind, action: "write", key: "a".into(), store: store.into(), source: None }
     }
 
     #[test]
     fn a_missing_bucket_is_created_where_it_is_missing() {
-        let hints_here = hints(&error(
-            StorageErrorKind::NoSuchStore,
-            "s3://dx/velero at http://127.0.0.1:9000",
-        ));
-        assert!(
-            hints_here[0].contains("`aws --endpoint-url http://127.0.0.1:9000 s3 mb s3://dx`"),
-            "{hints_here:?}"
-        );
-        let hints_amazon = hints(&error(
-            StorageErrorKind::NoSuchStore,
-            "s3://dx at https://s3.eu-central-1.amazonaws.com",
-        ));
-        assert!(
-            hints_amazon[0].contains("`aws s3 mb s3://dx`"),
-            "{hints_amazon:?}"
-        );
+        let hints_here = hints(&error(StorageErrorKind::NoSuchStore, "s3://dx/velero at http://127.0.0.1:9000"));
+        assert!(hints_here[0].contains("`aws --endpoint-url http://127.0.0.1:9000 s3 mb s3://dx`"), "{hints_here:?}");
+        let hints_amazon = hints(&error(StorageErrorKind::NoSuchStore, "s3://dx at https://s3.eu-central-1.amazonaws.com"));
+        assert!(hints_amazon[0].contains("`aws s3 mb s3://dx`"), "{hints_amazon:?}");
     }
 
     #[test]
     fn who_may_not_write_learns_what_to_allow() {
-        assert!(
-            hints(&error(StorageErrorKind::Forbidden, "s3://dx at http://h"))[0]
-                .contains("s3:PutObject")
-        );
-        assert!(
-            hints(&error(
-                StorageErrorKind::Forbidden,
-                "directory /var/backups"
-            ))[0]
-                .contains("ls -ld /var/backups")
-        );
+        assert!(hints(&error(StorageErrorKind::Forbidden, "s3://dx at http://h"))[0].contains("s3:PutObject"));
+        assert!(hints(&error(StorageErrorKind::Forbidden, "directory /var/backups"))[0].contains("ls -ld /var/backups"));
     }
 }

@@ -47,10 +47,7 @@ pub fn validate(key: &str) -> Result<(), KeyProblem> {
     if key.len() > LONGEST_KEY {
         return Err(KeyProblem::TooLong(key.len()));
     }
-    if let Some((position, _)) = key
-        .char_indices()
-        .find(|(_, character)| character.is_control())
-    {
+    if let Some((position, _)) = key.char_indices().find(|(_, character)| character.is_control()) {
         return Err(KeyProblem::Control(position));
     }
     if let Some(position) = key.find('\\') {
@@ -78,15 +75,8 @@ mod tests {
 
     #[test]
     fn ordinary_and_unicode_keys_are_accepted() {
-        for key in [
-            "a",
-            "a/b",
-            "backups/staging-20240501/velero-backup.json",
-            "grüße/день/数 据",
-            "...",
-            "a/.hidden",
-            "-",
-        ] {
+        for key in ["a", "a/b", "backups/staging-20240501/velero-backup.json", "grüße/день/数 据", "...", "a/.hidden", "-"]
+        {
             assert_eq!(validate(key), Ok(()), "{key}");
         }
         assert_eq!(validate("s/".repeat(512).trim_end_matches('/')), Ok(()));
@@ -104,14 +94,8 @@ mod tests {
         assert_eq!(validate("a\0b"), Err(KeyProblem::Control(1)));
         assert_eq!(validate("a\nb"), Err(KeyProblem::Control(1)));
         assert_eq!(validate("a\\b"), Err(KeyProblem::Backslash(1)));
-        assert_eq!(
-            validate(&"x".repeat(256)),
-            Err(KeyProblem::SegmentTooLong(256))
-        );
-        assert_eq!(
-            validate(&"xyz/".repeat(300)),
-            Err(KeyProblem::TooLong(1200))
-        );
+        assert_eq!(validate(&"x".repeat(256)), Err(KeyProblem::SegmentTooLong(256)));
+        assert_eq!(validate(&"xyz/".repeat(300)), Err(KeyProblem::TooLong(1200)));
         assert_eq!(validate(".dxdr-incoming/1"), Err(KeyProblem::Reserved));
     }
 }

@@ -14,10 +14,7 @@ pub(crate) fn page_size(request: &ListRequest) -> usize {
 
 /// Where the page begins: behind this key or common prefix. A continuation is the last item of the page before.
 pub(crate) fn begins_after(request: &ListRequest) -> Option<&str> {
-    match (
-        request.start_after.as_deref(),
-        request.continuation.as_deref(),
-    ) {
+    match (request.start_after.as_deref(), request.continuation.as_deref()) {
         (Some(after), Some(continuation)) => Some(after.max(continuation)),
         (after, continuation) => after.or(continuation),
     }
@@ -41,17 +38,10 @@ impl Item {
 
 /// Makes a page of items in order, given one more than belong on it if there is one more.
 pub(crate) fn page(mut items: Vec<Item>, size: usize) -> ListPage {
-    debug_assert!(
-        items
-            .windows(2)
-            .all(|pair| pair[0].name().cmp(pair[1].name()) == Ordering::Less)
-    );
+    debug_assert!(items.windows(2).all(|pair| pair[0].name().cmp(pair[1].name()) == Ordering::Less));
     let continuation = (items.len() > size).then(|| items[size - 1].name().to_owned());
     items.truncate(size);
-    let mut page = ListPage {
-        continuation,
-        ..ListPage::default()
-    };
+    let mut page = ListPage { continuation, ..ListPage::default() };
     for item in items {
         match item {
             Item::Object(stat) => page.objects.push(stat),

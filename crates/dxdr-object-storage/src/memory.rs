@@ -9,8 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use dxdr_provider::object_storage::{
-    ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition,
-    StorageError, StorageErrorKind,
+    ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition, StorageError, StorageErrorKind,
 };
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -55,10 +54,7 @@ impl Default for MemoryStorage {
 impl MemoryStorage {
     /// An empty store; `name` is what errors call it.
     pub fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            objects: RwLock::default(),
-        }
+        Self { name: name.to_owned(), objects: RwLock::default() }
     }
 
     /// Puts an object without the ceremony; for preparing a million of them.
@@ -66,14 +62,7 @@ impl MemoryStorage {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         let key = key.into();
         let version = objects.get(&key).map_or(0, |before| before.version + 1);
-        objects.insert(
-            key,
-            Object {
-                bytes: bytes.into(),
-                modified: Timestamp::now(),
-                version,
-            },
-        );
+        objects.insert(key, Object { bytes: bytes.into(), modified: Timestamp::now(), version });
     }
 
     /// The bytes of an object, to look at or to damage and [`insert`](Self::insert) again.
@@ -83,28 +72,15 @@ impl MemoryStorage {
 
     /// All keys, in order.
     pub fn keys(&self) -> Vec<String> {
-        self.objects
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .keys()
-            .cloned()
-            .collect()
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     fn object(&self, key: &str) -> Option<Object> {
-        self.objects
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned()
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     fn call(&self, action: &'static str, key: &str) -> Call {
-        Call {
-            action,
-            key: key.to_owned(),
-            store: self.describe(),
-        }
+        Call { action, key: key.to_owned(), store: self.describe() }
     }
 }
 
@@ -114,23 +90,14 @@ impl ObjectStorage for MemoryStorage {
         format!("memory `{}`", self.name)
     }
 
-    async fn put(
-        &self,
-        key: &str,
-        body: ObjectBody,
-        condition: PutCondition,
-    ) -> Result<ObjectStat, StorageError> {
+    async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         let call = self.call("write", key);
         call.valid_key()?;
         let bytes = match body {
             ObjectBody::Bytes(bytes) => bytes,
             ObjectBody::Stream(mut stream) => {
                 let mut whole = BytesMut::new();
-                while let Some(chunk) = stream
-                    .try_next()
-                    .await
-                    .map_err(|error| call.fails_by_body(error))?
-                {
+                while let Some(chunk) = stream.try_next().await.map_err(|error| call.fails_by_body(error))? {
                     whole.extend_from_slice(&chunk);
                 }
                 whole.freeze()
@@ -144,41 +111,22 @@ impl ObjectStorage for MemoryStorage {
             Some(before) => before.version + 1,
             None => 0,
         };
-        let object = Object {
-            bytes,
-            modified: Timestamp::now(),
-            version,
-        };
+        let object = Object { bytes, modified: Timestamp::now(), version };
         let stat = object.stat(key);
         objects.insert(key.to_owned(), object);
         Ok(stat)
     }
 
-    async fn get(
-        &self,
-        key: &str,
-        range: Option<Range<u64>>,
-    ) -> Result<ObjectReader, StorageError> {
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
         let call = self.call("read", key);
         call.valid_key()?;
-        let object = self
-            .object(key)
-            .ok_or_else(|| call.fails(StorageErrorKind::NotFound))?;
+        let object = self.object(key).ok_or_else(|| call.fails(StorageErrorKind::NotFound))?;
         let stat = object.stat(key);
-        let wanted = range::within(range, stat.size)
-            .map_err(|problem| call.fails_by(StorageErrorKind::Invalid, problem))?;
+        let wanted = range::within(range, stat.size).map_err(|problem| call.fails_by(StorageErrorKind::Invalid, problem))?;
         // Both ends are at most the length of bytes in memory, which is a usize.
-        let bytes = object
-            .bytes
-            .slice(wanted.start as usize..wanted.end as usize);
-        let chunks: Vec<_> = bytes
-            .chunks(1 << 20)
-            .map(|chunk| Ok(bytes.slice_ref(chunk)))
-            .collect();
-        Ok(ObjectReader {
-            stat,
-            stream: futures::stream::iter(chunks).boxed(),
-        })
+        let bytes = object.bytes.slice(wanted.start as usize..wanted.end as usize);
+        let chunks: Vec<_> = bytes.chunks(1 << 20).map(|chunk| Ok(bytes.slice_ref(chunk))).collect();
+        Ok(ObjectReader { stat, stream: futures::stream::iter(chunks).boxed() })
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage, StorageError> {
@@ -197,9 +145,7 @@ impl ObjectStorage for MemoryStorage {
             from = Bound::Included(behind(directory));
         }
         while items.len() <= size
-            && let Some((key, object)) = objects
-                .range::<String, _>((from.clone(), Bound::Unbounded))
-                .next()
+            && let Some((key, object)) = objects.range::<String, _>((from.clone(), Bound::Unbounded)).next()
             && key.starts_with(prefix)
         {
             if let (true, Some(directory)) = (request.directories, directory_of(prefix, key)) {
@@ -216,18 +162,12 @@ impl ObjectStorage for MemoryStorage {
     async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
         let call = self.call("read", key);
         call.valid_key()?;
-        Ok(self
-            .object(key)
-            .ok_or_else(|| call.fails(StorageErrorKind::NotFound))?
-            .stat(key))
+        Ok(self.object(key).ok_or_else(|| call.fails(StorageErrorKind::NotFound))?.stat(key))
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
         self.call("delete", key).valid_key()?;
-        self.objects
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key);
         Ok(())
     }
 }

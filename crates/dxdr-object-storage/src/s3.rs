@@ -35,8 +35,7 @@ use std::{
 use async_trait::async_trait;
 use aws_sdk_s3::{Client, primitives::DateTime};
 use dxdr_provider::object_storage::{
-    ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition,
-    StorageError, StorageErrorKind,
+    ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition, StorageError, StorageErrorKind,
 };
 use jiff::Timestamp;
 
@@ -77,11 +76,7 @@ impl S3Storage {
             "" => format!("s3://{} at {endpoint}", options.bucket),
             prefix => format!("s3://{}/{prefix} at {endpoint}", options.bucket),
         };
-        let call = Call {
-            action: "read",
-            key: prefix.clone(),
-            store: description.clone(),
-        };
+        let call = Call { action: "read", key: prefix.clone(), store: description.clone() };
         if !prefix.is_empty() {
             call.valid_key()?;
             prefix.push('/');
@@ -99,11 +94,7 @@ impl S3Storage {
     }
 
     fn call(&self, action: &'static str, key: &str) -> Call {
-        Call {
-            action,
-            key: key.to_owned(),
-            store: self.shared.description.clone(),
-        }
+        Call { action, key: key.to_owned(), store: self.shared.description.clone() }
     }
 
     fn bucket(&self) -> &str {
@@ -127,12 +118,7 @@ impl S3Storage {
     }
 
     async fn head_as_it_is(&self, call: &Call) -> Result<ObjectStat, StorageError> {
-        let request = self
-            .shared
-            .client
-            .head_object()
-            .bucket(self.bucket())
-            .key(self.full(&call.key));
+        let request = self.shared.client.head_object().bucket(self.bucket()).key(self.full(&call.key));
         match request.send().await {
             Ok(output) => {
                 self.reached();
@@ -151,36 +137,16 @@ impl S3Storage {
     /// has worked yet, a listing is asked, whose answer does.
     async fn explain(&self, error: StorageError) -> StorageError {
         let is_clear = code(&error).is_some_and(|code| code != "NotFound");
-        if is_clear
-            || !matches!(status(&error), Some(301 | 400 | 403 | 404))
-            || self.shared.was_reached.load(Ordering::Relaxed)
-        {
+        if is_clear || !matches!(status(&error), Some(301 | 400 | 403 | 404)) || self.shared.was_reached.load(Ordering::Relaxed) {
             return error;
         }
-        let call = Call {
-            action: error.action,
-            key: error.key.clone(),
-            store: error.store.clone(),
-        };
-        match self
-            .shared
-            .client
-            .list_objects_v2()
-            .bucket(self.bucket())
-            .prefix(self.full(&call.key))
-            .max_keys(1)
-            .send()
-            .await
-        {
+        let call = Call { action: error.action, key: error.key.clone(), store: error.store.clone() };
+        match self.shared.client.list_objects_v2().bucket(self.bucket()).prefix(self.full(&call.key)).max_keys(1).send().await {
             Ok(_) => error,
             Err(listing) => {
                 let listing = failure(&call, listing);
                 // A listing may be forbidden to who may read.
-                if listing.kind == StorageErrorKind::Forbidden {
-                    error
-                } else {
-                    listing
-                }
+                if listing.kind == StorageErrorKind::Forbidden { error } else { listing }
             }
         }
     }
@@ -192,12 +158,7 @@ impl ObjectStorage for S3Storage {
         self.shared.description.clone()
     }
 
-    async fn put(
-        &self,
-        key: &str,
-        body: ObjectBody,
-        condition: PutCondition,
-    ) -> Result<ObjectStat, StorageError> {
+    async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         let call = self.call("write", key);
         call.valid_key()?;
         let stat = self.upload(call, body, condition).await?;
@@ -205,11 +166,7 @@ impl ObjectStorage for S3Storage {
         Ok(stat)
     }
 
-    async fn get(
-        &self,
-        key: &str,
-        range: Option<Range<u64>>,
-    ) -> Result<ObjectReader, StorageError> {
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
         let call = self.call("read", key);
         call.valid_key()?;
         self.download(call, range).await
@@ -217,10 +174,7 @@ impl ObjectStorage for S3Storage {
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage, StorageError> {
         let call = self.call("list", &request.prefix);
-        let after = request
-            .start_after
-            .as_deref()
-            .filter(|after| *after > request.prefix.as_str());
+        let after = request.start_after.as_deref().filter(|after| *after > request.prefix.as_str());
         // The server starts behind the whole directory that the key is in, not at its remaining keys: they would be rolled up into it again.
         let server_after = after.map(|after| match directory_of(&request.prefix, after) {
             Some(directory) if request.directories => self.full(&format!("{directory}\u{10FFFF}")),
@@ -260,12 +214,7 @@ impl ObjectStorage for S3Storage {
         };
         for object in output.contents() {
             // Consoles mark "folders" by empty objects, whose keys end in a slash: they are nobody's objects.
-            let Some(key) = object
-                .key()
-                .and_then(name)
-                .filter(|key| key::validate(key).is_ok())
-                .filter(is_wanted)
-            else {
+            let Some(key) = object.key().and_then(name).filter(|key| key::validate(key).is_ok()).filter(is_wanted) else {
                 continue;
             };
             page.objects.push(ObjectStat {
@@ -276,8 +225,7 @@ impl ObjectStorage for S3Storage {
             });
         }
         // Some servers order `a/` before `a-b`; within a page that is put right.
-        page.objects
-            .sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        page.objects.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         page.directories.sort_unstable();
         Ok(page)
     }
@@ -291,15 +239,7 @@ impl ObjectStorage for S3Storage {
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
         let call = self.call("delete", key);
         call.valid_key()?;
-        match self
-            .shared
-            .client
-            .delete_object()
-            .bucket(self.bucket())
-            .key(self.full(key))
-            .send()
-            .await
-        {
+        match self.shared.client.delete_object().bucket(self.bucket()).key(self.full(key)).send().await {
             Ok(_) => {
                 self.reached();
                 Ok(())
@@ -313,9 +253,7 @@ impl ObjectStorage for S3Storage {
 }
 
 fn bytes(length: Option<i64>) -> u64 {
-    length
-        .and_then(|length| u64::try_from(length).ok())
-        .unwrap_or_default()
+    length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default()
 }
 
 fn instant(time: &DateTime) -> Option<Timestamp> {

@@ -202,7 +202,9 @@ impl BackupPlan {
     /// What becomes of one listed object.
     pub fn decide(&self, kind: &ResourceKind, head: &ObjectHead<'_>) -> Decision {
         match self.selection.decide(kind, head) {
-            Decision::Keep if self.secrets == SecretsRule::LeaveOutSealed && is_sealed(kind, head) => Decision::Skip(SkipReason::Sealed),
+            Decision::Keep if self.secrets == SecretsRule::LeaveOutSealed && is_sealed(kind, head) => {
+                Decision::Skip(SkipReason::Sealed)
+            }
             decision => decision,
         }
     }
@@ -351,7 +353,11 @@ mod tests {
     }
 
     fn request() -> BackupRequest {
-        BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".to_owned(), "staging-jobs".to_owned()]).unwrap()
+        BackupRequest::of_environment(
+            EnvironmentName::parse("staging").unwrap(),
+            vec!["staging".to_owned(), "staging-jobs".to_owned()],
+        )
+        .unwrap()
     }
 
     fn started() -> Timestamp {
@@ -386,7 +392,8 @@ mod tests {
     fn the_order_of_discovery_changes_nothing() {
         let mut turned = kinds();
         turned.reverse();
-        let (left, right) = (plan(&request(), &kinds(), &[], started(), 7).unwrap(), plan(&request(), &turned, &[], started(), 7).unwrap());
+        let (left, right) =
+            (plan(&request(), &kinds(), &[], started(), 7).unwrap(), plan(&request(), &turned, &[], started(), 7).unwrap());
         assert_eq!((left.lists, left.point, left.keys), (right.lists, right.point, right.keys));
     }
 

@@ -46,18 +46,22 @@ impl KindName {
     /// Positions in `kinds` of what is meant. A name that is no pattern means one kind: the first with that plural, else the first
     /// called so in another way. A pattern means all that match.
     pub fn resolve(&self, kinds: &[&DiscoveredKind]) -> Vec<usize> {
-        let precision = |kind: &DiscoveredKind| {
-            self.precision(&kind.kind, OtherNames { singular: &kind.singular, short: &kind.short_names })
-        };
+        let precision =
+            |kind: &DiscoveredKind| self.precision(&kind.kind, OtherNames { singular: &kind.singular, short: &kind.short_names });
         let fitting = kinds.iter().enumerate().filter_map(|(position, kind)| Some((precision(kind)?, position)));
-        if self.glob.is_literal() { fitting.min().map(|(_, position)| position).into_iter().collect() } else { fitting.map(|(_, position)| position).collect() }
+        if self.glob.is_literal() {
+            fitting.min().map(|(_, position)| position).into_iter().collect()
+        } else {
+            fitting.map(|(_, position)| position).collect()
+        }
     }
 
     /// 0 for the plural, 1 for the singular or the kind, 2 for a short name.
     fn precision(&self, kind: &ResourceKind, other: OtherNames<'_>) -> Option<u8> {
         let called = |name: &str| {
             let name = name.to_lowercase();
-            !name.is_empty() && (self.glob.matches(&name) || !kind.group.is_empty() && self.glob.matches(&format!("{name}.{}", kind.group)))
+            !name.is_empty()
+                && (self.glob.matches(&name) || !kind.group.is_empty() && self.glob.matches(&format!("{name}.{}", kind.group)))
         };
         if called(&kind.plural) {
             return Some(0);

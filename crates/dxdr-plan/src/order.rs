@@ -78,7 +78,10 @@ impl StageName {
             ("apiextensions.k8s.io", "customresourcedefinitions") => Self::Definitions,
             ("", "namespaces") => Self::Namespaces,
             ("storage.k8s.io", "storageclasses" | "csidrivers" | "volumeattributesclasses")
-            | ("snapshot.storage.k8s.io" | "groupsnapshot.storage.k8s.io", "volumesnapshotclasses" | "volumegroupsnapshotclasses")
+            | (
+                "snapshot.storage.k8s.io" | "groupsnapshot.storage.k8s.io",
+                "volumesnapshotclasses" | "volumegroupsnapshotclasses",
+            )
             | ("scheduling.k8s.io", "priorityclasses")
             | ("node.k8s.io", "runtimeclasses")
             | ("networking.k8s.io", "ingressclasses")

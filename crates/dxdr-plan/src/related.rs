@@ -102,7 +102,8 @@ impl RelatedCollector {
         let Ok(object) = serde_json::from_slice::<Value>(json) else { return false };
         let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         object.get("subjects").and_then(Value::as_array).into_iter().flatten().any(|subject| {
-            text(subject, "kind") == "ServiceAccount" && self.accounts.contains(&(text(subject, "namespace"), text(subject, "name")))
+            text(subject, "kind") == "ServiceAccount"
+                && self.accounts.contains(&(text(subject, "namespace"), text(subject, "name")))
         })
     }
 
@@ -125,8 +126,13 @@ pub(crate) fn may_be_related(kind: &ResourceKind) -> bool {
 /// Whether a group's kinds may be custom. Groups without a dot and those of Kubernetes itself are built in, with the exceptions that
 /// are developed outside of it.
 fn may_be_custom(group: &str) -> bool {
-    const OUTSIDE: [&str; 5] =
-        ["gateway.networking.k8s.io", "snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io", "metrics.k8s.io", "autoscaling.k8s.io"];
+    const OUTSIDE: [&str; 5] = [
+        "gateway.networking.k8s.io",
+        "snapshot.storage.k8s.io",
+        "groupsnapshot.storage.k8s.io",
+        "metrics.k8s.io",
+        "autoscaling.k8s.io",
+    ];
     group.contains('.') && (!group.ends_with(".k8s.io") || OUTSIDE.contains(&group) || group.contains(".x-k8s.io"))
 }
 
@@ -143,9 +149,9 @@ impl Look {
         match (kind.group.as_str(), kind.plural.as_str()) {
             ("", "persistentvolumeclaims") => Some(Self::Claim),
             ("", "pods") => Some(Self::Priority("/spec/priorityClassName")),
-            ("apps", "deployments" | "statefulsets" | "daemonsets" | "replicasets") | ("", "replicationcontrollers") | ("batch", "jobs") => {
-                Some(Self::Priority("/spec/template/spec/priorityClassName"))
-            }
+            ("apps", "deployments" | "statefulsets" | "daemonsets" | "replicasets")
+            | ("", "replicationcontrollers")
+            | ("batch", "jobs") => Some(Self::Priority("/spec/template/spec/priorityClassName")),
             ("batch", "cronjobs") => Some(Self::Priority("/spec/jobTemplate/spec/template/spec/priorityClassName")),
             ("", "serviceaccounts") => Some(Self::Account),
             ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => Some(Self::Binding),
@@ -197,7 +203,8 @@ mod tests {
     }
 
     fn collector() -> RelatedCollector {
-        let request = BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".to_owned()]).unwrap();
+        let request =
+            BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".to_owned()]).unwrap();
         RelatedCollector::new(&plan(&request, &kinds(), &[], jiff::Timestamp::UNIX_EPOCH, 1).unwrap())
     }
 
@@ -212,8 +219,16 @@ mod tests {
         observe(&mut collector, "persistentvolumeclaims", &json!({"spec": {"volumeName": "pv-1"}}));
         observe(&mut collector, "persistentvolumeclaims", &json!({"spec": {}}));
         observe(&mut collector, "deployments.apps", &json!({"spec": {"template": {"spec": {"priorityClassName": "high"}}}}));
-        observe(&mut collector, "deployments.apps", &json!({"spec": {"template": {"spec": {"priorityClassName": "system-node-critical"}}}}));
-        observe(&mut collector, "rolebindings.rbac.authorization.k8s.io", &json!({"roleRef": {"kind": "ClusterRole", "name": "edit"}}));
+        observe(
+            &mut collector,
+            "deployments.apps",
+            &json!({"spec": {"template": {"spec": {"priorityClassName": "system-node-critical"}}}}),
+        );
+        observe(
+            &mut collector,
+            "rolebindings.rbac.authorization.k8s.io",
+            &json!({"roleRef": {"kind": "ClusterRole", "name": "edit"}}),
+        );
         observe(&mut collector, "rolebindings.rbac.authorization.k8s.io", &json!({"roleRef": {"kind": "Role", "name": "local"}}));
         observe(&mut collector, "widgets.example.org", &json!({}));
         observe(&mut collector, "widgets.example.org", &json!({}));
@@ -238,9 +253,7 @@ mod tests {
         assert_eq!(collector.wanted_list(), None);
         observe(&mut collector, "serviceaccounts", &json!({"metadata": {"namespace": "staging", "name": "api"}}));
         assert_eq!(collector.wanted_list().unwrap().plural, "clusterrolebindings");
-        let binding = |namespace: &str| {
-            json!({"roleRef": {"kind": "ClusterRole", "name": "reader"}, "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "api"}]})
-        };
+        let binding = |namespace: &str| json!({"roleRef": {"kind": "ClusterRole", "name": "reader"}, "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "api"}]});
         assert!(!collector.belongs(binding("production").to_string().as_bytes()));
         assert!(collector.belongs(binding("staging").to_string().as_bytes()));
         observe(&mut collector, "clusterrolebindings.rbac.authorization.k8s.io", &binding("staging"));

@@ -86,7 +86,10 @@ impl Selection {
         let resources = match (filters.old_style(), filters.scoped_style()) {
             (Some(old), Some(scoped)) => return Err(PlanError::MixedFilters { old, scoped }),
             (Some(_), None) => Resources::Old {
-                kinds: NameFilter { included: names(&filters.included_resources)?, excluded: names(&filters.excluded_resources)? },
+                kinds: NameFilter {
+                    included: names(&filters.included_resources)?,
+                    excluded: names(&filters.excluded_resources)?,
+                },
                 cluster_scoped: filters.include_cluster_resources,
             },
             // No filter at all is the scoped style in Velero, too.
@@ -466,9 +469,11 @@ fn without_cohabitants(kinds: &[DiscoveredKind]) -> (Vec<&DiscoveredKind>, Vec<L
     let kept = kinds.iter().filter(|discovered| {
         let kind = &discovered.kind;
         let other = COHABITANTS.iter().find(|(plural, group, _)| *plural == kind.plural && *group == kind.group);
-        let taken = other.and_then(|(plural, _, group)| kinds.iter().find(|other| other.kind.plural == *plural && other.kind.group == *group));
+        let taken = other
+            .and_then(|(plural, _, group)| kinds.iter().find(|other| other.kind.plural == *plural && other.kind.group == *group));
         if let Some(taken) = taken {
-            left_out.push(LeftOutKind { kind: kind.clone(), reason: KindReason::Cohabits { taken: taken.kind.group_resource() } });
+            left_out
+                .push(LeftOutKind { kind: kind.clone(), reason: KindReason::Cohabits { taken: taken.kind.group_resource() } });
         }
         taken.is_none()
     });
@@ -478,7 +483,9 @@ fn without_cohabitants(kinds: &[DiscoveredKind]) -> (Vec<&DiscoveredKind>, Vec<L
 /// What no restore brings back, ours or Velero's; worth its space only to somebody who names it.
 fn never_restored(kind: &ResourceKind) -> Option<KindReason> {
     match (kind.group.as_str(), kind.plural.as_str()) {
-        ("" | "events.k8s.io", "events") => Some(KindReason::NeverRestored("events tell what happened, and no restore repeats them")),
+        ("" | "events.k8s.io", "events") => {
+            Some(KindReason::NeverRestored("events tell what happened, and no restore repeats them"))
+        }
         ("velero.io", _) => Some(KindReason::NeverRestored("Velero keeps its records in the store")),
         ("", "nodes") | ("storage.k8s.io", "csinodes" | "volumeattachments" | "csistoragecapacities") => {
             Some(KindReason::NeverRestored("it describes the machines of this cluster"))

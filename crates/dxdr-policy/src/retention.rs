@@ -117,7 +117,8 @@ mod tests {
     fn the_newest_of_each_day_is_kept_with_its_reason() {
         let retention = Retention { daily: 2, ..Retention::default() };
         let kept = decide(&retention, (0..60).map(|hour| candidate(hour, true)).collect(), &TimeZone::UTC);
-        let names: Vec<_> = kept.iter().filter(|kept| !kept.reasons.is_empty()).map(|kept| kept.candidate.name.as_str()).collect();
+        let names: Vec<_> =
+            kept.iter().filter(|kept| !kept.reasons.is_empty()).map(|kept| kept.candidate.name.as_str()).collect();
         assert_eq!(names, ["point-59", "point-49"]);
     }
 

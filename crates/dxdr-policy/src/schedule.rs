@@ -103,7 +103,14 @@ impl Schedule {
         let never = || ScheduleError::Never { expression: written.to_owned() };
         // The crate counts days of the week from 1.
         let weekdays: Vec<u8> = week.values.iter().map(|value| value + 1).collect();
-        let numeric = format!("0 {} {} {} {} {}", list(&minute.values), list(&hour.values), days(&day), list(&month.values), list(&weekdays));
+        let numeric = format!(
+            "0 {} {} {} {} {}",
+            list(&minute.values),
+            list(&hour.values),
+            days(&day),
+            list(&month.values),
+            list(&weekdays)
+        );
         let matches = cron::Schedule::from_str(&numeric).map_err(|_| never())?;
         let schedule = Self { expression: written.to_owned(), zone, matches: Box::new(matches) };
         // From a fixed instant, so that what is a valid schedule does not depend on the day it is read. Leap days come within 8 years.
@@ -283,7 +290,10 @@ mod tests {
         ] {
             assert_eq!(Schedule::parse(expression, None).unwrap_err().to_string(), expected);
         }
-        assert_eq!(Schedule::parse("* * * * *", Some("Mars/Olympus")).unwrap_err(), ScheduleError::Zone("Mars/Olympus".to_owned()));
+        assert_eq!(
+            Schedule::parse("* * * * *", Some("Mars/Olympus")).unwrap_err(),
+            ScheduleError::Zone("Mars/Olympus".to_owned())
+        );
     }
 
     #[test]

@@ -7,12 +7,8 @@ use crate::quantity::{counted, instant};
 
 /// What will be read and written, for people.
 pub fn text(plan: &BackupPlan, store: &str) -> String {
-    let mut text = format!(
-        "Recovery point {} of {} ({}) into {store}\n",
-        plan.point,
-        plan.environment,
-        plan.namespaces.join(", ")
-    );
+    let mut text =
+        format!("Recovery point {} of {} ({}) into {store}\n", plan.point, plan.environment, plan.namespaces.join(", "));
     for (number, step) in plan.steps.all().iter().enumerate() {
         text.push_str(&format!("  {}. {}: {}\n", number + 1, step.title, step.reason));
     }
@@ -21,7 +17,10 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
         text.push_str(&format!("  It may be removed after {}.\n", instant(expires)));
     }
     if !plan.left_out_kinds.is_empty() {
-        text.push_str(&format!("  {} not read; `--output json` names them with the reasons.\n", counted(plan.left_out_kinds.len(), "kind")));
+        text.push_str(&format!(
+            "  {} not read; `--output json` names them with the reasons.\n",
+            counted(plan.left_out_kinds.len(), "kind")
+        ));
     }
     for name in &plan.unresolved {
         text.push_str(&format!("  The server does not know `{name}`.\n"));
@@ -34,8 +33,12 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
 
 fn secrets(rule: SecretsRule) -> &'static str {
     match rule {
-        SecretsRule::All => "all of them are in the archive as they are in the API; whether the store encrypts them is its own matter",
-        SecretsRule::LeaveOutSealed => "those that a SealedSecret recreates are left out; the others are in the archive as they are in the API",
+        SecretsRule::All => {
+            "all of them are in the archive as they are in the API; whether the store encrypts them is its own matter"
+        }
+        SecretsRule::LeaveOutSealed => {
+            "those that a SealedSecret recreates are left out; the others are in the archive as they are in the API"
+        }
     }
 }
 

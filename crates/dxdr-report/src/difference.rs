@@ -10,7 +10,9 @@ const LONGEST_VALUE: usize = 60;
 pub fn text(differences: &[Difference], indent: &str) -> String {
     differences
         .iter()
-        .map(|difference| format!("{indent}{}: {} → {}\n", difference.path, value(difference.live.as_ref()), value(difference.desired.as_ref())))
+        .map(|difference| {
+            format!("{indent}{}: {} → {}\n", difference.path, value(difference.live.as_ref()), value(difference.desired.as_ref()))
+        })
         .collect()
 }
 

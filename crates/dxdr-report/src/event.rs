@@ -21,7 +21,9 @@ pub fn text(event: &Event) -> Option<String> {
 /// What a progress display says.
 pub fn progress(event: &Event) -> Option<String> {
     match event {
-        Event::Progress { done, total: Some(total), bytes: count, at, .. } => Some(format!("{done} of {total} objects, {} · {at}", bytes(*count))),
+        Event::Progress { done, total: Some(total), bytes: count, at, .. } => {
+            Some(format!("{done} of {total} objects, {} · {at}", bytes(*count)))
+        }
         Event::Progress { done, total: None, bytes: count, at, .. } => Some(format!("{done} objects, {} · {at}", bytes(*count))),
         Event::StepStarted { title, .. } => Some(title.clone()),
         _ => None,
@@ -40,6 +42,8 @@ pub fn json(event: &Event) -> Value {
         Event::StepSkipped { step, title } => json!({"event": "step-skipped", "step": step, "title": title}),
         Event::ObjectFailed { object, error } => json!({"event": "object-failed", "object": object.to_string(), "error": error}),
         Event::Warning { text } => json!({"event": "warning", "text": text}),
-        Event::RunFinished { run, outcome, at } => json!({"event": "run-finished", "run": run, "outcome": outcome, "at": instant(*at)}),
+        Event::RunFinished { run, outcome, at } => {
+            json!({"event": "run-finished", "run": run, "outcome": outcome, "at": instant(*at)})
+        }
     }
 }

@@ -32,7 +32,9 @@ pub fn text(plan: &RestorePlan, entry: &Entry, store: &str) -> String {
     };
     text.push_str(&format!("  from {} ({kind}) in {store}\n", plan.point));
     if plan.offline {
-        text.push_str("  planned from the store alone: what lives in the target is not known, so every object counts as missing there\n");
+        text.push_str(
+            "  planned from the store alone: what lives in the target is not known, so every object counts as missing there\n",
+        );
     }
     text.push('\n');
     for note in &plan.notes {

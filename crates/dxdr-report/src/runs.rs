@@ -35,7 +35,10 @@ pub fn list_text(runs: &[RunSummary]) -> String {
         .collect();
     let mut text = table(&["RUN", "KIND", "ENVIRONMENT", "STARTED", "STATE", "STEPS", "DETAIL"], rows);
     if let Some(run) = runs.iter().find(|run| matches!(run.state, RunState::Unfinished { .. })) {
-        text.push_str(&format!("\nUnfinished runs: `dxdr runs resume {}` goes on, `dxdr runs clean {}` removes what it left.\n", run.run, run.run));
+        text.push_str(&format!(
+            "\nUnfinished runs: `dxdr runs resume {}` goes on, `dxdr runs clean {}` removes what it left.\n",
+            run.run, run.run
+        ));
     }
     text
 }

@@ -45,9 +45,7 @@ impl ActiveRun {
     /// The evidence of a step that an earlier process finished.
     pub fn earlier(&self, step: &Step) -> Option<Evidence> {
         let evidence = self.history.as_ref()?.finished(&step.id)?.clone();
-        self.context
-            .reporter
-            .report(&Event::StepSkipped { step: step.id.clone(), title: step.title.clone() });
+        self.context.reporter.report(&Event::StepSkipped { step: step.id.clone(), title: step.title.clone() });
         Some(evidence)
     }
 
@@ -56,9 +54,7 @@ impl ActiveRun {
         if self.context.stop.asked() {
             return Err(RunError::Interrupted);
         }
-        self.context
-            .reporter
-            .report(&Event::StepStarted { step: step.id.clone(), title: step.title.clone() });
+        self.context.reporter.report(&Event::StepStarted { step: step.id.clone(), title: step.title.clone() });
         let at = self.context.clock.now();
         self.journal.record(&Entry::StepStarted(StepStarted { step: step.id.clone(), at })).await
     }
@@ -67,9 +63,7 @@ impl ActiveRun {
     pub async fn finish(&mut self, step: &Step, summary: &str, evidence: Evidence) -> Result<(), RunError> {
         let at = self.context.clock.now();
         self.journal.record(&Entry::StepFinished(StepFinished { step: step.id.clone(), at, evidence })).await?;
-        self.context
-            .reporter
-            .report(&Event::StepFinished { step: step.id.clone(), summary: summary.to_owned() });
+        self.context.reporter.report(&Event::StepFinished { step: step.id.clone(), summary: summary.to_owned() });
         Ok(())
     }
 
@@ -95,9 +89,7 @@ impl ActiveRun {
                 return Err(error);
             }
         }
-        self.context
-            .reporter
-            .report(&Event::RunFinished { run: self.id().to_owned(), outcome: word.to_owned(), at });
+        self.context.reporter.report(&Event::RunFinished { run: self.id().to_owned(), outcome: word.to_owned(), at });
         result.map(|(value, _, _)| value)
     }
 }

@@ -372,7 +372,8 @@ impl Evidenced {
     }
 
     fn from_evidence(evidence: &Evidence) -> Result<Self, RunError> {
-        let unusable = |reason: String| RunError::Unexpected(format!("the journal's evidence of the capture is unusable: {reason}"));
+        let unusable =
+            |reason: String| RunError::Unexpected(format!("the journal's evidence of the capture is unusable: {reason}"));
         let evidence: EvidenceOfCapture =
             serde_json::from_value(Value::Object(evidence.clone())).map_err(|error| unusable(error.to_string()))?;
         Ok(Self {

@@ -243,7 +243,8 @@ impl Capture {
                 }
             };
             if revision.as_ref().is_some_and(|revision| *revision != page.resource_version) {
-                let text = format!("it changed while it was read, and the server had forgotten its state ({kept} objects are older)");
+                let text =
+                    format!("it changed while it was read, and the server had forgotten its state ({kept} objects are older)");
                 self.gap(task, text);
             }
             revision = Some(page.resource_version.clone());
@@ -332,13 +333,8 @@ impl Capture {
             self.scratch.clear();
             // A JSON object begins with a brace; what follows it goes behind our two fields.
             let rest = json.get(1..).unwrap_or_default();
-            write!(
-                self.scratch,
-                "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",",
-                reference.kind.kind,
-                reference.kind.api_version()
-            )
-            .map_err(|error| RunError::Unexpected(error.to_string()))?;
+            write!(self.scratch, "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", reference.kind.kind, reference.kind.api_version())
+                .map_err(|error| RunError::Unexpected(error.to_string()))?;
             self.scratch.extend_from_slice(rest);
             &self.scratch
         };
@@ -438,7 +434,8 @@ impl Capture {
 
 /// Rounded up, since everything was captured at or before it: people copy instants, and nobody copies nanoseconds.
 fn up_to_milliseconds(instant: Timestamp) -> Timestamp {
-    let milliseconds = instant.as_nanosecond().div_euclid(1_000_000) + i128::from(instant.as_nanosecond().rem_euclid(1_000_000) > 0);
+    let milliseconds =
+        instant.as_nanosecond().div_euclid(1_000_000) + i128::from(instant.as_nanosecond().rem_euclid(1_000_000) > 0);
     i64::try_from(milliseconds).ok().and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok()).unwrap_or(instant)
 }
 
@@ -446,6 +443,9 @@ fn up_to_milliseconds(instant: Timestamp) -> Timestamp {
 fn fatal(error: &ClusterError) -> bool {
     matches!(
         error.kind,
-        ClusterErrorKind::Unreachable | ClusterErrorKind::Unauthenticated | ClusterErrorKind::TimedOut | ClusterErrorKind::TooManyRequests(_)
+        ClusterErrorKind::Unreachable
+            | ClusterErrorKind::Unauthenticated
+            | ClusterErrorKind::TimedOut
+            | ClusterErrorKind::TooManyRequests(_)
     )
 }

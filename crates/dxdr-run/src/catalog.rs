@@ -68,7 +68,8 @@ pub async fn around(store: &Store, environment: &str, namespace: &str, at: Times
     let folders = ListRequest { prefix: store.layout.backups_prefix(), directories: true, ..ListRequest::default() };
     let page = store.storage.list(&folders).await?;
     let prefix = store.layout.backups_prefix();
-    let foreign = page.directories.iter().filter_map(|folder| folder_name(&prefix, folder)).filter(|name| name::parse(name).is_none());
+    let foreign =
+        page.directories.iter().filter_map(|folder| folder_name(&prefix, folder)).filter(|name| name::parse(name).is_none());
     names.extend(foreign);
     let mut found = read(store, names).await?;
     found.whole = page.continuation.is_none();

@@ -171,7 +171,9 @@ pub async fn resume(
         RunKind::Restore => {
             let unusable = || RunError::Unexpected(format!("the journal of {} does not say what was asked for", planned.run));
             let request = RestoreRequest::from_parameters(environment.name.clone(), &parameters).ok_or_else(unusable)?;
-            let entry = catalog::named(&context.store, &request.point).await?.ok_or_else(|| RunError::Unexpected(format!("recovery point {} is gone", request.point)))?;
+            let entry = catalog::named(&context.store, &request.point)
+                .await?
+                .ok_or_else(|| RunError::Unexpected(format!("recovery point {} is gone", request.point)))?;
             let protected = parameters.contains_key("protective-point") && history.finished("manifest").is_none();
             let protective = if protected {
                 let trigger = Trigger::Protective { restore_run: planned.run.clone() };

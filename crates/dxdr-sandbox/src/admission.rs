@@ -11,19 +11,12 @@ use crate::store::Stored;
 use crate::world::{World, text, value};
 
 /// Checks and completes a new object against the rest of the cluster.
-pub(crate) fn admit_new(
-    world: &mut World,
-    kind: &Kind,
-    namespace: &str,
-    name: &str,
-    object: &mut Value,
-) -> Result<(), Failure> {
+pub(crate) fn admit_new(world: &mut World, kind: &Kind, namespace: &str, name: &str, object: &mut Value) -> Result<(), Failure> {
     if kind.is("", "pods") {
         let account = text(object["spec"].get("serviceAccountName"));
         let account = if account.is_empty() { "default".to_owned() } else { account };
-        let exists = world
-            .built_in("", "serviceaccounts")
-            .is_some_and(|accounts| world.read(&accounts, namespace, &account).is_some());
+        let exists =
+            world.built_in("", "serviceaccounts").is_some_and(|accounts| world.read(&accounts, namespace, &account).is_some());
         if !exists {
             return Err(Failure::forbidden(
                 kind,
@@ -81,7 +74,11 @@ fn metadata(object: &Value, causes: &mut Vec<Cause>) {
                 causes.push(Cause::invalid(
                     format!("metadata.ownerReferences[{index}].{name}"),
                     &"".into(),
-                    if name == "apiVersion" { "version must not be empty".to_owned() } else { format!("{name} must not be empty") },
+                    if name == "apiVersion" {
+                        "version must not be empty".to_owned()
+                    } else {
+                        format!("{name} must not be empty")
+                    },
                 ));
             }
         }
@@ -90,7 +87,11 @@ fn metadata(object: &Value, causes: &mut Vec<Cause>) {
         let finalizer = text(Some(finalizer));
         let plain = matches!(finalizer.as_str(), "kubernetes" | "orphan" | "foregroundDeletion");
         if !plain && !finalizer.contains('/') && !is_subdomain(&finalizer) {
-            causes.push(Cause::invalid("metadata.finalizers", &finalizer.into(), "name is neither a standard finalizer name nor is it fully qualified"));
+            causes.push(Cause::invalid(
+                "metadata.finalizers",
+                &finalizer.into(),
+                "name is neither a standard finalizer name nor is it fully qualified",
+            ));
         }
     }
 }
@@ -126,9 +127,7 @@ fn name_problem(kind: &Kind, name: &str) -> Option<String> {
     }
     let (fits, limit, rule) = match (kind.group.as_str(), kind.plural.as_str()) {
         ("", "namespaces") => (is_label(name), 63, LABEL),
-        ("", "services") => {
-            (is_label(name) && !name.starts_with(|c: char| c.is_ascii_digit()), 63, LABEL_1035)
-        }
+        ("", "services") => (is_label(name) && !name.starts_with(|c: char| c.is_ascii_digit()), 63, LABEL_1035),
         _ => (is_subdomain(name), 253, SUBDOMAIN),
     };
     if name.len() > limit {
@@ -153,7 +152,11 @@ fn content(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
             let labels = &spec["template"]["metadata"]["labels"];
             let matches = selector["matchLabels"].as_object().into_iter().flatten().all(|(key, value)| &labels[key] == value);
             if !matches {
-                causes.push(Cause::invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`"));
+                causes.push(Cause::invalid(
+                    "spec.template.metadata.labels",
+                    labels,
+                    "`selector` does not match template `labels`",
+                ));
             }
             if spec["replicas"].as_i64().is_some_and(|replicas| replicas < 0) {
                 causes.push(Cause::invalid("spec.replicas", &spec["replicas"], "must be greater than or equal to 0"));
@@ -256,7 +259,15 @@ fn immutable(kind: &Kind, before: &Value, after: &Value, causes: &mut Vec<Cause>
         ("apps", "statefulsets") => {
             let fixed = |object: &Value| {
                 let mut spec = object["spec"].as_object().cloned().unwrap_or_default();
-                for name in ["replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"] {
+                for name in [
+                    "replicas",
+                    "ordinals",
+                    "template",
+                    "updateStrategy",
+                    "revisionHistoryLimit",
+                    "persistentVolumeClaimRetentionPolicy",
+                    "minReadySeconds",
+                ] {
                     spec.remove(name);
                 }
                 spec
@@ -290,7 +301,10 @@ fn immutable(kind: &Kind, before: &Value, after: &Value, causes: &mut Vec<Cause>
                 spec
             };
             if fixed(before) != fixed(after) {
-                causes.push(Cause::forbidden("spec", "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"));
+                causes.push(Cause::forbidden(
+                    "spec",
+                    "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+                ));
             }
         }
         ("storage.k8s.io", "storageclasses") => {
@@ -355,11 +369,7 @@ pub(crate) fn allocate(
                 Failure::invalid(
                     kind,
                     name,
-                    &[Cause::invalid(
-                        "spec.clusterIPs",
-                        &json!([given]),
-                        format!("failed to allocate IP {given}: {why}"),
-                    )],
+                    &[Cause::invalid("spec.clusterIPs", &json!([given]), format!("failed to allocate IP {given}: {why}"))],
                 )
             };
             if !address.starts_with("10.96.") {
@@ -387,9 +397,7 @@ pub(crate) fn allocate(
     }
     if of_type == "NodePort" || of_type == "LoadBalancer" {
         let held: Vec<u64> = before.map(node_ports).unwrap_or_default();
-        let kept: Vec<Value> = before
-            .and_then(|before| before["spec"]["ports"].as_array().cloned())
-            .unwrap_or_default();
+        let kept: Vec<Value> = before.and_then(|before| before["spec"]["ports"].as_array().cloned()).unwrap_or_default();
         for (index, port) in spec["ports"].as_array_mut().into_iter().flatten().enumerate() {
             if port.get("nodePort").is_none() {
                 let same = kept.iter().find(|old| old["port"] == port["port"] && old["protocol"] == port["protocol"]);
@@ -447,12 +455,7 @@ pub(crate) fn release(world: &mut World, kind: &Arc<Kind>, stored: &Stored) {
 }
 
 fn node_ports(service: &Value) -> Vec<u64> {
-    service["spec"]["ports"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|port| port["nodePort"].as_u64())
-        .collect()
+    service["spec"]["ports"].as_array().into_iter().flatten().filter_map(|port| port["nodePort"].as_u64()).collect()
 }
 
 fn next_address(world: &mut World) -> String {

@@ -51,9 +51,8 @@ pub(crate) fn managers_of(object: &Value) -> Vec<Manager> {
 
 pub(crate) fn set_managers(object: &mut Value, mut managers: Vec<Manager>) {
     managers.retain(|manager| !manager.fields.is_empty());
-    managers.sort_by(|a, b| {
-        (a.operation, &a.time, &a.name, &a.subresource).cmp(&(b.operation, &b.time, &b.name, &b.subresource))
-    });
+    managers
+        .sort_by(|a, b| (a.operation, &a.time, &a.name, &a.subresource).cmp(&(b.operation, &b.time, &b.name, &b.subresource)));
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     if managers.is_empty() {
         metadata.remove("managedFields");
@@ -241,11 +240,7 @@ fn conflict(conflicts: &[(&Manager, FieldSet)]) -> Failure {
             }
             text.push_str(&format!("{who}:\n{}", paths.iter().map(|path| format!("- {path}")).collect::<Vec<_>>().join("\n")));
         }
-        causes.extend(
-            paths
-                .iter()
-                .map(|path| json!({"reason": "FieldManagerConflict", "message": cause_who, "field": path})),
-        );
+        causes.extend(paths.iter().map(|path| json!({"reason": "FieldManagerConflict", "message": cause_who, "field": path})));
     }
     let plural = if count == 1 { "conflict" } else { "conflicts" };
     Failure::new(409, "Conflict", format!("Apply failed with {count} {plural}: {text}")).with_causes(causes)
@@ -313,9 +308,8 @@ fn merge(live: &Value, configuration: &Value, shape: &Shape) -> Value {
             Value::Object(merged)
         }
         (Value::Array(old), Value::Array(new)) if shape.listing != Listing::Atomic => {
-            let elements = |items: &[Value]| -> Vec<String> {
-                items.iter().map(|item| element_of(item, &shape.listing)).collect()
-            };
+            let elements =
+                |items: &[Value]| -> Vec<String> { items.iter().map(|item| element_of(item, &shape.listing)).collect() };
             let (old_elements, new_elements) = (elements(old), elements(new));
             // The next item of both in the configuration's order: items of both follow it, others keep their place.
             let shared: Vec<&String> = new_elements.iter().filter(|element| old_elements.contains(element)).collect();

@@ -30,12 +30,8 @@ fn verbs(kind: &Kind) -> Vec<&'static str> {
 
 /// The groups that are served, with their versions, the core group left out.
 pub(crate) fn groups(kinds: &Kinds) -> Vec<(String, Vec<String>)> {
-    let mut groups: Vec<(String, Vec<String>)> = kinds
-        .group_order
-        .iter()
-        .filter(|group| !group.is_empty())
-        .map(|group| (group.clone(), kinds.versions(group)))
-        .collect();
+    let mut groups: Vec<(String, Vec<String>)> =
+        kinds.group_order.iter().filter(|group| !group.is_empty()).map(|group| (group.clone(), kinds.versions(group))).collect();
     for (group, _, _) in REVIEWS {
         if !groups.iter().any(|(known, _)| known == group) {
             groups.push((group.to_owned(), vec!["v1".to_owned()]));
@@ -141,8 +137,7 @@ fn subresources(kind: &Kind) -> Vec<(&'static str, String, String, String)> {
 
 /// Aggregated discovery: everything in two answers.
 pub(crate) fn aggregated(kinds: &Kinds, core: bool) -> Value {
-    let groups: Vec<(String, Vec<String>)> =
-        if core { vec![(String::new(), vec!["v1".to_owned()])] } else { groups(kinds) };
+    let groups: Vec<(String, Vec<String>)> = if core { vec![(String::new(), vec!["v1".to_owned()])] } else { groups(kinds) };
     let items: Vec<Value> = groups
         .iter()
         .map(|(group, versions)| {
@@ -222,9 +217,7 @@ pub(crate) fn openapi(kinds: &Kinds, group: &str, version: &str) -> Option<Value
     let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
     for kind in kinds.all().filter(|kind| kind.group == group && kind.version == version) {
         let scope = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
-        let parameter = |name: &str| {
-            json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}})
-        };
+        let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
         let kind_of = json!({"group": group, "version": version, "kind": kind.kind});
         paths.insert(
             format!("{root}{scope}/{}/{{name}}", kind.plural),

@@ -213,10 +213,8 @@ const ALWAYS_PRESENT: [&str; 7] =
 
 fn whole(value: &Value, shape: &Shape, element: &str, in_list: bool) -> FieldSet {
     let Some(items) = children(value, shape) else { return FieldSet::leaf() };
-    let mut set = FieldSet {
-        member: in_list || (value.is_object() && !ALWAYS_PRESENT.contains(&element)),
-        children: BTreeMap::new(),
-    };
+    let mut set =
+        FieldSet { member: in_list || (value.is_object() && !ALWAYS_PRESENT.contains(&element)), children: BTreeMap::new() };
     for (element, child, child_shape) in items {
         let below = whole(child, child_shape, &element, value.is_array());
         if !below.is_empty() {
@@ -239,12 +237,7 @@ pub(crate) fn children<'a>(value: &'a Value, shape: &'a Shape) -> Option<Vec<(St
             if shape.listing == Listing::Atomic {
                 return None;
             }
-            Some(
-                items
-                    .iter()
-                    .map(|item| (element_of(item, &shape.listing), item, shape.item()))
-                    .collect(),
-            )
+            Some(items.iter().map(|item| (element_of(item, &shape.listing), item, shape.item())).collect())
         }
         _ => None,
     }
@@ -293,7 +286,6 @@ fn readable(element: &str) -> String {
         return format!("[={value}]");
     }
     let keys = element.strip_prefix("k:").and_then(|keys| serde_json::from_str::<Map<String, Value>>(keys).ok());
-    let parts: Vec<String> =
-        keys.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    let parts: Vec<String> = keys.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
     format!("[{}]", parts.join(","))
 }

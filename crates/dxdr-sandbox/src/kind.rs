@@ -64,7 +64,8 @@ impl Kind {
     }
 
     fn finish(mut self) -> Arc<Self> {
-        self.prefix = format!("{{\"kind\":{},\"apiVersion\":{}", Value::from(self.kind.as_str()), Value::from(self.api_version()));
+        self.prefix =
+            format!("{{\"kind\":{},\"apiVersion\":{}", Value::from(self.kind.as_str()), Value::from(self.api_version()));
         Arc::new(self)
     }
 }
@@ -80,8 +81,7 @@ pub(crate) struct Kinds {
 
 impl Kinds {
     pub(crate) fn built_in() -> Self {
-        let mut kinds =
-            Self { by_path: BTreeMap::new(), resources: HashMap::new(), group_order: Vec::new() };
+        let mut kinds = Self { by_path: BTreeMap::new(), resources: HashMap::new(), group_order: Vec::new() };
         for line in include_str!("builtin/kinds.txt").lines().filter(|line| !line.starts_with('#')) {
             let words: Vec<&str> = line.split(' ').collect();
             let [group_version, plural, singular, kind, scope, short, categories, flags] = words[..] else {
@@ -89,9 +89,7 @@ impl Kinds {
             };
             let (group, version) = group_version.split_once('/').unwrap_or(("core", "v1"));
             let group = if group == "core" { "" } else { group };
-            let list = |text: &str| -> Vec<String> {
-                text.split(',').filter(|word| *word != "-").map(str::to_owned).collect()
-            };
+            let list = |text: &str| -> Vec<String> { text.split(',').filter(|word| *word != "-").map(str::to_owned).collect() };
             let resource = kinds.resource_id(group, plural);
             kinds.insert(
                 Kind {
@@ -171,9 +169,7 @@ impl Kinds {
     pub(crate) fn define(&mut self, definition: &Value) {
         let spec = &definition["spec"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let list = |value: &Value| -> Vec<String> {
-            value.as_array().into_iter().flatten().map(text).collect()
-        };
+        let list = |value: &Value| -> Vec<String> { value.as_array().into_iter().flatten().map(text).collect() };
         let (group, names) = (text(&spec["group"]), &spec["names"]);
         let plural = text(&names["plural"]);
         self.undefine(&group, &plural);
@@ -237,11 +233,8 @@ fn version_priority(version: &str) -> (u8, u32, u32, std::cmp::Reverse<String>) 
         if rest.is_empty() {
             return Some((3, major, 0));
         }
-        let (stage, number) = if let Some(number) = rest.strip_prefix("beta") {
-            (2, number)
-        } else {
-            (1, rest.strip_prefix("alpha")?)
-        };
+        let (stage, number) =
+            if let Some(number) = rest.strip_prefix("beta") { (2, number) } else { (1, rest.strip_prefix("alpha")?) };
         Some((stage, major, number.parse().unwrap_or(0)))
     };
     let (stage, major, minor) = parse().unwrap_or((0, 0, 0));

@@ -7,8 +7,8 @@ use crate::status::Failure;
 
 /// Applies a JSON patch (RFC 6902).
 pub(crate) fn json_patch(object: &mut Value, patch: &Value) -> Result<(), Failure> {
-    let patch: json_patch::Patch = serde_json::from_value(patch.clone())
-        .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?;
+    let patch: json_patch::Patch =
+        serde_json::from_value(patch.clone()).map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?;
     json_patch::patch(object, &patch).map_err(|error| {
         Failure::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {error}"))
     })
@@ -103,12 +103,7 @@ pub(crate) fn strategic_patch(object: &mut Value, patch: &Value, shape: &Shape) 
     Ok(())
 }
 
-fn merge_list(
-    items: &mut Vec<Value>,
-    changes: &[Value],
-    shape: &Shape,
-    order: Option<&[Value]>,
-) -> Result<(), Failure> {
+fn merge_list(items: &mut Vec<Value>, changes: &[Value], shape: &Shape, order: Option<&[Value]>) -> Result<(), Failure> {
     let key = shape.merge_key.as_deref().unwrap_or("*");
     if changes.iter().any(|change| change.get("$patch").and_then(Value::as_str) == Some("replace")) {
         *items = changes.iter().filter(|change| change.get("$patch").is_none()).cloned().collect();
@@ -147,10 +142,8 @@ fn merge_list(
 fn sort_by(items: &mut Vec<Value>, before: &[Value], order: &[Value], key: &str) {
     let same = |a: &Value, b: &Value| if key == "*" { a == b } else { a.get(key) == b.get(key) };
     let place = |item: &Value| before.iter().position(|other| same(other, item));
-    let mut named: Vec<Value> =
-        order.iter().filter_map(|wanted| items.iter().find(|item| same(item, wanted)).cloned()).collect();
-    let others: Vec<Value> =
-        items.iter().filter(|item| !order.iter().any(|wanted| same(item, wanted))).cloned().collect();
+    let mut named: Vec<Value> = order.iter().filter_map(|wanted| items.iter().find(|item| same(item, wanted)).cloned()).collect();
+    let others: Vec<Value> = items.iter().filter(|item| !order.iter().any(|wanted| same(item, wanted))).cloned().collect();
     items.clear();
     let mut named = named.drain(..).peekable();
     for other in others {

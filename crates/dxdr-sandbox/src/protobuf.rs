@@ -25,11 +25,7 @@ pub(crate) fn decode(envelope: &[u8]) -> Option<Value> {
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
     // Options are the same in every group.
-    let shape = if kind == "DeleteOptions" {
-        Shape::built_in("", "v1", &kind)?
-    } else {
-        Shape::built_in(group, version, &kind)?
-    };
+    let shape = if kind == "DeleteOptions" { Shape::built_in("", "v1", &kind)? } else { Shape::built_in(group, version, &kind)? };
     let mut object = Map::new();
     structure(message, &shape, &mut object)?;
     object.insert("apiVersion".to_owned(), api_version.as_str().into());

@@ -152,8 +152,7 @@ fn admit_amounts(
         let used = usage(world, namespace, &hard);
         let mut exceeded: Vec<(&str, Quantity, Quantity, Quantity)> = Vec::new();
         for (resource, amount) in touched {
-            let (limit, have) =
-                (hard[resource], used.get(resource).copied().unwrap_or_default());
+            let (limit, have) = (hard[resource], used.get(resource).copied().unwrap_or_default());
             if have.plus(amount) > limit_of(limit) {
                 exceeded.push((resource, amount, have, limit));
             }
@@ -190,7 +189,11 @@ pub(crate) fn refresh(world: &mut World, namespace: &str) {
         let hard = hard_of(&object);
         let used = usage(world, namespace, &hard);
         let show = |amounts: &Amounts| -> Value {
-            amounts.iter().map(|(resource, amount)| (resource.clone(), Value::from(amount.to_string()))).collect::<serde_json::Map<_, _>>().into()
+            amounts
+                .iter()
+                .map(|(resource, amount)| (resource.clone(), Value::from(amount.to_string())))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         };
         let status = json!({"hard": object["spec"]["hard"], "used": show(&used)});
         if object["status"] != status {

@@ -209,10 +209,7 @@ fn validate_value(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Ca
         causes.push(Cause {
             reason: "FieldValueTypeInvalid",
             field: in_body.to_owned(),
-            message: format!(
-                "Invalid value: \"{found}\": {} must be of type {expected}: \"{found}\"",
-                body_path(path)
-            ),
+            message: format!("Invalid value: \"{found}\": {} must be of type {expected}: \"{found}\"", body_path(path)),
         });
         return;
     }

@@ -27,8 +27,9 @@ impl Selector {
     pub(crate) fn parse(labels: &str, fields: &str, kind: &Kind) -> Result<Self, Failure> {
         let mut selector = Self::default();
         for part in split_requirements(labels) {
-            let requirement = parse_requirement(part.trim())
-                .ok_or_else(|| Failure::bad_request(format!("unable to parse requirement: found '{part}', expected: a label requirement")))?;
+            let requirement = parse_requirement(part.trim()).ok_or_else(|| {
+                Failure::bad_request(format!("unable to parse requirement: found '{part}', expected: a label requirement"))
+            })?;
             selector.labels.push(requirement);
         }
         for part in fields.split(',').filter(|part| !part.is_empty()) {
@@ -37,11 +38,11 @@ impl Selector {
             } else if let Some((path, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
                 (path, true, value)
             } else {
-                return Err(Failure::bad_request(format!(
-                    "invalid selector: '{part}'; can't understand '{part}'"
-                )));
+                return Err(Failure::bad_request(format!("invalid selector: '{part}'; can't understand '{part}'")));
             };
-            let known = matches!(path, "metadata.name") || (path == "metadata.namespace" && kind.namespaced) || supported_fields(kind).contains(&path);
+            let known = matches!(path, "metadata.name")
+                || (path == "metadata.namespace" && kind.namespaced)
+                || supported_fields(kind).contains(&path);
             if !known {
                 return Err(Failure::bad_request(if kind.custom.is_some() {
                     format!("field label not supported: {path}")
@@ -104,8 +105,28 @@ fn field_text(body: &[u8], path: &str) -> String {
 
 fn supported_fields(kind: &Kind) -> &'static [&'static str] {
     match (kind.group.as_str(), kind.plural.as_str()) {
-        ("", "pods") => &["spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "status.phase", "status.podIP", "status.nominatedNodeName"],
-        ("", "events") => &["involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type"],
+        ("", "pods") => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+        ("", "events") => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
         ("", "secrets") => &["type"],
         ("", "namespaces") => &["status.phase"],
         ("", "nodes") => &["spec.unschedulable"],

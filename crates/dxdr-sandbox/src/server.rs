@@ -16,7 +16,9 @@ use crate::kind::Kind;
 use crate::selector::Selector;
 use crate::status::{Failure, json_response};
 use crate::store::Page;
-use crate::world::{DeleteOptions, Deleted, FieldValidation, PatchFormat, World, Write, Written, metadata_mut, render, text, value};
+use crate::world::{
+    DeleteOptions, Deleted, FieldValidation, PatchFormat, World, Write, Written, metadata_mut, render, text, value,
+};
 use crate::{discovery, protobuf, table, watch};
 
 /// What every request sees.
@@ -70,8 +72,7 @@ async fn respond(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> 
     let body = match axum::body::to_bytes(body, BODY_LIMIT).await {
         Ok(body) => body,
         Err(_) => {
-            return Failure::new(413, "RequestEntityTooLarge", "Request entity too large: limit is 16777216")
-                .into_response();
+            return Failure::new(413, "RequestEntityTooLarge", "Request entity too large: limit is 16777216").into_response();
         }
     };
     let response = route(&shared, &parts, &body).unwrap_or_else(Failure::into_response);
@@ -93,21 +94,16 @@ fn failed(failing: &Failing, parts: &Parts) -> Response<Body> {
     let failure = match failing {
         Failing::Dropped | Failing::DroppedAfter | Failing::Slow(_) => return broken(),
         Failing::TooManyRequests { retry_after } => {
-            let mut failure = Failure::new(
-                429,
-                "TooManyRequests",
-                "The apiserver has received too many requests, please try again later",
-            );
+            let mut failure =
+                Failure::new(429, "TooManyRequests", "The apiserver has received too many requests, please try again later");
             failure.retry_after_seconds = Some(*retry_after);
             failure
         }
         Failing::InternalError => Failure::new(500, "InternalError", "Internal error occurred: etcdserver: request timed out"),
         Failing::Unavailable => Failure::new(503, "ServiceUnavailable", "the server is currently unable to handle the request"),
-        Failing::DeniedByWebhook { webhook, message } => Failure::new(
-            403,
-            "Forbidden",
-            format!("admission webhook \"{webhook}\" denied the request: {message}"),
-        ),
+        Failing::DeniedByWebhook { webhook, message } => {
+            Failure::new(403, "Forbidden", format!("admission webhook \"{webhook}\" denied the request: {message}"))
+        }
         Failing::Forbidden => {
             let path = Path::parse(parts.uri.path());
             let named = path.as_ref().is_some_and(|path| !path.name.is_empty());
@@ -123,16 +119,21 @@ fn failed(failing: &Failing, parts: &Parts) -> Response<Body> {
                 "DELETE" => "deletecollection",
                 other => other,
             };
-            let (resource, group, namespace, name) = path.map_or_else(Default::default, |path| {
-                (path.plural, path.group, path.namespace, path.name)
-            });
-            let scope = if namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace \"{namespace}\"") };
+            let (resource, group, namespace, name) =
+                path.map_or_else(Default::default, |path| (path.plural, path.group, path.namespace, path.name));
+            let scope = if namespace.is_empty() {
+                "at the cluster scope".to_owned()
+            } else {
+                format!("in the namespace \"{namespace}\"")
+            };
             let qualified = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };
             let object = if name.is_empty() { qualified.clone() } else { format!("{qualified} \"{name}\"") };
             let mut failure = Failure::new(
                 403,
                 "Forbidden",
-                format!("{object} is forbidden: User \"sandbox\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {scope}"),
+                format!(
+                    "{object} is forbidden: User \"sandbox\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {scope}"
+                ),
             );
             let mut details = json!({"kind": resource});
             if !name.is_empty() {
@@ -161,8 +162,7 @@ struct Path {
 
 impl Path {
     fn parse(path: &str) -> Option<Self> {
-        let decoded: Vec<String> =
-            path.split('/').filter(|segment| !segment.is_empty()).map(percent_decoded).collect();
+        let decoded: Vec<String> = path.split('/').filter(|segment| !segment.is_empty()).map(percent_decoded).collect();
         let mut segments = decoded.into_iter();
         let mut parsed = Self::default();
         match segments.next()?.as_str() {
@@ -378,14 +378,17 @@ fn parse_body(body: &Bytes) -> Result<Value, Failure> {
         return Ok(value);
     }
     if let Some(message) = body.strip_prefix(b"k8s\0") {
-        return protobuf::decode(message)
-            .ok_or_else(|| Failure::unsupported_media_type("application/json, application/yaml"));
+        return protobuf::decode(message).ok_or_else(|| Failure::unsupported_media_type("application/json, application/yaml"));
     }
     std::str::from_utf8(body)
         .ok()
         .and_then(|text| serde_saphyr::from_str::<Value>(text).ok())
         .filter(|value| value.is_object() || value.is_array())
-        .ok_or_else(|| Failure::bad_request("the object provided is unrecognized (must be of type Object): couldn't get version/kind; json parse error"))
+        .ok_or_else(|| {
+            Failure::bad_request(
+                "the object provided is unrecognized (must be of type Object): couldn't get version/kind; json parse error",
+            )
+        })
 }
 
 /// One request about one resource.
@@ -614,13 +617,17 @@ impl Call<'_> {
                 return Err(failure);
             }
         } else if !asked.is_empty() && asked != "0" {
-            let wanted: u64 = asked
-                .parse()
-                .map_err(|_| Failure::bad_request(format!("resourceVersion: Invalid value: \"{asked}\": strconv.ParseUint: parsing \"{asked}\": invalid syntax")))?;
+            let wanted: u64 = asked.parse().map_err(|_| {
+                Failure::bad_request(format!(
+                    "resourceVersion: Invalid value: \"{asked}\": strconv.ParseUint: parsing \"{asked}\": invalid syntax"
+                ))
+            })?;
             if wanted > revision {
-                let mut failure = Failure::new(504, "Timeout", format!("Timeout: Too large resource version: {wanted}, current: {revision}"));
+                let mut failure =
+                    Failure::new(504, "Timeout", format!("Timeout: Too large resource version: {wanted}, current: {revision}"));
                 failure.retry_after_seconds = Some(1);
-                failure.details = Some(json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]}));
+                failure.details =
+                    Some(json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]}));
                 return Err(failure);
             }
             if self.query.get("resourceVersionMatch") == "Exact" {
@@ -662,7 +669,9 @@ impl Call<'_> {
             _ if initial => None,
             "" | "0" => None,
             version => Some(version.parse::<u64>().map_err(|_| {
-                Failure::bad_request(format!("resourceVersion: Invalid value: \"{version}\": strconv.ParseUint: parsing \"{version}\": invalid syntax"))
+                Failure::bad_request(format!(
+                    "resourceVersion: Invalid value: \"{version}\": strconv.ParseUint: parsing \"{version}\": invalid syntax"
+                ))
             })?),
         };
         let seconds: u64 = self.query.get("timeoutSeconds").parse().unwrap_or(1800);
@@ -698,14 +707,17 @@ impl Call<'_> {
             return Err(Failure::new(
                 422,
                 "Invalid",
-                format!("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{policy}\": supported values: \"Foreground\", \"Background\", \"Orphan\""),
+                format!(
+                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{policy}\": supported values: \"Foreground\", \"Background\", \"Orphan\""
+                ),
             ));
         }
         Ok(DeleteOptions {
             uid: optional(&body["preconditions"]["uid"]),
             resource_version: optional(&body["preconditions"]["resourceVersion"]),
             propagation,
-            dry_run: self.query.get("dryRun") == "All" || body["dryRun"].as_array().is_some_and(|list| list.iter().any(|one| one == "All")),
+            dry_run: self.query.get("dryRun") == "All"
+                || body["dryRun"].as_array().is_some_and(|list| list.iter().any(|one| one == "All")),
         })
     }
 
@@ -715,7 +727,9 @@ impl Call<'_> {
         let code = if self.path.subresource == "eviction" { 201 } else { 200 };
         Ok(match deleted {
             Deleted::Going(stored) => json_response(code, render(&self.kind, &stored)),
-            Deleted::Gone(stored) if RETURNED.contains(&self.kind.plural.as_str()) && self.kind.group.is_empty() && code == 200 => {
+            Deleted::Gone(stored)
+                if RETURNED.contains(&self.kind.plural.as_str()) && self.kind.group.is_empty() && code == 200 =>
+            {
                 json_response(code, render(&self.kind, &stored))
             }
             Deleted::Gone(stored) => {
@@ -723,7 +737,8 @@ impl Call<'_> {
                 if !self.kind.group.is_empty() {
                     details["group"] = self.kind.group.as_str().into();
                 }
-                let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
+                let status =
+                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
                 json_response(code, status.to_string())
             }
         })
@@ -800,16 +815,15 @@ impl Call<'_> {
                 None => object["spec"]["replicas"] = replicas.into(),
             }
             let version = text(scale["metadata"].get("resourceVersion"));
-            object["metadata"]["resourceVersion"] =
-                if version.is_empty() { stored.revision.to_string() } else { version }.into();
+            object["metadata"]["resourceVersion"] = if version.is_empty() { stored.revision.to_string() } else { version }.into();
             if let Some(metadata) = object["metadata"].as_object_mut() {
                 metadata.remove("managedFields");
             }
             let manager = self.manager();
             let write = self.write(&manager)?;
             let written = world.update(&write, &self.path.name, object)?;
-            object = serde_json::from_slice(&written.body)
-                .map_err(|error| Failure::new(500, "InternalError", error.to_string()))?;
+            object =
+                serde_json::from_slice(&written.body).map_err(|error| Failure::new(500, "InternalError", error.to_string()))?;
         }
         Ok(answer(&scale_of(&object, paths)))
     }

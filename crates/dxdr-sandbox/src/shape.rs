@@ -69,13 +69,8 @@ pub(crate) struct Shape {
     pub(crate) retain_keys: bool,
 }
 
-pub(crate) static ANY: Shape = Shape {
-    form: Form::Any,
-    atomic: false,
-    listing: Listing::Atomic,
-    merge_key: None,
-    retain_keys: false,
-};
+pub(crate) static ANY: Shape =
+    Shape { form: Form::Any, atomic: false, listing: Listing::Atomic, merge_key: None, retain_keys: false };
 
 impl Shape {
     pub(crate) fn of(form: Form) -> Self {
@@ -146,19 +141,13 @@ impl Shape {
         }
         let properties = schema.get("properties").and_then(Value::as_object);
         if properties.is_some() || root || flag("x-kubernetes-embedded-resource") {
-            let mut fields: BTreeMap<String, Shape> = properties
-                .into_iter()
-                .flatten()
-                .map(|(name, schema)| (name.clone(), Self::of_schema(schema, false)))
-                .collect();
+            let mut fields: BTreeMap<String, Shape> =
+                properties.into_iter().flatten().map(|(name, schema)| (name.clone(), Self::of_schema(schema, false))).collect();
             if root || flag("x-kubernetes-embedded-resource") {
                 fields.insert("metadata".to_owned(), Self::object_metadata());
             }
-            shape.form = Form::Struct(StructRef::Custom(Arc::new(Struct {
-                fields,
-                atomic: shape.atomic,
-                numbers: HashMap::new(),
-            })));
+            shape.form =
+                Form::Struct(StructRef::Custom(Arc::new(Struct { fields, atomic: shape.atomic, numbers: HashMap::new() })));
         }
         shape
     }
@@ -179,8 +168,7 @@ static BUILT_IN: LazyLock<BuiltIn> = LazyLock::new(|| parse(include_str!("builti
 fn parse(text: &str) -> BuiltIn {
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('>') && !line.is_empty()).collect();
     let name_of = |line: &str| line.split(' ').next().unwrap_or_default().trim_end_matches('!').to_owned();
-    let by_name: HashMap<String, usize> =
-        lines.iter().enumerate().map(|(index, line)| (name_of(line), index)).collect();
+    let by_name: HashMap<String, usize> = lines.iter().enumerate().map(|(index, line)| (name_of(line), index)).collect();
     let types = lines
         .iter()
         .map(|line| {
@@ -237,9 +225,7 @@ fn parse_form(text: &str, by_name: &HashMap<String, usize>) -> Shape {
         'b' => Form::Boolean,
         'q' => Form::Quantity,
         'x' => Form::IntOrText,
-        '@' => by_name
-            .get(&rest[..end])
-            .map_or(Form::Any, |index| Form::Struct(StructRef::BuiltIn(*index))),
+        '@' => by_name.get(&rest[..end]).map_or(Form::Any, |index| Form::Struct(StructRef::BuiltIn(*index))),
         _ => Form::Any,
     };
     marks(&mut shape, &rest[end..]);

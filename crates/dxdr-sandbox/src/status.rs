@@ -27,17 +27,12 @@ pub(crate) struct Cause {
 
 impl Cause {
     pub(crate) fn required(field: impl Into<String>, detail: &str) -> Self {
-        let message =
-            if detail.is_empty() { "Required value".to_owned() } else { format!("Required value: {detail}") };
+        let message = if detail.is_empty() { "Required value".to_owned() } else { format!("Required value: {detail}") };
         Self { reason: "FieldValueRequired", field: field.into(), message }
     }
 
     pub(crate) fn invalid(field: impl Into<String>, value: &Value, detail: impl AsRef<str>) -> Self {
-        Self {
-            reason: "FieldValueInvalid",
-            field: field.into(),
-            message: format!("Invalid value: {value}: {}", detail.as_ref()),
-        }
+        Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {}", detail.as_ref()) }
     }
 
     pub(crate) fn forbidden(field: impl Into<String>, detail: &str) -> Self {
@@ -47,14 +42,7 @@ impl Cause {
 
 impl Failure {
     pub(crate) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            details: None,
-            retry_after_seconds: None,
-            continue_token: None,
-        }
+        Self { code, reason, message: message.into(), details: None, retry_after_seconds: None, continue_token: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -68,28 +56,20 @@ impl Failure {
     }
 
     pub(crate) fn already_exists(kind: &Kind, name: &str) -> Self {
-        let mut failure =
-            Self::new(409, "AlreadyExists", format!("{} \"{name}\" already exists", kind.qualified_plural()));
+        let mut failure = Self::new(409, "AlreadyExists", format!("{} \"{name}\" already exists", kind.qualified_plural()));
         failure.details = Some(details(kind, name));
         failure
     }
 
     pub(crate) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
-        let mut failure = Self::new(
-            409,
-            "Conflict",
-            format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified_plural()),
-        );
+        let mut failure =
+            Self::new(409, "Conflict", format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified_plural()));
         failure.details = Some(details(kind, name));
         failure
     }
 
     pub(crate) fn modified(kind: &Kind, name: &str) -> Self {
-        Self::conflict(
-            kind,
-            name,
-            "the object has been modified; please apply your changes to the latest version and try again",
-        )
+        Self::conflict(kind, name, "the object has been modified; please apply your changes to the latest version and try again")
     }
 
     pub(crate) fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
@@ -117,20 +97,14 @@ impl Failure {
     pub(crate) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
         let texts: Vec<String> = causes
             .iter()
-            .map(|cause| {
-                if cause.field == "<nil>" {
-                    cause.message.clone()
-                } else {
-                    format!("{}: {}", cause.field, cause.message)
-                }
-            })
+            .map(
+                |cause| {
+                    if cause.field == "<nil>" { cause.message.clone() } else { format!("{}: {}", cause.field, cause.message) }
+                },
+            )
             .collect();
         let list = if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) };
-        let qualified = if kind.group.is_empty() {
-            kind.kind.clone()
-        } else {
-            format!("{}.{}", kind.kind, kind.group)
-        };
+        let qualified = if kind.group.is_empty() { kind.kind.clone() } else { format!("{}.{}", kind.kind, kind.group) };
         let mut failure = Self::new(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {list}"));
         let mut details = json!({"kind": kind.kind});
         if !name.is_empty() {
@@ -141,10 +115,7 @@ impl Failure {
         }
         failure.details = Some(details);
         failure.with_causes(
-            causes
-                .iter()
-                .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}))
-                .collect(),
+            causes.iter().map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field})).collect(),
         )
     }
 

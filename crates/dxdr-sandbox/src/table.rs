@@ -9,7 +9,13 @@ use crate::world::text;
 type Column = (&'static str, &'static str, bool, fn(&Value) -> Value);
 
 /// The table of some objects; ages come out as the time itself, which the caller turns into an age.
-pub(crate) fn of(kind: &Kind, objects: &[Value], revision: &str, now: Option<jiff::Timestamp>, next: Option<(&str, usize)>) -> Value {
+pub(crate) fn of(
+    kind: &Kind,
+    objects: &[Value],
+    revision: &str,
+    now: Option<jiff::Timestamp>,
+    next: Option<(&str, usize)>,
+) -> Value {
     let now = now.unwrap_or_else(jiff::Timestamp::now);
     let mut columns: Vec<Value> = vec![definition("Name", "string", "name", 0)];
     let built_in = columns_of(kind);
@@ -24,7 +30,9 @@ pub(crate) fn of(kind: &Kind, objects: &[Value], revision: &str, now: Option<jif
             "priority": column["priority"].as_i64().unwrap_or(0),
         }));
     }
-    let with_age = !custom.iter().any(|column| column["name"] == "Age") && (!built_in.iter().any(|column| column.0 == "Age")) && (custom.is_empty());
+    let with_age = !custom.iter().any(|column| column["name"] == "Age")
+        && (!built_in.iter().any(|column| column.0 == "Age"))
+        && (custom.is_empty());
     // Wide columns come last, as the real server orders them.
     if with_age {
         let place = 1 + built_in.iter().filter(|column| !column.2).count();
@@ -138,8 +146,7 @@ fn or_none(value: String) -> Value {
 
 fn pod_ready(pod: &Value) -> Value {
     let total = pod["spec"]["containers"].as_array().map_or(0, Vec::len);
-    let ready =
-        pod["status"]["containerStatuses"].as_array().into_iter().flatten().filter(|one| one["ready"] == true).count();
+    let ready = pod["status"]["containerStatuses"].as_array().into_iter().flatten().filter(|one| one["ready"] == true).count();
     format!("{ready}/{total}").into()
 }
 
@@ -203,7 +210,9 @@ fn columns_of(kind: &Kind) -> &'static [Column] {
             ("Readiness Gates", "string", true, |_| "<none>".into()),
         ],
         ("apps", "deployments") => &[
-            ("Ready", "string", false, |d| format!("{}/{}", number(&d["status"]["readyReplicas"]), number(&d["spec"]["replicas"])).into()),
+            ("Ready", "string", false, |d| {
+                format!("{}/{}", number(&d["status"]["readyReplicas"]), number(&d["spec"]["replicas"])).into()
+            }),
             ("Up-to-date", "string", false, |d| number(&d["status"]["updatedReplicas"]).into()),
             ("Available", "string", false, |d| number(&d["status"]["availableReplicas"]).into()),
             ("Containers", "string", true, |d| images(&d["spec"]["template"]["spec"], "name")),
@@ -215,16 +224,16 @@ fn columns_of(kind: &Kind) -> &'static [Column] {
             ("Current", "integer", false, |d| number(&d["status"]["replicas"]).into()),
             ("Ready", "integer", false, |d| number(&d["status"]["readyReplicas"]).into()),
         ],
-        ("apps", "statefulsets") => &[
-            ("Ready", "string", false, |d| format!("{}/{}", number(&d["status"]["readyReplicas"]), number(&d["spec"]["replicas"])).into()),
-        ],
+        ("apps", "statefulsets") => &[("Ready", "string", false, |d| {
+            format!("{}/{}", number(&d["status"]["readyReplicas"]), number(&d["spec"]["replicas"])).into()
+        })],
         ("apps", "daemonsets") => &[
             ("Desired", "integer", false, |d| number(&d["status"]["desiredNumberScheduled"]).into()),
             ("Ready", "integer", false, |d| number(&d["status"]["numberReady"]).into()),
         ],
-        ("batch", "jobs") => &[
-            ("Completions", "string", false, |j| format!("{}/{}", number(&j["status"]["succeeded"]), j["spec"]["completions"].as_i64().unwrap_or(1)).into()),
-        ],
+        ("batch", "jobs") => &[("Completions", "string", false, |j| {
+            format!("{}/{}", number(&j["status"]["succeeded"]), j["spec"]["completions"].as_i64().unwrap_or(1)).into()
+        })],
         ("batch", "cronjobs") => &[
             ("Schedule", "string", false, |c| c["spec"]["schedule"].clone()),
             ("Suspend", "boolean", false, |c| (if c["spec"]["suspend"] == true { "True" } else { "False" }).into()),
@@ -233,7 +242,15 @@ fn columns_of(kind: &Kind) -> &'static [Column] {
         ("", "services") => &[
             ("Type", "string", false, |s| s["spec"]["type"].clone()),
             ("Cluster-IP", "string", false, |s| or_none(text(s["spec"].get("clusterIP")))),
-            ("External-IP", "string", false, |s| if s["spec"]["type"] == "ExternalName" { s["spec"]["externalName"].clone() } else if s["spec"]["type"] == "LoadBalancer" { "<pending>".into() } else { "<none>".into() }),
+            ("External-IP", "string", false, |s| {
+                if s["spec"]["type"] == "ExternalName" {
+                    s["spec"]["externalName"].clone()
+                } else if s["spec"]["type"] == "LoadBalancer" {
+                    "<pending>".into()
+                } else {
+                    "<none>".into()
+                }
+            }),
             ("Port(s)", "string", false, service_ports),
             ("Selector", "string", true, |s| selector(&s["spec"]["selector"])),
         ],
@@ -243,7 +260,8 @@ fn columns_of(kind: &Kind) -> &'static [Column] {
             ("Volume", "string", false, |c| text(c["spec"].get("volumeName")).into()),
             ("Capacity", "string", false, |c| text(c["status"]["capacity"].get("storage")).into()),
             ("Access Modes", "string", false, |c| {
-                let modes: Vec<&str> = c["status"]["accessModes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                let modes: Vec<&str> =
+                    c["status"]["accessModes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
                 modes.join(",").into()
             }),
             ("StorageClass", "string", false, |c| text(c["spec"].get("storageClassName")).into()),
@@ -251,18 +269,18 @@ fn columns_of(kind: &Kind) -> &'static [Column] {
         ("", "configmaps") => &[("Data", "string", false, |c| {
             (count(&c["data"]).as_u64().unwrap_or(0) + count(&c["binaryData"]).as_u64().unwrap_or(0)).into()
         })],
-        ("", "secrets") => &[
-            ("Type", "string", false, |s| s["type"].clone()),
-            ("Data", "string", false, |s| count(&s["data"])),
-        ],
+        ("", "secrets") => &[("Type", "string", false, |s| s["type"].clone()), ("Data", "string", false, |s| count(&s["data"]))],
         ("networking.k8s.io", "ingresses") => &[
             ("Class", "string", false, |i| or_none(text(i["spec"].get("ingressClassName")))),
             ("Hosts", "string", false, |i| {
-                let hosts: Vec<String> = i["spec"]["rules"].as_array().into_iter().flatten().map(|rule| text(rule.get("host"))).collect();
+                let hosts: Vec<String> =
+                    i["spec"]["rules"].as_array().into_iter().flatten().map(|rule| text(rule.get("host"))).collect();
                 if hosts.is_empty() { "*".into() } else { hosts.join(",").into() }
             }),
         ],
-        ("networking.k8s.io", "networkpolicies") => &[("Pod-Selector", "string", false, |n| selector(&n["spec"]["podSelector"]["matchLabels"]))],
+        ("networking.k8s.io", "networkpolicies") => {
+            &[("Pod-Selector", "string", false, |n| selector(&n["spec"]["podSelector"]["matchLabels"]))]
+        }
         ("storage.k8s.io", "storageclasses") => &[
             ("Provisioner", "string", false, |s| s["provisioner"].clone()),
             ("ReclaimPolicy", "string", false, |s| s["reclaimPolicy"].clone()),

@@ -58,7 +58,9 @@ pub(crate) fn stream(shared: &Arc<Shared>, request: WatchRequest) -> Result<Body
                 from
             }
             None => {
-                let page = world.store.list(request.kind.resource, &request.prefix, "", current, 0, |stored| request.selector.matches(stored));
+                let page = world
+                    .store
+                    .list(request.kind.resource, &request.prefix, "", current, 0, |stored| request.selector.matches(stored));
                 for stored in &page.items {
                     ready.push_back(line("ADDED", &request, stored));
                 }
@@ -126,7 +128,8 @@ impl Position {
             if event.resource != self.request.kind.resource || !event.key.starts_with(&self.request.prefix) {
                 continue;
             }
-            let matching = |stored: &Option<Arc<Stored>>| stored.as_ref().filter(|stored| self.request.selector.matches(stored)).cloned();
+            let matching =
+                |stored: &Option<Arc<Stored>>| stored.as_ref().filter(|stored| self.request.selector.matches(stored)).cloned();
             match (matching(&event.previous), matching(&event.current)) {
                 (None, Some(current)) => self.ready.push_back(line("ADDED", &self.request, &current)),
                 (Some(_), Some(current)) => self.ready.push_back(line("MODIFIED", &self.request, &current)),
@@ -159,11 +162,7 @@ fn line(of_type: &str, request: &WatchRequest, stored: &Stored) -> Bytes {
 fn deleted(request: &WatchRequest, stored: &Stored, revision: u64) -> Bytes {
     let mut object = value(&request.kind, stored);
     object["metadata"]["resourceVersion"] = revision.to_string().into();
-    let object = if request.as_table {
-        table::of(&request.kind, &[object], &revision.to_string(), None, None)
-    } else {
-        object
-    };
+    let object = if request.as_table { table::of(&request.kind, &[object], &revision.to_string(), None, None) } else { object };
     Bytes::from(format!("{}\n", json!({"type": "DELETED", "object": object})))
 }
 

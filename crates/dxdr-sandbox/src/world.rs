@@ -265,7 +265,9 @@ impl World {
             merged["metadata"]["managedFields"] = object["metadata"]["managedFields"].clone();
             object = merged;
             remove_nulls(&mut object);
-        } else if kind.has_status && let Some(map) = object.as_object_mut() {
+        } else if kind.has_status
+            && let Some(map) = object.as_object_mut()
+        {
             match live_value.get("status") {
                 Some(status) => map.insert("status".to_owned(), status.clone()),
                 None => map.remove("status"),
@@ -273,9 +275,16 @@ impl World {
         }
         let live_metadata = &live_value["metadata"];
         let metadata = metadata_mut(&mut object)?;
-        for name in
-            ["uid", "creationTimestamp", "generateName", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "namespace", "name"]
-        {
+        for name in [
+            "uid",
+            "creationTimestamp",
+            "generateName",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+            "namespace",
+            "name",
+        ] {
             match live_metadata.get(name) {
                 Some(value) => metadata.insert(name.to_owned(), value.clone()),
                 None => metadata.remove(name),
@@ -293,8 +302,7 @@ impl World {
                 value["metadata"]["finalizers"].as_array().into_iter().flatten().map(|f| text(Some(f))).collect()
             };
             let before = finalizers(live_value);
-            let added: Vec<String> =
-                finalizers(&object).into_iter().filter(|finalizer| !before.contains(finalizer)).collect();
+            let added: Vec<String> = finalizers(&object).into_iter().filter(|finalizer| !before.contains(finalizer)).collect();
             if !added.is_empty() {
                 let list = serde_json::to_string(&added).unwrap_or_default();
                 return Err(Failure::invalid(
@@ -341,13 +349,7 @@ impl World {
         Ok(Written { code: 200, body, warnings })
     }
 
-    pub(crate) fn patch(
-        &mut self,
-        write: &Write<'_>,
-        name: &str,
-        body: &Value,
-        format: PatchFormat,
-    ) -> Result<Written, Failure> {
+    pub(crate) fn patch(&mut self, write: &Write<'_>, name: &str, body: &Value, format: PatchFormat) -> Result<Written, Failure> {
         let kind = write.kind;
         let live = self.read(kind, write.namespace, name);
         if let PatchFormat::Apply { force } = format {
@@ -452,16 +454,20 @@ impl World {
             return Err(Failure::conflict(
                 kind,
                 name,
-                &format!("the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated", stored.uid),
+                &format!(
+                    "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
+                    stored.uid
+                ),
             ));
         }
-        if let Some(version) =
-            options.resource_version.as_deref().filter(|version| *version != stored.revision.to_string())
-        {
+        if let Some(version) = options.resource_version.as_deref().filter(|version| *version != stored.revision.to_string()) {
             return Err(Failure::conflict(
                 kind,
                 name,
-                &format!("the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified", stored.revision),
+                &format!(
+                    "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
+                    stored.revision
+                ),
             ));
         }
         if kind.is("", "namespaces") && matches!(name, "default" | "kube-system" | "kube-public") {
@@ -538,20 +544,10 @@ impl World {
         }
         let metadata = &mut object["metadata"];
         metadata["resourceVersion"] = revision.to_string().into();
-        let labels = metadata["labels"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.clone(), text(Some(value))))
-            .collect();
-        let owners = metadata["ownerReferences"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|owner| text(owner.get("uid")))
-            .collect();
-        let (namespace, name, uid) =
-            (text(metadata.get("namespace")), text(metadata.get("name")), text(metadata.get("uid")));
+        let labels =
+            metadata["labels"].as_object().into_iter().flatten().map(|(name, value)| (name.clone(), text(Some(value)))).collect();
+        let owners = metadata["ownerReferences"].as_array().into_iter().flatten().map(|owner| text(owner.get("uid"))).collect();
+        let (namespace, name, uid) = (text(metadata.get("namespace")), text(metadata.get("name")), text(metadata.get("uid")));
         let key = key(&namespace, &name);
         let body = Bytes::from(object.to_string());
         self.store.put(kind.resource, key, Stored { body, namespace, name, uid, labels, owners, revision })
@@ -605,7 +601,9 @@ impl World {
         if kind.namespaced {
             let given = text(metadata.get("namespace"));
             if !given.is_empty() && given != write.namespace {
-                return Err(Failure::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+                return Err(Failure::bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request",
+                ));
             }
             metadata.insert("namespace".to_owned(), write.namespace.into());
         } else {
@@ -686,9 +684,7 @@ pub(crate) fn metadata_mut(object: &mut Value) -> Result<&mut Map<String, Value>
     if metadata.is_null() {
         *metadata = json!({});
     }
-    metadata
-        .as_object_mut()
-        .ok_or_else(|| Failure::bad_request("metadata is not an object"))
+    metadata.as_object_mut().ok_or_else(|| Failure::bad_request("metadata is not an object"))
 }
 
 fn remove_nulls(object: &mut Value) {

@@ -199,14 +199,18 @@ impl From<RunError> for Failure {
                 };
                 (kind, vec![hint.to_owned()])
             }
-            RunError::Checksum { .. } => (Kind::Corrupt, vec!["choose another recovery point: `dxdr points` lists them".to_owned()]),
+            RunError::Checksum { .. } => {
+                (Kind::Corrupt, vec!["choose another recovery point: `dxdr points` lists them".to_owned()])
+            }
             RunError::JournalTaken { .. } | RunError::Locked { .. } | RunError::HoldLost { .. } => (
                 Kind::Locked,
                 vec!["`dxdr runs list` says what is at work; a hold that nobody renews is free after 15 s".to_owned()],
             ),
             RunError::NoSuchRun(_) | RunError::Over { .. } => (Kind::Usage, vec!["`dxdr runs list` lists the runs".to_owned()]),
             RunError::Namespace { .. } => (Kind::Refused, vec!["nothing was changed".to_owned()]),
-            RunError::Interrupted => (Kind::Interrupted, vec!["`dxdr runs list` says what remains; `dxdr runs resume` goes on".to_owned()]),
+            RunError::Interrupted => {
+                (Kind::Interrupted, vec!["`dxdr runs list` says what remains; `dxdr runs resume` goes on".to_owned()])
+            }
             RunError::Unexpected(_) => (Kind::Failed, Vec::new()),
         };
         Self::from_error(kind, error).hints(hints)

@@ -24,11 +24,13 @@ pub(crate) fn start(format: LogFormat, verbose: u8, quiet: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Text => registry
-            .with(fmt::layer().with_writer(std::io::stderr).with_target(verbose > 1).without_time())
-            .init(),
+        LogFormat::Text => {
+            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(verbose > 1).without_time()).init()
+        }
         LogFormat::Json => registry
-            .with(fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(true).with_writer(std::io::stderr))
+            .with(
+                fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(true).with_writer(std::io::stderr),
+            )
             .init(),
     }
 }

@@ -22,9 +22,8 @@ pub(crate) fn tool_cache() -> Result<PathBuf> {
     let chosen = match std::env::var_os("DXDR_TOOLS").filter(|value| !value.is_empty()) {
         Some(path) => PathBuf::from(path),
         None => {
-            let home = std::env::var_os("HOME").context(
-                "neither DXDR_TOOLS nor HOME is set; say where built servers may be kept",
-            )?;
+            let home =
+                std::env::var_os("HOME").context("neither DXDR_TOOLS nor HOME is set; say where built servers may be kept")?;
             Path::new(&home).join(".cache/dxdr/tools")
         }
     };

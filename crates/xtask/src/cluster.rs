@@ -64,10 +64,7 @@ pub(crate) struct Place {
 
 impl Place {
     fn resolve(&self) -> Result<PathBuf> {
-        let chosen = self
-            .directory
-            .clone()
-            .unwrap_or_else(|| checkout::root().join("target/cluster"));
+        let chosen = self.directory.clone().unwrap_or_else(|| checkout::root().join("target/cluster"));
         std::path::absolute(&chosen).with_context(|| format!("cannot resolve {}", chosen.display()))
     }
 }
@@ -91,8 +88,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             let directory = place.resolve()?;
             Cluster::stop(&directory)?;
             if delete && directory.exists() {
-                std::fs::remove_dir_all(&directory)
-                    .with_context(|| format!("cannot delete {}", directory.display()))?;
+                std::fs::remove_dir_all(&directory).with_context(|| format!("cannot delete {}", directory.display()))?;
             }
         }
     }
@@ -117,25 +113,14 @@ impl Cluster {
     /// arrives, what was started is stopped again before this returns.
     pub(crate) fn start(directory: &Path, parts: Parts) -> Result<Self> {
         // The quick one first, so that a missing Python is said before Go has worked for minutes.
-        let weed = if parts.s3 {
-            Some(seaweedfs::install()?)
-        } else {
-            None
-        };
+        let weed = if parts.s3 { Some(seaweedfs::install()?) } else { None };
         let programs = programs::build()?;
         let mut processes = processes::Processes::open(directory)?;
-        let started = servers::start(&mut processes, &programs).and_then(|()| {
-            weed.as_deref()
-                .map(|weed| seaweedfs::start(&mut processes, weed))
-                .transpose()
-        });
+        let started = servers::start(&mut processes, &programs)
+            .and_then(|()| weed.as_deref().map(|weed| seaweedfs::start(&mut processes, weed)).transpose());
         match started {
             Ok(object_storage) => {
-                let cluster = Self {
-                    directory: directory.to_owned(),
-                    kubectl: programs.kubectl,
-                    object_storage,
-                };
+                let cluster = Self { directory: directory.to_owned(), kubectl: programs.kubectl, object_storage };
                 cluster.write_environment_file()?;
                 Ok(cluster)
             }
@@ -162,10 +147,8 @@ impl Cluster {
 
     /// The variables at which tests look for real servers.
     pub(crate) fn test_variables(&self) -> Vec<(&'static str, String)> {
-        let mut variables = vec![
-            ("DXDR_TEST_KUBECONFIG", self.kubeconfig()),
-            ("DXDR_TEST_KUBECTL", self.kubectl.display().to_string()),
-        ];
+        let mut variables =
+            vec![("DXDR_TEST_KUBECONFIG", self.kubeconfig()), ("DXDR_TEST_KUBECTL", self.kubectl.display().to_string())];
         if let Some(storage) = &self.object_storage {
             variables.extend(storage.test_variables());
         }
@@ -207,10 +190,7 @@ impl Cluster {
 
 /// Lines for a POSIX shell.
 fn exports(variables: &[(&str, String)]) -> String {
-    variables
-        .iter()
-        .map(|(name, value)| format!("export {name}={}\n", shell_word(value)))
-        .collect()
+    variables.iter().map(|(name, value)| format!("export {name}={}\n", shell_word(value))).collect()
 }
 
 /// Quotes for a POSIX shell.

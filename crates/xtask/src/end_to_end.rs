@@ -16,12 +16,7 @@ use crate::cluster::{Cluster, Parts};
 use crate::{checkout, interruption};
 
 /// Crates with tests that talk to real servers.
-const CRATES: [&str; 4] = [
-    "dxdr-object-storage",
-    "dxdr-kubernetes",
-    "dxdr-sandbox",
-    "dxdr",
-];
+const CRATES: [&str; 4] = ["dxdr-object-storage", "dxdr-kubernetes", "dxdr-sandbox", "dxdr"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -42,10 +37,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interruption::watch()?;
     // The paths of sockets below it may have 107 bytes at most.
-    let folder = tempfile::Builder::new()
-        .prefix("dxdr-")
-        .tempdir()
-        .context("cannot create a temporary folder")?;
+    let folder = tempfile::Builder::new().prefix("dxdr-").tempdir().context("cannot create a temporary folder")?;
     let directory = folder.path().join("cluster");
     fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
 
@@ -64,10 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     if arguments.keep && outcome.is_ok() {
         eprintln!("the servers are still running; to use and to stop them:\n");
-        println!(
-            ". {0}/environment\ncargo xtask cluster down --delete --directory {0}",
-            directory.display()
-        );
+        println!(". {0}/environment\ncargo xtask cluster down --delete --directory {0}", directory.display());
         let _kept = folder.keep();
         return outcome;
     }
@@ -109,10 +98,7 @@ fn test(variables: &[(&str, String)], arguments: &[OsString]) -> Result<ExitCode
     };
     eprintln!("end-to-end tests took {} s", begin.elapsed().as_secs());
     // Without a code it was ended by a signal.
-    Ok(status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 fn interrupt(child: &Child) {
@@ -125,22 +111,11 @@ fn interrupt(child: &Child) {
 /// A kubeconfig with nothing but one context of the user's, so that a test cannot reach for another.
 fn kubeconfig_of(kubectl: &Path, context: &str, folder: &Path) -> Result<String> {
     let output = Command::new(kubectl)
-        .args([
-            "config",
-            "view",
-            "--raw",
-            "--minify",
-            "--flatten",
-            "--context",
-            context,
-        ])
+        .args(["config", "view", "--raw", "--minify", "--flatten", "--context", context])
         .output()
         .context("cannot run kubectl")?;
     if !output.status.success() {
-        bail!(
-            "cannot use context `{context}`: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("cannot use context `{context}`: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     let path = folder.join("kubeconfig");
     crate::cluster::credentials::write_private(&path, &String::from_utf8_lossy(&output.stdout))?;

@@ -13,11 +13,7 @@ pub(crate) struct MissingProgram {
 
 impl std::fmt::Display for MissingProgram {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "`{}` is not installed, so {} cannot be run here\nhint: {}",
-            self.program, self.needed_for, self.remedy
-        )
+        write!(formatter, "`{}` is not installed, so {} cannot be run here\nhint: {}", self.program, self.needed_for, self.remedy)
     }
 }
 
@@ -52,15 +48,9 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error
-        .chain()
-        .any(<dyn std::error::Error>::is::<MissingProgram>)
-    {
+    if error.chain().any(<dyn std::error::Error>::is::<MissingProgram>) {
         CANNOT_RUN_HERE
-    } else if error
-        .chain()
-        .any(<dyn std::error::Error>::is::<Interrupted>)
-    {
+    } else if error.chain().any(<dyn std::error::Error>::is::<Interrupted>) {
         INTERRUPTED
     } else {
         FAILED
@@ -75,14 +65,8 @@ mod tests {
 
     #[test]
     fn a_missing_program_has_an_exit_code_of_its_own_even_below_a_context() {
-        let missing = MissingProgram {
-            program: "go",
-            needed_for: "x",
-            remedy: "y",
-        };
-        let error = Err::<(), _>(missing)
-            .context("cannot build etcd")
-            .unwrap_err();
+        let missing = MissingProgram { program: "go", needed_for: "x", remedy: "y" };
+        let error = Err::<(), _>(missing).context("cannot build etcd").unwrap_err();
         assert_eq!(exit_code(&error), CANNOT_RUN_HERE);
         assert_eq!(exit_code(&anyhow::anyhow!("other")), FAILED);
         assert_eq!(exit_code(&Interrupted.into()), INTERRUPTED);

@@ -45,10 +45,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         };
         let target = checkout::root().join(path);
         let parent = target.parent().unwrap_or(&target);
-        fs::create_dir_all(parent)
-            .with_context(|| format!("cannot create {}", parent.display()))?;
-        fs::write(&target, &made[path])
-            .with_context(|| format!("cannot write {}", target.display()))?;
+        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        fs::write(&target, &made[path]).with_context(|| format!("cannot write {}", target.display()))?;
     }
     if differences.is_empty() {
         println!("{} generated files are up to date", made.len());
@@ -86,11 +84,7 @@ impl std::fmt::Display for Difference {
             }
             Self::Missing(path) => write!(formatter, "{} is missing", path.display()),
             Self::Unknown(path) => {
-                write!(
-                    formatter,
-                    "{} is made by nothing: delete it or move it elsewhere",
-                    path.display()
-                )
+                write!(formatter, "{} is made by nothing: delete it or move it elsewhere", path.display())
             }
         }
     }
@@ -101,10 +95,7 @@ fn compare(root: &Path, made: &BTreeMap<PathBuf, Vec<u8>>) -> Result<Vec<Differe
     for (path, text) in made {
         match fs::read(root.join(path)) {
             Ok(present) if present == *text => {}
-            Ok(present) => differences.push(Difference::Stale(
-                path.clone(),
-                first_difference(&present, text),
-            )),
+            Ok(present) => differences.push(Difference::Stale(path.clone(), first_difference(&present, text))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 differences.push(Difference::Missing(path.clone()));
             }
@@ -133,11 +124,7 @@ fn compare(root: &Path, made: &BTreeMap<PathBuf, Vec<u8>>) -> Result<Vec<Differe
 
 /// The line, counted from 1, on which two texts begin to differ.
 fn first_difference(one: &[u8], other: &[u8]) -> usize {
-    let same = one
-        .iter()
-        .zip(other)
-        .take_while(|(one, other)| one == other)
-        .count();
+    let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
     1 + one[..same].iter().filter(|byte| **byte == b'\n').count()
 }
 
@@ -150,8 +137,7 @@ fn read_below(root: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let bytes =
-                    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
                 let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
                 files.insert(relative, bytes);
             }
@@ -161,8 +147,7 @@ fn read_below(root: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
 }
 
 fn names_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut names = entries
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<std::io::Result<Vec<_>>>()
@@ -179,25 +164,12 @@ mod tests {
     fn stale_missing_and_unknown_files_are_told_apart() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("docs/schemas")).unwrap();
-        for (name, text) in [
-            ("same.json", "1\n2\n"),
-            ("stale.json", "1\n2\n3"),
-            ("unknown.json", ""),
-        ] {
+        for (name, text) in [("same.json", "1\n2\n"), ("stale.json", "1\n2\n3"), ("unknown.json", "")] {
             fs::write(root.path().join("docs/schemas").join(name), text).unwrap();
         }
-        let made: BTreeMap<PathBuf, Vec<u8>> = [
-            ("same.json", "1\n2\n"),
-            ("stale.json", "1\n4\n3"),
-            ("missing.json", ""),
-        ]
-        .map(|(name, text)| {
-            (
-                Path::new("docs/schemas").join(name),
-                text.as_bytes().to_vec(),
-            )
-        })
-        .into();
+        let made: BTreeMap<PathBuf, Vec<u8>> = [("same.json", "1\n2\n"), ("stale.json", "1\n4\n3"), ("missing.json", "")]
+            .map(|(name, text)| (Path::new("docs/schemas").join(name), text.as_bytes().to_vec()))
+            .into();
 
         let path = |name: &str| Path::new("docs/schemas").join(name);
         assert_eq!(

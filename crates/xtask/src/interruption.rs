@@ -17,10 +17,7 @@ pub(crate) fn watch() -> Result<()> {
     if WATCHING.set(()).is_err() {
         return Ok(());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .context("cannot listen for signals")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot listen for signals")?;
     let (mut interrupt, mut terminate, mut hangup) = {
         let _entered = runtime.enter();
         (

@@ -69,12 +69,8 @@ fn may_name(layer: Layer, own: &str, other: &str, other_layer: Layer) -> bool {
         Layer::Domain => other_layer == Layer::Domain && place(other) < place(own),
         Layer::Edge => other_layer == Layer::Domain,
         Layer::Provider => other == "dxdr-environment",
-        Layer::Run => {
-            matches!(other_layer, Layer::Domain | Layer::Provider) || other == "dxdr-format"
-        }
-        Layer::Report => {
-            matches!(other_layer, Layer::Domain | Layer::Run) || other == "dxdr-format"
-        }
+        Layer::Run => matches!(other_layer, Layer::Domain | Layer::Provider) || other == "dxdr-format",
+        Layer::Report => matches!(other_layer, Layer::Domain | Layer::Run) || other == "dxdr-format",
         Layer::Adapter => matches!(other_layer, Layer::Domain | Layer::Provider),
         Layer::World | Layer::Chore => false,
         Layer::Application => other_layer != Layer::Chore,
@@ -89,15 +85,7 @@ fn place(name: &str) -> Option<usize> {
 fn forbidden_to_name(layer: Layer) -> &'static [&'static str] {
     match layer {
         // A derived serializer would make the shape of a value a promise; formats have types of their own.
-        Layer::Domain => &[
-            "serde",
-            "serde_derive",
-            "schemars",
-            "garde",
-            "tracing",
-            "async-trait",
-            "futures",
-        ],
+        Layer::Domain => &["serde", "serde_derive", "schemars", "garde", "tracing", "async-trait", "futures"],
         Layer::Edge => &["tracing", "async-trait", "futures"],
         _ => &[],
     }
@@ -106,36 +94,11 @@ fn forbidden_to_name(layer: Layer) -> &'static [&'static str] {
 /// Crates from outside that must not be reached at all, through whatever others.
 fn forbidden_to_reach(layer: Layer) -> &'static [&'static str] {
     match layer {
-        Layer::Domain | Layer::Edge => &[
-            "tokio",
-            "kube",
-            "kube-client",
-            "k8s-openapi",
-            "hyper",
-            "reqwest",
-            "axum",
-            "rustls",
-            "aws-*",
-        ],
-        Layer::Provider => &[
-            "kube",
-            "kube-client",
-            "k8s-openapi",
-            "hyper",
-            "reqwest",
-            "axum",
-            "rustls",
-            "aws-*",
-        ],
-        Layer::Run | Layer::Report => &[
-            "kube",
-            "kube-client",
-            "k8s-openapi",
-            "hyper",
-            "reqwest",
-            "axum",
-            "aws-*",
-        ],
+        Layer::Domain | Layer::Edge => {
+            &["tokio", "kube", "kube-client", "k8s-openapi", "hyper", "reqwest", "axum", "rustls", "aws-*"]
+        }
+        Layer::Provider => &["kube", "kube-client", "k8s-openapi", "hyper", "reqwest", "axum", "rustls", "aws-*"],
+        Layer::Run | Layer::Report => &["kube", "kube-client", "k8s-openapi", "hyper", "reqwest", "axum", "aws-*"],
         Layer::Chore => &["kube", "kube-client", "aws-sdk-*"],
         Layer::Adapter | Layer::World | Layer::Application => &[],
     }
@@ -158,9 +121,7 @@ const FORBIDDEN_IN_DOMAIN: &[&str] = &[
 ];
 
 /// Names that say nothing: the missing noun is the finding.
-const FORBIDDEN_MODULES: &[&str] = &[
-    "util", "utils", "common", "helper", "helpers", "misc", "manager", "managers",
-];
+const FORBIDDEN_MODULES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc", "manager", "managers"];
 
 pub(crate) fn run() -> Result<ExitCode> {
     let findings = findings()?;
@@ -172,9 +133,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     for finding in &findings {
         eprintln!("  {finding}");
     }
-    eprintln!(
-        "hint: what each crate may know is in ARCHITECTURE.md and crates/xtask/src/layers.rs"
-    );
+    eprintln!("hint: what each crate may know is in ARCHITECTURE.md and crates/xtask/src/layers.rs");
     Ok(ExitCode::FAILURE)
 }
 
@@ -189,31 +148,16 @@ fn findings() -> Result<Vec<String>> {
 
 /// Only for this machine's platform: crates of other platforms need not be downloaded for it.
 fn metadata() -> Result<Value> {
-    let version = Command::new("rustc")
-        .arg("-vV")
-        .output()
-        .context("cannot run rustc")?;
+    let version = Command::new("rustc").arg("-vV").output().context("cannot run rustc")?;
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
-    let host = version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .context("rustc names no host")?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
     let output = Command::new(checkout::cargo())
         .current_dir(checkout::root())
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--filter-platform",
-            host,
-        ])
+        .args(["metadata", "--format-version", "1", "--filter-platform", host])
         .output()
         .context("cannot run cargo metadata")?;
     if !output.status.success() {
-        bail!(
-            "cargo metadata failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")
 }
@@ -235,50 +179,29 @@ impl Workspace {
     fn read(metadata: &Value) -> Result<Self> {
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let ids: BTreeSet<String> = list(&metadata["workspace_members"])
-            .iter()
-            .map(text)
-            .collect();
+        let ids: BTreeSet<String> = list(&metadata["workspace_members"]).iter().map(text).collect();
         let packages = list(&metadata["packages"]);
-        let names: BTreeMap<String, String> = packages
-            .iter()
-            .map(|package| (text(&package["id"]), text(&package["name"])))
-            .collect();
+        let names: BTreeMap<String, String> =
+            packages.iter().map(|package| (text(&package["id"]), text(&package["name"]))).collect();
         let arrows: BTreeMap<String, Vec<String>> = list(&metadata["resolve"]["nodes"])
             .iter()
             .map(|node| {
-                let built = list(&node["deps"]).into_iter().filter(|dependency| {
-                    list(&dependency["dep_kinds"])
-                        .iter()
-                        .any(|kind| kind["kind"] != "dev")
-                });
-                (
-                    text(&node["id"]),
-                    built.map(|dependency| text(&dependency["pkg"])).collect(),
-                )
+                let built = list(&node["deps"])
+                    .into_iter()
+                    .filter(|dependency| list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"] != "dev"));
+                (text(&node["id"]), built.map(|dependency| text(&dependency["pkg"])).collect())
             })
             .collect();
         let mut members = Vec::new();
-        for package in packages
-            .iter()
-            .filter(|package| ids.contains(&text(&package["id"])))
-        {
+        for package in packages.iter().filter(|package| ids.contains(&text(&package["id"]))) {
             let manifest = PathBuf::from(text(&package["manifest_path"]));
             let dependencies = list(&package["dependencies"]);
-            let built = dependencies
-                .iter()
-                .filter(|dependency| dependency["kind"] != "dev");
+            let built = dependencies.iter().filter(|dependency| dependency["kind"] != "dev");
             members.push(Member {
                 name: text(&package["name"]),
-                directory: manifest
-                    .parent()
-                    .context("a manifest lies in a folder")?
-                    .to_owned(),
+                directory: manifest.parent().context("a manifest lies in a folder")?.to_owned(),
                 names: built.map(|dependency| text(&dependency["name"])).collect(),
-                reaches: reachable(&text(&package["id"]), &arrows)
-                    .iter()
-                    .filter_map(|id| names.get(id).cloned())
-                    .collect(),
+                reaches: reachable(&text(&package["id"]), &arrows).iter().filter_map(|id| names.get(id).cloned()).collect(),
             });
         }
         if members.is_empty() {
@@ -291,10 +214,7 @@ impl Workspace {
         let mut findings = Vec::new();
         for member in &self.members {
             let Some(layer) = layer_of(&member.name) else {
-                findings.push(format!(
-                    "{} has no layer: give it one in LAYERS",
-                    member.name
-                ));
+                findings.push(format!("{} has no layer: give it one in LAYERS", member.name));
                 continue;
             };
             for other in &member.names {
@@ -303,17 +223,10 @@ impl Workspace {
                     None => matches_any(other, forbidden_to_name(layer)),
                 };
                 if forbidden {
-                    findings.push(format!(
-                        "{} ({layer:?}) must not depend on {other}",
-                        member.name
-                    ));
+                    findings.push(format!("{} ({layer:?}) must not depend on {other}", member.name));
                 }
             }
-            for other in member
-                .reaches
-                .iter()
-                .filter(|other| matches_any(other, forbidden_to_reach(layer)))
-            {
+            for other in member.reaches.iter().filter(|other| matches_any(other, forbidden_to_reach(layer))) {
                 findings.push(format!(
                     "{} ({layer:?}) must not be built with {other}; `cargo tree -p {} -i {other} -e normal` shows why it is",
                     member.name, member.name
@@ -325,20 +238,15 @@ impl Workspace {
 }
 
 fn layer_of(name: &str) -> Option<Layer> {
-    LAYERS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, layer)| *layer)
+    LAYERS.iter().find(|(known, _)| *known == name).map(|(_, layer)| *layer)
 }
 
 /// Patterns are names, or beginnings of names that end in `*`.
 fn matches_any(name: &str, patterns: &[&str]) -> bool {
-    patterns
-        .iter()
-        .any(|pattern| match pattern.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning),
-            None => name == *pattern,
-        })
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == *pattern,
+    })
 }
 
 /// All packages below one, by id, without itself.
@@ -359,15 +267,13 @@ fn findings_in_sources(member: &Member) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     for folder in ["src", "tests", "benches", "examples"] {
         for path in sources(&member.directory.join(folder))? {
-            let shown = path
-                .strip_prefix(checkout::root())
-                .unwrap_or(&path)
-                .display()
-                .to_string();
+            let shown = path.strip_prefix(checkout::root()).unwrap_or(&path).display().to_string();
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {shown}"))?;
-            findings.extend(badly_named(&path, &text).into_iter().map(|name| {
-                format!("{shown}: `{name}` says nothing about what is in it; name the module for the thing it is")
-            }));
+            findings.extend(
+                badly_named(&path, &text).into_iter().map(|name| {
+                    format!("{shown}: `{name}` says nothing about what is in it; name the module for the thing it is")
+                }),
+            );
             if folder == "src"
                 && layer_of(&member.name) == Some(Layer::Domain)
                 && !is_test_file(path.strip_prefix(&member.directory).unwrap_or(&path))
@@ -387,12 +293,9 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(files);
     }
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     for entry in entries {
-        let path = entry
-            .with_context(|| format!("cannot list {}", folder.display()))?
-            .path();
+        let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
         if path.is_dir() {
             files.extend(sources(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -405,35 +308,24 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// `tests.rs` and what lies in a folder `tests` hold the tests of the module they are under.
 fn is_test_file(path: &Path) -> bool {
-    path.with_extension("")
-        .components()
-        .any(|part| part.as_os_str() == "tests")
+    path.with_extension("").components().any(|part| part.as_os_str() == "tests")
 }
 
 /// Bad module names: of the file, of the folders it lies in below the crate, of modules in its text.
 fn badly_named(path: &Path, text: &str) -> Vec<String> {
-    let crate_folders = path
-        .components()
-        .rev()
-        .map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let crate_folders = path.components().rev().map(|part| part.as_os_str().to_string_lossy().into_owned());
     // Up to `src` or `tests`: what lies above is not a module.
     let of_path = crate_folders
         .map(|part| part.trim_end_matches(".rs").to_owned())
         .take_while(|part| !matches!(part.as_str(), "src" | "tests" | "benches" | "examples"));
     let of_text = text.lines().filter_map(|line| {
         let line = line.trim_start();
-        let line = line
-            .strip_prefix("pub(crate) ")
-            .or_else(|| line.strip_prefix("pub "))
-            .unwrap_or(line);
+        let line = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub ")).unwrap_or(line);
         let name = line.strip_prefix("mod ")?.split([' ', '{', ';']).next()?;
         // `mod name;` is found as a file.
         line.contains('{').then(|| name.to_owned())
     });
-    of_path
-        .chain(of_text)
-        .filter(|name| FORBIDDEN_MODULES.contains(&name.as_str()))
-        .collect()
+    of_path.chain(of_text).filter(|name| FORBIDDEN_MODULES.contains(&name.as_str())).collect()
 }
 
 /// Lines, counted from 1, that reach for the outside world. Comments do not count, nor does the module of unit
@@ -443,9 +335,7 @@ fn impure(text: &str) -> Vec<(usize, &'static str)> {
     let mut lines = text.lines().enumerate().peekable();
     while let Some((number, line)) = lines.next() {
         let code = line.split("//").next().unwrap_or_default();
-        let tests_follow = lines
-            .peek()
-            .is_some_and(|(_, next)| next.trim_start().starts_with("mod "));
+        let tests_follow = lines.peek().is_some_and(|(_, next)| next.trim_start().starts_with("mod "));
         if code.trim() == "#[cfg(test)]" && tests_follow {
             break;
         }
@@ -465,29 +355,16 @@ mod tests {
     #[test]
     fn the_arrows_hold() {
         let findings = findings().unwrap();
-        assert!(
-            findings.is_empty(),
-            "the layers are not kept:\n  {}",
-            findings.join("\n  ")
-        );
+        assert!(findings.is_empty(), "the layers are not kept:\n  {}", findings.join("\n  "));
     }
 
     fn member(name: &str, names: &[&str], reaches: &[&str]) -> Member {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Member {
-            name: name.to_owned(),
-            directory: PathBuf::new(),
-            names: set(names),
-            reaches: set(reaches),
-        }
+        Member { name: name.to_owned(), directory: PathBuf::new(), names: set(names), reaches: set(reaches) }
     }
 
     fn accepted(name: &str, names: &[&str], reaches: &[&str]) -> bool {
-        Workspace {
-            members: vec![member(name, names, reaches)],
-        }
-        .findings()
-        .is_empty()
+        Workspace { members: vec![member(name, names, reaches)] }.findings().is_empty()
     }
 
     #[test]
@@ -503,11 +380,7 @@ mod tests {
         assert!(!accepted("dxdr-run", &["dxdr-sandbox"], &[]));
         assert!(!accepted("dxdr-report", &["dxdr-kubernetes"], &[]));
         assert!(!accepted("dxdr-sandbox", &["dxdr-environment"], &[]));
-        assert!(accepted(
-            "dxdr",
-            &["dxdr-kubernetes", "dxdr-sandbox"],
-            &["kube"]
-        ));
+        assert!(accepted("dxdr", &["dxdr-kubernetes", "dxdr-sandbox"], &["kube"]));
         assert!(!accepted("dxdr-new", &[], &[]), "a crate without a layer");
     }
 
@@ -524,14 +397,8 @@ mod tests {
                 {"pkg": "s", "dep_kinds": [{"kind": "dev"}]}, {"pkg": "k", "dep_kinds": [{"kind": null}]}]}]},
         });
         let workspace = Workspace::read(&metadata).unwrap();
-        assert_eq!(
-            workspace.members[0].names,
-            BTreeSet::from(["kube".to_owned()])
-        );
-        assert_eq!(
-            workspace.members[0].reaches,
-            BTreeSet::from(["kube".to_owned()])
-        );
+        assert_eq!(workspace.members[0].names, BTreeSet::from(["kube".to_owned()]));
+        assert_eq!(workspace.members[0].reaches, BTreeSet::from(["kube".to_owned()]));
         assert!(workspace.findings().is_empty());
     }
 

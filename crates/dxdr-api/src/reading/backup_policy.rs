@@ -1,7 +1,9 @@
 //! `BackupPolicy` into the model.
 
 use dxdr_environment::{EnvironmentName, FieldPath};
-use dxdr_policy::{BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, Objectives, Retention, Schedule, SecretsPolicy, VolumeMethod};
+use dxdr_policy::{
+    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, Objectives, Retention, Schedule, SecretsPolicy, VolumeMethod,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Reading, field_path};
@@ -81,7 +83,8 @@ impl Reading<'_> {
         }
         let promised = duration::written(data_loss);
         let problem = self.wrong(path, format!("the schedule cannot keep `spec.objectives.dataLoss` of {promised}"));
-        let found = format!("`{}`, which leaves up to {} between recovery points", schedule.expression(), duration::written(longest));
+        let found =
+            format!("`{}`, which leaves up to {} between recovery points", schedule.expression(), duration::written(longest));
         // A day of 25 hours is no reason to refuse "every day".
         let usually = Schedule::parse(schedule.expression(), None).map(|schedule| schedule.longest_interval(LOOKED_AT_FROM));
         let problem = if usually.is_ok_and(|usually| usually <= data_loss) {
@@ -104,7 +107,9 @@ impl Reading<'_> {
         };
         let asked = [spec.hourly, spec.daily, spec.weekly, spec.monthly, spec.yearly, at_least];
         let path = field_path!["spec", "retention"];
-        if self.node.field("spec").is_some_and(|spec| spec.value.field("retention").is_some()) && asked.iter().all(|count| *count == 0) {
+        if self.node.field("spec").is_some_and(|spec| spec.value.field("retention").is_some())
+            && asked.iter().all(|count| *count == 0)
+        {
             let problem = self.wrong(&path, format!("`{path}` keeps nothing in particular")).warning();
             self.report(problem.hint("without a rule, everything is kept for ever"));
         }

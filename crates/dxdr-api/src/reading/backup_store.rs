@@ -62,7 +62,9 @@ impl Reading<'_> {
 
     fn endpoint(&mut self, path: &FieldPath, endpoint: &str) {
         let authority = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
-        let Some(authority) = authority.filter(|rest| !rest.trim_end_matches('/').is_empty() && !rest.contains(char::is_whitespace)) else {
+        let Some(authority) =
+            authority.filter(|rest| !rest.trim_end_matches('/').is_empty() && !rest.contains(char::is_whitespace))
+        else {
             let problem = self.wrong(path, format!("`{path}` is not a URL")).found(format!("`{endpoint}`"));
             self.report(problem.expected("an address such as `https://s3.example.org` or `http://127.0.0.1:8333`"));
             return;

@@ -17,8 +17,8 @@ use crate::{
     specification::{
         Amount, Port,
         environment::{
-            BoundsSpec, DatabaseSpec, EffectName, EnvironmentSpec, GrantSpec, IsolationSpec, LimitsSpec, NodePoolSpec, OperatorName,
-            PeerSpec, RoleSpec, TierName, TolerationSpec,
+            BoundsSpec, DatabaseSpec, EffectName, EnvironmentSpec, GrantSpec, IsolationSpec, LimitsSpec, NodePoolSpec,
+            OperatorName, PeerSpec, RoleSpec, TierName, TolerationSpec,
         },
     },
 };
@@ -105,7 +105,9 @@ impl Reading<'_> {
         let at = field_path!["spec", "nodePool"];
         self.labels(&below(&at, "nodeSelector"), &spec.node_selector);
         let tolerations = spec.tolerations.iter().enumerate();
-        let tolerations = tolerations.map(|(index, spec)| self.toleration(&field_path!["spec", "nodePool", "tolerations", index], spec)).collect();
+        let tolerations = tolerations
+            .map(|(index, spec)| self.toleration(&field_path!["spec", "nodePool", "tolerations", index], spec))
+            .collect();
         // The shape has been checked; the tree goes into pod specs as it is.
         let affinity = spec.affinity.as_ref().and_then(|_| {
             let pool = &self.node.field("spec")?.value.field("nodePool")?.value;
@@ -154,7 +156,10 @@ impl Reading<'_> {
                 None => {
                     let names = QUOTA_RESOURCES.map(|(name, _)| name);
                     let problem = self.misplaced(&path, format!("`{resource}` is not a resource that a quota can limit"));
-                    let expected = format!("{}, `count/RESOURCE.GROUP` or `requests.DOMAIN/RESOURCE`", listed(&names, "or").replace(" or ", ", "));
+                    let expected = format!(
+                        "{}, `count/RESOURCE.GROUP` or `requests.DOMAIN/RESOURCE`",
+                        listed(&names, "or").replace(" or ", ", ")
+                    );
                     self.report(problem.expected(expected).suggest(resource, names));
                 }
             }
@@ -174,7 +179,9 @@ impl Reading<'_> {
         .into_iter()
         .map(|(name, amounts)| (name, self.limited(&below(&at, name), amounts, &CONTAINER_RESOURCES)))
         .collect();
-        let of = |wanted: &str| containers.iter().find(|(name, _)| *name == wanted).map(|(_, amounts)| amounts.clone()).unwrap_or_default();
+        let of = |wanted: &str| {
+            containers.iter().find(|(name, _)| *name == wanted).map(|(_, amounts)| amounts.clone()).unwrap_or_default()
+        };
         let (default, default_request, max, min) = (of("default"), of("defaultRequest"), of("max"), of("min"));
         // In this order the API server wants them: each at most the one behind it.
         let ladder = [("min", &min), ("defaultRequest", &default_request), ("default", &default), ("max", &max)];
@@ -234,7 +241,8 @@ impl Reading<'_> {
 
     fn peer(&mut self, path: &FieldPath, spec: &PeerSpec) -> Option<AllowedPeer> {
         let ports = spec.ports.iter().enumerate();
-        let ports: Vec<PortRule> = ports.filter_map(|(index, port)| self.ports(&below(&below(path, "ports"), index), port)).flatten().collect();
+        let ports: Vec<PortRule> =
+            ports.filter_map(|(index, port)| self.ports(&below(&below(path, "ports"), index), port)).flatten().collect();
         let peer = match (&spec.cidr, &spec.namespace, &spec.pod_selector) {
             (None, None, None) => {
                 let problem = self.wrong(path, format!("`{path}` names nobody")).expected("`namespace`, `podSelector` or `cidr`");
@@ -285,7 +293,9 @@ impl Reading<'_> {
         let rules = port_rules(&port.0);
         if rules.is_none() {
             let problem = self.wrong(path, format!("`{path}` is not a port")).found(format!("`{}`", port.0));
-            self.report(problem.expected("a number from 1 to 65535, a range as in `30000-32767`, each with a protocol as in `8125/UDP`"));
+            self.report(
+                problem.expected("a number from 1 to 65535, a range as in `30000-32767`, each with a protocol as in `8125/UDP`"),
+            );
         }
         rules
     }
@@ -349,7 +359,9 @@ impl Reading<'_> {
                 let path = below(path, "role");
                 let problem = self.wrong(&path, format!("`{path}` is not a role")).found(format!("`{role}`"));
                 let problem = problem.expected(listed(&names, "or")).suggest(role, names);
-                self.report(problem.hint("a role of your own stands in `spec.roles`; another ClusterRole of the cluster is given as `clusterRole`"));
+                self.report(problem.hint(
+                    "a role of your own stands in `spec.roles`; another ClusterRole of the cluster is given as `clusterRole`",
+                ));
                 None
             }
             (None, Some(name)) => Some(RoleReference::ClusterRole(name.clone())),
@@ -414,7 +426,9 @@ fn port_rules(text: &str) -> Option<Vec<PortRule>> {
         Some(_) => return None,
         None => (text, None),
     };
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok().filter(|port| *port > 0)).flatten();
+    let number = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok().filter(|port| *port > 0)).flatten()
+    };
     let (port, end_port) = match numbers.split_once('-') {
         Some((first, last)) => (number(first)?, Some(number(last)?)),
         None => (number(numbers)?, None),

@@ -9,7 +9,8 @@ use crate::{GROUP, Kind, VERSION, yaml};
 
 /// One CustomResourceDefinition for each kind, as YAML.
 pub fn custom_resource_definitions() -> Vec<GeneratedFile> {
-    let file = |kind: Kind| GeneratedFile { name: format!("{}.{GROUP}.yaml", kind.plural()), text: yaml::write(&definition(kind)) };
+    let file =
+        |kind: Kind| GeneratedFile { name: format!("{}.{GROUP}.yaml", kind.plural()), text: yaml::write(&definition(kind)) };
     Kind::ALL.into_iter().map(file).collect()
 }
 
@@ -62,7 +63,9 @@ fn structural(schema: &Value) -> Value {
         let value = match name.as_str() {
             "additionalProperties" if value.is_boolean() => return None,
             "additionalProperties" | "items" => structural(value),
-            "properties" => value.as_object()?.iter().map(|(name, value)| (name.clone(), structural(value))).collect::<Map<_, _>>().into(),
+            "properties" => {
+                value.as_object()?.iter().map(|(name, value)| (name.clone(), structural(value))).collect::<Map<_, _>>().into()
+            }
             _ => value.clone(),
         };
         Some((name.clone(), value))
@@ -75,11 +78,9 @@ fn columns(kind: Kind) -> Value {
     let age = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
     match kind {
         Kind::Environment => json!([column("Namespace", ".spec.namespace"), column("Tier", ".spec.tier"), age]),
-        Kind::BackupStore => json!([
-            column("Bucket", ".spec['s3','gcs'].bucket"),
-            column("Directory", ".spec.directory.path"),
-            age
-        ]),
+        Kind::BackupStore => {
+            json!([column("Bucket", ".spec['s3','gcs'].bucket"), column("Directory", ".spec.directory.path"), age])
+        }
         Kind::BackupPolicy => json!([
             column("Environments", ".spec.environments"),
             column("Data loss", ".spec.objectives.dataLoss"),

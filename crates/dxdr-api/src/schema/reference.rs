@@ -31,7 +31,8 @@ fn rows(page: &mut String, prefix: &str, schema: &Value) {
         let path = format!("{prefix}{name}");
         let required = if required.contains(&name.as_str()) { ", required" } else { "" };
         // Writing to a String cannot fail.
-        let _ = writeln!(page, "| `{path}` | {}{required} | {} |", type_name(property), description(property).replace('|', "\\|"));
+        let _ =
+            writeln!(page, "| `{path}` | {}{required} | {} |", type_name(property), description(property).replace('|', "\\|"));
         match type_of(property) {
             "array" => rows(page, &format!("{path}[]."), &property["items"]),
             _ => rows(page, &format!("{path}."), property),
@@ -57,7 +58,9 @@ fn type_name(schema: &Value) -> String {
     }
     match type_of(schema) {
         "array" => format!("list of {}", type_name(&schema["items"])),
-        "object" if schema["additionalProperties"].is_object() => format!("map to {}", type_name(&schema["additionalProperties"])),
+        "object" if schema["additionalProperties"].is_object() => {
+            format!("map to {}", type_name(&schema["additionalProperties"]))
+        }
         "object" => "map".to_owned(),
         "string" => "text".to_owned(),
         "integer" => "number".to_owned(),

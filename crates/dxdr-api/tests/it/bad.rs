@@ -16,7 +16,8 @@ fn every_bad_manifest_gets_the_answer_that_stands_beside_it() {
     settings.set_snapshot_path(&folder);
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    for path in entries.iter().filter(|path| path.extension().is_none_or(|extension| extension == "yaml" || extension == "json")) {
+    for path in entries.iter().filter(|path| path.extension().is_none_or(|extension| extension == "yaml" || extension == "json"))
+    {
         let texts = texts(path);
         let sources: Vec<_> = texts.iter().map(|(name, text)| SourceText { name, text }).collect();
         let answer = match dxdr_api::load(&sources) {

@@ -16,7 +16,10 @@ fn every_field_of_every_kind_is_described() {
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{name}");
             let metadata = path.contains(".metadata.");
-            assert!(metadata || property["description"].as_str().is_some_and(|text| !text.is_empty()), "{path} has no description");
+            assert!(
+                metadata || property["description"].as_str().is_some_and(|text| !text.is_empty()),
+                "{path} has no description"
+            );
             check(&path, property);
             check(&path, &property["items"]);
         }

@@ -33,8 +33,12 @@ pub(super) fn roles_and_bindings(objects: &mut Objects<'_>) {
 
 fn rule(rule: &RoleRule) -> Value {
     let mut value = Map::new();
-    let fields =
-        [("apiGroups", &rule.api_groups), ("resources", &rule.resources), ("resourceNames", &rule.resource_names), ("verbs", &rule.verbs)];
+    let fields = [
+        ("apiGroups", &rule.api_groups),
+        ("resources", &rule.resources),
+        ("resourceNames", &rule.resource_names),
+        ("verbs", &rule.verbs),
+    ];
     for (field, texts) in fields {
         if !texts.is_empty() {
             value.insert(field.to_owned(), texts.iter().map(String::as_str).collect());

@@ -31,7 +31,10 @@ fn staging() -> Environment {
         allow_egress_to: vec![
             pods_in("kube-system", PortRule::bare(53)),
             AllowedPeer {
-                peer: Peer::Block { cidr: Cidr::parse("10.20.0.0/16").unwrap(), except: vec![Cidr::parse("10.20.9.0/24").unwrap()] },
+                peer: Peer::Block {
+                    cidr: Cidr::parse("10.20.0.0/16").unwrap(),
+                    except: vec![Cidr::parse("10.20.9.0/24").unwrap()],
+                },
                 ports: PortRule::bare(5432),
             },
         ],
@@ -158,13 +161,17 @@ fn in_another_place_everything_of_its_own_points_there() {
         json!({"requests.cpu": "2500m", "requests.memory": "16Gi", "persistentvolumeclaims": "3"})
     );
     let ingress = object(&compiled, "networkpolicies.networking.k8s.io dxdr-staging-x7k2/dxdr-allow-ingress");
-    assert_eq!(ingress["spec"]["ingress"][2], json!({"from": [{"podSelector": {}}], "ports": [{"port": 8080, "protocol": "TCP"}]}));
+    assert_eq!(
+        ingress["spec"]["ingress"][2],
+        json!({"from": [{"podSelector": {}}], "ports": [{"port": 8080, "protocol": "TCP"}]})
+    );
 }
 
 #[test]
 fn labels_of_the_model_cannot_hide_whose_the_namespace_is() {
     let mut environment = staging();
-    environment.labels = [(ENVIRONMENT_LABEL.to_owned(), "production".to_owned()), ("team".to_owned(), "orders".to_owned())].into();
+    environment.labels =
+        [(ENVIRONMENT_LABEL.to_owned(), "production".to_owned()), ("team".to_owned(), "orders".to_owned())].into();
     let compiled = compile(&environment, &Placement::home(&environment));
     let labels = &object(&compiled, "namespaces staging")["metadata"]["labels"];
     assert_eq!((&labels[ENVIRONMENT_LABEL], &labels["team"]), (&json!("staging"), &json!("orders")));

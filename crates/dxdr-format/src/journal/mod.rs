@@ -195,10 +195,7 @@ impl Entry {
 
     /// That `holder` goes on.
     pub fn resumed(holder: &str, at: Timestamp) -> Self {
-        Self::Resumed(Resumed {
-            holder: holder.to_owned(),
-            at,
-        })
+        Self::Resumed(Resumed { holder: holder.to_owned(), at })
     }
 }
 
@@ -212,11 +209,7 @@ impl Planned {
 impl Finished {
     /// What was left is removed.
     pub fn cleaned(summary: impl Into<String>, at: Timestamp) -> Self {
-        Self {
-            outcome: Outcome::Cleaned,
-            summary: summary.into(),
-            at,
-        }
+        Self { outcome: Outcome::Cleaned, summary: summary.into(), at }
     }
 }
 
@@ -250,13 +243,9 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
 /// Reads an entry of any version up to ours; a later one is [`FormatError::Future`].
 pub fn decode(bytes: &[u8]) -> Result<Entry, FormatError> {
     if bytes.len() as u64 > LIMIT {
-        return Err(FormatError::TooLarge {
-            what: WHAT,
-            limit: LIMIT,
-        });
+        return Err(FormatError::TooLarge { what: WHAT, limit: LIMIT });
     }
     version::check(WHAT, KIND, bytes)?;
-    let document: v1::Document =
-        serde_json::from_slice(bytes).map_err(|source| FormatError::Json { what: WHAT, source })?;
+    let document: v1::Document = serde_json::from_slice(bytes).map_err(|source| FormatError::Json { what: WHAT, source })?;
     Ok(document.into())
 }

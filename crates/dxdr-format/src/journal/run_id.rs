@@ -29,9 +29,7 @@ impl RunId {
             return None;
         }
         let civil = DateTime::strptime("%Y%m%dt%H%M%Sz", stamp).ok()?;
-        let kind = [RunKind::Backup, RunKind::Restore]
-            .into_iter()
-            .find(|known| known.word() == kind)?;
+        let kind = [RunKind::Backup, RunKind::Restore].into_iter().find(|known| known.word() == kind)?;
         Some(Self {
             started: TimeZone::UTC.to_timestamp(civil).ok()?,
             kind,
@@ -43,18 +41,8 @@ impl RunId {
 
 impl fmt::Display for RunId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stamp = self
-            .started
-            .to_zoned(TimeZone::UTC)
-            .strftime("%Y%m%dt%H%M%Sz")
-            .to_string();
-        write!(
-            formatter,
-            "{stamp}-{}-{}-{}",
-            self.kind.word(),
-            self.environment,
-            self.tail
-        )
+        let stamp = self.started.to_zoned(TimeZone::UTC).strftime("%Y%m%dt%H%M%Sz").to_string();
+        write!(formatter, "{stamp}-{}-{}-{}", self.kind.word(), self.environment, self.tail)
     }
 }
 
@@ -67,10 +55,7 @@ mod tests {
         let text = "20240501t100000z-restore-team-staging-x7k2m";
         let id = RunId::parse(text).unwrap();
         assert_eq!(id.started, "2024-05-01T10:00:00Z".parse().unwrap());
-        assert_eq!(
-            (id.kind, id.environment.as_str(), id.tail.as_str()),
-            (RunKind::Restore, "team-staging", "x7k2m")
-        );
+        assert_eq!((id.kind, id.environment.as_str(), id.tail.as_str()), (RunKind::Restore, "team-staging", "x7k2m"));
         assert_eq!(id.to_string(), text);
     }
 

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Entry, Finished, Interrupted, KIND, Outcome, Planned, PlannedStep, Resumed, RunKind,
-    StepFailed, StepFinished, StepStarted,
+    Entry, Finished, Interrupted, KIND, Outcome, Planned, PlannedStep, Resumed, RunKind, StepFailed, StepFinished, StepStarted,
 };
 use crate::version::API_VERSION;
 
@@ -20,11 +19,7 @@ pub(super) struct Document {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(
-    tag = "entry",
-    rename_all = "kebab-case",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "entry", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 enum WrittenEntry {
     Planned {
         run: String,
@@ -99,10 +94,7 @@ enum WrittenOutcome {
 }
 
 impl Document {
-    #[expect(
-        clippy::expect_used,
-        reason = "only maps whose keys are no text, and values that refuse, fail; there are none here"
-    )]
+    #[expect(clippy::expect_used, reason = "only maps whose keys are no text, and values that refuse, fail; there are none here")]
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("all of it is JSON");
         bytes.push(b'\n');
@@ -113,171 +105,63 @@ impl Document {
 impl From<&Entry> for Document {
     fn from(entry: &Entry) -> Self {
         let entry = match entry.clone() {
-            Entry::Planned(Planned {
-                run,
-                kind,
-                environment,
-                parameters,
-                points,
-                steps,
-                program,
-                holder,
-                started,
-            }) => {
+            Entry::Planned(Planned { run, kind, environment, parameters, points, steps, program, holder, started }) => {
                 let kind = match kind {
                     RunKind::Backup => Kind::Backup,
                     RunKind::Restore => Kind::Restore,
                 };
                 let steps = steps
                     .into_iter()
-                    .map(
-                        |PlannedStep {
-                             id,
-                             title,
-                             reason,
-                             repeatable,
-                         }| Step {
-                            id,
-                            title,
-                            reason,
-                            repeatable,
-                        },
-                    )
+                    .map(|PlannedStep { id, title, reason, repeatable }| Step { id, title, reason, repeatable })
                     .collect();
-                WrittenEntry::Planned {
-                    run,
-                    kind,
-                    environment,
-                    parameters,
-                    points,
-                    steps,
-                    program,
-                    holder,
-                    started,
-                }
+                WrittenEntry::Planned { run, kind, environment, parameters, points, steps, program, holder, started }
             }
             Entry::StepStarted(StepStarted { step, at }) => WrittenEntry::StepStarted { step, at },
-            Entry::StepFinished(StepFinished { step, at, evidence }) => {
-                WrittenEntry::StepFinished { step, at, evidence }
-            }
-            Entry::StepFailed(StepFailed { step, error, at }) => {
-                WrittenEntry::StepFailed { step, error, at }
-            }
-            Entry::Interrupted(Interrupted {
-                reason,
-                remaining,
-                at,
-            }) => WrittenEntry::Interrupted {
-                reason,
-                remaining,
-                at,
-            },
+            Entry::StepFinished(StepFinished { step, at, evidence }) => WrittenEntry::StepFinished { step, at, evidence },
+            Entry::StepFailed(StepFailed { step, error, at }) => WrittenEntry::StepFailed { step, error, at },
+            Entry::Interrupted(Interrupted { reason, remaining, at }) => WrittenEntry::Interrupted { reason, remaining, at },
             Entry::Resumed(Resumed { holder, at }) => WrittenEntry::Resumed { holder, at },
-            Entry::Finished(Finished {
-                outcome,
-                summary,
-                at,
-            }) => {
+            Entry::Finished(Finished { outcome, summary, at }) => {
                 let outcome = match outcome {
                     Outcome::Succeeded => WrittenOutcome::Succeeded,
                     Outcome::Partial => WrittenOutcome::Partial,
                     Outcome::Failed => WrittenOutcome::Failed,
                     Outcome::Cleaned => WrittenOutcome::Cleaned,
                 };
-                WrittenEntry::Finished {
-                    outcome,
-                    summary,
-                    at,
-                }
+                WrittenEntry::Finished { outcome, summary, at }
             }
         };
-        Self {
-            api_version: API_VERSION.to_owned(),
-            kind: KIND.to_owned(),
-            entry,
-        }
+        Self { api_version: API_VERSION.to_owned(), kind: KIND.to_owned(), entry }
     }
 }
 
 impl From<Document> for Entry {
     fn from(document: Document) -> Self {
         match document.entry {
-            WrittenEntry::Planned {
-                run,
-                kind,
-                environment,
-                parameters,
-                points,
-                steps,
-                program,
-                holder,
-                started,
-            } => {
+            WrittenEntry::Planned { run, kind, environment, parameters, points, steps, program, holder, started } => {
                 let kind = match kind {
                     Kind::Backup => RunKind::Backup,
                     Kind::Restore => RunKind::Restore,
                 };
                 let steps = steps
                     .into_iter()
-                    .map(
-                        |Step {
-                             id,
-                             title,
-                             reason,
-                             repeatable,
-                         }| PlannedStep {
-                            id,
-                            title,
-                            reason,
-                            repeatable,
-                        },
-                    )
+                    .map(|Step { id, title, reason, repeatable }| PlannedStep { id, title, reason, repeatable })
                     .collect();
-                Self::Planned(Planned {
-                    run,
-                    kind,
-                    environment,
-                    parameters,
-                    points,
-                    steps,
-                    program,
-                    holder,
-                    started,
-                })
+                Self::Planned(Planned { run, kind, environment, parameters, points, steps, program, holder, started })
             }
             WrittenEntry::StepStarted { step, at } => Self::StepStarted(StepStarted { step, at }),
-            WrittenEntry::StepFinished { step, at, evidence } => {
-                Self::StepFinished(StepFinished { step, at, evidence })
-            }
-            WrittenEntry::StepFailed { step, error, at } => {
-                Self::StepFailed(StepFailed { step, error, at })
-            }
-            WrittenEntry::Interrupted {
-                reason,
-                remaining,
-                at,
-            } => Self::Interrupted(Interrupted {
-                reason,
-                remaining,
-                at,
-            }),
+            WrittenEntry::StepFinished { step, at, evidence } => Self::StepFinished(StepFinished { step, at, evidence }),
+            WrittenEntry::StepFailed { step, error, at } => Self::StepFailed(StepFailed { step, error, at }),
+            WrittenEntry::Interrupted { reason, remaining, at } => Self::Interrupted(Interrupted { reason, remaining, at }),
             WrittenEntry::Resumed { holder, at } => Self::Resumed(Resumed { holder, at }),
-            WrittenEntry::Finished {
-                outcome,
-                summary,
-                at,
-            } => {
+            WrittenEntry::Finished { outcome, summary, at } => {
                 let outcome = match outcome {
                     WrittenOutcome::Succeeded => Outcome::Succeeded,
                     WrittenOutcome::Partial => Outcome::Partial,
                     WrittenOutcome::Failed => Outcome::Failed,
                     WrittenOutcome::Cleaned => Outcome::Cleaned,
                 };
-                Self::Finished(Finished {
-                    outcome,
-                    summary,
-                    at,
-                })
+                Self::Finished(Finished { outcome, summary, at })
             }
         }
     }

@@ -22,13 +22,9 @@ pub fn encode(point: &RecoveryPoint) -> Vec<u8> {
 /// [`FormatError::Future`].
 pub fn decode(bytes: &[u8]) -> Result<RecoveryPoint, FormatError> {
     if bytes.len() as u64 > LIMIT {
-        return Err(FormatError::TooLarge {
-            what: WHAT,
-            limit: LIMIT,
-        });
+        return Err(FormatError::TooLarge { what: WHAT, limit: LIMIT });
     }
     version::check(WHAT, KIND, bytes)?;
-    let manifest: v1::Manifest =
-        serde_json::from_slice(bytes).map_err(|source| FormatError::Json { what: WHAT, source })?;
+    let manifest: v1::Manifest = serde_json::from_slice(bytes).map_err(|source| FormatError::Json { what: WHAT, source })?;
     manifest.try_into()
 }

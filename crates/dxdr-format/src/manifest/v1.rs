@@ -44,11 +44,7 @@ enum Engine {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(
-    tag = "type",
-    rename_all = "kebab-case",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 enum Trigger {
     Requested,
     Scheduled,
@@ -64,11 +60,7 @@ struct SourceCluster {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(
-    tag = "type",
-    rename_all = "kebab-case",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 enum Component {
     Resources {
         instant: Timestamp,
@@ -126,10 +118,7 @@ struct Gap {
 }
 
 impl Manifest {
-    #[expect(
-        clippy::expect_used,
-        reason = "only maps whose keys are no text, and values that refuse, fail; there are none here"
-    )]
+    #[expect(clippy::expect_used, reason = "only maps whose keys are no text, and values that refuse, fail; there are none here")]
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("all of it is JSON");
         bytes.push(b'\n');
@@ -153,29 +142,17 @@ impl From<&catalog::RecoveryPoint> for Manifest {
             trigger: match &point.trigger {
                 catalog::Trigger::Requested => Trigger::Requested,
                 catalog::Trigger::Scheduled => Trigger::Scheduled,
-                catalog::Trigger::Protective { restore_run } => Trigger::Protective {
-                    restore_run: restore_run.clone(),
-                },
+                catalog::Trigger::Protective { restore_run } => Trigger::Protective { restore_run: restore_run.clone() },
             },
             run: point.run.clone(),
             started: point.started,
             instant: point.instant,
             expires: point.expires,
-            cluster: SourceCluster {
-                version: point.cluster.version.clone(),
-                identity: point.cluster.identity.clone(),
-            },
+            cluster: SourceCluster { version: point.cluster.version.clone(), identity: point.cluster.identity.clone() },
             environment_digest: point.environment_digest.map(|digest| digest.to_string()),
             components: point.components.iter().map(Component::from).collect(),
             objects: point.objects.iter().map(StoredObject::from).collect(),
-            gaps: point
-                .gaps
-                .iter()
-                .map(|gap| Gap {
-                    what: gap.what.clone(),
-                    reason: gap.reason.clone(),
-                })
-                .collect(),
+            gaps: point.gaps.iter().map(|gap| Gap { what: gap.what.clone(), reason: gap.reason.clone() }).collect(),
         }
     }
 }
@@ -187,17 +164,10 @@ impl TryFrom<Manifest> for catalog::RecoveryPoint {
         let environment = EnvironmentName::parse(&manifest.environment)
             .map_err(|error| field("environment", &manifest.environment, &error.to_string()))?;
         if manifest.name.is_empty() || manifest.name.contains('/') {
-            return Err(field(
-                "name",
-                &manifest.name,
-                "it is not the name of a folder",
-            ));
+            return Err(field("name", &manifest.name, "it is not the name of a folder"));
         }
-        let environment_digest = manifest
-            .environment_digest
-            .as_deref()
-            .map(|digest| sha256("environmentDigest", digest))
-            .transpose()?;
+        let environment_digest =
+            manifest.environment_digest.as_deref().map(|digest| sha256("environmentDigest", digest)).transpose()?;
         Ok(Self {
             name: manifest.name,
             environment,
@@ -216,29 +186,11 @@ impl TryFrom<Manifest> for catalog::RecoveryPoint {
             started: manifest.started,
             instant: manifest.instant,
             expires: manifest.expires,
-            cluster: catalog::SourceCluster {
-                version: manifest.cluster.version,
-                identity: manifest.cluster.identity,
-            },
+            cluster: catalog::SourceCluster { version: manifest.cluster.version, identity: manifest.cluster.identity },
             environment_digest,
-            components: manifest
-                .components
-                .into_iter()
-                .map(catalog::Component::from)
-                .collect(),
-            objects: manifest
-                .objects
-                .into_iter()
-                .map(catalog::StoredObject::try_from)
-                .collect::<Result<_, _>>()?,
-            gaps: manifest
-                .gaps
-                .into_iter()
-                .map(|gap| catalog::Gap {
-                    what: gap.what,
-                    reason: gap.reason,
-                })
-                .collect(),
+            components: manifest.components.into_iter().map(catalog::Component::from).collect(),
+            objects: manifest.objects.into_iter().map(catalog::StoredObject::try_from).collect::<Result<_, _>>()?,
+            gaps: manifest.gaps.into_iter().map(|gap| catalog::Gap { what: gap.what, reason: gap.reason }).collect(),
         })
     }
 }
@@ -246,54 +198,16 @@ impl TryFrom<Manifest> for catalog::RecoveryPoint {
 impl From<&catalog::Component> for Component {
     fn from(component: &catalog::Component) -> Self {
         match component.clone() {
-            catalog::Component::Resources(catalog::ResourcesComponent {
-                instant,
-                items,
-                bytes,
-                kinds,
-            }) => Self::Resources {
-                instant,
-                items,
-                bytes,
-                kinds: kinds.into_iter().map(CapturedKind::from).collect(),
-            },
-            catalog::Component::Volume(catalog::VolumeComponent {
-                namespace,
-                claim,
-                instant,
-                method,
-                driver,
-                handle,
-                size,
-            }) => Self::Volume {
-                instant,
-                namespace,
-                claim,
-                method,
-                driver,
-                handle,
-                size,
-            },
-            catalog::Component::Database(catalog::DatabaseComponent {
-                name,
-                instant,
-                method,
-                location,
-                size,
-            }) => Self::Database {
-                instant,
-                name,
-                method,
-                location,
-                size,
-            },
-            catalog::Component::Keys(catalog::KeysComponent {
-                instant,
-                fingerprints,
-            }) => Self::Keys {
-                instant,
-                fingerprints,
-            },
+            catalog::Component::Resources(catalog::ResourcesComponent { instant, items, bytes, kinds }) => {
+                Self::Resources { instant, items, bytes, kinds: kinds.into_iter().map(CapturedKind::from).collect() }
+            }
+            catalog::Component::Volume(catalog::VolumeComponent { namespace, claim, instant, method, driver, handle, size }) => {
+                Self::Volume { instant, namespace, claim, method, driver, handle, size }
+            }
+            catalog::Component::Database(catalog::DatabaseComponent { name, instant, method, location, size }) => {
+                Self::Database { instant, name, method, location, size }
+            }
+            catalog::Component::Keys(catalog::KeysComponent { instant, fingerprints }) => Self::Keys { instant, fingerprints },
         }
     }
 }
@@ -301,106 +215,38 @@ impl From<&catalog::Component> for Component {
 impl From<Component> for catalog::Component {
     fn from(component: Component) -> Self {
         match component {
-            Component::Resources {
-                instant,
-                items,
-                bytes,
-                kinds,
-            } => {
+            Component::Resources { instant, items, bytes, kinds } => {
                 let kinds = kinds.into_iter().map(catalog::CapturedKind::from).collect();
-                Self::Resources(catalog::ResourcesComponent {
-                    instant,
-                    items,
-                    bytes,
-                    kinds,
-                })
+                Self::Resources(catalog::ResourcesComponent { instant, items, bytes, kinds })
             }
-            Component::Volume {
-                instant,
-                namespace,
-                claim,
-                method,
-                driver,
-                handle,
-                size,
-            } => Self::Volume(catalog::VolumeComponent {
-                namespace,
-                claim,
-                instant,
-                method,
-                driver,
-                handle,
-                size,
-            }),
-            Component::Database {
-                instant,
-                name,
-                method,
-                location,
-                size,
-            } => Self::Database(catalog::DatabaseComponent {
-                name,
-                instant,
-                method,
-                location,
-                size,
-            }),
-            Component::Keys {
-                instant,
-                fingerprints,
-            } => Self::Keys(catalog::KeysComponent {
-                instant,
-                fingerprints,
-            }),
+            Component::Volume { instant, namespace, claim, method, driver, handle, size } => {
+                Self::Volume(catalog::VolumeComponent { namespace, claim, instant, method, driver, handle, size })
+            }
+            Component::Database { instant, name, method, location, size } => {
+                Self::Database(catalog::DatabaseComponent { name, instant, method, location, size })
+            }
+            Component::Keys { instant, fingerprints } => Self::Keys(catalog::KeysComponent { instant, fingerprints }),
         }
     }
 }
 
 impl From<catalog::CapturedKind> for CapturedKind {
     fn from(kind: catalog::CapturedKind) -> Self {
-        let catalog::CapturedKind {
-            group_resource,
-            version,
-            namespace,
-            resource_version,
-            items,
-        } = kind;
-        Self {
-            resource: group_resource,
-            version,
-            namespace,
-            resource_version,
-            items,
-        }
+        let catalog::CapturedKind { group_resource, version, namespace, resource_version, items } = kind;
+        Self { resource: group_resource, version, namespace, resource_version, items }
     }
 }
 
 impl From<CapturedKind> for catalog::CapturedKind {
     fn from(kind: CapturedKind) -> Self {
-        let CapturedKind {
-            resource,
-            version,
-            namespace,
-            resource_version,
-            items,
-        } = kind;
-        Self {
-            group_resource: resource,
-            version,
-            namespace,
-            resource_version,
-            items,
-        }
+        let CapturedKind { resource, version, namespace, resource_version, items } = kind;
+        Self { group_resource: resource, version, namespace, resource_version, items }
     }
 }
 
 impl From<&catalog::StoredObject> for StoredObject {
     fn from(object: &catalog::StoredObject) -> Self {
-        Self {
-            key: object.key.clone(),
-            size: object.size,
-            sha256: object.sha256.to_string(),
-        }
+        Self { key: object.key.clone(), size: object.size, sha256: object.sha256.to_string() }
     }
 }
 
@@ -409,23 +255,10 @@ impl TryFrom<StoredObject> for catalog::StoredObject {
 
     fn try_from(object: StoredObject) -> Result<Self, FormatError> {
         // Keys are appended to the folder of the point: none may lead out of it.
-        if object.key.is_empty()
-            || object
-                .key
-                .split('/')
-                .any(|part| matches!(part, "" | "." | ".."))
-        {
-            return Err(field(
-                "objects.key",
-                &object.key,
-                "it is not a key within the point's folder",
-            ));
+        if object.key.is_empty() || object.key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(field("objects.key", &object.key, "it is not a key within the point's folder"));
         }
-        Ok(Self {
-            sha256: sha256("objects.sha256", &object.sha256)?,
-            key: object.key,
-            size: object.size,
-        })
+        Ok(Self { sha256: sha256("objects.sha256", &object.sha256)?, key: object.key, size: object.size })
     }
 }
 
@@ -434,10 +267,5 @@ fn sha256(name: &'static str, text: &str) -> Result<catalog::Sha256, FormatError
 }
 
 fn field(field: &'static str, found: &str, problem: &str) -> FormatError {
-    FormatError::Field {
-        what: WHAT,
-        field,
-        found: found.to_owned(),
-        problem: problem.to_owned(),
-    }
+    FormatError::Field { what: WHAT, field, found: found.to_owned(), problem: problem.to_owned() }
 }

@@ -47,26 +47,17 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// `velero.io/schedule-name`, `velero.io/storage-location` …
-    #[serde(
-        deserialize_with = "or_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// `velero.io/source-cluster-k8s-gitversion` …
-    #[serde(
-        deserialize_with = "or_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
 /// `spec`: filters and methods. Durations are Go's, `720h0m0s`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[expect(
-    missing_docs,
-    reason = "Velero's documentation describes each of its own fields"
-)]
+#[expect(missing_docs, reason = "Velero's documentation describes each of its own fields")]
 pub struct Spec {
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub included_namespaces: Vec<String>,
@@ -204,68 +195,40 @@ impl Backup {
     pub fn native(native: &NativeBackup<'_>) -> Self {
         let mut annotations = BTreeMap::from([
             ("dxdr.io/engine".to_owned(), "native".to_owned()),
-            (
-                "dxdr.io/environment".to_owned(),
-                native.environment.to_owned(),
-            ),
+            ("dxdr.io/environment".to_owned(), native.environment.to_owned()),
             ("dxdr.io/run".to_owned(), native.run.to_owned()),
         ]);
         let version = &native.cluster.version;
         if !version.is_empty() {
-            annotations.insert(
-                "velero.io/source-cluster-k8s-gitversion".to_owned(),
-                version.clone(),
-            );
+            annotations.insert("velero.io/source-cluster-k8s-gitversion".to_owned(), version.clone());
         }
         let mut numbers = version.trim_start_matches('v').split('.');
-        if let (Some(major), Some(minor)) = (
-            numbers.next().filter(|major| !major.is_empty()),
-            numbers.next(),
-        ) {
-            annotations.insert(
-                "velero.io/source-cluster-k8s-major-version".to_owned(),
-                major.to_owned(),
-            );
-            annotations.insert(
-                "velero.io/source-cluster-k8s-minor-version".to_owned(),
-                minor.to_owned(),
-            );
+        if let (Some(major), Some(minor)) = (numbers.next().filter(|major| !major.is_empty()), numbers.next()) {
+            annotations.insert("velero.io/source-cluster-k8s-major-version".to_owned(), major.to_owned());
+            annotations.insert("velero.io/source-cluster-k8s-minor-version".to_owned(), minor.to_owned());
         }
         Self {
             metadata: Metadata {
                 name: native.name.to_owned(),
                 namespace: Some("velero".to_owned()),
-                labels: BTreeMap::from([(
-                    "velero.io/storage-location".to_owned(),
-                    "default".to_owned(),
-                )]),
+                labels: BTreeMap::from([("velero.io/storage-location".to_owned(), "default".to_owned())]),
                 annotations,
             },
             spec: Spec {
                 included_namespaces: native.namespaces.to_vec(),
                 storage_location: Some("default".to_owned()),
-                ttl: native
-                    .expires
-                    .map(|expires| duration::encode(expires.duration_since(native.started))),
+                ttl: native.expires.map(|expires| duration::encode(expires.duration_since(native.started))),
                 ..Spec::default()
             },
             status: Status {
                 version: 1,
                 format_version: "1.1.0".to_owned(),
                 expiration: native.expires,
-                phase: if native.errors == 0 {
-                    "Completed"
-                } else {
-                    "PartiallyFailed"
-                }
-                .to_owned(),
+                phase: if native.errors == 0 { "Completed" } else { "PartiallyFailed" }.to_owned(),
                 start_timestamp: Some(native.started),
                 completion_timestamp: Some(native.completed),
                 errors: native.errors,
-                progress: Some(Progress {
-                    total_items: native.items,
-                    items_backed_up: native.items,
-                }),
+                progress: Some(Progress { total_items: native.items, items_backed_up: native.items }),
                 ..Status::default()
             },
         }
@@ -287,17 +250,10 @@ impl From<Backup> for ForeignBackup {
             started: backup.status.start_timestamp,
             completed: backup.status.completion_timestamp,
             expires: backup.status.expiration,
-            items: backup
-                .status
-                .progress
-                .map(|progress| progress.items_backed_up),
+            items: backup.status.progress.map(|progress| progress.items_backed_up),
             errors: backup.status.errors,
             warnings: backup.status.warnings,
-            schedule: backup
-                .metadata
-                .labels
-                .get("velero.io/schedule-name")
-                .cloned(),
+            schedule: backup.metadata.labels.get("velero.io/schedule-name").cloned(),
         }
     }
 }
@@ -315,19 +271,10 @@ pub fn encode(backup: &Backup) -> Result<Vec<u8>, FormatError> {
 
     if !backup.terminal() {
         let problem = format!("only {} may lie in a store", TERMINAL_PHASES.join(", "));
-        return Err(FormatError::Field {
-            what: WHAT,
-            field: "status.phase",
-            found: backup.status.phase.clone(),
-            problem,
-        });
+        return Err(FormatError::Field { what: WHAT, field: "status.phase", found: backup.status.phase.clone(), problem });
     }
     named(backup)?;
-    let written = Written {
-        kind: KIND,
-        api_version: API_VERSION,
-        backup,
-    };
+    let written = Written { kind: KIND, api_version: API_VERSION, backup };
     serde_json::to_vec_pretty(&written).map_err(|source| FormatError::Json { what: WHAT, source })
 }
 
@@ -341,20 +288,13 @@ pub fn decode(bytes: &[u8]) -> Result<Backup, FormatError> {
     }
 
     if bytes.len() as u64 > LIMIT {
-        return Err(FormatError::TooLarge {
-            what: WHAT,
-            limit: LIMIT,
-        });
+        return Err(FormatError::TooLarge { what: WHAT, limit: LIMIT });
     }
     let json = |source| FormatError::Json { what: WHAT, source };
     let head: Head = serde_json::from_slice(bytes).map_err(json)?;
     if head.kind != KIND || head.api_version != API_VERSION {
         let found = format!("{:?} of {:?}", head.kind, head.api_version);
-        return Err(FormatError::Kind {
-            what: WHAT,
-            found,
-            expected: format!("{KIND:?} of {API_VERSION:?}"),
-        });
+        return Err(FormatError::Kind { what: WHAT, found, expected: format!("{KIND:?} of {API_VERSION:?}") });
     }
     let backup: Backup = serde_json::from_slice(bytes).map_err(json)?;
     named(&backup)?;
@@ -364,12 +304,7 @@ pub fn decode(bytes: &[u8]) -> Result<Backup, FormatError> {
 fn named(backup: &Backup) -> Result<(), FormatError> {
     if backup.metadata.name.is_empty() {
         let problem = "a backup has the name of its folder".to_owned();
-        return Err(FormatError::Field {
-            what: WHAT,
-            field: "metadata.name",
-            found: String::new(),
-            problem,
-        });
+        return Err(FormatError::Field { what: WHAT, field: "metadata.name", found: String::new(), problem });
     }
     Ok(())
 }
@@ -384,10 +319,7 @@ mod tests {
             environment: "staging",
             run: "20240501t100000z-backup-staging-x7k2m",
             namespaces: &["staging".to_owned()],
-            cluster: &SourceCluster {
-                version: "v1.36.3".to_owned(),
-                identity: None,
-            },
+            cluster: &SourceCluster { version: "v1.36.3".to_owned(), identity: None },
             started: "2024-05-01T10:00:00.5Z".parse().unwrap(),
             completed: "2024-05-01T10:00:04.999Z".parse().unwrap(),
             expires: Some("2024-05-31T10:00:00.5Z".parse().unwrap()),
@@ -447,16 +379,7 @@ mod tests {
         for phase in ["", "New", "InProgress", "Finalizing", "Deleting"] {
             let mut backup = native(0);
             backup.status.phase = phase.to_owned();
-            assert!(
-                matches!(
-                    encode(&backup),
-                    Err(FormatError::Field {
-                        field: "status.phase",
-                        ..
-                    })
-                ),
-                "{phase}"
-            );
+            assert!(matches!(encode(&backup), Err(FormatError::Field { field: "status.phase", .. })), "{phase}");
         }
     }
 
@@ -464,14 +387,7 @@ mod tests {
     fn the_least_that_velero_takes_is_read() {
         let json = br#"{"apiVersion":"velero.io/v1","kind":"Backup","metadata":{"name":"a"},"status":{"phase":"Completed"}}"#;
         let foreign = ForeignBackup::from(decode(json).unwrap());
-        assert_eq!(
-            (
-                foreign.name.as_str(),
-                foreign.phase.as_str(),
-                foreign.completed
-            ),
-            ("a", "Completed", None)
-        );
+        assert_eq!((foreign.name.as_str(), foreign.phase.as_str(), foreign.completed), ("a", "Completed", None));
     }
 
     #[test]

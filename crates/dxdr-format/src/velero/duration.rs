@@ -24,9 +24,7 @@ pub fn decode(text: &str) -> Option<SignedDuration> {
         let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
         let number: i64 = rest[..digits].parse().ok()?;
         let after = &rest[digits..];
-        let end = after
-            .find(|letter: char| letter.is_ascii_digit())
-            .unwrap_or(after.len());
+        let end = after.find(|letter: char| letter.is_ascii_digit()).unwrap_or(after.len());
         let unit = match &after[..end] {
             "h" => SignedDuration::from_secs(3600),
             "m" => SignedDuration::from_secs(60),
@@ -46,13 +44,7 @@ mod tests {
 
     #[test]
     fn durations_are_gos() {
-        for (seconds, text) in [
-            (0, "0s"),
-            (59, "59s"),
-            (61, "1m1s"),
-            (3600, "1h0m0s"),
-            (2_592_000, "720h0m0s"),
-        ] {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (61, "1m1s"), (3600, "1h0m0s"), (2_592_000, "720h0m0s")] {
             assert_eq!(encode(SignedDuration::from_secs(seconds)), text);
             assert_eq!(decode(text), Some(SignedDuration::from_secs(seconds)));
         }

@@ -65,18 +65,10 @@ pub struct OperationStatus {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
     /// Units that are done.
-    #[serde(
-        rename = "nCompleted",
-        deserialize_with = "or_default",
-        skip_serializing_if = "zero"
-    )]
+    #[serde(rename = "nCompleted", deserialize_with = "or_default", skip_serializing_if = "zero")]
     pub completed: u64,
     /// Units there are.
-    #[serde(
-        rename = "nTotal",
-        deserialize_with = "or_default",
-        skip_serializing_if = "zero"
-    )]
+    #[serde(rename = "nTotal", deserialize_with = "or_default", skip_serializing_if = "zero")]
     pub total: u64,
     /// `Byte`
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -7,9 +7,7 @@ pub const METADATA: &str = "velero-backup.json";
 pub const MANIFEST: &str = "dxdr-manifest.json";
 
 /// Directories that may lie at the root of a storage location. Any other makes the whole location `Unavailable` for every server.
-pub const TOP_LEVEL_DIRECTORIES: [&str; 6] = [
-    "backups", "restores", "restic", "metadata", "plugins", "kopia",
-];
+pub const TOP_LEVEL_DIRECTORIES: [&str; 6] = ["backups", "restores", "restic", "metadata", "plugins", "kopia"];
 
 /// An object of a backup beside its metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,9 +77,7 @@ impl BackupObject {
     /// Which object of `backup` a file of its folder is; `None` for ours, the metadata, and whatever else lies there.
     pub fn of(backup: &str, file_name: &str) -> Option<Self> {
         let suffix = file_name.strip_prefix(backup)?;
-        Self::ALL
-            .into_iter()
-            .find(|object| object.suffix() == suffix)
+        Self::ALL.into_iter().find(|object| object.suffix() == suffix)
     }
 }
 
@@ -92,10 +88,7 @@ mod tests {
     #[test]
     fn every_object_is_found_by_its_name() {
         for object in BackupObject::ALL {
-            assert_eq!(
-                BackupObject::of("a-1", &object.file_name("a-1")),
-                Some(object)
-            );
+            assert_eq!(BackupObject::of("a-1", &object.file_name("a-1")), Some(object));
         }
         assert_eq!(BackupObject::of("a-1", METADATA), None);
         assert_eq!(BackupObject::of("a-1", MANIFEST), None);

@@ -32,19 +32,14 @@ pub struct Messages {
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub cluster: Vec<String>,
     /// Objects of each namespace.
-    #[serde(
-        deserialize_with = "or_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub namespaces: BTreeMap<String, Vec<String>>,
 }
 
 impl Messages {
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.velero.len()
-            + self.cluster.len()
-            + self.namespaces.values().map(Vec::len).sum::<usize>()
+        self.velero.len() + self.cluster.len() + self.namespaces.values().map(Vec::len).sum::<usize>()
     }
 }
 

@@ -36,38 +36,17 @@ pub struct SideObjects<'a> {
 impl SideObjects<'_> {
     /// Their keys in the backup's folder, and their bytes: the same for the same arguments.
     pub fn encode(&self) -> Result<Vec<(String, Vec<u8>)>, FormatError> {
-        let errors = Messages {
-            velero: self.errors.to_vec(),
-            ..Messages::default()
-        };
+        let errors = Messages { velero: self.errors.to_vec(), ..Messages::default() };
         let objects = [
-            (
-                BackupObject::Logs,
-                compressed::compress("log", self.log().as_bytes())?,
-            ),
-            (
-                BackupObject::Results,
-                results::encode(&Results {
-                    errors,
-                    warnings: Messages::default(),
-                })?,
-            ),
-            (
-                BackupObject::ResourceList,
-                resource_list::encode(&ResourceList(self.resource_list.clone()))?,
-            ),
+            (BackupObject::Logs, compressed::compress("log", self.log().as_bytes())?),
+            (BackupObject::Results, results::encode(&Results { errors, warnings: Messages::default() })?),
+            (BackupObject::ResourceList, resource_list::encode(&ResourceList(self.resource_list.clone()))?),
             (BackupObject::VolumeInfo, volume_info::encode(&[])?),
             (BackupObject::ItemOperations, item_operation::encode(&[])?),
             (BackupObject::VolumeSnapshots, volume_snapshot::encode(&[])?),
-            (
-                BackupObject::PodVolumeBackups,
-                pod_volume_backup::encode(&[])?,
-            ),
+            (BackupObject::PodVolumeBackups, pod_volume_backup::encode(&[])?),
         ];
-        Ok(objects
-            .into_iter()
-            .map(|(object, bytes)| (object.file_name(self.name), bytes))
-            .collect())
+        Ok(objects.into_iter().map(|(object, bytes)| (object.file_name(self.name), bytes)).collect())
     }
 
     /// In the form of Velero's log lines, so that tools which read these read ours.
@@ -75,22 +54,13 @@ impl SideObjects<'_> {
         let mut log = String::new();
         let mut line = |at: Timestamp, level: &str, message: &str| {
             // Writing to a String does not fail.
-            let _ = writeln!(
-                log,
-                "time={:?} level={level} msg={message:?} backup={:?}",
-                at.to_string(),
-                self.name
-            );
+            let _ = writeln!(log, "time={:?} level={level} msg={message:?} backup={:?}", at.to_string(), self.name);
         };
         line(self.started, "info", "Backup by dxdr begins");
         for error in self.errors {
             line(self.completed, "error", error);
         }
-        line(
-            self.completed,
-            "info",
-            &format!("Backed up a total of {} items", self.items),
-        );
+        line(self.completed, "info", &format!("Backed up a total of {} items", self.items));
         log
     }
 }

@@ -169,22 +169,12 @@ impl VolumeInfo {
     /// The storage system's, or the data mover's, name for what was kept.
     pub fn handle(&self) -> Option<&str> {
         let handles = [
-            self.csi_snapshot_info
-                .as_ref()
-                .map(|info| &info.snapshot_handle),
-            self.snapshot_data_movement_info
-                .as_ref()
-                .map(|info| &info.snapshot_handle),
-            self.native_snapshot_info
-                .as_ref()
-                .map(|info| &info.snapshot_handle),
+            self.csi_snapshot_info.as_ref().map(|info| &info.snapshot_handle),
+            self.snapshot_data_movement_info.as_ref().map(|info| &info.snapshot_handle),
+            self.native_snapshot_info.as_ref().map(|info| &info.snapshot_handle),
             self.pvb_info.as_ref().map(|info| &info.snapshot_handle),
         ];
-        handles
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .find(|handle| !handle.is_empty())
+        handles.into_iter().flatten().map(String::as_str).find(|handle| !handle.is_empty())
     }
 }
 

@@ -53,10 +53,7 @@ pub struct SnapshotSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct SnapshotStatus {
     /// The provider's name for the snapshot.
-    #[serde(
-        rename = "providerSnapshotID",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(rename = "providerSnapshotID", skip_serializing_if = "String::is_empty")]
     pub provider_snapshot_id: String,
     /// `New`, `Completed`, `Failed`.
     #[serde(skip_serializing_if = "String::is_empty")]

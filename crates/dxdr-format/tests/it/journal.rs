@@ -3,8 +3,7 @@
 use dxdr_format::{
     FormatError,
     journal::{
-        self, Entry, Finished, Interrupted, Outcome, Planned, PlannedStep, RunKind, StepFailed,
-        StepFinished, StepStarted,
+        self, Entry, Finished, Interrupted, Outcome, Planned, PlannedStep, RunKind, StepFailed, StepFinished, StepStarted,
     },
 };
 use jiff::Timestamp;
@@ -35,55 +34,27 @@ fn entries() -> Vec<Entry> {
             holder: "host-1/4711".into(),
             started: at(0),
         }),
-        Entry::StepStarted(StepStarted {
-            step: "protect".into(),
-            at: at(1),
-        }),
-        Entry::StepFinished(StepFinished {
-            step: "protect".into(),
-            at: at(2),
-            evidence: map(json!({"items": 61})),
-        }),
-        Entry::StepFailed(StepFailed {
-            step: None,
-            error: "the cluster does not answer".into(),
-            at: at(3),
-        }),
-        Entry::StepFailed(StepFailed {
-            step: Some("apply".into()),
-            error: "forbidden".into(),
-            at: at(3),
-        }),
-        Entry::Interrupted(Interrupted {
-            reason: "somebody asked to stop".into(),
-            remaining: vec!["a".into()],
-            at: at(4),
-        }),
+        Entry::StepStarted(StepStarted { step: "protect".into(), at: at(1) }),
+        Entry::StepFinished(StepFinished { step: "protect".into(), at: at(2), evidence: map(json!({"items": 61})) }),
+        Entry::StepFailed(StepFailed { step: None, error: "the cluster does not answer".into(), at: at(3) }),
+        Entry::StepFailed(StepFailed { step: Some("apply".into()), error: "forbidden".into(), at: at(3) }),
+        Entry::Interrupted(Interrupted { reason: "somebody asked to stop".into(), remaining: vec!["a".into()], at: at(4) }),
         Entry::resumed("host-2/4712", at(5)),
-        Entry::Finished(Finished {
-            outcome: Outcome::Partial,
-            summary: "1 failed".into(),
-            at: at(6),
-        }),
+        Entry::Finished(Finished { outcome: Outcome::Partial, summary: "1 failed".into(), at: at(6) }),
         Entry::Finished(Finished::cleaned("3 objects removed", at(7))),
     ]
 }
 
 #[test]
 fn version_1_is_written_as_it_always_was() {
-    let written: Vec<String> = entries()
-        .iter()
-        .map(|entry| String::from_utf8(journal::encode(entry)).unwrap())
-        .collect();
+    let written: Vec<String> = entries().iter().map(|entry| String::from_utf8(journal::encode(entry)).unwrap()).collect();
     assert_eq!(written.concat(), GOLDEN);
 }
 
 #[test]
 fn version_1_is_read() {
     let documents = serde_json::Deserializer::from_str(GOLDEN).into_iter::<serde_json::Value>();
-    let read: Vec<Entry> = documents
-        .map(|document| journal::decode(document.unwrap().to_string().as_bytes()).unwrap())
-        .collect();
+    let read: Vec<Entry> = documents.map(|document| journal::decode(document.unwrap().to_string().as_bytes()).unwrap()).collect();
     assert_eq!(read, entries());
 }
 
@@ -91,10 +62,7 @@ fn version_1_is_read() {
 fn an_entry_says_its_word_and_when() {
     for entry in entries() {
         let text = String::from_utf8(journal::encode(&entry)).unwrap();
-        assert!(
-            text.contains(&format!("\"entry\": \"{}\"", entry.word())),
-            "{text}"
-        );
+        assert!(text.contains(&format!("\"entry\": \"{}\"", entry.word())), "{text}");
         assert!(text.contains(&entry.at().to_string()), "{text}");
     }
 }
@@ -103,10 +71,7 @@ fn an_entry_says_its_word_and_when() {
 fn an_entry_from_the_future_is_refused_and_an_unknown_field_is_not() {
     let text = String::from_utf8(journal::encode(&entries()[1])).unwrap();
     let future = text.replace("dxdr.io/v1", "dxdr.io/v3");
-    assert!(matches!(
-        journal::decode(future.as_bytes()),
-        Err(FormatError::Future { .. })
-    ));
+    assert!(matches!(journal::decode(future.as_bytes()), Err(FormatError::Future { .. })));
     let later = text.replace("\"step\"", "\"later\": 1, \"step\"");
     assert_eq!(journal::decode(later.as_bytes()).unwrap(), entries()[1]);
     assert!(journal::decode(text.replace("step-started", "step-danced").as_bytes()).is_err());

@@ -1,8 +1,8 @@
 //! Manifests: what was once written is read forever.
 
 use dxdr_catalog::{
-    CapturedKind, Component, DatabaseComponent, Engine, Gap, KeysComponent, RecoveryPoint,
-    ResourcesComponent, Sha256, SourceCluster, StoredObject, Trigger, VolumeComponent,
+    CapturedKind, Component, DatabaseComponent, Engine, Gap, KeysComponent, RecoveryPoint, ResourcesComponent, Sha256,
+    SourceCluster, StoredObject, Trigger, VolumeComponent,
 };
 use dxdr_environment::EnvironmentName;
 use dxdr_format::{FormatError, hashing::sha256, manifest};
@@ -18,17 +18,12 @@ fn full() -> RecoveryPoint {
         namespaces: vec!["staging".into()],
         engine: Engine::Native,
         policy: Some("non-production".into()),
-        trigger: Trigger::Protective {
-            restore_run: "20240501t100000z-restore-staging-b4z0c".into(),
-        },
+        trigger: Trigger::Protective { restore_run: "20240501t100000z-restore-staging-b4z0c".into() },
         run: "20240501t100000z-backup-staging-x7k2m".into(),
         started: instant("2024-05-01T10:00:00.25Z"),
         instant: instant("2024-05-01T10:00:04.123456Z"),
         expires: Some(instant("2024-05-31T10:00:00.25Z")),
-        cluster: SourceCluster {
-            version: "v1.36.3".into(),
-            identity: Some("0d5b6b1e-5f4e-4c0f-9d1e-2f6c0a1b2c3d".into()),
-        },
+        cluster: SourceCluster { version: "v1.36.3".into(), identity: Some("0d5b6b1e-5f4e-4c0f-9d1e-2f6c0a1b2c3d".into()) },
         environment_digest: Some(sha256(b"model")),
         components: vec![
             Component::Resources(ResourcesComponent {
@@ -68,29 +63,20 @@ fn full() -> RecoveryPoint {
                 location: "gs://dx-exports/staging/orders.sql.gz".into(),
                 size: None,
             }),
-            Component::Keys(KeysComponent {
-                instant: instant("2024-05-01T09:00:00Z"),
-                fingerprints: vec!["SHA256:abc".into()],
-            }),
+            Component::Keys(KeysComponent { instant: instant("2024-05-01T09:00:00Z"), fingerprints: vec!["SHA256:abc".into()] }),
         ],
         objects: vec![StoredObject {
             key: "staging-20240501t100000z-x7k2m.tar.gz".into(),
             size: 4567,
             sha256: sha256(b"archive"),
         }],
-        gaps: vec![Gap {
-            what: "secrets in staging".into(),
-            reason: "forbidden".into(),
-        }],
+        gaps: vec![Gap { what: "secrets in staging".into(), reason: "forbidden".into() }],
     }
 }
 
 #[test]
 fn version_1_is_written_as_it_always_was() {
-    assert_eq!(
-        String::from_utf8(manifest::encode(&full())).unwrap(),
-        GOLDEN
-    );
+    assert_eq!(String::from_utf8(manifest::encode(&full())).unwrap(), GOLDEN);
 }
 
 #[test]
@@ -108,14 +94,9 @@ fn fields_of_a_later_minor_change_are_passed_over() {
 
 #[test]
 fn a_manifest_from_the_future_names_its_version_and_what_to_do() {
-    let future = GOLDEN
-        .replace("dxdr.io/v1", "dxdr.io/v2")
-        .replace("\"components\"", "\"parts\"");
+    let future = GOLDEN.replace("dxdr.io/v1", "dxdr.io/v2").replace("\"components\"", "\"parts\"");
     let error = manifest::decode(future.as_bytes()).unwrap_err();
-    assert!(
-        matches!(&error, FormatError::Future { found, .. } if found == "dxdr.io/v2"),
-        "{error:?}"
-    );
+    assert!(matches!(&error, FormatError::Future { found, .. } if found == "dxdr.io/v2"), "{error:?}");
     assert!(error.to_string().contains("dxdr.io/v2"), "{error}");
     assert!(error.hint().contains("upgrade dxdr"), "{}", error.hint());
 }
@@ -125,44 +106,14 @@ fn what_is_no_manifest_is_refused() {
     for (what, text) in [
         ("nothing", String::new()),
         ("cut off", GOLDEN[..GOLDEN.len() / 2].to_owned()),
-        (
-            "another kind",
-            GOLDEN.replace("RecoveryPointManifest", "JournalEntry"),
-        ),
-        (
-            "a version that never was",
-            GOLDEN.replace("dxdr.io/v1", "dxdr.io/v0"),
-        ),
-        (
-            "somebody else's",
-            GOLDEN.replace("dxdr.io/v1", "velero.io/v1"),
-        ),
-        (
-            "a key that leads out",
-            GOLDEN.replace("staging-20240501t100000z-x7k2m.tar.gz", "../other/a.tar.gz"),
-        ),
-        (
-            "no SHA-256",
-            GOLDEN.replace(&sha256(b"archive").to_string(), "abc"),
-        ),
-        (
-            "no environment",
-            GOLDEN.replace(
-                "\"environment\": \"staging\"",
-                "\"environment\": \"Not A Name\"",
-            ),
-        ),
-        (
-            "an unknown component",
-            GOLDEN.replace("\"type\": \"keys\"", "\"type\": \"teapot\""),
-        ),
-        (
-            "a name with a slash",
-            GOLDEN.replace(
-                "\"name\": \"staging-20240501t100000z-x7k2m\"",
-                "\"name\": \"a/b\"",
-            ),
-        ),
+        ("another kind", GOLDEN.replace("RecoveryPointManifest", "JournalEntry")),
+        ("a version that never was", GOLDEN.replace("dxdr.io/v1", "dxdr.io/v0")),
+        ("somebody else's", GOLDEN.replace("dxdr.io/v1", "velero.io/v1")),
+        ("a key that leads out", GOLDEN.replace("staging-20240501t100000z-x7k2m.tar.gz", "../other/a.tar.gz")),
+        ("no SHA-256", GOLDEN.replace(&sha256(b"archive").to_string(), "abc")),
+        ("no environment", GOLDEN.replace("\"environment\": \"staging\"", "\"environment\": \"Not A Name\"")),
+        ("an unknown component", GOLDEN.replace("\"type\": \"keys\"", "\"type\": \"teapot\"")),
+        ("a name with a slash", GOLDEN.replace("\"name\": \"staging-20240501t100000z-x7k2m\"", "\"name\": \"a/b\"")),
     ] {
         assert!(manifest::decode(text.as_bytes()).is_err(), "{what}");
     }

@@ -18,9 +18,7 @@ use dxdr_format::velero::{
 use serde_json::{Value, json};
 
 fn golden(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden/velero-1.18.3/shop-1")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/velero-1.18.3/shop-1").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -59,42 +57,15 @@ fn veleros_archive_is_read_whole() {
         let object: Value = serde_json::from_slice(json).unwrap();
         assert_eq!(object["metadata"]["name"], path.name.as_str());
         let api_version = object["apiVersion"].as_str().unwrap();
-        assert_eq!(
-            api_version.rsplit('/').next(),
-            path.version.as_deref(),
-            "{path}: the preferred copy says the version"
-        );
-        let name = path
-            .namespace
-            .as_ref()
-            .map_or(path.name.clone(), |namespace| {
-                format!("{namespace}/{}", path.name)
-            });
-        listed
-            .entry(format!(
-                "{api_version}/{}",
-                object["kind"].as_str().unwrap()
-            ))
-            .or_default()
-            .push(name);
+        assert_eq!(api_version.rsplit('/').next(), path.version.as_deref(), "{path}: the preferred copy says the version");
+        let name = path.namespace.as_ref().map_or(path.name.clone(), |namespace| format!("{namespace}/{}", path.name));
+        listed.entry(format!("{api_version}/{}", object["kind"].as_str().unwrap())).or_default().push(name);
     }
     listed.values_mut().for_each(|names| names.sort());
-    assert_eq!(
-        resource_list::decode(&golden_object(BackupObject::ResourceList)).unwrap(),
-        ResourceList(listed)
-    );
-    let settings = items
-        .iter()
-        .find(|(path, _)| path.name == "settings")
-        .unwrap();
-    assert!(
-        String::from_utf8_lossy(&settings.1).contains("\\u003ca href"),
-        "bytes are as they were stored"
-    );
-    assert!(
-        items.iter().any(|(path, _)| path.name == "a".repeat(120)),
-        "a long name is read"
-    );
+    assert_eq!(resource_list::decode(&golden_object(BackupObject::ResourceList)).unwrap(), ResourceList(listed));
+    let settings = items.iter().find(|(path, _)| path.name == "settings").unwrap();
+    assert!(String::from_utf8_lossy(&settings.1).contains("\\u003ca href"), "bytes are as they were stored");
+    assert!(items.iter().any(|(path, _)| path.name == "a".repeat(120)), "a long name is read");
 }
 
 #[test]
@@ -132,62 +103,31 @@ fn our_archive_of_veleros_items_has_veleros_bytes_inside_but_for_the_time() {
 fn veleros_metadata_is_read() {
     let backup = backup::decode(&golden("velero-backup.json")).unwrap();
     assert!(backup.terminal());
-    assert_eq!(
-        backup.metadata.annotations["velero.io/source-cluster-k8s-gitversion"],
-        "v1.36.3"
-    );
+    assert_eq!(backup.metadata.annotations["velero.io/source-cluster-k8s-gitversion"], "v1.36.3");
     assert_eq!(backup.spec.ttl.as_deref(), Some("720h0m0s"));
     let foreign = ForeignBackup::from(backup.clone());
     assert_eq!(foreign.name, "shop-1");
     assert!(foreign.restorable() && foreign.covers("shop") && !foreign.covers("other"));
     assert_eq!(foreign.items, Some(13));
-    assert!(
-        foreign.started.is_some()
-            && foreign.completed > foreign.started
-            && foreign.expires > foreign.completed
-    );
-    assert_eq!(
-        backup::decode(&backup::encode(&backup).unwrap()).unwrap(),
-        backup
-    );
+    assert!(foreign.started.is_some() && foreign.completed > foreign.started && foreign.expires > foreign.completed);
+    assert_eq!(backup::decode(&backup::encode(&backup).unwrap()).unwrap(), backup);
 }
 
 #[test]
 fn what_velero_writes_beside_is_read() {
-    assert_eq!(
-        results::decode(&golden_object(BackupObject::Results)).unwrap(),
-        Results::default()
-    );
-    assert_eq!(
-        volume_info::decode(&golden_object(BackupObject::VolumeInfo)).unwrap(),
-        []
-    );
-    assert_eq!(
-        item_operation::decode(&golden_object(BackupObject::ItemOperations)).unwrap(),
-        []
-    );
-    assert_eq!(
-        volume_snapshot::decode(&golden_object(BackupObject::VolumeSnapshots)).unwrap(),
-        []
-    );
-    assert_eq!(
-        pod_volume_backup::decode(&golden_object(BackupObject::PodVolumeBackups)).unwrap(),
-        []
-    );
+    assert_eq!(results::decode(&golden_object(BackupObject::Results)).unwrap(), Results::default());
+    assert_eq!(volume_info::decode(&golden_object(BackupObject::VolumeInfo)).unwrap(), []);
+    assert_eq!(item_operation::decode(&golden_object(BackupObject::ItemOperations)).unwrap(), []);
+    assert_eq!(volume_snapshot::decode(&golden_object(BackupObject::VolumeSnapshots)).unwrap(), []);
+    assert_eq!(pod_volume_backup::decode(&golden_object(BackupObject::PodVolumeBackups)).unwrap(), []);
 }
 
 #[test]
 fn what_we_write_beside_has_veleros_text() {
     let list = resource_list::decode(&golden_object(BackupObject::ResourceList)).unwrap();
-    assert_eq!(
-        gunzip(&resource_list::encode(&list).unwrap()),
-        gunzip(&golden_object(BackupObject::ResourceList))
-    );
+    assert_eq!(gunzip(&resource_list::encode(&list).unwrap()), gunzip(&golden_object(BackupObject::ResourceList)));
     let results = results::encode(&Results::default()).unwrap();
-    assert_eq!(
-        gunzip(&results),
-        gunzip(&golden_object(BackupObject::Results))
-    );
+    assert_eq!(gunzip(&results), gunzip(&golden_object(BackupObject::Results)));
 }
 
 #[test]
@@ -204,12 +144,7 @@ fn fields_that_go_leaves_without_a_name_are_capitalised() {
             },
             ..OperationSpec::default()
         },
-        status: OperationStatus {
-            phase: "Completed".into(),
-            total: 3,
-            completed: 3,
-            ..OperationStatus::default()
-        },
+        status: OperationStatus { phase: "Completed".into(), total: 3, completed: 3, ..OperationStatus::default() },
     };
     let bytes = item_operation::encode(std::slice::from_ref(&operation)).unwrap();
     let value: Value = serde_json::from_slice(&gunzip(&bytes)).unwrap();
@@ -217,10 +152,7 @@ fn fields_that_go_leaves_without_a_name_are_capitalised() {
         value[0]["spec"]["resourceIdentifier"],
         json!({"Group": "snapshot.storage.k8s.io", "Resource": "volumesnapshots", "Namespace": "n", "Name": "v"})
     );
-    assert_eq!(
-        value[0]["status"],
-        json!({"phase": "Completed", "nTotal": 3, "nCompleted": 3})
-    );
+    assert_eq!(value[0]["status"], json!({"phase": "Completed", "nTotal": 3, "nCompleted": 3}));
     assert_eq!(item_operation::decode(&bytes).unwrap(), [operation]);
 
     let volume = VolumeInfo {
@@ -242,72 +174,35 @@ fn fields_that_go_leaves_without_a_name_are_capitalised() {
         {"snapshotDataMovementInfo":{"Phase":"Completed","operationID":"o"},"pvInfo":{"reclaimPolicy":"Delete","labels":null}}]"#;
     let volumes = volume_info::decode(&gzip(phases)).unwrap();
     assert_eq!(volumes[0].pvb_info.as_ref().unwrap().phase, "Completed");
-    assert_eq!(
-        volumes[1].native_snapshot_info.as_ref().unwrap().phase,
-        "Failed"
-    );
-    assert_eq!(
-        volumes[2]
-            .snapshot_data_movement_info
-            .as_ref()
-            .unwrap()
-            .operation_id,
-        "o"
-    );
+    assert_eq!(volumes[1].native_snapshot_info.as_ref().unwrap().phase, "Failed");
+    assert_eq!(volumes[2].snapshot_data_movement_info.as_ref().unwrap().operation_id, "o");
 }
 
 #[test]
 fn snapshots_and_pod_volumes_come_back_and_old_files_are_read() {
     let snapshot = VolumeSnapshot {
-        spec: SnapshotSpec {
-            provider_volume_id: "vol-1".into(),
-            volume_iops: Some(100),
-            ..SnapshotSpec::default()
-        },
+        spec: SnapshotSpec { provider_volume_id: "vol-1".into(), volume_iops: Some(100), ..SnapshotSpec::default() },
         ..VolumeSnapshot::default()
     };
     let bytes = volume_snapshot::encode(std::slice::from_ref(&snapshot)).unwrap();
-    assert!(
-        String::from_utf8(gunzip(&bytes))
-            .unwrap()
-            .contains("\"providerVolumeID\":\"vol-1\"")
-    );
+    assert!(String::from_utf8(gunzip(&bytes)).unwrap().contains("\"providerVolumeID\":\"vol-1\""));
     assert_eq!(volume_snapshot::decode(&bytes).unwrap(), [snapshot]);
     let volumes = r#"[{"kind":"PodVolumeBackup","apiVersion":"velero.io/v1","metadata":{"name":"a-x","labels":{"velero.io/backup-name":"a"}},
         "spec":{"node":"n","pod":{"kind":"Pod","namespace":"s","name":"p","uid":"u"},"volume":"data","backupStorageLocation":"default",
         "repoIdentifier":"","uploaderType":"kopia","tags":{"a":"b"}},"status":{"phase":"Completed","snapshotID":"k1","progress":{"totalBytes":1}}}]"#;
     let volumes = pod_volume_backup::decode(&gzip(volumes)).unwrap();
-    assert_eq!(
-        (
-            volumes[0].spec.pod.name.as_str(),
-            volumes[0].status.snapshot_id.as_str()
-        ),
-        ("p", "k1")
-    );
+    assert_eq!((volumes[0].spec.pod.name.as_str(), volumes[0].status.snapshot_id.as_str()), ("p", "k1"));
     let bytes = pod_volume_backup::encode(&volumes).unwrap();
     assert_eq!(pod_volume_backup::decode(&bytes).unwrap(), volumes);
-    assert_eq!(
-        pod_volume_backup::decode(&gzip("null")).unwrap(),
-        Vec::<PodVolumeBackup>::new()
-    );
-    let csi = volume_snapshot::decode_csi(&gzip(
-        r#"[{"kind":"VolumeSnapshot","metadata":{"name":"v"}}]"#,
-    ))
-    .unwrap();
+    assert_eq!(pod_volume_backup::decode(&gzip("null")).unwrap(), Vec::<PodVolumeBackup>::new());
+    let csi = volume_snapshot::decode_csi(&gzip(r#"[{"kind":"VolumeSnapshot","metadata":{"name":"v"}}]"#)).unwrap();
     assert_eq!(csi[0]["metadata"]["name"], "v");
-    assert!(
-        volume_snapshot::decode_csi(&gzip("null"))
-            .unwrap()
-            .is_empty()
-    );
+    assert!(volume_snapshot::decode_csi(&gzip("null")).unwrap().is_empty());
 }
 
 #[test]
 fn the_objects_beside_our_archive_are_all_there_and_always_the_same() {
-    let list = BTreeMap::from([(
-        "v1/Pod".to_owned(),
-        vec!["s/b".to_owned(), "s/a".to_owned()],
-    )]);
+    let list = BTreeMap::from([("v1/Pod".to_owned(), vec!["s/b".to_owned(), "s/a".to_owned()])]);
     let side = SideObjects {
         name: "staging-1",
         resource_list: &list,
@@ -318,10 +213,8 @@ fn the_objects_beside_our_archive_are_all_there_and_always_the_same() {
     };
     let objects = side.encode().unwrap();
     assert_eq!(side.encode().unwrap(), objects);
-    let text: Vec<String> = objects
-        .iter()
-        .map(|(key, bytes)| format!("{key}\n{}", String::from_utf8(gunzip(bytes)).unwrap()))
-        .collect();
+    let text: Vec<String> =
+        objects.iter().map(|(key, bytes)| format!("{key}\n{}", String::from_utf8(gunzip(bytes)).unwrap())).collect();
     insta::assert_snapshot!(text.concat(), @r#"
     staging-1-logs.gz
     time="2024-05-01T10:00:00Z" level=info msg="Backup by dxdr begins" backup="staging-1"
@@ -340,14 +233,7 @@ fn the_objects_beside_our_archive_are_all_there_and_always_the_same() {
     staging-1-podvolumebackups.json.gz
     []
     "#);
-    let bytes = &objects
-        .iter()
-        .find(|(key, _)| key.ends_with("-results.gz"))
-        .unwrap()
-        .1;
-    let expected = Messages {
-        velero: side.errors.to_vec(),
-        ..Messages::default()
-    };
+    let bytes = &objects.iter().find(|(key, _)| key.ends_with("-results.gz")).unwrap().1;
+    let expected = Messages { velero: side.errors.to_vec(), ..Messages::default() };
     assert_eq!(results::decode(bytes).unwrap().errors, expected);
 }

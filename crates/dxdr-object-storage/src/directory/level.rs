@@ -23,10 +23,7 @@ pub(super) struct Name {
 
 impl Name {
     fn as_sorted(&self) -> Sorted<'_> {
-        Sorted {
-            name: self.text.as_bytes(),
-            is_directory: self.is_directory,
-        }
+        Sorted { name: self.text.as_bytes(), is_directory: self.is_directory }
     }
 }
 
@@ -53,16 +50,11 @@ impl Sorted<'_> {
     fn cmp(self, other: Sorted<'_>) -> Ordering {
         let shared = self.name.len().min(other.name.len());
         let (mine, theirs) = (self.rest(shared), other.rest(shared));
-        self.name[..shared]
-            .cmp(&other.name[..shared])
-            .then_with(|| mine.cmp(theirs))
+        self.name[..shared].cmp(&other.name[..shared]).then_with(|| mine.cmp(theirs))
     }
 
     fn rest(self, from: usize) -> impl Iterator<Item = u8> {
-        self.name[from..]
-            .iter()
-            .copied()
-            .chain(self.is_directory.then_some(b'/'))
+        self.name[from..].iter().copied().chain(self.is_directory.then_some(b'/'))
     }
 }
 
@@ -81,28 +73,16 @@ pub(super) struct Filter {
 
 impl Filter {
     fn wants(&self, name: &[u8], is_directory: bool) -> bool {
-        if !name.starts_with(self.prefix.as_bytes())
-            || self.except.is_some_and(|except| name == except.as_bytes())
-        {
+        if !name.starts_with(self.prefix.as_bytes()) || self.except.is_some_and(|except| name == except.as_bytes()) {
             return false;
         }
         let Some(after) = self.after.as_deref().map(str::as_bytes) else {
             return true;
         };
-        if (Sorted { name, is_directory })
-            .cmp(Sorted {
-                name: after,
-                is_directory: false,
-            })
-            .is_gt()
-        {
+        if (Sorted { name, is_directory }).cmp(Sorted { name: after, is_directory: false }).is_gt() {
             return true;
         }
-        is_directory
-            && self.into_directories
-            && after
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.first() == Some(&b'/'))
+        is_directory && self.into_directories && after.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&b'/'))
     }
 }
 
@@ -119,14 +99,7 @@ pub(super) struct Level {
 
 impl Level {
     pub(super) fn new(path: PathBuf, filter: Filter, chunk_size: usize) -> Self {
-        Self {
-            path,
-            filter,
-            chunk_size,
-            chunk: Vec::new().into_iter(),
-            last: None,
-            is_complete: false,
-        }
+        Self { path, filter, chunk_size, chunk: Vec::new().into_iter(), last: None, is_complete: false }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -149,12 +122,7 @@ impl Level {
         let mut smallest = BinaryHeap::new();
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error),
@@ -168,19 +136,11 @@ impl Level {
             }
             let is_directory = file_type.is_dir();
             let name = entry.file_name();
-            let sorted = Sorted {
-                name: name.as_bytes(),
-                is_directory,
-            };
+            let sorted = Sorted { name: name.as_bytes(), is_directory };
             if !self.filter.wants(name.as_bytes(), is_directory)
-                || self
-                    .last
-                    .as_ref()
-                    .is_some_and(|last| sorted.cmp(last.as_sorted()).is_le())
+                || self.last.as_ref().is_some_and(|last| sorted.cmp(last.as_sorted()).is_le())
                 || smallest.len() == self.chunk_size
-                    && smallest
-                        .peek()
-                        .is_some_and(|largest: &Name| sorted.cmp(largest.as_sorted()).is_ge())
+                    && smallest.peek().is_some_and(|largest: &Name| sorted.cmp(largest.as_sorted()).is_ge())
             {
                 continue;
             }
@@ -203,9 +163,7 @@ pub(super) fn holds_object(directory: &Path) -> bool {
     };
     entries.flatten().any(|entry| match entry.file_type() {
         Ok(file_type) if file_type.is_file() => is_text(&entry.file_name()),
-        Ok(file_type) if file_type.is_dir() => {
-            is_text(&entry.file_name()) && holds_object(&entry.path())
-        }
+        Ok(file_type) if file_type.is_dir() => is_text(&entry.file_name()) && holds_object(&entry.path()),
         _ => false,
     })
 }
@@ -220,20 +178,11 @@ mod tests {
 
     #[test]
     fn names_sort_as_the_keys_below_them() {
-        let texts = [
-            "a", "a-b", "a/", "a0", "a0/", "aa", "a!/", "b/", "", "ä/", "a.tar", "a-/",
-        ];
-        let name = |text: &str| Name {
-            text: text.trim_end_matches('/').to_owned(),
-            is_directory: text.ends_with('/'),
-        };
+        let texts = ["a", "a-b", "a/", "a0", "a0/", "aa", "a!/", "b/", "", "ä/", "a.tar", "a-/"];
+        let name = |text: &str| Name { text: text.trim_end_matches('/').to_owned(), is_directory: text.ends_with('/') };
         for one in texts {
             for other in texts {
-                assert_eq!(
-                    name(one).cmp(&name(other)),
-                    one.as_bytes().cmp(other.as_bytes()),
-                    "`{one}` and `{other}`"
-                );
+                assert_eq!(name(one).cmp(&name(other)), one.as_bytes().cmp(other.as_bytes()), "`{one}` and `{other}`");
             }
         }
     }

@@ -23,17 +23,10 @@ pub(super) fn page(root: &Path, request: &ListRequest) -> io::Result<ListPage> {
         Some((folder, name_prefix)) => (folder, name_prefix),
         None => ("", request.prefix.as_str()),
     };
-    if !folder.is_empty() && key::validate(folder).is_err()
-        || folder.is_empty() && request.prefix.starts_with('/')
-    {
+    if !folder.is_empty() && key::validate(folder).is_err() || folder.is_empty() && request.prefix.starts_with('/') {
         return Ok(ListPage::default());
     }
-    let mut walk = Walk {
-        root,
-        after,
-        into_directories: !request.directories,
-        chunk_size: size + 1,
-    };
+    let mut walk = Walk { root, after, into_directories: !request.directories, chunk_size: size + 1 };
     let mut levels = Vec::from_iter(walk.level(&join(folder, ""), name_prefix));
     let mut items = Vec::new();
     while items.len() <= size
@@ -86,18 +79,11 @@ impl Walk<'_> {
             into_directories: self.into_directories,
             except: prefix.is_empty().then_some(RESERVED_SEGMENT),
         };
-        Some((
-            prefix.to_owned(),
-            Level::new(self.root.join(prefix), filter, self.chunk_size),
-        ))
+        Some((prefix.to_owned(), Level::new(self.root.join(prefix), filter, self.chunk_size)))
     }
 }
 
 /// A folder as a prefix of keys.
 fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{folder}/{name}")
-    }
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }

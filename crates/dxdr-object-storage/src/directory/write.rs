@@ -12,9 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dxdr_provider::object_storage::{
-    ObjectBody, ObjectStat, PutCondition, StorageError, StorageErrorKind,
-};
+use dxdr_provider::object_storage::{ObjectBody, ObjectStat, PutCondition, StorageError, StorageErrorKind};
 use futures::TryStreamExt;
 
 use super::{DirectoryStorage, blocking, incoming, stat_of, sweep};
@@ -28,12 +26,7 @@ const FILE_MODE: u32 = 0o600;
 const PRUNING_RACES: usize = 64;
 
 impl DirectoryStorage {
-    pub(super) async fn write(
-        &self,
-        call: Call,
-        body: ObjectBody,
-        condition: PutCondition,
-    ) -> Result<ObjectStat, StorageError> {
+    pub(super) async fn write(&self, call: Call, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         let (storage, task_call) = (self.clone(), call.clone());
         let unfinished = Arc::new(
             blocking(call.clone(), move || {
@@ -48,25 +41,15 @@ impl DirectoryStorage {
         match body {
             ObjectBody::Bytes(bytes) => append(&call, &unfinished, bytes).await?,
             ObjectBody::Stream(mut stream) => {
-                while let Some(bytes) = stream
-                    .try_next()
-                    .await
-                    .map_err(|error| call.fails_by_body(error))?
-                {
+                while let Some(bytes) = stream.try_next().await.map_err(|error| call.fails_by_body(error))? {
                     append(&call, &unfinished, bytes).await?;
                 }
             }
         }
         let storage = self.clone();
         blocking(call.clone(), move || {
-            unfinished
-                .file
-                .sync_all()
-                .map_err(|error| call.fails_by_io(error))?;
-            let metadata = unfinished
-                .file
-                .metadata()
-                .map_err(|error| call.fails_by_io(error))?;
+            unfinished.file.sync_all().map_err(|error| call.fails_by_io(error))?;
+            let metadata = unfinished.file.metadata().map_err(|error| call.fails_by_io(error))?;
             storage.publish(&call, &unfinished.path, condition)?;
             Ok(stat_of(&call.key, &metadata))
         })
@@ -74,25 +57,17 @@ impl DirectoryStorage {
     }
 
     /// Gives a finished file its key.
-    fn publish(
-        &self,
-        call: &Call,
-        finished: &Path,
-        condition: PutCondition,
-    ) -> Result<(), StorageError> {
+    fn publish(&self, call: &Call, finished: &Path, condition: PutCondition) -> Result<(), StorageError> {
         let target = self.path(&call.key);
         for _ in 0..PRUNING_RACES {
-            let made_below = self
-                .make_parents(&target)
-                .map_err(|error| self.not_a_place(call, &target, error))?;
+            let made_below = self.make_parents(&target).map_err(|error| self.not_a_place(call, &target, error))?;
             let moved = match condition {
                 PutCondition::Always => fs::rename(finished, &target),
                 PutCondition::IfAbsent => fs::hard_link(finished, &target),
             };
             match moved {
                 Ok(()) => {
-                    return flush_path(&target, &made_below)
-                        .map_err(|error| call.fails_by_io(error));
+                    return flush_path(&target, &made_below).map_err(|error| call.fails_by_io(error));
                 }
                 // An empty directory that a killed process left stands for nothing.
                 Err(_) if target.is_dir() && fs::remove_dir(&target).is_ok() => {}
@@ -100,10 +75,7 @@ impl DirectoryStorage {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && finished.exists() => {}
                 Err(error)
                     if condition == PutCondition::IfAbsent
-                        && matches!(
-                            error.kind(),
-                            io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
-                        )
+                        && matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
                         && self.lacks_links(finished) =>
                 {
                     return Err(call.fails_by(StorageErrorKind::Invalid, NoHardLinks(error)));
@@ -125,10 +97,7 @@ impl DirectoryStorage {
             there = there.parent().unwrap_or(&self.root);
         }
         if there != parent {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(DIRECTORY_MODE)
-                .create(parent)?;
+            fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent)?;
         }
         Ok(there.to_owned())
     }
@@ -138,21 +107,11 @@ impl DirectoryStorage {
         if target.is_dir() {
             return call.fails_by(StorageErrorKind::Invalid, Clash::IsDirectory);
         }
-        let object_above = target
-            .ancestors()
-            .skip(1)
-            .take_while(|above| *above != &*self.root)
-            .find(|above| above.is_file());
+        let object_above = target.ancestors().skip(1).take_while(|above| *above != &*self.root).find(|above| above.is_file());
         match object_above {
             Some(above) => call.fails_by(
                 StorageErrorKind::Invalid,
-                Clash::BelowObject(
-                    above
-                        .strip_prefix(&self.root)
-                        .unwrap_or(above)
-                        .display()
-                        .to_string(),
-                ),
+                Clash::BelowObject(above.strip_prefix(&self.root).unwrap_or(above).display().to_string()),
             ),
             None => self.failed(call, error),
         }
@@ -191,23 +150,13 @@ impl Unfinished {
         let folder = incoming(root);
         match fs::DirBuilder::new().mode(DIRECTORY_MODE).create(&folder) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                sweep(&folder, SystemTime::now())
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => sweep(&folder, SystemTime::now()),
             Err(error) => return Err(error),
         }
         // Seeded by the system, fresh for every call.
-        let name = format!(
-            "{}-{:016x}",
-            std::process::id(),
-            RandomState::new().build_hasher().finish()
-        );
+        let name = format!("{}-{:016x}", std::process::id(), RandomState::new().build_hasher().finish());
         let path = folder.join(name);
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(&path)?;
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
         Ok(Self { path, file })
     }
 }
@@ -218,18 +167,9 @@ impl Drop for Unfinished {
     }
 }
 
-async fn append(
-    call: &Call,
-    unfinished: &Arc<Unfinished>,
-    bytes: Bytes,
-) -> Result<(), StorageError> {
+async fn append(call: &Call, unfinished: &Arc<Unfinished>, bytes: Bytes) -> Result<(), StorageError> {
     let (call, unfinished) = (call.clone(), Arc::clone(unfinished));
-    blocking(call.clone(), move || {
-        (&unfinished.file)
-            .write_all(&bytes)
-            .map_err(|error| call.fails_by_io(error))
-    })
-    .await
+    blocking(call.clone(), move || (&unfinished.file).write_all(&bytes).map_err(|error| call.fails_by_io(error))).await
 }
 
 /// Makes a new name last: its directory, and the directories made for it, up to the one that was there before.

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use aws_config::{
-    BehaviorVersion, Region, environment::region::EnvironmentVariableRegionProvider,
-    identity::IdentityCache, meta::region::RegionProviderChain, profile::ProfileFileRegionProvider,
-    retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
-    timeout::TimeoutConfig,
+    BehaviorVersion, Region, environment::region::EnvironmentVariableRegionProvider, identity::IdentityCache,
+    meta::region::RegionProviderChain, profile::ProfileFileRegionProvider, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
 use aws_sdk_s3::{
     Client,
@@ -29,24 +28,15 @@ const SLOWEST_UPLOAD: u64 = 32 * 1024;
 
 /// The client, and the endpoint as people know it.
 pub(super) async fn connect(options: &S3Options) -> Result<(Client, String), StorageError> {
-    let call = Call {
-        action: "read",
-        key: options.prefix.clone(),
-        store: format!("s3://{}", options.bucket),
-    };
+    let call = Call { action: "read", key: options.prefix.clone(), store: format!("s3://{}", options.bucket) };
     if options.bucket.is_empty() || options.bucket.contains(['/', ' ']) {
-        return Err(call.fails_by(
-            StorageErrorKind::Invalid,
-            "this is not the name of a bucket",
-        ));
+        return Err(call.fails_by(StorageErrorKind::Invalid, "this is not the name of a bucket"));
     }
     if let Some(endpoint) = &options.endpoint
         && !(endpoint.starts_with("http://") || endpoint.starts_with("https://"))
     {
-        return Err(call.fails_by(
-            StorageErrorKind::Invalid,
-            format!("the endpoint `{endpoint}` does not begin with http:// or https://"),
-        ));
+        return Err(call
+            .fails_by(StorageErrorKind::Invalid, format!("the endpoint `{endpoint}` does not begin with http:// or https://")));
     }
     let patience = &options.patience;
     let mut profile_region = ProfileFileRegionProvider::builder();
@@ -61,11 +51,7 @@ pub(super) async fn connect(options: &S3Options) -> Result<(Client, String), Sto
     }
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(regions.or_else(Region::new("us-east-1")))
-        .identity_cache(
-            IdentityCache::lazy()
-                .load_timeout(patience.credentials)
-                .build(),
-        )
+        .identity_cache(IdentityCache::lazy().load_timeout(patience.credentials).build())
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(patience.attempts)
@@ -73,11 +59,7 @@ pub(super) async fn connect(options: &S3Options) -> Result<(Client, String), Sto
                 .with_max_backoff(LONGEST_PAUSE),
         )
         .timeout_config(timeouts(patience, patience.answer))
-        .stalled_stream_protection(
-            StalledStreamProtectionConfig::enabled()
-                .grace_period(patience.stall)
-                .build(),
-        );
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(patience.stall).build());
     if let Some(profile) = &options.profile {
         loader = loader.profile_name(profile);
     }
@@ -95,20 +77,9 @@ pub(super) async fn connect(options: &S3Options) -> Result<(Client, String), Sto
     }
     let configuration = tokio::time::timeout(patience.credentials, loader.load())
         .await
-        .map_err(|_| {
-            call.fails_by(
-                StorageErrorKind::TimedOut,
-                "the region could not be found out",
-            )
-        })?;
-    let region = configuration
-        .region()
-        .map_or("us-east-1", |region| region.as_ref())
-        .to_owned();
-    let endpoint = configuration.endpoint_url().map_or_else(
-        || format!("https://s3.{region}.amazonaws.com"),
-        str::to_owned,
-    );
+        .map_err(|_| call.fails_by(StorageErrorKind::TimedOut, "the region could not be found out"))?;
+    let region = configuration.region().map_or("us-east-1", |region| region.as_ref()).to_owned();
+    let endpoint = configuration.endpoint_url().map_or_else(|| format!("https://s3.{region}.amazonaws.com"), str::to_owned);
     let configuration = Builder::from(&configuration)
         .force_path_style(options.force_path_style)
         .request_checksum_calculation(match options.checksums {
@@ -129,10 +100,7 @@ pub(super) fn patient(patience: &S3Patience, length: usize) -> Builder {
 }
 
 fn timeouts(patience: &S3Patience, attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(patience.connect)
-        .operation_attempt_timeout(attempt)
-        .build()
+    TimeoutConfig::builder().connect_timeout(patience.connect).operation_attempt_timeout(attempt).build()
 }
 
 /// Amazon throttles with 503, which the SDK knows; other servers, and proxies before them, with 429.

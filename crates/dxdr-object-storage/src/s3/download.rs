@@ -28,13 +28,8 @@ use crate::{
 const PROGRESS: u64 = 8 * 1024 * 1024;
 
 impl S3Storage {
-    pub(super) async fn download(
-        &self,
-        call: Call,
-        range: Option<Range<u64>>,
-    ) -> Result<ObjectReader, StorageError> {
-        range::within(range.clone(), u64::MAX)
-            .map_err(|problem| call.fails_by(StorageErrorKind::Invalid, problem))?;
+    pub(super) async fn download(&self, call: Call, range: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
+        range::within(range.clone(), u64::MAX).map_err(|problem| call.fails_by(StorageErrorKind::Invalid, problem))?;
         if range.as_ref().is_some_and(Range::is_empty) {
             return self.nothing_of(&call).await;
         }
@@ -44,19 +39,15 @@ impl S3Storage {
             other => other?,
         };
         self.reached();
-        let (answered, size) = extent(&output, range.as_ref())
-            .map_err(|problem| call.fails_by(StorageErrorKind::Other, problem))?;
+        let (answered, size) =
+            extent(&output, range.as_ref()).map_err(|problem| call.fails_by(StorageErrorKind::Other, problem))?;
         let stat = ObjectStat {
             key: call.key.clone(),
             size,
             modified: output.last_modified().and_then(instant),
             tag: output.e_tag().map(str::to_owned),
         };
-        let check = if range.is_none() {
-            Check::of(&output)
-        } else {
-            None
-        };
+        let check = if range.is_none() { Check::of(&output) } else { None };
         let download = Download {
             storage: self.clone(),
             call,
@@ -77,34 +68,22 @@ impl S3Storage {
                 None => Ok(None),
             }
         });
-        Ok(ObjectReader {
-            stat,
-            stream: stream.boxed(),
-        })
+        Ok(ObjectReader { stat, stream: stream.boxed() })
     }
 
     async fn nothing_of(&self, call: &Call) -> Result<ObjectReader, StorageError> {
-        Ok(ObjectReader {
-            stat: self.head(call).await?,
-            stream: stream::empty().boxed(),
-        })
+        Ok(ObjectReader { stat: self.head(call).await?, stream: stream::empty().boxed() })
     }
 
     /// Asks for an object, or a part of one; of the version with this tag.
-    async fn open(
-        &self,
-        call: &Call,
-        range: Option<Range<u64>>,
-        tag: Option<&str>,
-    ) -> Result<GetObjectOutput, StorageError> {
+    async fn open(&self, call: &Call, range: Option<Range<u64>>, tag: Option<&str>) -> Result<GetObjectOutput, StorageError> {
         let is_whole = range.is_none();
         let range = range.map(|Range { start, end }| match i64::try_from(end) {
             Ok(end) => format!("bytes={start}-{}", end - 1),
             // Beyond what servers read as a number.
             Err(_) => format!("bytes={start}-"),
         });
-        let checksum = (is_whole && self.shared.options.checksums == S3Checksums::WhenSupported)
-            .then_some(ChecksumMode::Enabled);
+        let checksum = (is_whole && self.shared.options.checksums == S3Checksums::WhenSupported).then_some(ChecksumMode::Enabled);
         self.shared
             .client
             .get_object()
@@ -120,10 +99,7 @@ impl S3Storage {
 }
 
 /// What of the object an answer holds, and the size of the whole.
-fn extent(
-    output: &GetObjectOutput,
-    asked: Option<&Range<u64>>,
-) -> Result<(Range<u64>, u64), &'static str> {
+fn extent(output: &GetObjectOutput, asked: Option<&Range<u64>>) -> Result<(Range<u64>, u64), &'static str> {
     let length = output
         .content_length()
         .and_then(|length| u64::try_from(length).ok())
@@ -131,11 +107,8 @@ fn extent(
     let Some(asked) = asked else {
         return Ok((0..length, length));
     };
-    let range = output
-        .content_range()
-        .ok_or("the server does not give ranges of objects")?;
-    let (start, size) = parse_content_range(range)
-        .ok_or("the server's answer does not say which range it holds")?;
+    let range = output.content_range().ok_or("the server does not give ranges of objects")?;
+    let (start, size) = parse_content_range(range).ok_or("the server's answer does not say which range it holds")?;
     let wanted = asked.start..asked.end.min(size);
     if start != wanted.start || length != wanted.end - wanted.start {
         return Err("the server gave another range than the one asked for");
@@ -170,8 +143,7 @@ impl Download {
                 Some(Ok(bytes)) => {
                     self.position += bytes.len() as u64;
                     if self.position > self.end {
-                        return Err(self
-                            .corrupt("the server sent more bytes than the object has".to_owned()));
+                        return Err(self.corrupt("the server sent more bytes than the object has".to_owned()));
                     }
                     if let Some(check) = &mut self.check {
                         check.digest.update(&bytes);
@@ -200,18 +172,13 @@ impl Download {
         if self.breaks >= patience.attempts || self.tag.is_none() {
             return Err(self.given_up(broken));
         }
-        let cause = broken
-            .as_ref()
-            .map_or_else(|| "it ended early".to_owned(), |error| chain(error));
+        let cause = broken.as_ref().map_or_else(|| "it ended early".to_owned(), |error| chain(error));
         tracing::debug!(key = %self.call.key, position = self.position, end = self.end, cause, "taking a broken download up again");
         tokio::time::sleep(patience.pause * 2u32.saturating_pow(self.breaks - 1)).await;
         let rest = self.position..self.end;
-        let output = self
-            .storage
-            .open(&self.call, Some(rest.clone()), self.tag.as_deref())
-            .await?;
-        let (answered, _) = extent(&output, Some(&rest))
-            .map_err(|problem| self.call.fails_by(StorageErrorKind::Other, problem))?;
+        let output = self.storage.open(&self.call, Some(rest.clone()), self.tag.as_deref()).await?;
+        let (answered, _) =
+            extent(&output, Some(&rest)).map_err(|problem| self.call.fails_by(StorageErrorKind::Other, problem))?;
         if answered != rest {
             return Err(self.corrupt("the object became shorter while it was read".to_owned()));
         }
@@ -220,15 +187,8 @@ impl Download {
     }
 
     fn given_up(&self, broken: Option<ByteStreamError>) -> StorageError {
-        let cut = Cut {
-            position: self.position,
-            end: self.end,
-            cause: broken.as_ref().map(|error| chain(error)),
-        };
-        let is_stalled = cut
-            .cause
-            .as_deref()
-            .is_some_and(|cause| cause.contains("throughput"));
+        let cut = Cut { position: self.position, end: self.end, cause: broken.as_ref().map(|error| chain(error)) };
+        let is_stalled = cut.cause.as_deref().is_some_and(|cause| cause.contains("throughput"));
         let kind = match broken {
             Some(_) if is_stalled => StorageErrorKind::TimedOut,
             Some(_) => StorageErrorKind::Unavailable,
@@ -264,11 +224,7 @@ struct Cut {
 
 impl std::fmt::Display for Cut {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "the download broke at byte {} of {}, again and again",
-            self.position, self.end
-        )?;
+        write!(formatter, "the download broke at byte {} of {}, again and again", self.position, self.end)?;
         match &self.cause {
             Some(cause) => write!(formatter, ": {cause}"),
             None => Ok(()),
@@ -289,35 +245,15 @@ struct Check {
 impl Check {
     fn of(output: &GetObjectOutput) -> Option<Self> {
         let (name, expected, algorithm, width) = [
-            (
-                "CRC32C",
-                output.checksum_crc32_c(),
-                CrcAlgorithm::Crc32Iscsi,
-                4,
-            ),
-            (
-                "CRC32",
-                output.checksum_crc32(),
-                CrcAlgorithm::Crc32IsoHdlc,
-                4,
-            ),
-            (
-                "CRC64NVME",
-                output.checksum_crc64_nvme(),
-                CrcAlgorithm::Crc64Nvme,
-                8,
-            ),
+            ("CRC32C", output.checksum_crc32_c(), CrcAlgorithm::Crc32Iscsi, 4),
+            ("CRC32", output.checksum_crc32(), CrcAlgorithm::Crc32IsoHdlc, 4),
+            ("CRC64NVME", output.checksum_crc64_nvme(), CrcAlgorithm::Crc64Nvme, 8),
         ]
         .into_iter()
         .find_map(|(name, expected, algorithm, width)| Some((name, expected?, algorithm, width)))?;
         // A checksum of checksums of parts says nothing without the parts.
         let is_of_parts = expected.contains('-');
-        (!is_of_parts).then(|| Self {
-            name,
-            expected: expected.to_owned(),
-            digest: Digest::new(algorithm),
-            width,
-        })
+        (!is_of_parts).then(|| Self { name, expected: expected.to_owned(), digest: Digest::new(algorithm), width })
     }
 
     fn actual(&self) -> String {
@@ -335,11 +271,7 @@ fn base64(bytes: &[u8]) -> String {
         let bits = u32::from_be_bytes(bits);
         for position in 0..4 {
             let digit = ALPHABET[(bits >> (18 - 6 * position)) as usize & 63];
-            text.push(if position <= group.len() {
-                char::from(digit)
-            } else {
-                '='
-            });
+            text.push(if position <= group.len() { char::from(digit) } else { '=' });
         }
     }
     text
@@ -357,12 +289,8 @@ mod tests {
         assert_eq!(base64(b"foo"), "Zm9v");
         assert_eq!(base64(b"foobar"), "Zm9vYmFy");
         // The check value of CRC32C for the digits 1 to 9 is E3069283.
-        let mut check = Check {
-            name: "CRC32C",
-            expected: String::new(),
-            digest: Digest::new(CrcAlgorithm::Crc32Iscsi),
-            width: 4,
-        };
+        let mut check =
+            Check { name: "CRC32C", expected: String::new(), digest: Digest::new(CrcAlgorithm::Crc32Iscsi), width: 4 };
         check.digest.update(b"123456789");
         assert_eq!(check.actual(), base64(&[0xE3, 0x06, 0x92, 0x83]));
     }

@@ -34,21 +34,14 @@ pub(super) fn failure<E>(call: &Call, error: SdkError<E, HttpResponse>) -> Stora
 where
     E: ProvideErrorMetadata + RequestId + Error + Send + Sync + 'static,
 {
-    let status = error
-        .raw_response()
-        .map(|response| response.status().as_u16());
-    let code = error
-        .code()
-        .filter(|code| !code.is_empty())
-        .map(str::to_owned);
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.code().filter(|code| !code.is_empty()).map(str::to_owned);
     let text = match &error {
         SdkError::ServiceError(service) => said(service.err(), status),
         _ => chain(&error),
     };
     let kind = match &error {
-        SdkError::ServiceError(_) => {
-            kind_of_answer(status.unwrap_or_default(), code.as_deref(), call.action)
-        }
+        SdkError::ServiceError(_) => kind_of_answer(status.unwrap_or_default(), code.as_deref(), call.action),
         SdkError::TimeoutError(_) => StorageErrorKind::TimedOut,
         SdkError::DispatchFailure(dispatch) => match dispatch.as_connector_error() {
             Some(connector) if connector.is_user() => StorageErrorKind::Invalid,
@@ -78,30 +71,18 @@ pub(super) fn status(error: &StorageError) -> Option<u16> {
 }
 
 pub(crate) fn s3_failure(error: &StorageError) -> Option<&S3Failure> {
-    error
-        .source
-        .as_deref()
-        .and_then(|source| source.downcast_ref())
+    error.source.as_deref().and_then(|source| source.downcast_ref())
 }
 
 /// The SDK has no public type for "no credentials were found", which it treats as a failure to dispatch.
 fn lacks_credentials(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    ["credential", "identity", "sso", "web identity"]
-        .iter()
-        .any(|word| text.contains(word))
+    ["credential", "identity", "sso", "web identity"].iter().any(|word| text.contains(word))
 }
 
 /// Somebody was there, took the connection, and dropped it.
 fn was_cut(text: &str) -> bool {
-    [
-        "connection closed",
-        "connection reset",
-        "Connection reset",
-        "Broken pipe",
-    ]
-    .iter()
-    .any(|words| text.contains(words))
+    ["connection closed", "connection reset", "Connection reset", "Broken pipe"].iter().any(|words| text.contains(words))
 }
 
 fn kind_of_answer(status: u16, code: Option<&str>, action: &'static str) -> StorageErrorKind {
@@ -135,17 +116,9 @@ fn kind_of_answer(status: u16, code: Option<&str>, action: &'static str) -> Stor
         "RequestTimeout" | "RequestTimeoutException" => Kind::TimedOut,
         "PreconditionFailed" if action == "write" => Kind::AlreadyExists,
         "PreconditionFailed" => Kind::Corrupt,
-        "BadDigest"
-        | "XAmzContentChecksumMismatch"
-        | "XAmzContentSHA256Mismatch"
-        | "InvalidDigest" => Kind::Corrupt,
-        "InsufficientCapacity"
-        | "QuotaExceeded"
-        | "XMinioStorageFull"
-        | "XMinioAdminBucketQuotaExceeded" => Kind::Full,
-        "InvalidObjectState" | "PermanentRedirect" | "AuthorizationHeaderMalformed" => {
-            Kind::Invalid
-        }
+        "BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" | "InvalidDigest" => Kind::Corrupt,
+        "InsufficientCapacity" | "QuotaExceeded" | "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded" => Kind::Full,
+        "InvalidObjectState" | "PermanentRedirect" | "AuthorizationHeaderMalformed" => Kind::Invalid,
         "OperationAborted" | "ConditionalRequestConflict" => Kind::Unavailable,
         _ => match status {
             401 => Kind::Unauthenticated,
@@ -165,10 +138,7 @@ fn kind_of_answer(status: u16, code: Option<&str>, action: &'static str) -> Stor
 
 /// `SlowDown: Please reduce your request rate (HTTP 503, request 4442587FB7D0A2F9)`
 fn said(error: &(impl ProvideErrorMetadata + RequestId), status: Option<u16>) -> String {
-    let mut text = error
-        .code()
-        .unwrap_or("the server refused without saying why")
-        .to_owned();
+    let mut text = error.code().unwrap_or("the server refused without saying why").to_owned();
     if let Some(message) = error.message().filter(|message| !message.is_empty()) {
         let _ = write!(text, ": {}", message.trim_end_matches('.'));
     }
@@ -222,15 +192,8 @@ mod tests {
             (507, Some("XMinioStorageFull"), Kind::Full),
             (400, Some("AuthorizationHeaderMalformed"), Kind::Invalid),
         ] {
-            assert_eq!(
-                kind_of_answer(status, code, "write"),
-                kind,
-                "{status} {code:?}"
-            );
+            assert_eq!(kind_of_answer(status, code, "write"), kind, "{status} {code:?}");
         }
-        assert_eq!(
-            kind_of_answer(412, Some("PreconditionFailed"), "read"),
-            Kind::Corrupt
-        );
+        assert_eq!(kind_of_answer(412, Some("PreconditionFailed"), "read"), Kind::Corrupt);
     }
 }

@@ -41,10 +41,7 @@ pub struct S3Credentials {
 
 impl fmt::Debug for S3Credentials {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("S3Credentials")
-            .field("access_key_id", &self.access_key_id)
-            .finish_non_exhaustive()
+        formatter.debug_struct("S3Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
     }
 }
 
@@ -110,16 +107,7 @@ mod tests {
             secret_access_key: "hunter2".into(),
             session_token: Some("token7".into()),
         };
-        let shown = format!(
-            "{:?}",
-            S3Options {
-                credentials: Some(credentials),
-                ..S3Options::default()
-            }
-        );
-        assert!(
-            shown.contains("AKIA") && !shown.contains("hunter2") && !shown.contains("token7"),
-            "{shown}"
-        );
+        let shown = format!("{:?}", S3Options { credentials: Some(credentials), ..S3Options::default() });
+        assert!(shown.contains("AKIA") && !shown.contains("hunter2") && !shown.contains("token7"), "{shown}");
     }
 }

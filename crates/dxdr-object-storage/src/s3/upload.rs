@@ -13,15 +13,10 @@ use aws_sdk_s3::{
     Client,
     error::SdkError,
     primitives::ByteStream as SdkStream,
-    types::{
-        ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart,
-        ServerSideEncryption,
-    },
+    types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption},
 };
 use bytes::{Bytes, BytesMut};
-use dxdr_provider::object_storage::{
-    ByteStream, ObjectBody, ObjectStat, PutCondition, StorageError, StorageErrorKind,
-};
+use dxdr_provider::object_storage::{ByteStream, ObjectBody, ObjectStat, PutCondition, StorageError, StorageErrorKind};
 use futures::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 
 use super::{
@@ -54,35 +49,18 @@ fn part_size(number: i32) -> usize {
 }
 
 impl S3Storage {
-    pub(super) async fn upload(
-        &self,
-        call: Call,
-        body: ObjectBody,
-        condition: PutCondition,
-    ) -> Result<ObjectStat, StorageError> {
+    pub(super) async fn upload(&self, call: Call, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         if condition == PutCondition::IfAbsent && self.must_look_first(&body) {
             match self.head_as_it_is(&call).await {
                 Ok(_) => return Err(call.fails(StorageErrorKind::AlreadyExists)),
                 // Who may write but not read finds out by writing; a missing bucket shows then, too.
-                Err(error)
-                    if matches!(
-                        error.kind,
-                        StorageErrorKind::NotFound | StorageErrorKind::Forbidden
-                    ) => {}
+                Err(error) if matches!(error.kind, StorageErrorKind::NotFound | StorageErrorKind::Forbidden) => {}
                 Err(error) => return Err(error),
             }
         }
         let mut parts = Parts::new(body);
-        let first = parts
-            .next(part_size(1))
-            .await
-            .map_err(|error| call.fails_by_body(error))?;
-        let write = Write {
-            storage: self,
-            call: &call,
-            condition,
-            id: write_id(),
-        };
+        let first = parts.next(part_size(1)).await.map_err(|error| call.fails_by_body(error))?;
+        let write = Write { storage: self, call: &call, condition, id: write_id() };
         match first {
             Part::Last(bytes) => write.whole(bytes).await,
             Part::Full(bytes) => write.in_parts(bytes, parts).await,
@@ -116,8 +94,7 @@ impl Write<'_> {
     }
 
     fn checksum(&self) -> Option<ChecksumAlgorithm> {
-        (self.storage.shared.options.checksums == S3Checksums::WhenSupported)
-            .then_some(ChecksumAlgorithm::Crc32C)
+        (self.storage.shared.options.checksums == S3Checksums::WhenSupported).then_some(ChecksumAlgorithm::Crc32C)
     }
 
     /// As the protocol says it: the algorithm, and the key's id.
@@ -130,12 +107,7 @@ impl Write<'_> {
     }
 
     fn stat(&self, size: u64, tag: Option<&str>) -> ObjectStat {
-        ObjectStat {
-            key: self.call.key.clone(),
-            size,
-            modified: None,
-            tag: tag.map(str::to_owned),
-        }
+        ObjectStat { key: self.call.key.clone(), size, modified: None, tag: tag.map(str::to_owned) }
     }
 
     async fn whole(&self, bytes: Bytes) -> Result<ObjectStat, StorageError> {
@@ -148,10 +120,7 @@ impl Write<'_> {
                     .bucket(self.storage.bucket())
                     .key(self.storage.full(&self.call.key))
                     .set_if_none_match(self.only_if_absent())
-                    .set_metadata(
-                        self.only_if_absent()
-                            .map(|_| [(WRITE_ID.to_owned(), self.id.clone())].into()),
-                    )
+                    .set_metadata(self.only_if_absent().map(|_| [(WRITE_ID.to_owned(), self.id.clone())].into()))
                     .set_checksum_algorithm(self.checksum())
                     .set_server_side_encryption(encryption)
                     .set_ssekms_key_id(key)
@@ -186,10 +155,7 @@ impl Write<'_> {
             .await
             .map_err(|error| failure(self.call, error))?;
         let Some(upload_id) = created.upload_id() else {
-            return Err(self.call.fails_by(
-                StorageErrorKind::Other,
-                "the server began an upload without giving it an id",
-            ));
+            return Err(self.call.fails_by(StorageErrorKind::Other, "the server began an upload without giving it an id"));
         };
         let mut unfinished = Unfinished {
             storage: Some(self.storage.clone()),
@@ -230,8 +196,7 @@ impl Write<'_> {
                 in_flight.push(self.send_part(upload_id, number, bytes));
             }
             // Parts are sent while the next one is filled, and before it is begun when enough are on their way.
-            while bytes_in_flight + part_size(number + 1)
-                > IN_FLIGHT.max(2 * part_size(number + 1) - 1)
+            while bytes_in_flight + part_size(number + 1) > IN_FLIGHT.max(2 * part_size(number + 1) - 1)
                 || (is_last && !in_flight.is_empty())
             {
                 let Some(outcome) = in_flight.next().await else {
@@ -245,21 +210,11 @@ impl Write<'_> {
                 break;
             }
             if number == 10_000 {
-                return Err(self.call.fails_by(
-                    StorageErrorKind::Invalid,
-                    "the object has more than 5 TiB, the most that S3 takes",
-                ));
+                return Err(self
+                    .call
+                    .fails_by(StorageErrorKind::Invalid, "the object has more than 5 TiB, the most that S3 takes"));
             }
-            next = Some(
-                self.fill_while_sending(
-                    parts,
-                    number + 1,
-                    &mut in_flight,
-                    &mut bytes_in_flight,
-                    &mut done,
-                )
-                .await?,
-            );
+            next = Some(self.fill_while_sending(parts, number + 1, &mut in_flight, &mut bytes_in_flight, &mut done).await?);
         }
         done.sort_unstable_by_key(CompletedPart::part_number);
         Ok((done, size))
@@ -290,12 +245,7 @@ impl Write<'_> {
         }
     }
 
-    async fn send_part(
-        &self,
-        upload_id: &str,
-        number: i32,
-        bytes: Bytes,
-    ) -> Result<(usize, CompletedPart), StorageError> {
+    async fn send_part(&self, upload_id: &str, number: i32, bytes: Bytes) -> Result<(usize, CompletedPart), StorageError> {
         let length = bytes.len();
         let output = self
             .client()
@@ -320,17 +270,10 @@ impl Write<'_> {
         Ok((length, part))
     }
 
-    async fn complete(
-        &self,
-        upload_id: &str,
-        parts: Vec<CompletedPart>,
-        size: u64,
-    ) -> Result<ObjectStat, StorageError> {
+    async fn complete(&self, upload_id: &str, parts: Vec<CompletedPart>, size: u64) -> Result<ObjectStat, StorageError> {
         // A server that did not answer with checksums of the parts did not take them.
         let has_checksums = parts.iter().all(|part| part.checksum_crc32_c().is_some());
-        let parts = CompletedMultipartUpload::builder()
-            .set_parts(Some(parts))
-            .build();
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let outcome = self
             .unless_in_conflict(|| {
                 self.client()
@@ -339,10 +282,7 @@ impl Write<'_> {
                     .key(self.storage.full(&self.call.key))
                     .upload_id(upload_id)
                     .set_if_none_match(self.only_if_absent())
-                    .set_checksum_type(
-                        (has_checksums && self.checksum().is_some())
-                            .then_some(ChecksumType::FullObject),
-                    )
+                    .set_checksum_type((has_checksums && self.checksum().is_some()).then_some(ChecksumType::FullObject))
                     .multipart_upload(parts.clone())
                     .customize()
                     // Putting many parts together takes a server minutes.
@@ -361,12 +301,7 @@ impl Write<'_> {
     async fn unless_in_conflict<T, E, F>(&self, send: impl Fn() -> F) -> Result<T, StorageError>
     where
         F: Future<Output = Result<T, SdkError<E, aws_sdk_s3::config::http::HttpResponse>>>,
-        E: aws_sdk_s3::error::ProvideErrorMetadata
-            + aws_sdk_s3::operation::RequestId
-            + std::error::Error
-            + Send
-            + Sync
-            + 'static,
+        E: aws_sdk_s3::error::ProvideErrorMetadata + aws_sdk_s3::operation::RequestId + std::error::Error + Send + Sync + 'static,
     {
         let mut conflicts = 0;
         loop {
@@ -376,18 +311,10 @@ impl Write<'_> {
             };
             let is_conflict = self.condition == PutCondition::IfAbsent
                 && (status(&error) == Some(409)
-                    || matches!(
-                        code(&error),
-                        Some("ConditionalRequestConflict" | "OperationAborted")
-                    ));
+                    || matches!(code(&error), Some("ConditionalRequestConflict" | "OperationAborted")));
             if !is_conflict || conflicts == CONFLICTS {
-                if self.condition == PutCondition::IfAbsent
-                    && error.kind == StorageErrorKind::AlreadyExists
-                {
-                    self.storage
-                        .shared
-                        .knows_conditions
-                        .store(true, Ordering::Relaxed);
+                if self.condition == PutCondition::IfAbsent && error.kind == StorageErrorKind::AlreadyExists {
+                    self.storage.shared.knows_conditions.store(true, Ordering::Relaxed);
                 }
                 return Err(error);
             }
@@ -398,34 +325,18 @@ impl Write<'_> {
 
     /// A request whose answer was lost is sent again, and the second attempt finds the first one's object (or its upload gone). Whose object it is
     /// tells the id in its metadata.
-    async fn own_after_all(
-        &self,
-        error: StorageError,
-        size: u64,
-    ) -> Result<ObjectStat, StorageError> {
-        let is_doubtful = error.kind == StorageErrorKind::AlreadyExists
-            || code(&error) == Some("NoSuchUpload")
-            || status(&error) == Some(409);
+    async fn own_after_all(&self, error: StorageError, size: u64) -> Result<ObjectStat, StorageError> {
+        let is_doubtful =
+            error.kind == StorageErrorKind::AlreadyExists || code(&error) == Some("NoSuchUpload") || status(&error) == Some(409);
         if !is_doubtful {
             return Err(error);
         }
-        let head = self
-            .client()
-            .head_object()
-            .bucket(self.storage.bucket())
-            .key(self.storage.full(&self.call.key))
-            .send()
-            .await;
+        let head = self.client().head_object().bucket(self.storage.bucket()).key(self.storage.full(&self.call.key)).send().await;
         match head {
-            Ok(there)
-                if there.metadata().and_then(|metadata| metadata.get(WRITE_ID))
-                    == Some(&self.id) =>
-            {
+            Ok(there) if there.metadata().and_then(|metadata| metadata.get(WRITE_ID)) == Some(&self.id) => {
                 Ok(self.stat(size, there.e_tag()))
             }
-            Ok(_) if self.condition == PutCondition::IfAbsent => {
-                Err(reread(error, StorageErrorKind::AlreadyExists))
-            }
+            Ok(_) if self.condition == PutCondition::IfAbsent => Err(reread(error, StorageErrorKind::AlreadyExists)),
             _ => Err(error),
         }
     }
@@ -448,13 +359,8 @@ impl Unfinished {
 
     fn aborting(&mut self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let storage = self.storage.take()?;
-        let request = storage
-            .shared
-            .client
-            .abort_multipart_upload()
-            .bucket(storage.bucket())
-            .key(&self.key)
-            .upload_id(&self.upload_id);
+        let request =
+            storage.shared.client.abort_multipart_upload().bucket(storage.bucket()).key(&self.key).upload_id(&self.upload_id);
         let key = self.key.clone();
         Some(Box::pin(async move {
             if let Err(error) = request.send().await {
@@ -470,9 +376,7 @@ impl Unfinished {
 impl Drop for Unfinished {
     /// The put was dropped while it waited: nobody is left to wait for the abort.
     fn drop(&mut self) {
-        if let (Some(aborting), Ok(runtime)) =
-            (self.aborting(), tokio::runtime::Handle::try_current())
-        {
+        if let (Some(aborting), Ok(runtime)) = (self.aborting(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(aborting);
         }
     }
@@ -494,14 +398,8 @@ enum Part {
 impl Parts {
     fn new(body: ObjectBody) -> Self {
         match body {
-            ObjectBody::Bytes(rest) => Self {
-                stream: stream::empty().boxed(),
-                rest,
-            },
-            ObjectBody::Stream(stream) => Self {
-                stream,
-                rest: Bytes::new(),
-            },
+            ObjectBody::Bytes(rest) => Self { stream: stream::empty().boxed(), rest },
+            ObjectBody::Stream(stream) => Self { stream, rest: Bytes::new() },
         }
     }
 
@@ -529,11 +427,7 @@ impl Parts {
 
 /// Seeded by the system: no two writers have the same.
 fn write_id() -> String {
-    format!(
-        "{:016x}{:016x}",
-        RandomState::new().build_hasher().finish(),
-        RandomState::new().build_hasher().finish()
-    )
+    format!("{:016x}{:016x}", RandomState::new().build_hasher().finish(), RandomState::new().build_hasher().finish())
 }
 
 #[cfg(test)]
@@ -549,24 +443,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_cut_into_parts_whatever_its_chunks_are() {
-        for (chunk, length) in [
-            (1, 10),
-            (3, 10),
-            (4, 8),
-            (4, 0),
-            (7, 21),
-            (100, 9),
-            (100, 100),
-        ] {
+        for (chunk, length) in [(1, 10), (3, 10), (4, 8), (4, 0), (7, 21), (100, 9), (100, 100)] {
             let bytes = Bytes::from((0..length).collect::<Vec<u8>>());
-            let chunks: Vec<_> = bytes
-                .chunks(chunk)
-                .map(|chunk| Ok(bytes.slice_ref(chunk)))
-                .collect();
-            let bodies = [
-                ObjectBody::Stream(stream::iter(chunks).boxed()),
-                ObjectBody::Bytes(bytes.clone()),
-            ];
+            let chunks: Vec<_> = bytes.chunks(chunk).map(|chunk| Ok(bytes.slice_ref(chunk))).collect();
+            let bodies = [ObjectBody::Stream(stream::iter(chunks).boxed()), ObjectBody::Bytes(bytes.clone())];
             for body in bodies {
                 let mut parts = Parts::new(body);
                 let mut seen = Vec::new();

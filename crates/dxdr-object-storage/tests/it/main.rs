@@ -1,10 +1,5 @@
 //! Every store passes one suite; what only one of them has is tested beside it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod conformance;
 mod directory;

@@ -9,20 +9,14 @@ use dxdr_object_storage::{
     S3Options, S3Storage, hints,
     s3::{S3Checksums, S3Credentials, S3Patience},
 };
-use dxdr_provider::object_storage::{
-    ListRequest, ObjectBody, ObjectStorage, PutCondition, StorageErrorKind,
-};
+use dxdr_provider::object_storage::{ListRequest, ObjectBody, ObjectStorage, PutCondition, StorageErrorKind};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::conformance::{self, pattern, put, read};
 
 /// The server to test against; `None`, and said so by the caller, when there is none.
 pub(crate) fn options() -> Option<S3Options> {
-    let variable = |name: &str| {
-        env::var(format!("DXDR_TEST_S3_{name}"))
-            .ok()
-            .filter(|value| !value.is_empty())
-    };
+    let variable = |name: &str| env::var(format!("DXDR_TEST_S3_{name}")).ok().filter(|value| !value.is_empty());
     Some(S3Options {
         endpoint: Some(variable("ENDPOINT")?),
         bucket: variable("BUCKET")?,
@@ -41,10 +35,7 @@ pub(crate) fn options() -> Option<S3Options> {
 async fn fresh() -> Option<(Emptied, S3Storage)> {
     let mut options = options()?;
     let name = tempfile::Builder::new().prefix("").tempdir().unwrap();
-    options.prefix = format!(
-        "conformance/{}",
-        name.path().file_name().unwrap().to_str().unwrap()
-    );
+    options.prefix = format!("conformance/{}", name.path().file_name().unwrap().to_str().unwrap());
     let storage = S3Storage::connect(options).await.unwrap();
     Some((Emptied(storage.clone()), storage))
 }
@@ -80,14 +71,8 @@ async fn wrong_credentials_are_unauthenticated() {
     let mut options = options_or_return!("wrong_credentials_are_unauthenticated");
     let right = options.credentials.clone().unwrap();
     for wrong in [
-        S3Credentials {
-            secret_access_key: "not-the-secret".to_owned(),
-            ..right.clone()
-        },
-        S3Credentials {
-            access_key_id: "nobody".to_owned(),
-            ..right
-        },
+        S3Credentials { secret_access_key: "not-the-secret".to_owned(), ..right.clone() },
+        S3Credentials { access_key_id: "nobody".to_owned(), ..right },
     ] {
         options.credentials = Some(wrong);
         let storage = S3Storage::connect(options.clone()).await.unwrap();
@@ -111,54 +96,33 @@ async fn a_missing_bucket_is_no_such_store() {
         storage.list(&ListRequest::default()).await.unwrap_err(),
     ] {
         assert_eq!(error.kind, StorageErrorKind::NoSuchStore, "{error:?}");
-        assert!(
-            hints(&error)[0].contains("s3 mb s3://dxdr-no-such-bucket"),
-            "{:?}",
-            hints(&error)
-        );
-        assert!(
-            error
-                .to_string()
-                .contains(options.endpoint.as_ref().unwrap())
-        );
+        assert!(hints(&error)[0].contains("s3 mb s3://dxdr-no-such-bucket"), "{:?}", hints(&error));
+        assert!(error.to_string().contains(options.endpoint.as_ref().unwrap()));
     }
 }
 
 #[tokio::test]
 async fn an_identity_that_may_only_read_is_forbidden_to_write() {
     let mut options = options_or_return!("an_identity_that_may_only_read_is_forbidden_to_write");
-    let (Ok(access_key_id), Ok(secret_access_key)) = (
-        env::var("DXDR_TEST_S3_READONLY_ACCESS_KEY"),
-        env::var("DXDR_TEST_S3_READONLY_SECRET_KEY"),
-    ) else {
-        return eprintln!(
-            "did not run: an_identity_that_may_only_read_is_forbidden_to_write (no such identity)"
-        );
+    let (Ok(access_key_id), Ok(secret_access_key)) =
+        (env::var("DXDR_TEST_S3_READONLY_ACCESS_KEY"), env::var("DXDR_TEST_S3_READONLY_SECRET_KEY"))
+    else {
+        return eprintln!("did not run: an_identity_that_may_only_read_is_forbidden_to_write (no such identity)");
     };
     options.prefix = "readonly".to_owned();
     let writer = S3Storage::connect(options.clone()).await.unwrap();
     put(&writer, "a", "x").await;
-    options.credentials = Some(S3Credentials {
-        access_key_id,
-        secret_access_key,
-        session_token: None,
-    });
+    options.credentials = Some(S3Credentials { access_key_id, secret_access_key, session_token: None });
     let reader = S3Storage::connect(options).await.unwrap();
     assert_eq!(read(&reader, "a").await, b"x");
     for condition in [PutCondition::Always, PutCondition::IfAbsent] {
-        for body in [
-            ObjectBody::Bytes("y".into()),
-            conformance::streamed(pattern(9 << 20)),
-        ] {
+        for body in [ObjectBody::Bytes("y".into()), conformance::streamed(pattern(9 << 20))] {
             let error = reader.put("b", body, condition).await.unwrap_err();
             assert_eq!(error.kind, StorageErrorKind::Forbidden, "{error:?}");
             assert!(hints(&error)[0].contains("s3:PutObject"));
         }
     }
-    assert_eq!(
-        reader.delete("a").await.unwrap_err().kind,
-        StorageErrorKind::Forbidden
-    );
+    assert_eq!(reader.delete("a").await.unwrap_err().kind, StorageErrorKind::Forbidden);
     assert_eq!(read(&writer, "a").await, b"x");
     writer.delete("a").await.unwrap();
 }
@@ -168,37 +132,17 @@ async fn a_dropped_upload_leaves_no_parts() {
     let mut options = options_or_return!("a_dropped_upload_leaves_no_parts");
     options.prefix = "dropped".to_owned();
     let storage = S3Storage::connect(options.clone()).await.unwrap();
-    let endless = stream::iter((0..20).map(|_| Ok(vec![0; 1 << 20].into())))
-        .chain(stream::pending())
-        .boxed();
+    let endless = stream::iter((0..20).map(|_| Ok(vec![0; 1 << 20].into()))).chain(stream::pending()).boxed();
     let put = storage.put("large", ObjectBody::Stream(endless), PutCondition::Always);
-    assert!(
-        tokio::time::timeout(Duration::from_secs(3), put)
-            .await
-            .is_err(),
-        "the stream never ends"
-    );
+    assert!(tokio::time::timeout(Duration::from_secs(3), put).await.is_err(), "the stream never ends");
     // The abort runs by itself.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(uploads(&options).await, 0);
-    assert_eq!(
-        storage.stat("large").await.unwrap_err().kind,
-        StorageErrorKind::NotFound
-    );
+    assert_eq!(storage.stat("large").await.unwrap_err().kind, StorageErrorKind::NotFound);
     let broken = stream::iter(
-        (0..20)
-            .map(|_| Ok(vec![0; 1 << 20].into()))
-            .chain([Err(std::io::Error::other("broke"))])
-            .collect::<Vec<_>>(),
+        (0..20).map(|_| Ok(vec![0; 1 << 20].into())).chain([Err(std::io::Error::other("broke"))]).collect::<Vec<_>>(),
     );
-    storage
-        .put(
-            "large",
-            ObjectBody::Stream(broken.boxed()),
-            PutCondition::Always,
-        )
-        .await
-        .unwrap_err();
+    storage.put("large", ObjectBody::Stream(broken.boxed()), PutCondition::Always).await.unwrap_err();
     assert_eq!(uploads(&options).await, 0);
 }
 
@@ -219,13 +163,7 @@ async fn uploads(options: &S3Options) -> usize {
         ))
         .build();
     let client = aws_sdk_s3::Client::from_conf(configuration);
-    let answer = client
-        .list_multipart_uploads()
-        .bucket(&options.bucket)
-        .prefix(&options.prefix)
-        .send()
-        .await
-        .unwrap();
+    let answer = client.list_multipart_uploads().bucket(&options.bucket).prefix(&options.prefix).send().await.unwrap();
     answer.uploads().len()
 }
 
@@ -236,14 +174,7 @@ async fn objects_go_without_checksums_when_told_so() {
     options.checksums = S3Checksums::WhenRequired;
     let storage = S3Storage::connect(options).await.unwrap();
     for length in [10, 20 << 20] {
-        storage
-            .put(
-                "a",
-                conformance::streamed(pattern(length)),
-                PutCondition::Always,
-            )
-            .await
-            .unwrap();
+        storage.put("a", conformance::streamed(pattern(length)), PutCondition::Always).await.unwrap();
         assert!(read(&storage, "a").await == pattern(length));
     }
     storage.delete("a").await.unwrap();
@@ -254,22 +185,9 @@ async fn failures(storage: &S3Storage) -> Vec<dxdr_provider::StorageError> {
         storage.stat("a").await.unwrap_err(),
         storage.get("a", None).await.unwrap_err(),
         storage.list(&ListRequest::default()).await.unwrap_err(),
-        storage
-            .put("a", ObjectBody::Bytes("x".into()), PutCondition::Always)
-            .await
-            .unwrap_err(),
-        storage
-            .put("a", ObjectBody::Bytes("x".into()), PutCondition::IfAbsent)
-            .await
-            .unwrap_err(),
-        storage
-            .put(
-                "a",
-                conformance::streamed(pattern(9 << 20)),
-                PutCondition::Always,
-            )
-            .await
-            .unwrap_err(),
+        storage.put("a", ObjectBody::Bytes("x".into()), PutCondition::Always).await.unwrap_err(),
+        storage.put("a", ObjectBody::Bytes("x".into()), PutCondition::IfAbsent).await.unwrap_err(),
+        storage.put("a", conformance::streamed(pattern(9 << 20)), PutCondition::Always).await.unwrap_err(),
         storage.delete("a").await.unwrap_err(),
     ]
 }
@@ -277,11 +195,7 @@ async fn failures(storage: &S3Storage) -> Vec<dxdr_provider::StorageError> {
 #[tokio::test]
 async fn an_endpoint_that_nothing_listens_on_is_unreachable_within_seconds() {
     // Bound and closed again: nothing else takes it so soon.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let options = S3Options {
         bucket: "dx".to_owned(),
         endpoint: Some(format!("http://127.0.0.1:{port}")),
@@ -292,27 +206,17 @@ async fn an_endpoint_that_nothing_listens_on_is_unreachable_within_seconds() {
             secret_access_key: "secret".to_owned(),
             session_token: None,
         }),
-        patience: S3Patience {
-            pause: Duration::from_millis(20),
-            ..S3Patience::default()
-        },
+        patience: S3Patience { pause: Duration::from_millis(20), ..S3Patience::default() },
         ..S3Options::default()
     };
     let storage = S3Storage::connect(options).await.unwrap();
     let begin = Instant::now();
     for error in failures(&storage).await {
         assert_eq!(error.kind, StorageErrorKind::Unreachable, "{error:?}");
-        assert!(
-            error.to_string().contains(&format!("127.0.0.1:{port}")),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
         assert!(hints(&error)[0].contains("reachable"));
     }
-    assert!(
-        begin.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
@@ -320,21 +224,9 @@ async fn a_range_of_a_large_object_is_streamed() {
     let mut options = options_or_return!("a_range_of_a_large_object_is_streamed");
     options.prefix = "ranges".to_owned();
     let storage = S3Storage::connect(options).await.unwrap();
-    storage
-        .put(
-            "a",
-            conformance::streamed(pattern(20 << 20)),
-            PutCondition::Always,
-        )
-        .await
-        .unwrap();
+    storage.put("a", conformance::streamed(pattern(20 << 20)), PutCondition::Always).await.unwrap();
     let reader = storage.get("a", Some((3 << 20)..u64::MAX)).await.unwrap();
-    let bytes = reader
-        .stream
-        .try_collect::<Vec<_>>()
-        .await
-        .unwrap()
-        .concat();
+    let bytes = reader.stream.try_collect::<Vec<_>>().await.unwrap().concat();
     assert!(bytes == pattern(20 << 20)[3 << 20..]);
     storage.delete("a").await.unwrap();
 }

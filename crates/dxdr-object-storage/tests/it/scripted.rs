@@ -72,23 +72,13 @@ impl Server {
         let script = Arc::new(Script::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new()
-            .fallback(answer)
-            .with_state(Arc::clone(&script));
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self {
-            script,
-            endpoint,
-            task,
-        }
+        Self { script, endpoint, task }
     }
 
     fn then(self, answer: impl FnOnce(&Asked) -> Response<Body> + Send + 'static) -> Self {
-        self.script
-            .answers
-            .lock()
-            .unwrap()
-            .push_back(Box::new(answer));
+        self.script.answers.lock().unwrap().push_back(Box::new(answer));
         self
     }
 
@@ -133,12 +123,7 @@ impl Server {
 async fn answer(State(script): State<Arc<Script>>, request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    let asked = Asked {
-        method: head.method,
-        path: head.uri.to_string(),
-        headers: head.headers,
-        body,
-    };
+    let asked = Asked { method: head.method, path: head.uri.to_string(), headers: head.headers, body };
     script.asked.lock().unwrap().push(asked.clone());
     let answer = script.answers.lock().unwrap().pop_front();
     let otherwise = *script.otherwise.lock().unwrap();
@@ -150,9 +135,7 @@ async fn answer(State(script): State<Arc<Script>>, request: Request<Body>) -> Re
 }
 
 fn refuse(status: StatusCode, code: &str) -> Response<Body> {
-    let body = format!(
-        "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as told.</Message></Error>"
-    );
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as told.</Message></Error>");
     Response::builder()
         .status(status)
         .header("content-type", "application/xml")
@@ -170,10 +153,7 @@ fn internal_error(_: &Asked) -> Response<Body> {
 }
 
 fn written(_: &Asked) -> Response<Body> {
-    Response::builder()
-        .header("etag", "\"tag\"")
-        .body(Body::empty())
-        .unwrap()
+    Response::builder().header("etag", "\"tag\"").body(Body::empty()).unwrap()
 }
 
 fn missing(_: &Asked) -> Response<Body> {
@@ -185,37 +165,18 @@ const LENGTH: usize = 1_000_000;
 /// The object, or the range of it that is asked for; `sent` bytes of it, and then the connection breaks.
 fn object(asked: &Asked, sent: usize) -> Response<Body> {
     let whole = pattern(LENGTH);
-    let start: usize = asked.header("range").map_or(0, |range| {
-        range
-            .trim_start_matches("bytes=")
-            .split('-')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap()
-    });
-    let mut response = Response::builder()
-        .header("etag", "\"tag\"")
-        .header("content-length", LENGTH - start);
+    let start: usize =
+        asked.header("range").map_or(0, |range| range.trim_start_matches("bytes=").split('-').next().unwrap().parse().unwrap());
+    let mut response = Response::builder().header("etag", "\"tag\"").header("content-length", LENGTH - start);
     if start > 0 {
-        response = response.status(StatusCode::PARTIAL_CONTENT).header(
-            "content-range",
-            format!("bytes {start}-{}/{LENGTH}", LENGTH - 1),
-        );
+        response = response
+            .status(StatusCode::PARTIAL_CONTENT)
+            .header("content-range", format!("bytes {start}-{}/{LENGTH}", LENGTH - 1));
     }
-    let chunks: Vec<Result<Bytes, io::Error>> = whole[start..]
-        .chunks(10_000)
-        .take(sent / 10_000)
-        .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
-        .collect();
+    let chunks: Vec<Result<Bytes, io::Error>> =
+        whole[start..].chunks(10_000).take(sent / 10_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
     let is_broken = sent < LENGTH - start;
-    response
-        .body(if is_broken {
-            broken(chunks)
-        } else {
-            Body::from_stream(stream::iter(chunks))
-        })
-        .unwrap()
+    response.body(if is_broken { broken(chunks) } else { Body::from_stream(stream::iter(chunks)) }).unwrap()
 }
 
 /// Sends what there is, and then breaks the connection.
@@ -232,9 +193,7 @@ fn hangs(_: &Asked) -> Response<Body> {
     Response::builder()
         .header("etag", "\"tag\"")
         .header("content-length", LENGTH)
-        .body(Body::from_stream(
-            stream::pending::<Result<Bytes, io::Error>>(),
-        ))
+        .body(Body::from_stream(stream::pending::<Result<Bytes, io::Error>>()))
         .unwrap()
 }
 
@@ -243,62 +202,34 @@ async fn read(storage: &S3Storage) -> Result<Vec<u8>, StorageError> {
     let outcome: Result<Vec<_>, _> = reader.stream.try_collect().await;
     outcome.map(|pieces| pieces.concat()).map_err(|error| {
         assert!(storage_error_of(&error).is_some(), "{error:?}");
-        *error
-            .into_inner()
-            .unwrap()
-            .downcast::<StorageError>()
-            .unwrap()
+        *error.into_inner().unwrap().downcast::<StorageError>().unwrap()
     })
 }
 
 async fn put(storage: &S3Storage, condition: PutCondition) -> Result<(), StorageError> {
-    storage
-        .put("object", ObjectBody::Bytes("bytes".into()), condition)
-        .await
-        .map(|_| ())
+    storage.put("object", ObjectBody::Bytes("bytes".into()), condition).await.map(|_| ())
 }
 
 fn names_the_store(error: &StorageError, server: &Server) {
-    assert!(
-        error
-            .to_string()
-            .contains(&format!("s3://dx/velero at {}", server.endpoint)),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&format!("s3://dx/velero at {}", server.endpoint)), "{error}");
 }
 
 #[tokio::test]
 async fn internal_errors_are_tried_again() {
-    let server = Server::start()
-        .await
-        .then(internal_error)
-        .then(internal_error)
-        .then(written);
-    put(&server.storage().await, PutCondition::Always)
-        .await
-        .unwrap();
+    let server = Server::start().await.then(internal_error).then(internal_error).then(written);
+    put(&server.storage().await, PutCondition::Always).await.unwrap();
     assert_eq!(server.asked().len(), 3);
-    assert!(
-        server
-            .asked()
-            .iter()
-            .all(|asked| asked.body == "bytes" && asked.path.starts_with("/dx/velero/object"))
-    );
+    assert!(server.asked().iter().all(|asked| asked.body == "bytes" && asked.path.starts_with("/dx/velero/object")));
 }
 
 #[tokio::test]
 async fn a_server_that_stays_broken_is_unavailable_after_four_attempts() {
     let server = Server::start().await.otherwise(internal_error);
-    let error = put(&server.storage().await, PutCondition::Always)
-        .await
-        .unwrap_err();
+    let error = put(&server.storage().await, PutCondition::Always).await.unwrap_err();
     assert_eq!(error.kind, StorageErrorKind::Unavailable);
     assert_eq!(server.asked().len(), 4);
     names_the_store(&error, &server);
-    assert_eq!(
-        std::error::Error::source(&error).unwrap().to_string(),
-        "InternalError: as told (HTTP 500, request R1)"
-    );
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "InternalError: as told (HTTP 500, request R1)");
 }
 
 #[tokio::test]
@@ -332,19 +263,13 @@ async fn a_broken_download_is_taken_up_where_it_broke() {
     assert_eq!(asked[0].header("range"), None);
     for resumed in &asked[1..] {
         assert!(resumed.header("range").is_some());
-        assert_eq!(
-            resumed.header("if-match"),
-            Some("\"tag\""),
-            "pinned to what was begun"
-        );
+        assert_eq!(resumed.header("if-match"), Some("\"tag\""), "pinned to what was begun");
     }
 }
 
 #[tokio::test]
 async fn a_download_that_breaks_again_and_again_is_given_up() {
-    let server = Server::start()
-        .await
-        .otherwise(|asked| object(asked, 50_000));
+    let server = Server::start().await.otherwise(|asked| object(asked, 50_000));
     let error = read(&server.storage().await).await.unwrap_err();
     assert_eq!(error.kind, StorageErrorKind::Unavailable, "{error:?}");
     assert_eq!(server.asked().len(), 4);
@@ -366,10 +291,7 @@ async fn a_connection_dropped_before_the_answer_is_tried_again() {
         }
         let (mut connection, _) = listener.accept().await.unwrap();
         let _ = connection.read(&mut asked).await.unwrap();
-        connection
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\netag: \"tag\"\r\n\r\n")
-            .await
-            .unwrap();
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\netag: \"tag\"\r\n\r\n").await.unwrap();
     });
     assert_eq!(server.storage().await.stat("object").await.unwrap().size, 5);
     dropping.await.unwrap();
@@ -381,10 +303,7 @@ async fn an_object_replaced_while_it_is_read_is_an_error() {
         .await
         .then(|asked| object(asked, 300_000))
         .then(|_| refuse(StatusCode::PRECONDITION_FAILED, "PreconditionFailed"));
-    assert_eq!(
-        read(&server.storage().await).await.unwrap_err().kind,
-        StorageErrorKind::Corrupt
-    );
+    assert_eq!(read(&server.storage().await).await.unwrap_err().kind, StorageErrorKind::Corrupt);
 }
 
 #[tokio::test]
@@ -399,16 +318,10 @@ async fn a_flipped_byte_is_found_by_the_checksum() {
                 .unwrap()
         }
     };
-    let server = Server::start()
-        .await
-        .then(answer("123456789"))
-        .then(answer("123456780"));
+    let server = Server::start().await.then(answer("123456789")).then(answer("123456780"));
     let storage = server.storage().await;
     assert_eq!(read(&storage).await.unwrap(), b"123456789");
-    assert_eq!(
-        read(&storage).await.unwrap_err().kind,
-        StorageErrorKind::Corrupt
-    );
+    assert_eq!(read(&storage).await.unwrap_err().kind, StorageErrorKind::Corrupt);
 }
 
 #[tokio::test]
@@ -433,12 +346,7 @@ async fn the_checksum_of_a_download_in_two_pieces_is_checked_too() {
                 .unwrap()
         }
     };
-    let server = Server::start()
-        .await
-        .then(first)
-        .then(rest("6789"))
-        .then(first)
-        .then(rest("6780"));
+    let server = Server::start().await.then(first).then(rest("6789")).then(first).then(rest("6780"));
     let storage = server.storage().await;
     assert_eq!(read(&storage).await.unwrap(), b"123456789");
     let error = read(&storage).await.unwrap_err();
@@ -467,11 +375,7 @@ async fn a_server_that_never_answers_is_timed_out() {
         assert_eq!(error.kind, StorageErrorKind::TimedOut, "{error:?}");
         names_the_store(&error, &server);
     }
-    assert!(
-        begin.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     silent.abort();
 }
 
@@ -479,22 +383,10 @@ async fn a_server_that_never_answers_is_timed_out() {
 async fn a_download_that_stands_still_ends() {
     let server = Server::start().await.otherwise(hangs);
     let begin = Instant::now();
-    let storage = server
-        .storage_with(|options| options.patience.attempts = 1)
-        .await;
+    let storage = server.storage_with(|options| options.patience.attempts = 1).await;
     let error = read(&storage).await.unwrap_err();
-    assert!(
-        matches!(
-            error.kind,
-            StorageErrorKind::TimedOut | StorageErrorKind::Unavailable
-        ),
-        "{error:?}"
-    );
-    assert!(
-        begin.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(matches!(error.kind, StorageErrorKind::TimedOut | StorageErrorKind::Unavailable), "{error:?}");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
@@ -513,83 +405,51 @@ async fn a_create_whose_answer_was_lost_succeeds() {
         .then(move |asked| {
             assert_eq!(asked.method, Method::HEAD);
             let id = given.lock().unwrap().clone().unwrap();
-            Response::builder()
-                .header("etag", "\"tag\"")
-                .header("x-amz-meta-dxdr-write", id)
-                .body(Body::empty())
-                .unwrap()
+            Response::builder().header("etag", "\"tag\"").header("x-amz-meta-dxdr-write", id).body(Body::empty()).unwrap()
         });
     let storage = server.storage().await;
     storage
-        .put(
-            "object",
-            ObjectBody::Bytes("bytes".into()),
-            PutCondition::IfAbsent,
-        )
+        .put("object", ObjectBody::Bytes("bytes".into()), PutCondition::IfAbsent)
         .await
         .unwrap_or_else(|error| panic!("{error:?} {:?}", server.asked()));
 }
 
 #[tokio::test]
 async fn a_create_that_lost_to_another_writer_fails() {
-    let server = Server::start()
-        .await
-        .then(missing)
-        .otherwise(|asked| match asked.method {
-            Method::PUT => refuse(StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
-            _ => Response::builder()
-                .header("etag", "\"other\"")
-                .header("x-amz-meta-dxdr-write", "somebody")
-                .body(Body::empty())
-                .unwrap(),
-        });
+    let server = Server::start().await.then(missing).otherwise(|asked| match asked.method {
+        Method::PUT => refuse(StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
+        _ => Response::builder()
+            .header("etag", "\"other\"")
+            .header("x-amz-meta-dxdr-write", "somebody")
+            .body(Body::empty())
+            .unwrap(),
+    });
     let storage = server.storage().await;
-    assert_eq!(
-        put(&storage, PutCondition::IfAbsent)
-            .await
-            .unwrap_err()
-            .kind,
-        StorageErrorKind::AlreadyExists
-    );
+    assert_eq!(put(&storage, PutCondition::IfAbsent).await.unwrap_err().kind, StorageErrorKind::AlreadyExists);
 }
 
 #[tokio::test]
 async fn a_server_that_ignores_conditions_still_refuses_what_is_there() {
     let server = Server::start().await.otherwise(|asked| match asked.method {
-        Method::HEAD => Response::builder()
-            .header("etag", "\"there\"")
-            .body(Body::empty())
-            .unwrap(),
+        Method::HEAD => Response::builder().header("etag", "\"there\"").body(Body::empty()).unwrap(),
         _ => written(asked),
     });
     let storage = server.storage().await;
-    assert_eq!(
-        put(&storage, PutCondition::IfAbsent)
-            .await
-            .unwrap_err()
-            .kind,
-        StorageErrorKind::AlreadyExists
-    );
-    assert!(
-        server
-            .asked()
-            .iter()
-            .all(|asked| asked.method == Method::HEAD)
-    );
+    assert_eq!(put(&storage, PutCondition::IfAbsent).await.unwrap_err().kind, StorageErrorKind::AlreadyExists);
+    assert!(server.asked().iter().all(|asked| asked.method == Method::HEAD));
 }
 
 #[tokio::test]
 async fn a_part_that_fails_for_good_aborts_the_upload() {
     let server = Server::start().await.otherwise(|asked| match asked.method {
-        Method::POST => Response::new(Body::from("<InitiateMultipartUploadResult><UploadId>U1</UploadId></InitiateMultipartUploadResult>")),
+        Method::POST => {
+            Response::new(Body::from("<InitiateMultipartUploadResult><UploadId>U1</UploadId></InitiateMultipartUploadResult>"))
+        }
         Method::PUT => refuse(StatusCode::FORBIDDEN, "AccessDenied"),
         _ => Response::builder().status(StatusCode::NO_CONTENT).body(Body::empty()).unwrap(),
     });
     let storage = server.storage().await;
-    let error = storage
-        .put("object", streamed(pattern(20 << 20)), PutCondition::Always)
-        .await
-        .unwrap_err();
+    let error = storage.put("object", streamed(pattern(20 << 20)), PutCondition::Always).await.unwrap_err();
     assert_eq!(error.kind, StorageErrorKind::Forbidden);
     let asked = server.asked();
     let last = asked.last().unwrap();
@@ -600,34 +460,14 @@ async fn a_part_that_fails_for_good_aborts_the_upload() {
 #[tokio::test]
 async fn what_is_written_carries_its_checksum_and_how_to_encrypt_it() {
     let server = Server::start().await.otherwise(written);
-    let storage = server
-        .storage_with(|options| {
-            options.encryption = Some(S3Encryption::Kms(Some("alias/dx".to_owned())))
-        })
-        .await;
-    storage
-        .put(
-            "object",
-            ObjectBody::Bytes("123456789".into()),
-            PutCondition::Always,
-        )
-        .await
-        .unwrap();
+    let storage = server.storage_with(|options| options.encryption = Some(S3Encryption::Kms(Some("alias/dx".to_owned())))).await;
+    storage.put("object", ObjectBody::Bytes("123456789".into()), PutCondition::Always).await.unwrap();
     let asked = server.asked().remove(0);
     assert_eq!(asked.header("x-amz-checksum-crc32c"), Some("4waSgw=="));
+    assert_eq!(asked.header("x-amz-server-side-encryption"), Some("aws:kms"));
+    assert_eq!(asked.header("x-amz-server-side-encryption-aws-kms-key-id"), Some("alias/dx"));
     assert_eq!(
-        asked.header("x-amz-server-side-encryption"),
-        Some("aws:kms")
-    );
-    assert_eq!(
-        asked.header("x-amz-server-side-encryption-aws-kms-key-id"),
-        Some("alias/dx")
-    );
-    assert_eq!(
-        (
-            asked.header("content-encoding"),
-            asked.header("x-amz-trailer")
-        ),
+        (asked.header("content-encoding"), asked.header("x-amz-trailer")),
         (None, None),
         "no trailers, which other servers do not know"
     );
@@ -637,35 +477,14 @@ async fn what_is_written_carries_its_checksum_and_how_to_encrypt_it() {
 #[tokio::test]
 async fn refusals_are_told_apart_also_where_the_answer_has_no_body() {
     for (status, code, kind) in [
-        (
-            StatusCode::NOT_FOUND,
-            "NoSuchBucket",
-            StorageErrorKind::NoSuchStore,
-        ),
-        (
-            StatusCode::FORBIDDEN,
-            "InvalidAccessKeyId",
-            StorageErrorKind::Unauthenticated,
-        ),
-        (
-            StatusCode::FORBIDDEN,
-            "AccessDenied",
-            StorageErrorKind::Forbidden,
-        ),
-        (
-            StatusCode::MOVED_PERMANENTLY,
-            "PermanentRedirect",
-            StorageErrorKind::Invalid,
-        ),
+        (StatusCode::NOT_FOUND, "NoSuchBucket", StorageErrorKind::NoSuchStore),
+        (StatusCode::FORBIDDEN, "InvalidAccessKeyId", StorageErrorKind::Unauthenticated),
+        (StatusCode::FORBIDDEN, "AccessDenied", StorageErrorKind::Forbidden),
+        (StatusCode::MOVED_PERMANENTLY, "PermanentRedirect", StorageErrorKind::Invalid),
     ] {
         let server = Server::start()
             .await
-            .then(move |_| {
-                Response::builder()
-                    .status(status)
-                    .body(Body::empty())
-                    .unwrap()
-            })
+            .then(move |_| Response::builder().status(status).body(Body::empty()).unwrap())
             .then(move |_| refuse(status, code));
         let error = server.storage().await.stat("object").await.unwrap_err();
         assert_eq!(error.kind, kind, "{error:?}");
@@ -685,39 +504,19 @@ async fn missing_credentials_end_soon_in_a_clear_error() {
     let begin = Instant::now();
     let error = storage.list(&ListRequest::default()).await.unwrap_err();
     assert_eq!(error.kind, StorageErrorKind::Unauthenticated, "{error:?}");
-    assert!(
-        begin.elapsed() < Duration::from_secs(15),
-        "{:?}",
-        begin.elapsed()
-    );
-    assert!(
-        hints(&error)[0].contains("AWS_PROFILE"),
-        "{:?}",
-        hints(&error)
-    );
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+    assert!(hints(&error)[0].contains("AWS_PROFILE"), "{:?}", hints(&error));
     assert!(server.asked().is_empty());
 }
 
 #[tokio::test]
 async fn a_server_that_is_none_is_an_error() {
-    let server = Server::start()
-        .await
-        .otherwise(|_| Response::new(Body::from("<html>Welcome!</html>")));
-    let error = server
-        .storage()
-        .await
-        .list(&ListRequest::default())
-        .await
-        .unwrap_err();
+    let server = Server::start().await.otherwise(|_| Response::new(Body::from("<html>Welcome!</html>")));
+    let error = server.storage().await.list(&ListRequest::default()).await.unwrap_err();
     names_the_store(&error, &server);
     let boxed = stream::iter([Ok(Bytes::from("x"))]).boxed();
     assert!(
-        server
-            .storage()
-            .await
-            .put("object", ObjectBody::Stream(boxed), PutCondition::Always)
-            .await
-            .is_ok(),
+        server.storage().await.put("object", ObjectBody::Stream(boxed), PutCondition::Always).await.is_ok(),
         "200 is what S3 says"
     );
 }

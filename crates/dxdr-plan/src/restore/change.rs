@@ -102,7 +102,9 @@ impl Change {
             Self::ManagedFields => "they say who wrote the archived object, not this one",
             Self::GenerateName => "the object keeps the name it had",
             Self::OwnerReferences => "the owners have other uids now; an object with a dead owner is deleted at once",
-            Self::Finalizers => "those of the cluster come back by themselves; a copy must not wait for, or release, what belongs to the original",
+            Self::Finalizers => {
+                "those of the cluster come back by themselves; a copy must not wait for, or release, what belongs to the original"
+            }
             Self::ControllerAnnotations => "their controllers write them anew",
             Self::ServiceAddresses => "the address may belong to another Service now",
             Self::AssignedPorts => "nobody asked for these ports, and they may be taken",

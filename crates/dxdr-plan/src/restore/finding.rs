@@ -37,9 +37,10 @@ pub(super) enum Finding {
 impl Finding {
     fn severity(&self) -> Severity {
         match self {
-            Self::NothingThere { .. } | Self::Terminating { .. } | Self::NamespaceMissing { .. } | Self::Quota { stands: true, .. } => {
-                Severity::Fatal
-            }
+            Self::NothingThere { .. }
+            | Self::Terminating { .. }
+            | Self::NamespaceMissing { .. }
+            | Self::Quota { stands: true, .. } => Severity::Fatal,
             Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } => Severity::Information,
             _ => Severity::Warning,
         }
@@ -50,7 +51,9 @@ impl Finding {
             if count == 1 { ("object", "is", "has", "stays", "it") } else { ("objects", "are", "have", "stay", "they") };
         let these = format!("{count} {noun}");
         match self {
-            Self::NothingThere { namespace } => format!("the archive holds nothing of namespace `{namespace}` that could be restored"),
+            Self::NothingThere { namespace } => {
+                format!("the archive holds nothing of namespace `{namespace}` that could be restored")
+            }
             Self::Terminating { namespace } => format!("namespace `{namespace}` is being deleted, and takes nothing new"),
             Self::NamespaceMissing { namespace } => {
                 format!("namespace `{namespace}` does not exist, and the archive has no Namespace object to create it from")
@@ -58,31 +61,55 @@ impl Finding {
             Self::Quota { quota, resource, allowed, needed, .. } => {
                 format!("quota `{quota}` allows {allowed} of `{resource}`, and {needed} are needed")
             }
-            Self::NotServed { kind, served } if served.is_empty() => format!("{these} of kind {kind} {are} left out: the target does not serve it"),
+            Self::NotServed { kind, served } if served.is_empty() => {
+                format!("{these} of kind {kind} {are} left out: the target does not serve it")
+            }
             Self::NotServed { kind, served } => {
                 format!("{these} of kind {kind} {are} left out: the target serves it as {served} only")
             }
             Self::Immutable => format!("{these} {have} a field that differs and cannot be changed, and {stay} as {they} {are}"),
             Self::Unknown { kind, reason } => format!("it is not known which {kind} live in the target: {reason}"),
-            Self::EmptyVolumes => format!("{count} volume claims are created with new, empty volumes: this archive holds no volume data"),
-            Self::SharedStorage => format!("{count} volumes are left out: their storage still holds, and belongs to, the original"),
+            Self::EmptyVolumes => {
+                format!("{count} volume claims are created with new, empty volumes: this archive holds no volume data")
+            }
+            Self::SharedStorage => {
+                format!("{count} volumes are left out: their storage still holds, and belongs to, the original")
+            }
             Self::ClaimsRemoved => format!("{count} volume claims are removed, and the data of their volumes with them"),
             Self::Sealed => {
-                format!("{count} SealedSecrets are left out: only the namespace they were sealed for can open them; their Secrets are restored instead")
+                format!(
+                    "{count} SealedSecrets are left out: only the namespace they were sealed for can open them; their Secrets are restored instead"
+                )
             }
             Self::SealedWithoutSecret => {
-                format!("the Secrets of {count} SealedSecrets are not in the archive, and cannot be unsealed in another namespace")
+                format!(
+                    "the Secrets of {count} SealedSecrets are not in the archive, and cannot be unsealed in another namespace"
+                )
             }
-            Self::ControlsOutside => format!("{these} {are} left out: a copy would control, and on its deletion destroy, what the original controls outside of the cluster"),
+            Self::ControlsOutside => format!(
+                "{these} {are} left out: a copy would control, and on its deletion destroy, what the original controls outside of the cluster"
+            ),
             Self::Hosts => format!("{these} would answer for the same hosts as the original"),
-            Self::LoadBalancers => format!("{count} Services of type LoadBalancer get addresses of their own, reachable from outside"),
+            Self::LoadBalancers => {
+                format!("{count} Services of type LoadBalancer get addresses of their own, reachable from outside")
+            }
             Self::CronJobs => format!("{count} CronJobs are not suspended, and will run here, too"),
             Self::RunningJobs => format!("{count} Jobs had not finished at the instant, and run again from their beginning"),
-            Self::ClusterRights => format!("{count} ClusterRoleBindings are left out: they give rights in the whole cluster to the original's accounts"),
-            Self::NamesSource { namespace } => format!("{these} {have} addresses in `{namespace}` written into text, which are not changed: what runs here would talk to the original"),
-            Self::Orphans => format!("{these} belonged to an owner that does not make them again; they are restored without an owner"),
-            Self::SharedByCluster => format!("{these} outside of the namespace {are} not as in the archive, and {stay} as {they} {are}"),
-            Self::TargetExists { namespace } => format!("namespace `{namespace}` exists already; what is in it and not in the archive stays"),
+            Self::ClusterRights => format!(
+                "{count} ClusterRoleBindings are left out: they give rights in the whole cluster to the original's accounts"
+            ),
+            Self::NamesSource { namespace } => format!(
+                "{these} {have} addresses in `{namespace}` written into text, which are not changed: what runs here would talk to the original"
+            ),
+            Self::Orphans => {
+                format!("{these} belonged to an owner that does not make them again; they are restored without an owner")
+            }
+            Self::SharedByCluster => {
+                format!("{these} outside of the namespace {are} not as in the archive, and {stay} as {they} {are}")
+            }
+            Self::TargetExists { namespace } => {
+                format!("namespace `{namespace}` exists already; what is in it and not in the archive stays")
+            }
             Self::UnresolvedKind { name } => format!("`{name}` names no kind in the archive"),
         }
     }
@@ -90,24 +117,32 @@ impl Finding {
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NothingThere { .. } => "list the recovery points of the environment and choose one that covers the namespace",
-            Self::Terminating { .. } => "wait until it is gone (see its finalizers if it stays), or restore into another namespace",
+            Self::Terminating { .. } => {
+                "wait until it is gone (see its finalizers if it stays), or restore into another namespace"
+            }
             Self::NamespaceMissing { .. } => "create the namespace first; `dxdr environment apply` makes it as the model says",
             Self::Quota { stands: true, .. } => "raise the quota, remove what is not needed, or leave kinds out with `--exclude`",
             Self::Quota { .. } => "the quota is restored last, so nothing is refused now; later objects will be",
             Self::NotServed { .. } => "install what serves the kind, or restore its definition, then restore again",
             Self::Immutable => "delete the object and restore again to have it as it was",
-            Self::Unknown { .. } => "give the account the right to list the kind; objects that exist are applied over when they are met",
+            Self::Unknown { .. } => {
+                "give the account the right to list the kind; objects that exist are applied over when they are met"
+            }
             Self::EmptyVolumes => "restore the volumes' data from their snapshots, or the databases from their exports",
             Self::SharedStorage => "to use the old storage again, create the volume by hand, with the original gone",
             Self::ClaimsRemoved => "leave them with `--exclude persistentvolumeclaims`",
             Self::Sealed => "seal them anew for the namespace if it is to stay",
-            Self::SealedWithoutSecret => "seal them anew for the namespace, from the escrowed keys or the sources; workloads that mount them will not start",
+            Self::SealedWithoutSecret => {
+                "seal them anew for the namespace, from the escrowed keys or the sources; workloads that mount them will not start"
+            }
             Self::ControlsOutside | Self::ClusterRights => "create what the copy needs of its own",
             Self::Hosts => "leave them out with `--exclude ingresses`, or change the hosts before traffic is sent",
             Self::LoadBalancers => "leave them out with `--exclude services`, or change their type",
             Self::CronJobs => "leave them out with `--exclude cronjobs`, or suspend them",
             Self::RunningJobs => "leave them out with `--exclude jobs`",
-            Self::NamesSource { .. } => "look through the objects before the workloads start; network policies can keep them apart",
+            Self::NamesSource { .. } => {
+                "look through the objects before the workloads start; network policies can keep them apart"
+            }
             Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } | Self::UnresolvedKind { .. } => return None,
         })
     }

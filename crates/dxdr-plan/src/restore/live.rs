@@ -48,10 +48,8 @@ impl LiveObjects {
 
     /// Adds one object. List items come without `apiVersion` and `kind`; neither is needed here.
     pub fn insert(&mut self, kind: &ResourceKind, namespace: Option<&str>, name: &str, json: Vec<u8>) {
-        let live = self
-            .kinds
-            .entry(kind.group_resource())
-            .or_insert_with(|| LiveKind { kind: kind.clone(), objects: HashMap::new() });
+        let live =
+            self.kinds.entry(kind.group_resource()).or_insert_with(|| LiveKind { kind: kind.clone(), objects: HashMap::new() });
         live.objects.insert((namespace.map(str::to_owned), name.to_owned()), LiveObject { json, archived: false });
     }
 
@@ -94,7 +92,8 @@ const SHOWN: usize = 160;
 
 /// How `live` must change to be `archived`; both transformed. `secret`: no values.
 pub(super) fn differences(archived: &Value, live: &Value, secret: bool) -> Vec<FieldChange> {
-    let show = |value: &Option<Value>| value.as_ref().map(|value| if secret { "(not shown)".to_owned() } else { shortened(value) });
+    let show =
+        |value: &Option<Value>| value.as_ref().map(|value| if secret { "(not shown)".to_owned() } else { shortened(value) });
     full_difference(archived, live)
         .iter()
         .map(|Difference { path, desired, live }| FieldChange { path: path.to_string(), from: show(live), to: show(desired) })

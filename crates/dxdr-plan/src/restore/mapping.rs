@@ -21,9 +21,20 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
     ("traefik.io", "*", &TRAEFIK),
     ("traefik.containo.us", "*", &TRAEFIK),
     ("gateway.networking.k8s.io", "*", &GATEWAY),
-    ("cilium.io", "*", &["spec.ingress[].fromEndpoints[].matchLabels.k8s:io.kubernetes.pod.namespace", "spec.egress[].toEndpoints[].matchLabels.k8s:io.kubernetes.pod.namespace"]),
+    (
+        "cilium.io",
+        "*",
+        &[
+            "spec.ingress[].fromEndpoints[].matchLabels.k8s:io.kubernetes.pod.namespace",
+            "spec.egress[].toEndpoints[].matchLabels.k8s:io.kubernetes.pod.namespace",
+        ],
+    ),
     ("kustomize.toolkit.fluxcd.io", "Kustomization", &["spec.targetNamespace", "spec.sourceRef.namespace"]),
-    ("helm.toolkit.fluxcd.io", "HelmRelease", &["spec.targetNamespace", "spec.storageNamespace", "spec.chart.spec.sourceRef.namespace"]),
+    (
+        "helm.toolkit.fluxcd.io",
+        "HelmRelease",
+        &["spec.targetNamespace", "spec.storageNamespace", "spec.chart.spec.sourceRef.namespace"],
+    ),
     ("argoproj.io", "Application", &["spec.destination.namespace"]),
     ("snapshot.storage.k8s.io", "VolumeSnapshotContent", &["spec.volumeSnapshotRef.namespace"]),
     ("keda.sh", "*", &["spec.triggers[].metadata.namespace"]),

@@ -24,9 +24,7 @@ pub mod transform;
 
 pub use change::{Change, Changes};
 pub use live::{FieldChange, LiveObjects};
-pub use plan::{
-    Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, PrunedObject, RestorePlan, Stage,
-};
+pub use plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, PrunedObject, RestorePlan, Stage};
 pub use planner::RestorePlanner;
 pub use request::{ClusterScoped, Existing, RestoreRequest, Target};
 

@@ -222,7 +222,9 @@ impl fmt::Display for LeftOutReason {
             Self::SharedStorage => formatter.write_str("its storage still belongs to the original"),
             Self::ClusterRight => formatter.write_str("it gives rights in the whole cluster to the original"),
             Self::SealedForNamespace => formatter.write_str("it can be opened in its own namespace only"),
-            Self::ControlsOutside => formatter.write_str("a copy would control, and on its deletion destroy, what the original controls"),
+            Self::ControlsOutside => {
+                formatter.write_str("a copy would control, and on its deletion destroy, what the original controls")
+            }
             Self::NotServed { served } if served.is_empty() => formatter.write_str("the target does not serve its kind"),
             Self::NotServed { served } => write!(formatter, "the target serves its kind as {served} only"),
             Self::Duplicate => formatter.write_str("the archive holds it again further behind"),

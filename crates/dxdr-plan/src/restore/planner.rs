@@ -70,7 +70,11 @@ pub(super) enum Verdict {
 pub(super) enum Detail {
     Nothing,
     /// Left to its owner, if the owner is restored.
-    Owned { uid: u128, by: String, makes_again: bool },
+    Owned {
+        uid: u128,
+        by: String,
+        makes_again: bool,
+    },
     /// Endpoints: left to the Service of that name, if it selects.
     OfService,
     /// A SealedSecret for another namespace.
@@ -150,7 +154,9 @@ impl RestorePlanner {
         let (Some(api_version), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
             return Err(refuse("it has no apiVersion and kind"));
         };
-        if text("/metadata/name") != Some(name) || text("/metadata/namespace").filter(|namespace| !namespace.is_empty()) != namespace {
+        if text("/metadata/name") != Some(name)
+            || text("/metadata/namespace").filter(|namespace| !namespace.is_empty()) != namespace
+        {
             return Err(refuse("its metadata names another object than its path"));
         }
         let (plural, group) = group_resource.split_once('.').unwrap_or((group_resource, ""));
@@ -173,7 +179,14 @@ impl RestorePlanner {
         let item = match self.refusal(&source, &object) {
             Some(reason) => {
                 self.mark_archived(&source);
-                Item { index, target: source, renamed_from: None, uid, verdict: Verdict::LeftOut(reason), detail: Detail::Nothing }
+                Item {
+                    index,
+                    target: source,
+                    renamed_from: None,
+                    uid,
+                    verdict: Verdict::LeftOut(reason),
+                    detail: Detail::Nothing,
+                }
             }
             None => self.consider(index, source, uid, object, json)?,
         };
@@ -254,7 +267,9 @@ impl RestorePlanner {
             (ClusterScoped::All, ..) => None,
             (ClusterScoped::Needed, "rbac.authorization.k8s.io", "clusterrolebindings") => {
                 let subjects = object.get("subjects").and_then(Value::as_array).into_iter().flatten();
-                let ours = subjects.filter_map(|subject| subject.get("namespace")).any(|namespace| namespace == self.request.source_namespace.as_str());
+                let ours = subjects
+                    .filter_map(|subject| subject.get("namespace"))
+                    .any(|namespace| namespace == self.request.source_namespace.as_str());
                 if !ours {
                     return Some(LeftOutReason::NotNeeded);
                 }
@@ -272,7 +287,8 @@ impl RestorePlanner {
 
     fn asked_for(&mut self, kind: &ResourceKind, needed: bool) -> bool {
         let served = self.served.as_ref().and_then(|served| served.get(&kind.group_resource()));
-        let other = served.map_or(OtherNames::default(), |kind| OtherNames { singular: &kind.singular, short: &kind.short_names });
+        let other =
+            served.map_or(OtherNames::default(), |kind| OtherNames { singular: &kind.singular, short: &kind.short_names });
         let fits = |names: &mut Vec<(KindName, bool)>| {
             let mut any = false;
             for (name, used) in names.iter_mut() {
@@ -288,7 +304,14 @@ impl RestorePlanner {
     }
 
     /// Transforms an item, compares it with what lives in the target, and notes what must be settled later.
-    fn consider(&mut self, index: u32, source: ObjectReference, uid: Option<u128>, object: Value, json: &[u8]) -> Result<Item, PlanError> {
+    fn consider(
+        &mut self,
+        index: u32,
+        source: ObjectReference,
+        uid: Option<u128>,
+        object: Value,
+        json: &[u8],
+    ) -> Result<Item, PlanError> {
         let detail = self.detail(&source, &object);
         self.remember(&source, &object);
         if !matches!(detail, Detail::Owned { makes_again: true, .. } | Detail::OfService) {
@@ -378,7 +401,10 @@ impl RestorePlanner {
             ("networking.k8s.io" | "extensions", "Ingress") if list("/spec/rules") || list("/spec/tls") => {
                 self.findings.of(Finding::Hosts, source);
             }
-            ("traefik.io" | "traefik.containo.us", "IngressRoute" | "IngressRouteTCP") | ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute") | ("networking.istio.io", "VirtualService") | ("route.openshift.io", "Route") => {
+            ("traefik.io" | "traefik.containo.us", "IngressRoute" | "IngressRouteTCP")
+            | ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute")
+            | ("networking.istio.io", "VirtualService")
+            | ("route.openshift.io", "Route") => {
                 self.findings.of(Finding::Hosts, source);
             }
             ("", "Service") if object.pointer("/spec/type").and_then(Value::as_str) == Some("LoadBalancer") => {
@@ -439,7 +465,8 @@ impl RestorePlanner {
             return Ok(Action::Same);
         }
         let is_own_namespace = kind.plural == "namespaces" && kind.group.is_empty() && !self.request.beside();
-        let shared = !kind.namespaced && !is_own_namespace && (self.request.cluster_scoped != ClusterScoped::All || self.request.beside());
+        let shared =
+            !kind.namespaced && !is_own_namespace && (self.request.cluster_scoped != ClusterScoped::All || self.request.beside());
         let reason = if shared {
             Some(LeaveReason::SharedByCluster)
         } else if self.request.existing == Existing::Leave {
@@ -509,7 +536,12 @@ impl RestorePlanner {
                             }
                         }
                     }
-                    stages.entry(stage(&target.kind, &action)).or_default().push(PlannedObject { index, target, action, changes });
+                    stages.entry(stage(&target.kind, &action)).or_default().push(PlannedObject {
+                        index,
+                        target,
+                        action,
+                        changes,
+                    });
                 }
             }
         }
@@ -570,7 +602,8 @@ impl RestorePlanner {
         if let Some(live) = &self.live {
             let namespaced = live.kinds.iter().filter(|(_, kind)| kind.kind.namespaced);
             counted.extend(namespaced.map(|(name, kind)| (name.clone(), kind.objects.len() as u64)));
-            let settled: HashSet<String> = self.quotas.iter().filter(|quota| quota.stands).map(|quota| quota.name.clone()).collect();
+            let settled: HashSet<String> =
+                self.quotas.iter().filter(|quota| quota.stands).map(|quota| quota.name.clone()).collect();
             let standing = live.kinds.get("resourcequotas").into_iter().flat_map(|kind| &kind.objects);
             for ((_, name), object) in standing.filter(|((_, name), _)| !settled.contains(name)) {
                 if let Ok(object) = serde_json::from_slice::<Value>(&object.json) {
@@ -603,7 +636,11 @@ impl RestorePlanner {
 
 impl std::fmt::Debug for RestorePlanner {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("RestorePlanner").field("request", &self.request).field("items", &self.items.len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("RestorePlanner")
+            .field("request", &self.request)
+            .field("items", &self.items.len())
+            .finish_non_exhaustive()
     }
 }
 

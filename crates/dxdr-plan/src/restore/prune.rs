@@ -45,7 +45,8 @@ fn removable(kind: &LiveKind, name: &str, object: &LiveObject) -> Option<Option<
     let owned = metadata.get("ownerReferences").and_then(Value::as_array).is_some_and(|owners| !owners.is_empty());
     let excluded = metadata.get("labels").and_then(|labels| labels.get(EXCLUDE_LABEL)).and_then(Value::as_str) == Some("true");
     let going = metadata.get("deletionTimestamp").is_some();
-    let made = rules::left_out(&kind.kind.group, &kind.kind.kind, name, &object).is_some_and(|reason| reason == super::LeftOutReason::MadeByCluster);
+    let made = rules::left_out(&kind.kind.group, &kind.kind.kind, name, &object)
+        .is_some_and(|reason| reason == super::LeftOutReason::MadeByCluster);
     let account = kind.kind.group.is_empty() && kind.kind.kind == "ServiceAccount" && name == "default";
     if owned || excluded || going || made || account {
         return None;

@@ -85,7 +85,8 @@ pub(super) fn left_out(group: &str, kind: &str, name: &str, object: &Value) -> O
         }
         ("scheduling.k8s.io", "PriorityClass") if name.starts_with("system-") => Some(LeftOutReason::MadeByCluster),
         ("apiregistration.k8s.io", "APIService")
-            if object.pointer("/metadata/labels/kube-aggregator.kubernetes.io~1automanaged").is_some() || object.pointer("/spec/service").is_none() =>
+            if object.pointer("/metadata/labels/kube-aggregator.kubernetes.io~1automanaged").is_some()
+                || object.pointer("/spec/service").is_none() =>
         {
             Some(LeftOutReason::MadeByCluster)
         }
@@ -95,8 +96,15 @@ pub(super) fn left_out(group: &str, kind: &str, name: &str, object: &Value) -> O
 
 /// A `default` account as the cluster makes it.
 fn is_plain_account(object: &Value) -> bool {
-    let own = |pointer: &str| object.pointer(pointer).is_some_and(|value| !value.as_array().is_some_and(Vec::is_empty) && !value.as_object().is_some_and(serde_json::Map::is_empty));
-    !own("/imagePullSecrets") && !own("/automountServiceAccountToken") && !own("/metadata/labels") && !own("/metadata/annotations")
+    let own = |pointer: &str| {
+        object.pointer(pointer).is_some_and(|value| {
+            !value.as_array().is_some_and(Vec::is_empty) && !value.as_object().is_some_and(serde_json::Map::is_empty)
+        })
+    };
+    !own("/imagePullSecrets")
+        && !own("/automountServiceAccountToken")
+        && !own("/metadata/labels")
+        && !own("/metadata/annotations")
 }
 
 fn has_failed(job: &Value) -> bool {
@@ -115,9 +123,16 @@ pub(super) fn controls_outside(group: &str) -> bool {
 }
 
 /// The first of `differences` that no server accepts.
-pub(super) fn immutable<'a>(group: &str, kind: &str, archived: &Value, differences: &'a [FieldChange]) -> Option<&'a FieldChange> {
+pub(super) fn immutable<'a>(
+    group: &str,
+    kind: &str,
+    archived: &Value,
+    differences: &'a [FieldChange],
+) -> Option<&'a FieldChange> {
     let under = |path: &str, prefixes: &[&str]| {
-        prefixes.iter().any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
+        prefixes
+            .iter()
+            .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
     };
     let fixed = |path: &str| match (group, kind) {
         ("apps", "Deployment" | "DaemonSet" | "ReplicaSet") => under(path, &["spec.selector"]),
@@ -137,13 +152,18 @@ pub(super) fn immutable<'a>(group: &str, kind: &str, archived: &Value, differenc
                 )
         }
         ("batch", "Job") => under(path, &["spec.selector", "spec.template", "spec.completionMode", "spec.manualSelector"]),
-        ("", "PersistentVolumeClaim") => path.starts_with("spec.") && !under(path, &["spec.resources", "spec.volumeAttributesClassName"]),
+        ("", "PersistentVolumeClaim") => {
+            path.starts_with("spec.") && !under(path, &["spec.resources", "spec.volumeAttributesClassName"])
+        }
         ("", "Pod") => path.starts_with("spec."),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => under(path, &["roleRef"]),
         ("", "Secret") => {
-            under(path, &["type"]) || archived.get("immutable").and_then(Value::as_bool) == Some(true) && under(path, &["data", "immutable"])
+            under(path, &["type"])
+                || archived.get("immutable").and_then(Value::as_bool) == Some(true) && under(path, &["data", "immutable"])
         }
-        ("", "ConfigMap") => archived.get("immutable").and_then(Value::as_bool) == Some(true) && under(path, &["data", "binaryData", "immutable"]),
+        ("", "ConfigMap") => {
+            archived.get("immutable").and_then(Value::as_bool) == Some(true) && under(path, &["data", "binaryData", "immutable"])
+        }
         ("storage.k8s.io", "StorageClass") => under(path, &["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"]),
         ("scheduling.k8s.io", "PriorityClass") => under(path, &["value", "preemptionPolicy"]),
         _ => false,

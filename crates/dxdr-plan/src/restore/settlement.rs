@@ -16,7 +16,13 @@ impl RestorePlanner {
         let mut order: Vec<usize> = (0..self.items.len()).collect();
         let key = |item: &Item| {
             let reference = &item.target;
-            (reference.kind.plural.clone(), reference.kind.group.clone(), reference.namespace.clone(), item.renamed_from.clone(), reference.name.clone())
+            (
+                reference.kind.plural.clone(),
+                reference.kind.group.clone(),
+                reference.namespace.clone(),
+                item.renamed_from.clone(),
+                reference.name.clone(),
+            )
         };
         let same = |left: &Item, right: &Item| {
             let (left_kind, right_kind) = (&left.target.kind, &right.target.kind);
@@ -29,7 +35,11 @@ impl RestorePlanner {
         // Archives are mostly in order already, so that this is one pass.
         order.sort_by(|&left, &right| {
             let (left_item, right_item) = (&self.items[left], &self.items[right]);
-            if same(left_item, right_item) { left_item.index.cmp(&right_item.index) } else { key(left_item).cmp(&key(right_item)) }
+            if same(left_item, right_item) {
+                left_item.index.cmp(&right_item.index)
+            } else {
+                key(left_item).cmp(&key(right_item))
+            }
         });
         for pair in order.windows(2) {
             if let [earlier, later] = *pair
@@ -162,7 +172,10 @@ impl RestorePlanner {
             }
             let served = versions.iter().map(|version| ResourceKind { version: version.clone(), ..kind.clone() }.api_version());
             let served = served.collect::<Vec<_>>().join(", ");
-            self.findings.of(Finding::NotServed { kind: format!("{} {}", kind.api_version(), kind.kind), served: served.clone() }, &item.target);
+            self.findings.of(
+                Finding::NotServed { kind: format!("{} {}", kind.api_version(), kind.kind), served: served.clone() },
+                &item.target,
+            );
             item.verdict = Verdict::LeftOut(LeftOutReason::NotServed { served });
         }
     }

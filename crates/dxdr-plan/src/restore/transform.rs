@@ -154,7 +154,15 @@ fn strip_metadata(metadata: &mut Map<String, Value>, beside: bool, changes: &mut
         }
     };
     remove(
-        &["uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"],
+        &[
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+        ],
         Change::ServerFields,
     );
     remove(&["managedFields"], Change::ManagedFields);
@@ -338,10 +346,8 @@ fn strip_job(object: &mut Value, changes: &mut Changes) {
     removed |= remove_in(object, "/spec/selector/matchLabels", &generated);
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         let empty = |value: &Value| value.as_object().is_some_and(Map::is_empty);
-        let selects_nothing = spec
-            .get("selector")
-            .and_then(Value::as_object)
-            .is_some_and(|selector| selector.values().all(empty));
+        let selects_nothing =
+            spec.get("selector").and_then(Value::as_object).is_some_and(|selector| selector.values().all(empty));
         if selects_nothing {
             spec.remove("selector");
         }

@@ -44,14 +44,19 @@ fn resolve(filters: &Filters) -> Vec<String> {
 }
 
 const NAMESPACED: [&str; 4] = ["pods", "secrets", "deployments.apps", "networkpolicies.networking.k8s.io"];
-const ALL: [&str; 6] = ["pods", "persistentvolumes", "secrets", "namespaces", "deployments.apps", "networkpolicies.networking.k8s.io"];
+const ALL: [&str; 6] =
+    ["pods", "persistentvolumes", "secrets", "namespaces", "deployments.apps", "networkpolicies.networking.k8s.io"];
 
 #[test]
 fn filters_choose_kinds_as_velero_does() {
     let staging = || names(&["staging"]);
     let table: Vec<(&str, Filters, Vec<&str>)> = vec![
         ("no filter takes everything", Filters::default(), ALL.to_vec()),
-        ("a namespace takes no cluster-scoped kinds", Filters { included_namespaces: staging(), ..Filters::default() }, NAMESPACED.to_vec()),
+        (
+            "a namespace takes no cluster-scoped kinds",
+            Filters { included_namespaces: staging(), ..Filters::default() },
+            NAMESPACED.to_vec(),
+        ),
         (
             "an excluded namespace takes cluster-scoped kinds away",
             Filters { excluded_namespaces: staging(), ..Filters::default() },
@@ -84,7 +89,11 @@ fn filters_choose_kinds_as_velero_does() {
         ),
         (
             "the scoped style names cluster-scoped kinds",
-            Filters { included_namespaces: staging(), included_cluster_scoped: names(&["persistentvolumes"]), ..Filters::default() },
+            Filters {
+                included_namespaces: staging(),
+                included_cluster_scoped: names(&["persistentvolumes"]),
+                ..Filters::default()
+            },
             vec!["pods", "persistentvolumes", "secrets", "deployments.apps", "networkpolicies.networking.k8s.io"],
         ),
         (
@@ -121,7 +130,11 @@ fn filters_choose_kinds_as_velero_does() {
             Filters { included_namespace_scoped: names(&["*.apps", "netw*"]), ..Filters::default() },
             vec!["deployments.apps", "networkpolicies.networking.k8s.io"],
         ),
-        ("a name that means nothing matches nothing", Filters { included_resources: names(&["unicorns"]), ..Filters::default() }, vec![]),
+        (
+            "a name that means nothing matches nothing",
+            Filters { included_resources: names(&["unicorns"]), ..Filters::default() },
+            vec![],
+        ),
         (
             "events are taken by those who name them",
             Filters { included_namespace_scoped: names(&["events"]), ..Filters::default() },
@@ -154,11 +167,8 @@ fn names_that_mean_nothing_are_reported() {
 
 #[test]
 fn the_two_styles_exclude_each_other() {
-    let filters = Filters {
-        included_resources: names(&["pods"]),
-        excluded_cluster_scoped: names(&["nodes"]),
-        ..Filters::default()
-    };
+    let filters =
+        Filters { included_resources: names(&["pods"]), excluded_cluster_scoped: names(&["nodes"]), ..Filters::default() };
     assert_eq!(
         Selection::parse(&filters).unwrap_err().to_string(),
         "the resource filters `includedResources` and `excludedClusterScopedResources` exclude each other"
@@ -209,7 +219,8 @@ fn alternatives_of_labels_are_not_left_to_the_server() {
     let one = LabelSelector::parse("app=api").unwrap();
     let filters = Filters { label_selector: Some(one.clone()), ..Filters::default() };
     assert_eq!(Selection::parse(&filters).unwrap().pushed_down_selector(), Some(&one));
-    let filters = Filters { or_label_selectors: vec![one.clone(), LabelSelector::parse("app=web").unwrap()], ..Filters::default() };
+    let filters =
+        Filters { or_label_selectors: vec![one.clone(), LabelSelector::parse("app=web").unwrap()], ..Filters::default() };
     let selection = Selection::parse(&filters).unwrap();
     assert_eq!(selection.pushed_down_selector(), None);
     let labels: BTreeMap<Cow<'_, str>, Cow<'_, str>> = [("app".into(), "web".into())].into();

@@ -32,11 +32,16 @@ pub async fn stages(
     run: &mut ActiveRun,
     report: &mut RestoreReport,
 ) -> Result<(), RunError> {
-    report.unchanged += prepared.plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| !object.writes()).count() as u64;
+    report.unchanged +=
+        prepared.plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| !object.writes()).count() as u64;
     let total = prepared.plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| object.writes()).count() as u64;
     for pass in passes(&prepared.plan.stages) {
-        let wanted: HashMap<u32, &PlannedObject> =
-            pass.iter().flat_map(|stage| &stage.objects).filter(|object| object.writes()).map(|object| (object.index, object)).collect();
+        let wanted: HashMap<u32, &PlannedObject> = pass
+            .iter()
+            .flat_map(|stage| &stage.objects)
+            .filter(|object| object.writes())
+            .map(|object| (object.index, object))
+            .collect();
         let mut numbers: Vec<u32> = wanted.keys().copied().collect();
         numbers.sort_unstable();
         let (sender, mut receiver) = mpsc::channel(READ_AHEAD);
@@ -166,8 +171,7 @@ fn settle(
 
 /// Whether the next object would fail just the same.
 fn hopeless(error: &ClusterError) -> bool {
-    error.kind.retryable()
-        || matches!(error.kind, ClusterErrorKind::Unauthenticated | ClusterErrorKind::NamespaceTerminating)
+    error.kind.retryable() || matches!(error.kind, ClusterErrorKind::Unauthenticated | ClusterErrorKind::NamespaceTerminating)
 }
 
 /// Waits until a definition is established and its kind is served.
@@ -187,7 +191,7 @@ async fn established(context: &RunContext, definition: &ObjectReference) -> Resu
 }
 
 fn is_established(definition: &Value) -> bool {
-    definition["status"]["conditions"]
-        .as_array()
-        .is_some_and(|conditions| conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True"))
+    definition["status"]["conditions"].as_array().is_some_and(|conditions| {
+        conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+    })
 }

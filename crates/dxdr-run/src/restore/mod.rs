@@ -134,7 +134,8 @@ pub async fn restore(context: &RunContext, order: &RestoreOrder, prepared: Prepa
         parameters.insert("protective-point".to_owned(), plan.point.clone().into());
         parameters.insert("protective-started".to_owned(), plan.started.to_string().into());
     }
-    let protective_steps = protective.map(|plan| plan.steps.all().into_iter().map(backup::recorded).collect()).unwrap_or_default();
+    let protective_steps =
+        protective.map(|plan| plan.steps.all().into_iter().map(backup::recorded).collect()).unwrap_or_default();
     let planned = Planned {
         run: order.run.clone(),
         kind: RunKind::Restore,
@@ -209,7 +210,12 @@ async fn steps(
 }
 
 /// Deletes what was not there at the instant, guarded by the `uid` that the plan saw.
-async fn prune(context: &RunContext, prepared: &Prepared, run: &mut ActiveRun, report: &mut RestoreReport) -> Result<(), RunError> {
+async fn prune(
+    context: &RunContext,
+    prepared: &Prepared,
+    run: &mut ActiveRun,
+    report: &mut RestoreReport,
+) -> Result<(), RunError> {
     let Some(step) = prepared.plan.prune_step() else { return Ok(()) };
     run.start(&step).await?;
     for object in &prepared.plan.prune {

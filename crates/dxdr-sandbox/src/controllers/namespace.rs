@@ -115,15 +115,38 @@ fn report(world: &mut World, kind: &Arc<Kind>, mut object: Value, remaining: &[(
         counts.iter().map(|(name, count)| format!("{name} {what} {count} resource instances")).collect::<Vec<_>>().join(", ")
     };
     let now = world.now();
-    let condition = |of_type: &str, status: &str, reason: &str, message: String| {
-        json!({"type": of_type, "status": status, "reason": reason, "message": message, "lastTransitionTime": now})
-    };
+    let condition = |of_type: &str, status: &str, reason: &str, message: String| json!({"type": of_type, "status": status, "reason": reason, "message": message, "lastTransitionTime": now});
     let conditions = json!([
-        condition("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered".to_owned()),
-        condition("NamespaceDeletionGroupVersionParsingFailure", "False", "ParsedGroupVersions", "All legacy kube types successfully parsed".to_owned()),
-        condition("NamespaceDeletionContentFailure", "False", "ContentDeleted", "All content successfully deleted, may be waiting on finalization".to_owned()),
-        condition("NamespaceContentRemaining", "True", "SomeResourcesRemain", format!("Some resources are remaining: {}", list(&resources, "has"))),
-        condition("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {}", list(&finalizers, "in"))),
+        condition(
+            "NamespaceDeletionDiscoveryFailure",
+            "False",
+            "ResourcesDiscovered",
+            "All resources successfully discovered".to_owned()
+        ),
+        condition(
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "False",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed".to_owned()
+        ),
+        condition(
+            "NamespaceDeletionContentFailure",
+            "False",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization".to_owned()
+        ),
+        condition(
+            "NamespaceContentRemaining",
+            "True",
+            "SomeResourcesRemain",
+            format!("Some resources are remaining: {}", list(&resources, "has"))
+        ),
+        condition(
+            "NamespaceFinalizersRemaining",
+            "True",
+            "SomeFinalizersRemain",
+            format!("Some content in the namespace has finalizers remaining: {}", list(&finalizers, "in"))
+        ),
     ]);
     let texts = |value: &Value| -> Vec<Value> {
         value.as_array().into_iter().flatten().map(|condition| condition["message"].clone()).collect()

@@ -32,9 +32,8 @@ where
     scenario(Cluster { client, namespace: namespace.clone(), sandbox: Some(sandbox) }).await;
     let Ok(file) = std::env::var("DXDR_TEST_KUBECONFIG") else { return };
     let kubeconfig = kube::config::Kubeconfig::read_from(file).expect("a kubeconfig");
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default())
-        .await
-        .expect("a context");
+    let config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await.expect("a context");
     let client = Client::try_from(config).expect("a client");
     let namespace = format!("{namespace}-{}", std::process::id());
     create_namespace(&client, &namespace).await;

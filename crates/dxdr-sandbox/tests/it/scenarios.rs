@@ -1,8 +1,7 @@
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ResourceQuota, Secret, ServiceAccount};
 use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions, WatchEvent,
-    WatchParams,
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions, WatchEvent, WatchParams,
 };
 use kube::core::{GroupVersionKind, Status};
 use kube::{Api, ResourceExt};
@@ -99,10 +98,19 @@ async fn appliers_own_fields_conflict_and_drop_them() {
         assert_eq!((status.code, status.reason.as_str()), (409, "Conflict"));
         assert_eq!(status.message, "Apply failed with 1 conflict: conflict with \"one\": .data.a");
         let causes = status.details.unwrap().causes;
-        assert_eq!((causes[0].reason.as_str(), causes[0].field.as_str(), causes[0].message.as_str()), ("FieldManagerConflict", ".data.a", "conflict with \"one\""));
-        let forced = Patch::Apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"a": "2", "c": "2"}}));
+        assert_eq!(
+            (causes[0].reason.as_str(), causes[0].field.as_str(), causes[0].message.as_str()),
+            ("FieldManagerConflict", ".data.a", "conflict with \"one\"")
+        );
+        let forced = Patch::Apply(
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"a": "2", "c": "2"}}),
+        );
         let object = maps.patch("m", &PatchParams::apply("two").force(), &forced).await.unwrap();
-        let owners: Vec<_> = object.managed_fields().iter().map(|entry| (entry.manager.clone().unwrap(), entry.fields_v1.clone().unwrap().0)).collect();
+        let owners: Vec<_> = object
+            .managed_fields()
+            .iter()
+            .map(|entry| (entry.manager.clone().unwrap(), entry.fields_v1.clone().unwrap().0))
+            .collect();
         assert!(owners.contains(&("one".to_owned(), json!({"f:data": {"f:b": {}}}))), "{owners:?}");
         assert!(owners.contains(&("two".to_owned(), json!({"f:data": {"f:a": {}, "f:c": {}}}))), "{owners:?}");
         let object = apply("one", json!({"a": "2"})).await.unwrap();
@@ -168,7 +176,8 @@ async fn pages_show_one_moment() {
         assert_eq!(first.items.len(), 3);
         maps.delete("m5", &DeleteParams::default()).await.unwrap();
         maps.create(&PostParams::default(), &map("m55", json!({}))).await.unwrap();
-        let second = maps.list(&labelled.clone().limit(9).continue_token(&first.metadata.continue_.clone().unwrap())).await.unwrap();
+        let second =
+            maps.list(&labelled.clone().limit(9).continue_token(&first.metadata.continue_.clone().unwrap())).await.unwrap();
         let names: Vec<String> = second.items.iter().map(ResourceExt::name_any).collect();
         assert_eq!(names, ["m3", "m4", "m5", "m6"]);
         assert_eq!(first.metadata.resource_version, second.metadata.resource_version);
@@ -195,7 +204,8 @@ async fn watches_resume_and_end_when_the_past_is_forgotten() {
         maps.patch("w", &PatchParams::default(), &Patch::Merge(json!({"data": {"a": "2"}}))).await.unwrap();
         maps.delete("w", &DeleteParams::default()).await.unwrap();
         let parameters = WatchParams::default().fields("metadata.name=w").timeout(5);
-        let events: Vec<WatchEvent<ConfigMap>> = maps.watch(&parameters, &start).await.unwrap().take(2).try_collect().await.unwrap();
+        let events: Vec<WatchEvent<ConfigMap>> =
+            maps.watch(&parameters, &start).await.unwrap().take(2).try_collect().await.unwrap();
         assert!(matches!(&events[..], [WatchEvent::Modified(_), WatchEvent::Deleted(_)]), "{events:?}");
         if let Some(sandbox) = &cluster.sandbox {
             sandbox.compact();
@@ -219,13 +229,26 @@ async fn a_namespace_terminates_when_its_finalizers_let_it() {
         assert!(deleted.is_left());
         let status = refused(maps.create(&PostParams::default(), &map("late", json!({}))).await);
         assert_eq!((status.code, status.reason.as_str()), (403, "Forbidden"));
-        assert_eq!(status.message, format!("configmaps \"late\" is forbidden: unable to create new content in namespace {0} because it is being terminated", cluster.namespace));
+        assert_eq!(
+            status.message,
+            format!(
+                "configmaps \"late\" is forbidden: unable to create new content in namespace {0} because it is being terminated",
+                cluster.namespace
+            )
+        );
         assert_eq!(status.details.unwrap().causes[0].reason, "NamespaceTerminating");
         eventually("the free map goes", || async { maps.get_opt("free").await.unwrap().is_none() }).await;
         eventually("the conditions say what remains", || async {
             let status = namespaces.get(&cluster.namespace).await.unwrap().status.unwrap();
             assert_eq!(status.phase.as_deref(), Some("Terminating"));
-            status.conditions.into_iter().flatten().any(|c| c.type_ == "NamespaceFinalizersRemaining" && c.status == "True" && c.message.as_deref() == Some("Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"))
+            status.conditions.into_iter().flatten().any(|c| {
+                c.type_ == "NamespaceFinalizersRemaining"
+                    && c.status == "True"
+                    && c.message.as_deref()
+                        == Some(
+                            "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances",
+                        )
+            })
         })
         .await;
         assert!(maps.get("held").await.unwrap().metadata.deletion_timestamp.is_some());
@@ -267,14 +290,22 @@ async fn a_quota_refuses_with_its_numbers() {
         let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
         let quota = serde_json::from_value(json!({"metadata": {"name": "q"}, "spec": {"hard": {"secrets": "1"}}})).unwrap();
         quotas.create(&PostParams::default(), &quota).await.unwrap();
-        eventually("the quota counts", || async { quotas.get("q").await.unwrap().status.is_some_and(|status| status.used.is_some()) }).await;
-        let secret = |name: &str| -> Secret { serde_json::from_value(json!({"metadata": {"name": name}, "stringData": {"a": "b"}})).unwrap() };
+        eventually("the quota counts", || async {
+            quotas.get("q").await.unwrap().status.is_some_and(|status| status.used.is_some())
+        })
+        .await;
+        let secret = |name: &str| -> Secret {
+            serde_json::from_value(json!({"metadata": {"name": name}, "stringData": {"a": "b"}})).unwrap()
+        };
         let created = secrets.create(&PostParams::default(), &secret("one")).await.unwrap();
         assert_eq!(created.data.unwrap()["a"].0, b"b");
         assert_eq!(created.type_.as_deref(), Some("Opaque"));
         let status = refused(secrets.create(&PostParams::default(), &secret("two")).await);
         assert_eq!(status.code, 403);
-        assert_eq!(status.message, "secrets \"two\" is forbidden: exceeded quota: q, requested: secrets=1, used: secrets=1, limited: secrets=1");
+        assert_eq!(
+            status.message,
+            "secrets \"two\" is forbidden: exceeded quota: q, requested: secrets=1, used: secrets=1, limited: secrets=1"
+        );
     })
     .await;
 }
@@ -357,7 +388,8 @@ async fn a_dry_run_answers_and_changes_nothing() {
         named.metadata.generate_name = Some("gen-".to_owned());
         let made = maps.create(&PostParams::default(), &named).await.unwrap();
         assert_eq!(made.name_any().len(), 9);
-        let immutable = serde_json::from_value(json!({"metadata": {"name": "fixed"}, "data": {"a": "1"}, "immutable": true})).unwrap();
+        let immutable =
+            serde_json::from_value(json!({"metadata": {"name": "fixed"}, "data": {"a": "1"}, "immutable": true})).unwrap();
         maps.create(&PostParams::default(), &immutable).await.unwrap();
         let status = refused(maps.patch("fixed", &PatchParams::default(), &Patch::Merge(json!({"data": {"a": "2"}}))).await);
         assert_eq!(status.message, "ConfigMap \"fixed\" is invalid: data: Forbidden: field is immutable when `immutable` is set");
@@ -377,12 +409,22 @@ async fn merged_lists_keep_the_order_of_the_real_server() {
             ("x y z", "y q", "x y z q"),
             ("x y z", "q z w x r", "y q z w x r"),
         ] {
-            let containers = |names: &str| -> Value {
-                names.split(' ').map(|name| json!({"name": name, "image": "x"})).collect()
-            };
-            deployments.patch("web", &PatchParams::apply("one").force(), &Patch::Apply(deployment(&containers(first)))).await.unwrap();
-            let object = deployments.patch("web", &PatchParams::apply("two").force(), &Patch::Apply(deployment(&containers(second)))).await.unwrap();
-            let names: Vec<&str> = object.data["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+            let containers =
+                |names: &str| -> Value { names.split(' ').map(|name| json!({"name": name, "image": "x"})).collect() };
+            deployments
+                .patch("web", &PatchParams::apply("one").force(), &Patch::Apply(deployment(&containers(first))))
+                .await
+                .unwrap();
+            let object = deployments
+                .patch("web", &PatchParams::apply("two").force(), &Patch::Apply(deployment(&containers(second))))
+                .await
+                .unwrap();
+            let names: Vec<&str> = object.data["spec"]["template"]["spec"]["containers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|c| c["name"].as_str().unwrap())
+                .collect();
             assert_eq!(names.join(" "), expected, "{first} and then {second}");
             deployments.delete("web", &DeleteParams::background()).await.unwrap();
             eventually("the deployment goes", || async { deployments.get_opt("web").await.unwrap().is_none() }).await;

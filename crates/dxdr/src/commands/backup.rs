@@ -22,7 +22,9 @@ pub(crate) enum Backup {
     /// Reads every kind of the environment's namespace and what belongs to it, and writes Velero's format into the policy's store.
     /// The recovery point exists once its manifest is written, last. A backup adds to the store and changes nothing else, so it
     /// does not ask; `--dry-run` shows the plan and stops there. What could not be read is named, and the exit code is 3.
-    #[command(after_help = "Examples:\n  dxdr backup now staging\n  dxdr backup now staging --dry-run\n  dxdr backup now staging --context production-cluster --output json")]
+    #[command(
+        after_help = "Examples:\n  dxdr backup now staging\n  dxdr backup now staging --dry-run\n  dxdr backup now staging --context production-cluster --output json"
+    )]
     Now(Now),
 }
 

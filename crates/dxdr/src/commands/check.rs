@@ -31,7 +31,9 @@ pub(crate) fn run(command: &Check, global: &Global, terminal: &Terminal) -> Resu
         command.paths.clone()
     };
     if paths.is_empty() {
-        return Err(Failure::new(Kind::BadInput, "there are no manifests to check").hint("name files or folders: `dxdr check policies/`"));
+        return Err(
+            Failure::new(Kind::BadInput, "there are no manifests to check").hint("name files or folders: `dxdr check policies/`")
+        );
     }
     let files = manifests::files(&paths)?;
     let (problems, valid) = match manifests::read(&paths)? {

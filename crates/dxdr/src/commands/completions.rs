@@ -6,7 +6,9 @@ use crate::{app::Cli, failure::Failure, terminal::Terminal};
 
 /// Print a completion script for a shell.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  dxdr completions bash > /etc/bash_completion.d/dxdr\n  dxdr completions zsh > ~/.zfunc/_dxdr")]
+#[command(
+    after_help = "Examples:\n  dxdr completions bash > /etc/bash_completion.d/dxdr\n  dxdr completions zsh > ~/.zfunc/_dxdr"
+)]
 pub(crate) struct Completions {
     /// Which shell.
     #[arg(value_enum)]

@@ -20,7 +20,9 @@ use crate::{
 const FIELD_MANAGER: &str = "dxdr-environment";
 
 #[derive(Debug, clap::Subcommand)]
-#[command(after_help = "Examples:\n  dxdr environment list\n  dxdr environment render staging\n  dxdr environment diff staging\n  dxdr environment apply staging --dry-run")]
+#[command(
+    after_help = "Examples:\n  dxdr environment list\n  dxdr environment render staging\n  dxdr environment diff staging\n  dxdr environment apply staging --dry-run"
+)]
 pub(crate) enum EnvironmentCommand {
     /// List the environments of the model.
     List,
@@ -145,20 +147,28 @@ fn show(compared: &[Compared], environment: &Environment, terminal: &Terminal) {
             json!({"object": object.desired.reference.to_string(), "state": state, "differences": dxdr_report::difference::json(&object.differences)})
         })
         .collect();
-    terminal.value(&json!({"format": "dxdr.io/environment-diff/v1", "environment": environment.name.as_str(), "objects": rows}), || {
-        let mut text = String::new();
-        for object in compared {
-            if object.missing {
-                text.push_str(&format!("{} {}: missing\n", terminal.paint("32", "+"), object.desired.reference));
-            } else if !object.same() {
-                text.push_str(&format!("{} {}\n", terminal.paint("33", "~"), object.desired.reference));
-                text.push_str(&dxdr_report::difference::text(&object.differences, "    "));
+    terminal.value(
+        &json!({"format": "dxdr.io/environment-diff/v1", "environment": environment.name.as_str(), "objects": rows}),
+        || {
+            let mut text = String::new();
+            for object in compared {
+                if object.missing {
+                    text.push_str(&format!("{} {}: missing\n", terminal.paint("32", "+"), object.desired.reference));
+                } else if !object.same() {
+                    text.push_str(&format!("{} {}\n", terminal.paint("33", "~"), object.desired.reference));
+                    text.push_str(&dxdr_report::difference::text(&object.differences, "    "));
+                }
             }
-        }
-        let same = compared.iter().filter(|object| object.same()).count();
-        text.push_str(&format!("{} of {} as the model of {} says\n", same, dxdr_report::quantity::counted(compared.len(), "object"), environment.name));
-        text
-    });
+            let same = compared.iter().filter(|object| object.same()).count();
+            text.push_str(&format!(
+                "{} of {} as the model of {} says\n",
+                same,
+                dxdr_report::quantity::counted(compared.len(), "object"),
+                environment.name
+            ));
+            text
+        },
+    );
 }
 
 async fn diff(world: &World, environment: &Environment, terminal: &Terminal) -> Result<(), Failure> {
@@ -167,7 +177,8 @@ async fn diff(world: &World, environment: &Environment, terminal: &Terminal) -> 
     if compared.iter().all(Compared::same) {
         Ok(())
     } else {
-        Err(Failure::told(Kind::Partial).hint(format!("to make the cluster as the model says: dxdr environment apply {}", environment.name)))
+        Err(Failure::told(Kind::Partial)
+            .hint(format!("to make the cluster as the model says: dxdr environment apply {}", environment.name)))
     }
 }
 

@@ -177,7 +177,10 @@ impl<'a> Stage<'a> {
             self.terminal.data(&restore_plan::text(&again.plan, &entry, &described));
             return Err(Failure::new(Kind::Failed, "staging is not as it was"));
         }
-        self.say(&format!("{}: all as they were, and nothing that was not there", quantity::counted(usize::try_from(again.plan.counts.same).unwrap_or(usize::MAX), "object")));
+        self.say(&format!(
+            "{}: all as they were, and nothing that was not there",
+            quantity::counted(usize::try_from(again.plan.counts.same).unwrap_or(usize::MAX), "object")
+        ));
 
         self.terminal.data(
             "\nNext:\n  dxdr sandbox up                  the same cluster to play with, kubectl included\n  dxdr --help                      every command, with examples\n  policies/                        the manifests that you have just seen at work\n",
@@ -200,7 +203,8 @@ impl<'a> Stage<'a> {
         let namespace = environment.namespace.as_str();
         let found = catalog::around(&self.context.store, environment.name.as_str(), namespace, at).await?;
         let query = dxdr_catalog::query::Query { at, namespace, allow_partial: false };
-        let choice = dxdr_catalog::query::choose(&found.entries, &query).map_err(|refusal| Failure::from_error(Kind::NoWayBack, refusal))?;
+        let choice = dxdr_catalog::query::choose(&found.entries, &query)
+            .map_err(|refusal| Failure::from_error(Kind::NoWayBack, refusal))?;
         let entry = choice.entry.clone();
         let request = RestoreRequest {
             environment: environment.name.clone(),

@@ -32,7 +32,9 @@ use crate::{
 /// restores. By default into a new namespace beside, where nothing that runs is touched; with `--in-place` over what is there, after
 /// a protective recovery point. Objects that belong to a controller (Pods, ReplicaSets, Secrets of SealedSecrets) are left to it.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:\n  dxdr restore --at 2024-05-01T10:00 staging --plan\n  dxdr restore --at 2024-05-01T10:00 --time-zone Europe/Berlin staging\n  dxdr restore --at -2h staging --into staging-before-lunch\n  dxdr restore --at 2024-05-01T10:00Z staging --in-place --prune\n  dxdr restore --point staging-20240501t100000z-x7k2v staging")]
+#[command(
+    after_help = "Examples:\n  dxdr restore --at 2024-05-01T10:00 staging --plan\n  dxdr restore --at 2024-05-01T10:00 --time-zone Europe/Berlin staging\n  dxdr restore --at -2h staging --into staging-before-lunch\n  dxdr restore --at 2024-05-01T10:00Z staging --in-place --prune\n  dxdr restore --point staging-20240501t100000z-x7k2v staging"
+)]
 pub(crate) struct Restore {
     /// The environment; the configuration's when left out.
     pub(crate) environment: Option<String>,
@@ -96,7 +98,8 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
         return if refused { Err(Failure::told(Kind::Refused)) } else { Ok(()) };
     }
     if refused {
-        return Err(Failure::new(Kind::Refused, "the plan must not be carried out as it is").hint("the errors in the plan say why; nothing was changed"));
+        return Err(Failure::new(Kind::Refused, "the plan must not be carried out as it is")
+            .hint("the errors in the plan say why; nothing was changed"));
     }
     if prepared.plan.nothing_to_do() {
         terminal.note("nothing to do: everything is as it was");
@@ -149,7 +152,9 @@ async fn choose(
 fn resolve(command: &Restore, world: &World, environment: &Environment) -> Result<RecoveryTarget, Failure> {
     let zone = match (&command.time_zone, &environment.time_zone, &world.configuration.time_zone) {
         (Some(name), _, _) | (None, None, Some(name)) => Some(TimeZone::get(name).map_err(|error| {
-            Failure::from_error(Kind::Usage, error).context(format!("there is no time zone `{name}`")).hint("zones are named like Europe/Berlin or UTC")
+            Failure::from_error(Kind::Usage, error)
+                .context(format!("there is no time zone `{name}`"))
+                .hint("zones are named like Europe/Berlin or UTC")
         })?),
         (None, zone, _) => zone.clone(),
     };
@@ -167,7 +172,8 @@ fn request(command: &Restore, environment: &Environment, entry: &Entry, now: jif
     } else {
         let default = || format!("{}-restored-{}", environment.namespace, now.strftime("%Y%m%d%H%M%S"));
         let name = command.into.clone().unwrap_or_else(default);
-        let namespace = NamespaceName::parse(&name).map_err(|error| Failure::from_error(Kind::Usage, error).hint("choose one with `--into NAMESPACE`"))?;
+        let namespace = NamespaceName::parse(&name)
+            .map_err(|error| Failure::from_error(Kind::Usage, error).hint("choose one with `--into NAMESPACE`"))?;
         if namespace == environment.namespace {
             return Err(Failure::new(Kind::Usage, format!("`{namespace}` is the environment's own namespace"))
                 .hint("to restore over what is there, say so with `--in-place`"));
@@ -227,6 +233,5 @@ pub(crate) fn tell(report: &RestoreReport, terminal: &Terminal) -> Result<(), Fa
     if report.failed.is_empty() {
         return Ok(());
     }
-    Err(Failure::told(Kind::Partial)
-        .hint("mend the reasons above and restore again: what is there as planned is left alone"))
+    Err(Failure::told(Kind::Partial).hint("mend the reasons above and restore again: what is there as planned is left alone"))
 }

@@ -12,7 +12,9 @@ use crate::{
 };
 
 #[derive(Debug, clap::Subcommand)]
-#[command(after_help = "Examples:\n  dxdr runs list\n  dxdr runs show 20240501t100000z-restore-staging-x7k2v\n  dxdr runs resume 20240501t100000z-restore-staging-x7k2v")]
+#[command(
+    after_help = "Examples:\n  dxdr runs list\n  dxdr runs show 20240501t100000z-restore-staging-x7k2v\n  dxdr runs resume 20240501t100000z-restore-staging-x7k2v"
+)]
 pub(crate) enum Runs {
     /// List what ran, newest first, and what was left unfinished.
     List,
@@ -69,7 +71,11 @@ pub(crate) async fn run(command: Runs, global: &Global, terminal: &Terminal) -> 
             terminal.consent("Remove them and end the run?", decided.yes)?;
             let context = context::with_store(&world, store, global, terminal).await?;
             let removed = runs::clean(&context, &history).await?;
-            terminal.note(&format!("{} removed; run {} is ended", dxdr_report::quantity::counted(removed.len(), "object"), decided.run));
+            terminal.note(&format!(
+                "{} removed; run {} is ended",
+                dxdr_report::quantity::counted(removed.len(), "object"),
+                decided.run
+            ));
             Ok(())
         }
         Runs::Resume(decided) => resume(&decided, &world, store, global, terminal).await,
@@ -84,7 +90,8 @@ async fn resume(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let history = runs::unfinished(&store, &decided.run).await?;
-    let planned = history.planned().ok_or_else(|| Failure::new(Kind::Corrupt, format!("the journal of {} does not begin", decided.run)))?;
+    let planned =
+        history.planned().ok_or_else(|| Failure::new(Kind::Corrupt, format!("the journal of {} does not begin", decided.run)))?;
     let environment = world.environment(Some(&planned.environment))?.clone();
     terminal.note(&page::history_text(&history));
     if decided.dry_run {

@@ -37,7 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const MARK: &str = "# Written by `dxdr sandbox up`; `dxdr sandbox down` removes it.";
 
 #[derive(Debug, clap::Subcommand)]
-#[command(after_help = "Examples:\n  dxdr sandbox up\n  kubectl --kubeconfig .dxdr/sandbox/kubeconfig get pods -n staging\n  dxdr backup now staging\n  dxdr sandbox down")]
+#[command(
+    after_help = "Examples:\n  dxdr sandbox up\n  kubectl --kubeconfig .dxdr/sandbox/kubeconfig get pods -n staging\n  dxdr backup now staging\n  dxdr sandbox down"
+)]
 pub(crate) enum SandboxCommand {
     /// Start a Kubernetes API on loopback, with dev, staging and production in it.
     Up(Up),
@@ -196,12 +198,13 @@ async fn stop(down: &Down, folder: &Path, terminal: &Terminal) -> Result<(), Fai
 
 fn status(folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
     let address = running(folder);
-    terminal.value(&serde_json::json!({"running": address.is_some(), "address": address.map(|address| format!("http://{address}"))}), || {
-        match address {
+    terminal.value(
+        &serde_json::json!({"running": address.is_some(), "address": address.map(|address| format!("http://{address}"))}),
+        || match address {
             Some(address) => format!("The sandbox runs at http://{address}."),
             None => "No sandbox runs here. Start one with `dxdr sandbox up`.".to_owned(),
-        }
-    });
+        },
+    );
     Ok(())
 }
 

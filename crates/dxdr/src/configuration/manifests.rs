@@ -39,7 +39,8 @@ pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             let mut found = Vec::new();
             for entry in fs::read_dir(path).map_err(|error| unreadable(path, error))? {
                 let file = entry.map_err(|error| unreadable(path, error))?.path();
-                let known = file.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+                let known =
+                    file.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
                 if known && file.is_file() {
                     found.push(file);
                 }

@@ -96,7 +96,13 @@ pub(crate) fn reference(object: &Value) -> ObjectReference {
     };
     let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).map(str::to_owned);
     ObjectReference {
-        kind: dxdr_environment::ResourceKind { group: group.to_owned(), version: version.to_owned(), kind, plural, namespaced: namespace.is_some() },
+        kind: dxdr_environment::ResourceKind {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind,
+            plural,
+            namespaced: namespace.is_some(),
+        },
         namespace,
         name: text(&object["metadata"]["name"]),
     }

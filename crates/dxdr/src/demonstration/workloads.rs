@@ -59,7 +59,8 @@ fn configuration(namespace: &str, host: &str) -> Vec<Value> {
             "apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret", "metadata": metadata(namespace, name, "configuration"),
             "spec": {"encryptedData": sealed, "template": {"metadata": {"name": name, "namespace": namespace}, "type": "Opaque"}}
         }));
-        let opened: serde_json::Map<String, Value> = keys.iter().map(|key| ((*key).to_owned(), Value::from("ZXhhbXBsZQ=="))).collect();
+        let opened: serde_json::Map<String, Value> =
+            keys.iter().map(|key| ((*key).to_owned(), Value::from("ZXhhbXBsZQ=="))).collect();
         let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata(namespace, name, "configuration"), "data": opened});
         secret["metadata"]["ownerReferences"] = owner("bitnami.com/v1alpha1", "SealedSecret", name);
         all.push(secret);

@@ -14,8 +14,7 @@ use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
 };
 
 /// Where the certificates of one folder lie: `FOLDER/certificates/NAME.{crt,key}`.
@@ -32,21 +31,9 @@ struct Client {
 
 const CLIENTS: [Client; 3] = [
     // system:masters passes every authorization check.
-    Client {
-        name: "administrator",
-        user: "administrator",
-        group: Some("system:masters"),
-    },
-    Client {
-        name: "controller-manager",
-        user: "system:kube-controller-manager",
-        group: None,
-    },
-    Client {
-        name: "scheduler",
-        user: "system:kube-scheduler",
-        group: None,
-    },
+    Client { name: "administrator", user: "administrator", group: Some("system:masters") },
+    Client { name: "controller-manager", user: "system:kube-controller-manager", group: None },
+    Client { name: "scheduler", user: "system:kube-scheduler", group: None },
 ];
 
 /// The names under which clients reach the servers: from this machine, and as Kubernetes' own Service.
@@ -67,14 +54,11 @@ impl Certificates {
         if !folder.exists() {
             let unfinished = directory.join("certificates.unfinished");
             if unfinished.exists() {
-                fs::remove_dir_all(&unfinished)
-                    .with_context(|| format!("cannot delete {}", unfinished.display()))?;
+                fs::remove_dir_all(&unfinished).with_context(|| format!("cannot delete {}", unfinished.display()))?;
             }
-            fs::create_dir_all(&unfinished)
-                .with_context(|| format!("cannot create {}", unfinished.display()))?;
+            fs::create_dir_all(&unfinished).with_context(|| format!("cannot create {}", unfinished.display()))?;
             make(&unfinished)?;
-            fs::rename(&unfinished, &folder)
-                .with_context(|| format!("cannot put {} in place", folder.display()))?;
+            fs::rename(&unfinished, &folder).with_context(|| format!("cannot put {} in place", folder.display()))?;
         }
         Ok(Self { folder })
     }
@@ -90,9 +74,7 @@ impl Certificates {
     /// A kubeconfig that stands alone: it can be copied elsewhere.
     pub(crate) fn kubeconfig(&self, client: &str, port: u16) -> Result<String> {
         let encoded = |path: PathBuf| {
-            fs::read(&path)
-                .map(|bytes| STANDARD.encode(bytes))
-                .with_context(|| format!("cannot read {}", path.display()))
+            fs::read(&path).map(|bytes| STANDARD.encode(bytes)).with_context(|| format!("cannot read {}", path.display()))
         };
         Ok(format!(
             "apiVersion: v1\n\
@@ -128,12 +110,7 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
         if new.exists() {
             fs::remove_file(&new)?;
         }
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?
-            .write_all(text.as_bytes())?;
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?.write_all(text.as_bytes())?;
         fs::rename(&new, path)
     };
     write().with_context(|| format!("cannot write {}", path.display()))
@@ -141,62 +118,32 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
 
 fn make(folder: &Path) -> Result<()> {
     let authority = authority(folder, "authority", "dxdr-test-authority")?;
-    let front_proxy_authority = self::authority(
-        folder,
-        "front-proxy-authority",
-        "dxdr-test-front-proxy-authority",
-    )?;
+    let front_proxy_authority = self::authority(folder, "front-proxy-authority", "dxdr-test-front-proxy-authority")?;
 
     let mut server = parameters("kube-apiserver", None);
-    server.subject_alt_names = CertificateParams::new(SERVER_NAMES.map(str::to_owned))
-        .context("cannot name the API server")?
-        .subject_alt_names;
+    server.subject_alt_names =
+        CertificateParams::new(SERVER_NAMES.map(str::to_owned)).context("cannot name the API server")?.subject_alt_names;
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     issue(folder, "server", &server, &authority)?;
     for client in &CLIENTS {
-        issue(
-            folder,
-            client.name,
-            &client_parameters(client.user, client.group),
-            &authority,
-        )?;
+        issue(folder, client.name, &client_parameters(client.user, client.group), &authority)?;
     }
-    issue(
-        folder,
-        "front-proxy",
-        &client_parameters("front-proxy", None),
-        &front_proxy_authority,
-    )?;
+    issue(folder, "front-proxy", &client_parameters("front-proxy", None), &front_proxy_authority)?;
 
     let tokens = KeyPair::generate().context("cannot make the key of service account tokens")?;
     write_private(&folder.join("service-account.key"), &tokens.serialize_pem())?;
-    write_private(
-        &folder.join("service-account.pub"),
-        &tokens.public_key_pem(),
-    )
+    write_private(&folder.join("service-account.pub"), &tokens.public_key_pem())
 }
 
-fn authority(
-    folder: &Path,
-    name: &str,
-    common_name: &str,
-) -> Result<CertifiedIssuer<'static, KeyPair>> {
+fn authority(folder: &Path, name: &str, common_name: &str) -> Result<CertifiedIssuer<'static, KeyPair>> {
     let mut parameters = parameters(common_name, None);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    parameters.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::CrlSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
-    let key =
-        KeyPair::generate().with_context(|| format!("cannot make the key of {common_name}"))?;
-    let issuer = CertifiedIssuer::self_signed(parameters, key)
-        .with_context(|| format!("cannot make the certificate of {common_name}"))?;
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    let key = KeyPair::generate().with_context(|| format!("cannot make the key of {common_name}"))?;
+    let issuer =
+        CertifiedIssuer::self_signed(parameters, key).with_context(|| format!("cannot make the certificate of {common_name}"))?;
     write_private(&folder.join(format!("{name}.crt")), &issuer.pem())?;
-    write_private(
-        &folder.join(format!("{name}.key")),
-        &issuer.key().serialize_pem(),
-    )?;
+    write_private(&folder.join(format!("{name}.key")), &issuer.key().serialize_pem())?;
     Ok(issuer)
 }
 
@@ -210,28 +157,17 @@ fn parameters(common_name: &str, organization: Option<&str>) -> CertificateParam
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name = rcgen::DistinguishedName::new();
     if let Some(organization) = organization {
-        parameters
-            .distinguished_name
-            .push(DnType::OrganizationName, organization);
+        parameters.distinguished_name.push(DnType::OrganizationName, organization);
     }
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
+    parameters.distinguished_name.push(DnType::CommonName, common_name);
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.use_authority_key_identifier_extension = true;
     parameters
 }
 
-fn issue(
-    folder: &Path,
-    name: &str,
-    parameters: &CertificateParams,
-    issuer: &CertifiedIssuer<'_, KeyPair>,
-) -> Result<()> {
+fn issue(folder: &Path, name: &str, parameters: &CertificateParams, issuer: &CertifiedIssuer<'_, KeyPair>) -> Result<()> {
     let key = KeyPair::generate().with_context(|| format!("cannot make the key of {name}"))?;
-    let certificate = parameters
-        .signed_by(&key, issuer)
-        .with_context(|| format!("cannot make the certificate of {name}"))?;
+    let certificate = parameters.signed_by(&key, issuer).with_context(|| format!("cannot make the certificate of {name}"))?;
     write_private(&folder.join(format!("{name}.crt")), &certificate.pem())?;
     write_private(&folder.join(format!("{name}.key")), &key.serialize_pem())
 }

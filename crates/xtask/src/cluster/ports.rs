@@ -26,14 +26,11 @@ impl Block {
     /// `remembered` is tried first, so that a folder that is started again keeps its addresses.
     pub(crate) fn take(remembered: Option<u16>) -> Result<Self> {
         let folder = checkout::tool_cache()?.join("ports");
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
-        let remembered =
-            remembered.filter(|first| *first >= FIRST && *first < LAST && first.is_multiple_of(10));
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let remembered = remembered.filter(|first| *first >= FIRST && *first < LAST && first.is_multiple_of(10));
         for first in remembered.into_iter().chain((FIRST..LAST).step_by(10)) {
             let path = folder.join(first.to_string());
-            let lock =
-                File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+            let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
             match lock.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => continue,

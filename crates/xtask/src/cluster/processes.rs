@@ -41,9 +41,7 @@ impl Processes {
     /// Prepares a folder for starting servers in it. Refuses while servers of it are running.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         if !Path::new("/proc/self/stat").exists() {
-            bail!(
-                "the control plane for tests runs on Linux only: processes are told apart by /proc"
-            );
+            bail!("the control plane for tests runs on Linux only: processes are told apart by /proc");
         }
         let mut processes = Self::recorded(directory)?;
         if let Some(running) = processes.records.iter().find(|record| is_running(record)) {
@@ -66,17 +64,15 @@ impl Processes {
     pub(crate) fn recorded(directory: &Path) -> Result<Self> {
         let path = directory.join(RECORD);
         let records = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .with_context(|| format!("{} is not a record of processes", path.display()))?,
+            Ok(text) => {
+                serde_json::from_slice(&text).with_context(|| format!("{} is not a record of processes", path.display()))?
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => {
                 return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
         };
-        Ok(Self {
-            directory: directory.to_owned(),
-            records,
-        })
+        Ok(Self { directory: directory.to_owned(), records })
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -88,18 +84,10 @@ impl Processes {
     }
 
     /// Starts a command in the background and records it. `patience` is how long it gets to stop by itself later.
-    pub(crate) fn start(
-        &mut self,
-        name: &str,
-        command: &mut Command,
-        patience: Duration,
-    ) -> Result<()> {
+    pub(crate) fn start(&mut self, name: &str, command: &mut Command, patience: Duration) -> Result<()> {
         let path = self.log_of(name);
-        let log =
-            File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        let log_too = log
-            .try_clone()
-            .with_context(|| format!("cannot open {} twice", path.display()))?;
+        let log = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let log_too = log.try_clone().with_context(|| format!("cannot open {} twice", path.display()))?;
         let mut child = command
             .env("DXDR_CLUSTER_DIRECTORY", &self.directory)
             .stdin(Stdio::null())
@@ -107,21 +95,14 @@ impl Processes {
             .stderr(log_too)
             .process_group(0)
             .spawn()
-            .with_context(|| {
-                format!("cannot start {name} ({})", command.get_program().display())
-            })?;
+            .with_context(|| format!("cannot start {name} ({})", command.get_program().display()))?;
         let process_id = child.id();
         let Some(start_time) = start_time(process_id) else {
             // It ended before it could be looked at; the next readiness check would not know why.
             let _ = child.wait();
             bail!("{name} ended at once\n{}", self.last_lines(name));
         };
-        self.records.push(Record {
-            name: name.to_owned(),
-            process_id,
-            start_time,
-            patience_seconds: patience.as_secs(),
-        });
+        self.records.push(Record { name: name.to_owned(), process_id, start_time, patience_seconds: patience.as_secs() });
         self.write()
     }
 
@@ -129,11 +110,7 @@ impl Processes {
     pub(crate) fn check_alive(&self, name: &str) -> Result<()> {
         match self.records.iter().find(|record| record.name == name) {
             Some(record) if is_running(record) => Ok(()),
-            _ => bail!(
-                "{name} died; the end of {}:\n{}",
-                self.log_of(name).display(),
-                self.last_lines(name)
-            ),
+            _ => bail!("{name} died; the end of {}:\n{}", self.log_of(name).display(), self.last_lines(name)),
         }
     }
 
@@ -160,8 +137,7 @@ impl Processes {
         }
         let path = self.directory.join(RECORD);
         let new = self.directory.join(format!("{RECORD}.new"));
-        let text = serde_json::to_vec_pretty(&self.records)
-            .context("cannot encode the record of processes")?;
+        let text = serde_json::to_vec_pretty(&self.records).context("cannot encode the record of processes")?;
         fs::write(&new, text).with_context(|| format!("cannot write {}", new.display()))?;
         fs::rename(&new, &path).with_context(|| format!("cannot replace {}", path.display()))
     }
@@ -176,21 +152,13 @@ fn stop(record: &Record) -> Result<()> {
         if !is_running(record) {
             return Ok(());
         }
-        let process = i32::try_from(record.process_id)
-            .ok()
-            .and_then(Pid::from_raw);
-        let process =
-            process.with_context(|| format!("{} is not a process id", record.process_id))?;
+        let process = i32::try_from(record.process_id).ok().and_then(Pid::from_raw);
+        let process = process.with_context(|| format!("{} is not a process id", record.process_id))?;
         match kill_process(process, signal) {
             // It ended between the look and the signal.
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(error) => {
-                return Err(error).with_context(|| {
-                    format!(
-                        "cannot stop {} (process {})",
-                        record.name, record.process_id
-                    )
-                });
+                return Err(error).with_context(|| format!("cannot stop {} (process {})", record.name, record.process_id));
             }
         }
         let start = Instant::now();
@@ -201,11 +169,7 @@ fn stop(record: &Record) -> Result<()> {
             thread::sleep(PAUSE);
         }
     }
-    bail!(
-        "{} (process {}) does not end",
-        record.name,
-        record.process_id
-    )
+    bail!("{} (process {}) does not end", record.name, record.process_id)
 }
 
 fn is_running(record: &Record) -> bool {
@@ -254,17 +218,12 @@ mod tests {
     fn what_was_started_is_found_by_another_process_and_stopped() {
         let directory = tempfile::tempdir().unwrap();
         let mut processes = Processes::open(directory.path()).unwrap();
-        processes
-            .start("sleeper", &mut sleep(), Duration::from_secs(5))
-            .unwrap();
+        processes.start("sleeper", &mut sleep(), Duration::from_secs(5)).unwrap();
         processes.check_alive("sleeper").unwrap();
 
         let mut found = Processes::recorded(directory.path()).unwrap();
         found.check_alive("sleeper").unwrap();
-        assert!(
-            Processes::open(directory.path()).is_err(),
-            "a folder in use is refused"
-        );
+        assert!(Processes::open(directory.path()).is_err(), "a folder in use is refused");
         found.stop_all().unwrap();
         assert!(processes.check_alive("sleeper").is_err());
     }
@@ -273,9 +232,7 @@ mod tests {
     fn a_process_that_only_has_the_recorded_id_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let mut processes = Processes::open(directory.path()).unwrap();
-        processes
-            .start("sleeper", &mut sleep(), Duration::from_secs(5))
-            .unwrap();
+        processes.start("sleeper", &mut sleep(), Duration::from_secs(5)).unwrap();
 
         let mut mistaken = Processes::recorded(directory.path()).unwrap();
         mistaken.records[0].start_time += 1;
@@ -291,9 +248,7 @@ mod tests {
         let mut processes = Processes::open(directory.path()).unwrap();
         let mut deaf = Command::new("sh");
         deaf.args(["-c", "trap '' TERM; while :; do sleep 0.05; done"]);
-        processes
-            .start("deaf", &mut deaf, Duration::from_secs(0))
-            .unwrap();
+        processes.start("deaf", &mut deaf, Duration::from_secs(0)).unwrap();
         processes.stop_all().unwrap();
         assert!(processes.check_alive("deaf").is_err());
     }

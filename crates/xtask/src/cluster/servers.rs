@@ -26,36 +26,17 @@ pub(crate) fn start(processes: &mut Processes, programs: &Programs) -> Result<()
 
     processes.start("etcd", &mut plane.etcd(), PATIENCE)?;
     processes.start("kube-apiserver", &mut plane.kube_apiserver(), PATIENCE)?;
-    wait(
-        processes,
-        &["etcd", "kube-apiserver"],
-        "kube-apiserver",
-        || plane.answers("/readyz", plane.api),
-    )?;
+    wait(processes, &["etcd", "kube-apiserver"], "kube-apiserver", || plane.answers("/readyz", plane.api))?;
 
-    processes.start(
-        "kube-controller-manager",
-        &mut plane.kube_controller_manager(),
-        PATIENCE,
-    )?;
+    processes.start("kube-controller-manager", &mut plane.kube_controller_manager(), PATIENCE)?;
     processes.start("kube-scheduler", &mut plane.kube_scheduler(), PATIENCE)?;
     let both = ["kube-controller-manager", "kube-scheduler"];
-    wait(processes, &both, "the controller manager", || {
-        plane.answers("/healthz", plane.controller_manager)
-    })?;
-    wait(processes, &both, "the scheduler", || {
-        plane.answers("/readyz", plane.scheduler)
-    })?;
+    wait(processes, &both, "the controller manager", || plane.answers("/healthz", plane.controller_manager))?;
+    wait(processes, &both, "the scheduler", || plane.answers("/readyz", plane.scheduler))?;
     // The controllers work when they have made the first service account. Pods are refused before it exists.
     let account = "/api/v1/namespaces/default/serviceaccounts/default";
-    wait(processes, &both, "the service account `default`", || {
-        plane.has(account)
-    })?;
-    eprintln!(
-        "control plane ready after {:.1} s at https://127.0.0.1:{}",
-        begin.elapsed().as_secs_f64(),
-        plane.api
-    );
+    wait(processes, &both, "the service account `default`", || plane.has(account))?;
+    eprintln!("control plane ready after {:.1} s at https://127.0.0.1:{}", begin.elapsed().as_secs_f64(), plane.api);
     Ok(())
 }
 
@@ -76,11 +57,7 @@ struct ControlPlane<'a> {
 impl<'a> ControlPlane<'a> {
     fn prepare(directory: &'a Path, programs: &'a Programs) -> Result<Self> {
         let remembered = directory.join("ports");
-        let block = Block::take(
-            fs::read_to_string(&remembered)
-                .ok()
-                .and_then(|text| text.trim().parse().ok()),
-        )?;
+        let block = Block::take(fs::read_to_string(&remembered).ok().and_then(|text| text.trim().parse().ok()))?;
         fs::write(&remembered, format!("{}\n", block.first()))
             .with_context(|| format!("cannot write {}", remembered.display()))?;
         let plane = Self {
@@ -104,10 +81,7 @@ impl<'a> ControlPlane<'a> {
             ("controller-manager.kubeconfig", "controller-manager"),
             ("scheduler.kubeconfig", "scheduler"),
         ] {
-            write_private(
-                &self.directory.join(name),
-                &self.certificates.kubeconfig(client, self.api)?,
-            )?;
+            write_private(&self.directory.join(name), &self.certificates.kubeconfig(client, self.api)?)?;
         }
         // Leader election and request rates of the scheduler have no flags.
         let kubeconfig = self.directory.join("scheduler.kubeconfig");
@@ -152,32 +126,15 @@ impl<'a> ControlPlane<'a> {
             .flag("enable-admission-plugins", "NodeRestriction")
             .flag("allow-privileged", true)
             .flag("service-cluster-ip-range", "10.96.0.0/16")
-            .flag(
-                "service-account-issuer",
-                "https://kubernetes.default.svc.cluster.local",
-            )
-            .flag(
-                "service-account-key-file",
-                self.directory
-                    .join("certificates/service-account.pub")
-                    .display(),
-            )
-            .flag(
-                "service-account-signing-key-file",
-                self.certificates.key("service-account").display(),
-            )
+            .flag("service-account-issuer", "https://kubernetes.default.svc.cluster.local")
+            .flag("service-account-key-file", self.directory.join("certificates/service-account.pub").display())
+            .flag("service-account-signing-key-file", self.certificates.key("service-account").display())
             .flag("requestheader-allowed-names", "front-proxy")
             .flag("requestheader-username-headers", "X-Remote-User")
             .flag("requestheader-group-headers", "X-Remote-Group")
             .flag("requestheader-extra-headers-prefix", "X-Remote-Extra-")
-            .flag(
-                "proxy-client-cert-file",
-                self.certificates.certificate("front-proxy").display(),
-            )
-            .flag(
-                "proxy-client-key-file",
-                self.certificates.key("front-proxy").display(),
-            )
+            .flag("proxy-client-cert-file", self.certificates.certificate("front-proxy").display())
+            .flag("proxy-client-key-file", self.certificates.key("front-proxy").display())
             .flag("shutdown-delay-duration", "0s")
             .flag("profiling", false)
             .command()
@@ -185,40 +142,25 @@ impl<'a> ControlPlane<'a> {
 
     fn kube_controller_manager(&self) -> Command {
         let kubeconfig = self.directory.join("controller-manager.kubeconfig");
-        self.serving(
-            &self.programs.kube_controller_manager,
-            self.controller_manager,
-        )
-        .flag("kubeconfig", kubeconfig.display())
-        .flag("authentication-kubeconfig", kubeconfig.display())
-        .flag("authorization-kubeconfig", kubeconfig.display())
-        .flag(
-            "service-account-private-key-file",
-            self.certificates.key("service-account").display(),
-        )
-        .flag(
-            "root-ca-file",
-            self.certificates.certificate("authority").display(),
-        )
-        .flag(
-            "cluster-signing-cert-file",
-            self.certificates.certificate("authority").display(),
-        )
-        .flag(
-            "cluster-signing-key-file",
-            self.certificates.key("authority").display(),
-        )
-        // Each controller with its own RBAC, as in production.
-        .flag("use-service-account-credentials", true)
-        // No wait for a lease after a crash.
-        .flag("leader-elect", false)
-        .flag("allocate-node-cidrs", false)
-        // A StorageClass with provisioner kubernetes.io/host-path makes volumes without a CSI driver.
-        .flag("enable-hostpath-provisioner", true)
-        // With the default of 20 a second the controllers take 7.5 s to get ready instead of 3.
-        .flag("kube-api-qps", 200)
-        .flag("kube-api-burst", 400)
-        .command()
+        self.serving(&self.programs.kube_controller_manager, self.controller_manager)
+            .flag("kubeconfig", kubeconfig.display())
+            .flag("authentication-kubeconfig", kubeconfig.display())
+            .flag("authorization-kubeconfig", kubeconfig.display())
+            .flag("service-account-private-key-file", self.certificates.key("service-account").display())
+            .flag("root-ca-file", self.certificates.certificate("authority").display())
+            .flag("cluster-signing-cert-file", self.certificates.certificate("authority").display())
+            .flag("cluster-signing-key-file", self.certificates.key("authority").display())
+            // Each controller with its own RBAC, as in production.
+            .flag("use-service-account-credentials", true)
+            // No wait for a lease after a crash.
+            .flag("leader-elect", false)
+            .flag("allocate-node-cidrs", false)
+            // A StorageClass with provisioner kubernetes.io/host-path makes volumes without a CSI driver.
+            .flag("enable-hostpath-provisioner", true)
+            // With the default of 20 a second the controllers take 7.5 s to get ready instead of 3.
+            .flag("kube-api-qps", 200)
+            .flag("kube-api-burst", 400)
+            .command()
     }
 
     fn kube_scheduler(&self) -> Command {
@@ -235,24 +177,10 @@ impl<'a> ControlPlane<'a> {
         Arguments::of(program)
             .flag("bind-address", "127.0.0.1")
             .flag("secure-port", port)
-            .flag(
-                "tls-cert-file",
-                self.certificates.certificate("server").display(),
-            )
-            .flag(
-                "tls-private-key-file",
-                self.certificates.key("server").display(),
-            )
-            .flag(
-                "client-ca-file",
-                self.certificates.certificate("authority").display(),
-            )
-            .flag(
-                "requestheader-client-ca-file",
-                self.certificates
-                    .certificate("front-proxy-authority")
-                    .display(),
-            )
+            .flag("tls-cert-file", self.certificates.certificate("server").display())
+            .flag("tls-private-key-file", self.certificates.key("server").display())
+            .flag("client-ca-file", self.certificates.certificate("authority").display())
+            .flag("requestheader-client-ca-file", self.certificates.certificate("front-proxy-authority").display())
     }
 
     /// Whether a health endpoint says `ok`, on the API server or on the port of one of the others.
@@ -264,8 +192,7 @@ impl<'a> ControlPlane<'a> {
     }
 
     fn has(&self, path: &str) -> Readiness {
-        self.get(path, self.api)
-            .map_or_else(Readiness::NotYet, |_| Readiness::Ready)
+        self.get(path, self.api).map_or_else(Readiness::NotYet, |_| Readiness::Ready)
     }
 
     /// Through kubectl: it is at hand, speaks TLS, and has the administrator's certificate.
@@ -279,11 +206,7 @@ impl<'a> ControlPlane<'a> {
             .output()
             .map_err(|error| format!("cannot run kubectl: {error}"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() {
-            Ok(text(&output.stdout))
-        } else {
-            Err(text(&output.stderr))
-        }
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 }
 
@@ -295,10 +218,7 @@ struct Arguments {
 
 impl Arguments {
     fn of(program: &Path) -> Self {
-        Self {
-            program: program.to_owned(),
-            flags: Vec::new(),
-        }
+        Self { program: program.to_owned(), flags: Vec::new() }
     }
 
     fn flag(mut self, name: &str, value: impl std::fmt::Display) -> Self {

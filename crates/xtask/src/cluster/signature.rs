@@ -19,13 +19,7 @@ pub(crate) struct Keys {
 }
 
 /// PUT or DELETE of a bucket (`/bucket`, no body) or an object (`/bucket/key`). Returns the HTTP status.
-pub(crate) fn send(
-    method: &str,
-    port: u16,
-    path: &str,
-    body: &[u8],
-    keys: &Keys,
-) -> std::io::Result<u16> {
+pub(crate) fn send(method: &str, port: u16, path: &str, body: &[u8], keys: &Keys) -> std::io::Result<u16> {
     let host = format!("127.0.0.1:{port}");
     let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let content = hexadecimal(&Sha256::digest(body));
@@ -43,37 +37,21 @@ pub(crate) fn send(
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let line = String::from_utf8_lossy(&answer);
-    let status = line
-        .split_ascii_whitespace()
-        .nth(1)
-        .and_then(|word| word.parse().ok());
+    let status = line.split_ascii_whitespace().nth(1).and_then(|word| word.parse().ok());
     status.ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
 }
 
 /// AWS Signature Version 4 over the host, the date and the content's hash.
-fn authorization(
-    method: &str,
-    path: &str,
-    query: &str,
-    host: &str,
-    now: &str,
-    content: &str,
-    keys: &Keys,
-) -> String {
+fn authorization(method: &str, path: &str, query: &str, host: &str, now: &str, content: &str, keys: &Keys) -> String {
     const SIGNED: &str = "host;x-amz-content-sha256;x-amz-date";
     let request = format!(
         "{method}\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:{content}\nx-amz-date:{now}\n\n{SIGNED}\n{content}"
     );
     let day = now.split('T').next().unwrap_or(now);
     let scope = format!("{day}/{REGION}/s3/aws4_request");
-    let text = format!(
-        "AWS4-HMAC-SHA256\n{now}\n{scope}\n{}",
-        hexadecimal(&Sha256::digest(request))
-    );
+    let text = format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{}", hexadecimal(&Sha256::digest(request)));
     let key = format!("AWS4{}", keys.secret).into_bytes();
-    let key = [day, REGION, "s3", "aws4_request"]
-        .iter()
-        .fold(key, |key, part| code(&key, part));
+    let key = [day, REGION, "s3", "aws4_request"].iter().fold(key, |key, part| code(&key, part));
     format!(
         "AWS4-HMAC-SHA256 Credential={}/{scope},SignedHeaders={SIGNED},Signature={}",
         keys.access,
@@ -101,26 +79,11 @@ mod tests {
     /// From Amazon's description of the algorithm: GET of a bucket's lifecycle configuration.
     #[test]
     fn a_request_is_signed_as_in_the_published_example() {
-        let keys = Keys {
-            access: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-            secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
-        };
+        let keys =
+            Keys { access: "AKIAIOSFODNN7EXAMPLE".to_owned(), secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned() };
         let empty = hexadecimal(&Sha256::digest(b""));
         let host = "examplebucket.s3.amazonaws.com";
-        let header = authorization(
-            "GET",
-            "/",
-            "lifecycle=",
-            host,
-            "20130524T000000Z",
-            &empty,
-            &keys,
-        );
-        assert!(
-            header.ends_with(
-                "Signature=fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"
-            ),
-            "{header}"
-        );
+        let header = authorization("GET", "/", "lifecycle=", host, "20130524T000000Z", &empty, &keys);
+        assert!(header.ends_with("Signature=fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"), "{header}");
     }
 }

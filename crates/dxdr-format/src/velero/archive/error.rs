@@ -24,9 +24,7 @@ pub enum ArchiveError {
         found: String,
     },
     /// Decompression failed: cut off, a flipped bit, or bytes behind the end.
-    #[error(
-        "the archive is damaged or cut off: decompression failed after {after} bytes of content"
-    )]
+    #[error("the archive is damaged or cut off: decompression failed after {after} bytes of content")]
     Damaged {
         /// Decompressed bytes that came before.
         after: u64,
@@ -106,34 +104,22 @@ impl ArchiveError {
     /// What to do about it; `None` where the cause says it.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Read { .. } => {
-                "the archive itself may be intact: try again once the store answers"
-            }
+            Self::Read { .. } => "the archive itself may be intact: try again once the store answers",
             Self::Write(_) | Self::Spent => return None,
-            Self::NotGzip { .. } => {
-                "an encrypted or otherwise compressed file must be opened first; only gzip is read"
-            }
+            Self::NotGzip { .. } => "an encrypted or otherwise compressed file must be opened first; only gzip is read",
             Self::Damaged { .. } | Self::Truncated { .. } | Self::Header { .. } => {
                 "fetch the archive again, and compare its SHA-256 with the manifest's; if it is the same, use another recovery point"
             }
-            Self::Trailing
-            | Self::UnsafePath { .. }
-            | Self::Forbidden { .. }
-            | Self::DuplicateEntry { .. } => {
+            Self::Trailing | Self::UnsafePath { .. } | Self::Forbidden { .. } | Self::DuplicateEntry { .. } => {
                 "neither Velero nor dxdr writes such archives: find out where it comes from before restoring from it"
             }
             Self::Limit { .. } => "if the archive is to be trusted, raise the limit",
             Self::Future { .. } => "use a newer dxdr",
-            Self::Item { .. } => {
-                "no Kubernetes API server accepts such an object: find out what answered the list"
-            }
+            Self::Item { .. } => "no Kubernetes API server accepts such an object: find out what answered the list",
         })
     }
 }
 
 fn place(entry: &Option<String>) -> String {
-    entry
-        .as_ref()
-        .map(|entry| format!(" at {entry:?}"))
-        .unwrap_or_default()
+    entry.as_ref().map(|entry| format!(" at {entry:?}")).unwrap_or_default()
 }

@@ -89,11 +89,7 @@ impl Header {
             }
         }
         path.extend_from_slice(text(&block[NAME]));
-        Ok(Self {
-            kind: Kind::of(block[KIND]),
-            path,
-            size,
-        })
+        Ok(Self { kind: Kind::of(block[KIND]), path, size })
     }
 }
 
@@ -131,21 +127,8 @@ impl HeaderTemplate {
         }
         let record = record("path", path);
         // Programs that do not know PAX see these names: as Go's, in a folder of their own.
-        let shown: String = path
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .filter(char::is_ascii)
-            .take(80)
-            .collect();
-        self.block(
-            target,
-            b'x',
-            "",
-            &format!("PaxHeaders.0/{shown}"),
-            record.len() as u64,
-        );
+        let shown: String = path.rsplit('/').next().unwrap_or_default().chars().filter(char::is_ascii).take(80).collect();
+        self.block(target, b'x', "", &format!("PaxHeaders.0/{shown}"), record.len() as u64);
         target.extend_from_slice(record.as_bytes());
         pad(target, record.len() as u64);
         self.block(target, b'0', "", &shown, size);
@@ -200,11 +183,7 @@ fn checksums(block: &Block) -> (u64, i64) {
     let mut unsigned: u64 = 0;
     let mut signed: i64 = 0;
     for (index, &byte) in block.iter().enumerate() {
-        let byte = if CHECKSUM.contains(&index) {
-            b' '
-        } else {
-            byte
-        };
+        let byte = if CHECKSUM.contains(&index) { b' ' } else { byte };
         unsigned += u64::from(byte);
         signed += i64::from(i8::from_ne_bytes([byte]));
     }
@@ -230,28 +209,19 @@ fn number(field: &[u8]) -> Option<u64> {
     }
     let mut value: u64 = 0;
     let digits = field.trim_ascii_start();
-    let end = digits
-        .iter()
-        .position(|&byte| byte == 0 || byte == b' ')
-        .unwrap_or(digits.len());
+    let end = digits.iter().position(|&byte| byte == 0 || byte == b' ').unwrap_or(digits.len());
     for &byte in &digits[..end] {
         if !(b'0'..=b'7').contains(&byte) {
             return None;
         }
         value = value.checked_mul(8)?.checked_add(u64::from(byte - b'0'))?;
     }
-    digits[end..]
-        .iter()
-        .all(|&byte| byte == 0 || byte == b' ')
-        .then_some(value)
+    digits[end..].iter().all(|&byte| byte == 0 || byte == b' ').then_some(value)
 }
 
 /// Up to the first zero byte.
 fn text(field: &[u8]) -> &[u8] {
-    let end = field
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(field.len());
+    let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
     &field[..end]
 }
 
@@ -269,45 +239,23 @@ mod tests {
     fn a_header_says_what_was_written() {
         let bytes = written("resources/pods/namespaces/a/b.json", 0o1234567);
         let header = Header::parse(bytes[..].try_into().unwrap()).unwrap();
-        assert_eq!(
-            header,
-            Header {
-                kind: Kind::File,
-                path: b"resources/pods/namespaces/a/b.json".to_vec(),
-                size: 0o1234567
-            }
-        );
+        assert_eq!(header, Header { kind: Kind::File, path: b"resources/pods/namespaces/a/b.json".to_vec(), size: 0o1234567 });
     }
 
     #[test]
     fn a_path_over_one_hundred_bytes_is_split_at_a_slash() {
-        let path = format!(
-            "resources/{}/namespaces/{}/b.json",
-            "x".repeat(60),
-            "y".repeat(60)
-        );
+        let path = format!("resources/{}/namespaces/{}/b.json", "x".repeat(60), "y".repeat(60));
         let bytes = written(&path, 1);
         assert_eq!(bytes.len(), BLOCK);
-        assert_eq!(
-            Header::parse(bytes[..].try_into().unwrap()).unwrap().path,
-            path.as_bytes()
-        );
+        assert_eq!(Header::parse(bytes[..].try_into().unwrap()).unwrap().path, path.as_bytes());
     }
 
     #[test]
     fn a_path_that_cannot_be_split_gets_a_record() {
-        for path in [
-            format!("resources/{}.json", "x".repeat(120)),
-            "resources/ü.json".to_owned(),
-        ] {
+        for path in [format!("resources/{}.json", "x".repeat(120)), "resources/ü.json".to_owned()] {
             let bytes = written(&path, 1);
             assert_eq!(bytes.len(), 3 * BLOCK);
-            assert_eq!(
-                Header::parse(bytes[..BLOCK].try_into().unwrap())
-                    .unwrap()
-                    .kind,
-                Kind::Extended
-            );
+            assert_eq!(Header::parse(bytes[..BLOCK].try_into().unwrap()).unwrap().kind, Kind::Extended);
             let record = String::from_utf8(text(&bytes[BLOCK..2 * BLOCK]).to_vec()).unwrap();
             assert_eq!(record, format!("{} path={path}\n", record.len()));
         }
@@ -317,10 +265,7 @@ mod tests {
     fn a_record_counts_its_own_number() {
         for length in 80..120 {
             let record = record("path", &"x".repeat(length));
-            assert!(
-                record.starts_with(&format!("{} ", record.len())),
-                "{record}"
-            );
+            assert!(record.starts_with(&format!("{} ", record.len())), "{record}");
         }
     }
 
@@ -331,10 +276,7 @@ mod tests {
         assert_eq!(number(b"\0\0\0\0\0\0\0\0"), Some(0));
         assert_eq!(number(b"0000789\0"), None);
         assert_eq!(number(b"00 0789\0"), None);
-        assert_eq!(
-            number(&[0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]),
-            Some(1 << 32)
-        );
+        assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]), Some(1 << 32));
         assert_eq!(number(&[0x80, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]), None);
         assert_eq!(number(&[0xff; 12]), None);
     }

@@ -28,17 +28,11 @@ impl ItemPath {
 
     /// `resources/configmaps/v1-preferredversion/namespaces/staging/settings.json`; `None` where the version is not known.
     pub fn preferred(&self) -> Option<String> {
-        self.version
-            .as_ref()
-            .map(|version| self.path(&format!("{version}{PREFERRED}/")))
+        self.version.as_ref().map(|version| self.path(&format!("{version}{PREFERRED}/")))
     }
 
     fn path(&self, folder: &str) -> String {
-        let Self {
-            group_resource,
-            name,
-            ..
-        } = self;
+        let Self { group_resource, name, .. } = self;
         match &self.namespace {
             Some(namespace) => {
                 format!("resources/{group_resource}/{folder}namespaces/{namespace}/{name}.json")
@@ -49,18 +43,8 @@ impl ItemPath {
 
     /// Both paths, if an archive can hold this object at all.
     pub(super) fn checked(&self) -> Result<(String, String), ArchiveError> {
-        let refused = |problem| {
-            Err(ArchiveError::Item {
-                item: self.to_string(),
-                problem,
-            })
-        };
-        let parts = [
-            Some(&self.group_resource),
-            self.version.as_ref(),
-            self.namespace.as_ref(),
-            Some(&self.name),
-        ];
+        let refused = |problem| Err(ArchiveError::Item { item: self.to_string(), problem });
+        let parts = [Some(&self.group_resource), self.version.as_ref(), self.namespace.as_ref(), Some(&self.name)];
         for part in parts.into_iter().flatten() {
             if part.is_empty() {
                 return refused("a part of its path is empty");
@@ -69,10 +53,7 @@ impl ItemPath {
                 return refused("a part of its path is not a file name");
             }
         }
-        if ["namespaces", "cluster"]
-            .iter()
-            .any(|folder| self.version.as_deref() == Some(folder))
-        {
+        if ["namespaces", "cluster"].iter().any(|folder| self.version.as_deref() == Some(folder)) {
             return refused("its version is none");
         }
         match self.preferred() {
@@ -87,11 +68,7 @@ impl fmt::Display for ItemPath {
     /// `deployments.apps staging/api`
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {
-            Some(namespace) => write!(
-                formatter,
-                "{} {namespace}/{}",
-                self.group_resource, self.name
-            ),
+            Some(namespace) => write!(formatter, "{} {namespace}/{}", self.group_resource, self.name),
             None => write!(formatter, "{} {}", self.group_resource, self.name),
         }
     }
@@ -103,12 +80,7 @@ pub(super) enum Place<'a> {
     /// `metadata/version`
     Version,
     /// An object, in the unversioned style or as the preferred version.
-    Item {
-        group_resource: &'a str,
-        version: Option<&'a str>,
-        namespace: Option<&'a str>,
-        name: &'a str,
-    },
+    Item { group_resource: &'a str, version: Option<&'a str>, namespace: Option<&'a str>, name: &'a str },
     /// An object in a version that the cluster served beside the preferred one.
     OtherVersion,
     /// Nothing that Velero or we know.
@@ -142,26 +114,13 @@ impl<'a> Place<'a> {
             },
             _ => return Self::Unknown,
         };
-        let Some(name) = file
-            .strip_suffix(".json")
-            .filter(|name| !name.is_empty() && !name.contains('/'))
-        else {
+        let Some(name) = file.strip_suffix(".json").filter(|name| !name.is_empty() && !name.contains('/')) else {
             return Self::Unknown;
         };
         match folder {
-            None => Self::Item {
-                group_resource,
-                version: None,
-                namespace,
-                name,
-            },
+            None => Self::Item { group_resource, version: None, namespace, name },
             Some(folder) => match folder.strip_suffix(PREFERRED) {
-                Some(version) if !version.is_empty() => Self::Item {
-                    group_resource,
-                    version: Some(version),
-                    namespace,
-                    name,
-                },
+                Some(version) if !version.is_empty() => Self::Item { group_resource, version: Some(version), namespace, name },
                 Some(_) => Self::Unknown,
                 None => Self::OtherVersion,
             },
@@ -182,31 +141,17 @@ mod tests {
             name: "api".into(),
         };
         let (unversioned, preferred) = item.checked().unwrap();
-        assert_eq!(
-            unversioned,
-            "resources/deployments.apps/namespaces/staging/api.json"
-        );
-        assert_eq!(
-            preferred,
-            "resources/deployments.apps/v1-preferredversion/namespaces/staging/api.json"
-        );
+        assert_eq!(unversioned, "resources/deployments.apps/namespaces/staging/api.json");
+        assert_eq!(preferred, "resources/deployments.apps/v1-preferredversion/namespaces/staging/api.json");
         for (path, version) in [(unversioned, None), (preferred, Some("v1"))] {
-            let expected = Place::Item {
-                group_resource: "deployments.apps",
-                version,
-                namespace: Some("staging"),
-                name: "api",
-            };
+            let expected = Place::Item { group_resource: "deployments.apps", version, namespace: Some("staging"), name: "api" };
             assert_eq!(Place::of(&path), expected);
         }
     }
 
     #[test]
     fn a_folder_of_another_version_is_known_and_the_rest_is_not() {
-        assert_eq!(
-            Place::of("resources/widgets.example.org/v1beta1/namespaces/a/b.json"),
-            Place::OtherVersion
-        );
+        assert_eq!(Place::of("resources/widgets.example.org/v1beta1/namespaces/a/b.json"), Place::OtherVersion);
         assert_eq!(Place::of("metadata/version"), Place::Version);
         for path in [
             "readme",
@@ -224,46 +169,12 @@ mod tests {
 
     #[test]
     fn names_that_are_no_file_names_are_refused() {
-        let good = ItemPath {
-            group_resource: "pods".into(),
-            version: Some("v1".into()),
-            namespace: None,
-            name: "a".into(),
-        };
+        let good = ItemPath { group_resource: "pods".into(), version: Some("v1".into()), namespace: None, name: "a".into() };
         for name in ["", ".", "..", "a/b", "a\0"] {
-            assert!(
-                ItemPath {
-                    name: name.into(),
-                    ..good.clone()
-                }
-                .checked()
-                .is_err(),
-                "{name:?}"
-            );
+            assert!(ItemPath { name: name.into(), ..good.clone() }.checked().is_err(), "{name:?}");
         }
-        assert!(
-            ItemPath {
-                version: None,
-                ..good.clone()
-            }
-            .checked()
-            .is_err()
-        );
-        assert!(
-            ItemPath {
-                version: Some("cluster".into()),
-                ..good.clone()
-            }
-            .checked()
-            .is_err()
-        );
-        assert!(
-            ItemPath {
-                name: "system:node:a".into(),
-                ..good
-            }
-            .checked()
-            .is_ok()
-        );
+        assert!(ItemPath { version: None, ..good.clone() }.checked().is_err());
+        assert!(ItemPath { version: Some("cluster".into()), ..good.clone() }.checked().is_err());
+        assert!(ItemPath { name: "system:node:a".into(), ..good }.checked().is_ok());
     }
 }

@@ -18,13 +18,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            entries: 20_000_000,
-            entry_bytes: 16 << 20,
-            total_bytes: 16 << 30,
-            path_bytes: 2048,
-            ratio: 500,
-        }
+        Self { entries: 20_000_000, entry_bytes: 16 << 20, total_bytes: 16 << 30, path_bytes: 2048, ratio: 500 }
     }
 }
 

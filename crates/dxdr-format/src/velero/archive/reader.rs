@@ -101,10 +101,7 @@ impl<R: Read> ArchiveReader<R> {
             State::Spent => return Err(ArchiveError::Spent),
         };
         self.state = if advanced { State::Open } else { State::Ended };
-        Ok(advanced.then_some(Item {
-            path: &self.path,
-            json: &self.json,
-        }))
+        Ok(advanced.then_some(Item { path: &self.path, json: &self.json }))
     }
 
     /// What was met so far.
@@ -140,12 +137,7 @@ impl<R: Read> ArchiveReader<R> {
                     self.summary.unknown += 1;
                     self.tape.skip(&entry)?;
                 }
-                Place::Item {
-                    group_resource,
-                    version,
-                    namespace,
-                    name,
-                } => {
+                Place::Item { group_resource, version, namespace, name } => {
                     assign(&mut self.path.group_resource, group_resource);
                     assign(&mut self.path.name, name);
                     self.path.version = version.map(str::to_owned);
@@ -184,11 +176,7 @@ impl<R: Read> ArchiveReader<R> {
             if self.copy != self.json {
                 return Err(ArchiveError::DuplicateEntry { path: entry.path });
             }
-            if let Place::Item {
-                version: Some(version),
-                ..
-            } = Place::of(&entry.path)
-            {
+            if let Place::Item { version: Some(version), .. } = Place::of(&entry.path) {
                 self.path.version.get_or_insert_with(|| version.to_owned());
             }
         }
@@ -196,11 +184,7 @@ impl<R: Read> ArchiveReader<R> {
 
     /// Whether this object was not there before.
     fn first(&mut self, path: &str) -> Result<bool, ArchiveError> {
-        let place = self.hashes.hash_one((
-            &self.path.group_resource,
-            &self.path.namespace,
-            &self.path.name,
-        ));
+        let place = self.hashes.hash_one((&self.path.group_resource, &self.path.namespace, &self.path.name));
         let content = self.hashes.hash_one(&self.json);
         match self.seen.entry(place) {
             hash_map::Entry::Vacant(entry) => {
@@ -208,9 +192,7 @@ impl<R: Read> ArchiveReader<R> {
                 Ok(true)
             }
             hash_map::Entry::Occupied(entry) if *entry.get() == content => Ok(false),
-            hash_map::Entry::Occupied(_) => Err(ArchiveError::DuplicateEntry {
-                path: path.to_owned(),
-            }),
+            hash_map::Entry::Occupied(_) => Err(ArchiveError::DuplicateEntry { path: path.to_owned() }),
         }
     }
 
@@ -224,11 +206,7 @@ impl<R: Read> ArchiveReader<R> {
         }
         self.tape.read(entry, &mut self.copy)?;
         let version = String::from_utf8_lossy(self.copy.trim_ascii()).into_owned();
-        match version
-            .split('.')
-            .next()
-            .and_then(|major| major.parse::<u64>().ok())
-        {
+        match version.split('.').next().and_then(|major| major.parse::<u64>().ok()) {
             Some(major) if major > 1 => Err(ArchiveError::Future { found: version }),
             _ => {
                 self.summary.format_version = Some(version);
@@ -241,10 +219,7 @@ impl<R: Read> ArchiveReader<R> {
 impl<R> fmt::Debug for ArchiveReader<R> {
     /// Without what it holds: Secrets may be among it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("ArchiveReader")
-            .field("summary", &self.summary)
-            .finish_non_exhaustive()
+        formatter.debug_struct("ArchiveReader").field("summary", &self.summary).finish_non_exhaustive()
     }
 }
 

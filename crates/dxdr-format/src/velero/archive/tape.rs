@@ -39,32 +39,13 @@ pub(super) struct Tape<R> {
 impl<R: Read> Tape<R> {
     /// The tape, and what is wrong with its first bytes.
     pub(super) fn open(source: R, limits: Limits) -> (Self, Option<ArchiveError>) {
-        let mut source = BufReader::with_capacity(
-            PIECE,
-            Counting {
-                inner: source,
-                count: 0,
-                failed: false,
-            },
-        );
+        let mut source = BufReader::with_capacity(PIECE, Counting { inner: source, count: 0, failed: false });
         let problem = match source.fill_buf() {
-            Err(error) => Some(ArchiveError::Read {
-                after: 0,
-                source: error,
-            }),
+            Err(error) => Some(ArchiveError::Read { after: 0, source: error }),
             Ok(start) => not_gzip(start).map(|found| ArchiveError::NotGzip { found }),
         };
         let content = BufReader::with_capacity(PIECE, MultiGzDecoder::new(source));
-        (
-            Self {
-                content,
-                limits,
-                after: 0,
-                entries: 0,
-                ended: false,
-            },
-            problem,
-        )
+        (Self { content, limits, after: 0, entries: 0, ended: false }, problem)
     }
 
     pub(super) fn into_inner(self) -> R {
@@ -81,9 +62,7 @@ impl<R: Read> Tape<R> {
         loop {
             let mut block: Block = [0; BLOCK];
             if self.fill(&mut block)? < BLOCK {
-                return Err(ArchiveError::Truncated {
-                    within: "a header, before its end mark".to_owned(),
-                });
+                return Err(ArchiveError::Truncated { within: "a header, before its end mark".to_owned() });
             }
             if block == [0; BLOCK] {
                 self.end()?;
@@ -92,11 +71,7 @@ impl<R: Read> Tape<R> {
             }
             self.entries += 1;
             if self.entries > self.limits.entries {
-                return Err(ArchiveError::Limit {
-                    what: "entries",
-                    limit: self.limits.entries,
-                    entry: None,
-                });
+                return Err(ArchiveError::Limit { what: "entries", limit: self.limits.entries, entry: None });
             }
             let header = Header::parse(&block).map_err(|problem| self.bad(problem))?;
             match header.kind {
@@ -122,40 +97,22 @@ impl<R: Read> Tape<R> {
                 }
                 Kind::LongLink => drop(self.extension(header.size)?),
                 Kind::File | Kind::Directory | Kind::Forbidden(_) | Kind::Unknown(_) => {
-                    return self
-                        .entry(
-                            header.kind,
-                            &path.unwrap_or(header.path),
-                            size.unwrap_or(header.size),
-                        )
-                        .map(Some);
+                    return self.entry(header.kind, &path.unwrap_or(header.path), size.unwrap_or(header.size)).map(Some);
                 }
             }
         }
     }
 
     /// Reads the content of the entry that came last.
-    pub(super) fn read(
-        &mut self,
-        entry: &TapeEntry,
-        into: &mut Vec<u8>,
-    ) -> Result<(), ArchiveError> {
+    pub(super) fn read(&mut self, entry: &TapeEntry, into: &mut Vec<u8>) -> Result<(), ArchiveError> {
         let limit = self.limits.entry_bytes;
-        let size = usize::try_from(entry.size)
-            .ok()
-            .filter(|_| entry.size <= limit);
+        let size = usize::try_from(entry.size).ok().filter(|_| entry.size <= limit);
         let Some(size) = size else {
-            return Err(ArchiveError::Limit {
-                what: "bytes of one object",
-                limit,
-                entry: Some(shown(entry.path.as_bytes())),
-            });
+            return Err(ArchiveError::Limit { what: "bytes of one object", limit, entry: Some(shown(entry.path.as_bytes())) });
         };
         into.resize(size, 0);
         if self.fill(into)? < size {
-            return Err(ArchiveError::Truncated {
-                within: entry.path.clone(),
-            });
+            return Err(ArchiveError::Truncated { within: entry.path.clone() });
         }
         self.padding(entry)
     }
@@ -168,9 +125,7 @@ impl<R: Read> Tape<R> {
             // The smaller of the two fits.
             let piece = left.min(scratch.len() as u64) as usize;
             if self.fill(&mut scratch[..piece])? < piece {
-                return Err(ArchiveError::Truncated {
-                    within: entry.path.clone(),
-                });
+                return Err(ArchiveError::Truncated { within: entry.path.clone() });
             }
             left -= piece as u64;
         }
@@ -179,36 +134,23 @@ impl<R: Read> Tape<R> {
 
     /// An error about the header that came last.
     fn bad(&self, problem: impl Into<String>) -> ArchiveError {
-        ArchiveError::Header {
-            number: self.entries,
-            problem: problem.into(),
-        }
+        ArchiveError::Header { number: self.entries, problem: problem.into() }
     }
 
     fn entry(&self, kind: Kind, path: &[u8], size: u64) -> Result<TapeEntry, ArchiveError> {
         match kind {
             Kind::Forbidden(what) => {
-                return Err(ArchiveError::Forbidden {
-                    path: shown(path),
-                    kind: what.to_owned(),
-                });
+                return Err(ArchiveError::Forbidden { path: shown(path), kind: what.to_owned() });
             }
             Kind::Unknown(byte) => {
                 let kind = format!("an entry of unknown type {:?}", char::from(byte));
-                return Err(ArchiveError::Forbidden {
-                    path: shown(path),
-                    kind,
-                });
+                return Err(ArchiveError::Forbidden { path: shown(path), kind });
             }
             _ => {}
         }
         if path.len() as u64 > self.limits.path_bytes {
             let limit = self.limits.path_bytes;
-            return Err(ArchiveError::Limit {
-                what: "bytes of a path",
-                limit,
-                entry: Some(shown(path)),
-            });
+            return Err(ArchiveError::Limit { what: "bytes of a path", limit, entry: Some(shown(path)) });
         }
         if size > self.limits.total_bytes.saturating_sub(self.after) {
             return Err(self.too_much(Some(shown(path))));
@@ -222,11 +164,7 @@ impl<R: Read> Tape<R> {
         if path.is_empty() && !directory {
             return Err(self.bad("it has no path"));
         }
-        Ok(TapeEntry {
-            path,
-            directory,
-            size,
-        })
+        Ok(TapeEntry { path, directory, size })
     }
 
     fn extension(&mut self, size: u64) -> Result<Vec<u8>, ArchiveError> {
@@ -234,11 +172,7 @@ impl<R: Read> Tape<R> {
             return Err(self.bad(format!("its extension has {size} bytes")));
         }
         let mut bytes = Vec::new();
-        let entry = TapeEntry {
-            path: "an extended header".to_owned(),
-            directory: false,
-            size,
-        };
+        let entry = TapeEntry { path: "an extended header".to_owned(), directory: false, size };
         // At most 64 KiB, whatever the limit for objects.
         bytes.resize(usize::try_from(size).unwrap_or(0), 0);
         if self.fill(&mut bytes)? < bytes.len() {
@@ -252,9 +186,7 @@ impl<R: Read> Tape<R> {
         let mut block = [0; BLOCK];
         let padding = padding(entry.size);
         if self.fill(&mut block[..padding])? < padding {
-            return Err(ArchiveError::Truncated {
-                within: entry.path.clone(),
-            });
+            return Err(ArchiveError::Truncated { within: entry.path.clone() });
         }
         Ok(())
     }
@@ -263,9 +195,7 @@ impl<R: Read> Tape<R> {
     fn end(&mut self) -> Result<(), ArchiveError> {
         let mut block: Block = [0; BLOCK];
         if self.fill(&mut block)? < BLOCK {
-            return Err(ArchiveError::Truncated {
-                within: "its end mark".to_owned(),
-            });
+            return Err(ArchiveError::Truncated { within: "its end mark".to_owned() });
         }
         loop {
             if block != [0; BLOCK] {
@@ -298,35 +228,21 @@ impl<R: Read> Tape<R> {
         }
         if self.after > RATIO_FROM && self.after / compressed > self.limits.ratio {
             let limit = self.limits.ratio;
-            return Err(ArchiveError::Limit {
-                what: "bytes of content for each compressed byte",
-                limit,
-                entry: None,
-            });
+            return Err(ArchiveError::Limit { what: "bytes of content for each compressed byte", limit, entry: None });
         }
         Ok(filled)
     }
 
     fn too_much(&self, entry: Option<String>) -> ArchiveError {
-        ArchiveError::Limit {
-            what: "bytes of content",
-            limit: self.limits.total_bytes,
-            entry,
-        }
+        ArchiveError::Limit { what: "bytes of content", limit: self.limits.total_bytes, entry }
     }
 
     fn failure(&self, source: io::Error) -> ArchiveError {
         let from = self.source();
         if from.failed {
-            ArchiveError::Read {
-                after: from.count,
-                source,
-            }
+            ArchiveError::Read { after: from.count, source }
         } else {
-            ArchiveError::Damaged {
-                after: self.after,
-                source,
-            }
+            ArchiveError::Damaged { after: self.after, source }
         }
     }
 
@@ -368,32 +284,20 @@ impl Records {
     fn parse(mut bytes: &[u8]) -> Result<Self, &'static str> {
         let mut records = Self::default();
         while !bytes.is_empty() {
-            let blank = bytes
-                .iter()
-                .position(|&byte| byte == b' ')
-                .ok_or("a record of it has no length")?;
+            let blank = bytes.iter().position(|&byte| byte == b' ').ok_or("a record of it has no length")?;
             let length: usize = std::str::from_utf8(&bytes[..blank])
                 .ok()
                 .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
                 .and_then(|digits| digits.parse().ok())
                 .ok_or("a record of it has no length")?;
-            let record = bytes
-                .get(blank + 1..length)
-                .ok_or("a record of it is cut off")?;
-            let record = record
-                .strip_suffix(b"\n")
-                .ok_or("a record of it does not end")?;
-            let equals = record
-                .iter()
-                .position(|&byte| byte == b'=')
-                .ok_or("a record of it has no value")?;
+            let record = bytes.get(blank + 1..length).ok_or("a record of it is cut off")?;
+            let record = record.strip_suffix(b"\n").ok_or("a record of it does not end")?;
+            let equals = record.iter().position(|&byte| byte == b'=').ok_or("a record of it has no value")?;
             let (key, value) = (&record[..equals], &record[equals + 1..]);
             match key {
                 b"path" => records.path = Some(value.to_vec()),
                 b"size" => {
-                    let size = std::str::from_utf8(value)
-                        .ok()
-                        .and_then(|digits| digits.parse().ok());
+                    let size = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
                     records.size = Some(size.ok_or("its size is not a number")?);
                 }
                 _ if key.starts_with(b"GNU.sparse.") => return Err("it is of a sparse file"),
@@ -407,12 +311,7 @@ impl Records {
 
 /// A path without empty, `.` and `..` components.
 fn harmless(path: &[u8]) -> Result<String, ArchiveError> {
-    let refused = |problem| {
-        Err(ArchiveError::UnsafePath {
-            path: shown(path),
-            problem,
-        })
-    };
+    let refused = |problem| Err(ArchiveError::UnsafePath { path: shown(path), problem });
     let Ok(text) = std::str::from_utf8(path) else {
         return refused("is not UTF-8");
     };
@@ -422,10 +321,7 @@ fn harmless(path: &[u8]) -> Result<String, ArchiveError> {
     if text.contains('\0') {
         return refused("has a zero byte in it");
     }
-    if text
-        .split('/')
-        .all(|component| !matches!(component, "" | "." | ".."))
-    {
+    if text.split('/').all(|component| !matches!(component, "" | "." | "..")) {
         return Ok(text.to_owned());
     }
     let mut components = Vec::new();
@@ -442,11 +338,7 @@ fn harmless(path: &[u8]) -> Result<String, ArchiveError> {
 /// Of a path, what an error shows.
 fn shown(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(&path[..path.len().min(SHOWN)]).into_owned();
-    if path.len() > SHOWN {
-        text + "…"
-    } else {
-        text
-    }
+    if path.len() > SHOWN { text + "…" } else { text }
 }
 
 /// What the first bytes are when they are not gzip's.
@@ -464,18 +356,8 @@ fn not_gzip(start: &[u8]) -> Option<String> {
     if b"\x1f\x8b".starts_with(&start[..start.len().min(2)]) {
         return None;
     }
-    let known = KNOWN
-        .iter()
-        .find(|(mark, _)| start.starts_with(mark))
-        .map(|(_, name)| (*name).to_owned());
-    Some(known.unwrap_or_else(|| {
-        start
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<Vec<_>>()
-            .join(" ")
-    }))
+    let known = KNOWN.iter().find(|(mark, _)| start.starts_with(mark)).map(|(_, name)| (*name).to_owned());
+    Some(known.unwrap_or_else(|| start.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")))
 }
 
 #[cfg(test)]
@@ -487,15 +369,7 @@ mod tests {
         assert_eq!(harmless(b"./a//b/./c").unwrap(), "a/b/c");
         assert_eq!(harmless(b"./").unwrap(), "");
         assert_eq!(harmless(b"a/..b/c..").unwrap(), "a/..b/c..");
-        for path in [
-            &b"/a"[..],
-            b"..",
-            b"a/../b",
-            b"../a",
-            b"a/b/..",
-            b"a\0b",
-            b"\xff",
-        ] {
+        for path in [&b"/a"[..], b"..", b"a/../b", b"../a", b"a/b/..", b"a\0b", b"\xff"] {
             assert!(harmless(path).is_err(), "{path:?}");
         }
     }
@@ -503,13 +377,7 @@ mod tests {
     #[test]
     fn records_are_taken_as_long_as_they_say() {
         let records = Records::parse(b"12 path=a b\n11 size=42\n7 uid=\n").unwrap();
-        assert_eq!(
-            records,
-            Records {
-                path: Some(b"a b".to_vec()),
-                size: Some(42)
-            }
-        );
+        assert_eq!(records, Records { path: Some(b"a b".to_vec()), size: Some(42) });
         for bad in [
             &b"12 path=ab"[..],
             b"x path=a\n",

@@ -49,17 +49,10 @@ impl<W: Write> ArchiveWriter<W> {
     }
 
     /// As [`new`](Self::new), at a level of your own.
-    pub fn with_compression(
-        target: W,
-        modified: Timestamp,
-        compression: Compression,
-    ) -> Result<Self, ArchiveError> {
+    pub fn with_compression(target: W, modified: Timestamp, compression: Compression) -> Result<Self, ArchiveError> {
         let level = flate2::Compression::new(u32::from(compression.0.min(9)));
         // 255, unknown, is what Go's writer says of the operating system.
-        let encoder = GzBuilder::new()
-            .mtime(0)
-            .operating_system(255)
-            .write(target, level);
+        let encoder = GzBuilder::new().mtime(0).operating_system(255).write(target, level);
         let mut writer = Self {
             target: BufWriter::with_capacity(PIECE, encoder),
             template: HeaderTemplate::new(u64::try_from(modified.as_second()).unwrap_or(0)),
@@ -89,10 +82,7 @@ impl<W: Write> ArchiveWriter<W> {
             return Err(ArchiveError::Spent);
         }
         self.target.write_all(&END).map_err(ArchiveError::Write)?;
-        let encoder = self
-            .target
-            .into_inner()
-            .map_err(|error| ArchiveError::Write(error.into_error()))?;
+        let encoder = self.target.into_inner().map_err(|error| ArchiveError::Write(error.into_error()))?;
         let mut target = encoder.finish().map_err(ArchiveError::Write)?;
         target.flush().map_err(ArchiveError::Write)?;
         Ok(target)
@@ -102,10 +92,7 @@ impl<W: Write> ArchiveWriter<W> {
         let size = content.len() as u64;
         self.headers.clear();
         self.template.append(&mut self.headers, path, size);
-        let mut written = self
-            .target
-            .write_all(&self.headers)
-            .and_then(|()| self.target.write_all(content));
+        let mut written = self.target.write_all(&self.headers).and_then(|()| self.target.write_all(content));
         if written.is_ok() {
             self.headers.clear();
             pad(&mut self.headers, size);
@@ -119,9 +106,6 @@ impl<W: Write> ArchiveWriter<W> {
 impl<W: Write> fmt::Debug for ArchiveWriter<W> {
     /// Without what it holds: Secrets may be among it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("ArchiveWriter")
-            .field("failed", &self.failed)
-            .finish_non_exhaustive()
+        formatter.debug_struct("ArchiveWriter").field("failed", &self.failed).finish_non_exhaustive()
     }
 }

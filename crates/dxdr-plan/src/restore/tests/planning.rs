@@ -29,7 +29,11 @@ fn stages_follow_each_other_whatever_the_order_of_the_archive() {
         .with("serviceaccounts", "api", nothing())
         .with("limitranges", "limits", nothing())
         .with("namespaces", "staging", nothing())
-        .with("customresourcedefinitions.apiextensions.k8s.io", "widgets.example.org", json!({"spec": {"versions": [{"name": "v1", "served": true}]}}));
+        .with(
+            "customresourcedefinitions.apiextensions.k8s.io",
+            "widgets.example.org",
+            json!({"spec": {"versions": [{"name": "v1", "served": true}]}}),
+        );
     let plan = archive.plan(&in_place(), Some(&World::default()));
     assert_eq!(
         shown(&plan),
@@ -105,19 +109,27 @@ fn what_owners_make_again_is_left_to_them() {
         )
     );
     let planned = shown(&plan).join("\n");
-    for name in ["pods staging/alone", "pods staging/lost", "persistentvolumeclaims staging/data-redis-0", "endpoints staging/outside"] {
+    for name in
+        ["pods staging/alone", "pods staging/lost", "persistentvolumeclaims staging/data-redis-0", "endpoints staging/outside"]
+    {
         assert!(planned.contains(name), "{name} in\n{planned}");
     }
 }
 
 #[test]
 fn what_only_an_operator_owns_is_restored_and_said_to_be_an_orphan() {
-    let archive = Archive::staging()
-        .with("widgets.example.org", "gear", nothing())
-        .with("secrets", "gear-password", owned_by("widgets.example.org", "gear"));
+    let archive = Archive::staging().with("widgets.example.org", "gear", nothing()).with(
+        "secrets",
+        "gear-password",
+        owned_by("widgets.example.org", "gear"),
+    );
     let plan = archive.plan(&in_place(), None);
     assert!(shown(&plan).contains(&"configuration: create secrets staging/gear-password".to_owned()));
-    assert!(notes(&plan).iter().any(|note| note.contains("belonged to an owner that does not make them again")), "{:?}", notes(&plan));
+    assert!(
+        notes(&plan).iter().any(|note| note.contains("belonged to an owner that does not make them again")),
+        "{:?}",
+        notes(&plan)
+    );
 }
 
 #[test]
@@ -131,7 +143,8 @@ fn live_objects_are_the_same_or_differ_field_by_field() {
         .with("deployments.apps", "api", json!({"spec": {"replicas": 3, "selector": {"matchLabels": {"app": "api"}}}}));
     let mut world = World::of(&archive);
     world.objects.remove(&("configmaps".to_owned(), Some("staging".to_owned()), "missing".to_owned()));
-    *world.object("configmaps", Some("staging"), "changed") = object("configmaps", "changed", json!({"data": {"a": "2", "added": "y"}}));
+    *world.object("configmaps", Some("staging"), "changed") =
+        object("configmaps", "changed", json!({"data": {"a": "2", "added": "y"}}));
     world.object("secrets", Some("staging"), "db")["data"]["password"] = "b3RoZXI=".into();
     world.object("services", Some("staging"), "api")["spec"]["clusterIP"] = "10.0.0.9".into();
     world.object("deployments.apps", Some("staging"), "api")["spec"]["replicas"] = 0.into();
@@ -149,11 +162,20 @@ fn live_objects_are_the_same_or_differ_field_by_field() {
         )
     );
     let action = |name: &str| {
-        plan.stages.iter().flat_map(|stage| &stage.objects).find(|object| object.target.to_string() == name).map(|object| object.action.clone()).unwrap()
+        plan.stages
+            .iter()
+            .flat_map(|stage| &stage.objects)
+            .find(|object| object.target.to_string() == name)
+            .map(|object| object.action.clone())
+            .unwrap()
     };
     let Action::Update { differences, removes } = action("configmaps staging/changed") else { panic!() };
-    let fields: Vec<_> = differences.iter().map(|field| (field.path.as_str(), field.from.as_deref(), field.to.as_deref())).collect();
-    assert_eq!(fields, [("data.a", Some("\"2\""), Some("\"1\"")), ("data.gone", None, Some("\"x\"")), ("data.added", Some("\"y\""), None)]);
+    let fields: Vec<_> =
+        differences.iter().map(|field| (field.path.as_str(), field.from.as_deref(), field.to.as_deref())).collect();
+    assert_eq!(
+        fields,
+        [("data.a", Some("\"2\""), Some("\"1\"")), ("data.gone", None, Some("\"x\"")), ("data.added", Some("\"y\""), None)]
+    );
     assert!(removes, "a field is only in the live object");
     let Action::Update { removes, .. } = action("deployments.apps staging/api") else { panic!() };
     assert!(!removes);
@@ -173,7 +195,12 @@ fn a_field_that_cannot_be_changed_leaves_the_object_alone_and_is_said() {
     world.object("statefulsets.apps", Some("staging"), "redis")["spec"]["replicas"] = 0.into();
     let plan = archive.plan(&in_place(), Some(&world));
     assert_eq!((plan.counts.leave, plan.counts.update), (2, 1));
-    assert!(notes(&plan).contains(&"warning: 2 objects have a field that differs and cannot be changed, and stay as they are".to_owned()), "{:?}", notes(&plan));
+    assert!(
+        notes(&plan)
+            .contains(&"warning: 2 objects have a field that differs and cannot be changed, and stay as they are".to_owned()),
+        "{:?}",
+        notes(&plan)
+    );
 }
 
 #[test]
@@ -205,9 +232,15 @@ fn pruning_removes_what_was_not_there_and_nothing_else() {
         world.put(object(kind, name, more));
     }
     let request = RestoreRequest { prune: true, ..in_place() };
-    let pruned = |plan: &crate::restore::RestorePlan| -> Vec<String> { plan.prune.iter().map(|object| object.reference.to_string()).collect() };
+    let pruned = |plan: &crate::restore::RestorePlan| -> Vec<String> {
+        plan.prune.iter().map(|object| object.reference.to_string()).collect()
+    };
     let plan = archive.plan(&request, Some(&world));
-    assert_eq!(pruned(&plan), ["deployments.apps staging/later", "configmaps staging/later"], "kinds that the archive does not hold are unknown");
+    assert_eq!(
+        pruned(&plan),
+        ["deployments.apps staging/later", "configmaps staging/later"],
+        "kinds that the archive does not hold are unknown"
+    );
     assert!(plan.prune.iter().all(|object| object.uid.is_some()));
 
     let captured = ["configmaps", "deployments.apps", "secrets", "persistentvolumeclaims"].map(str::to_owned);
@@ -215,10 +248,18 @@ fn pruning_removes_what_was_not_there_and_nothing_else() {
     let plan = archive.feed(planner);
     assert_eq!(
         pruned(&plan),
-        ["deployments.apps staging/later", "persistentvolumeclaims staging/later", "configmaps staging/later", "secrets staging/later"]
+        [
+            "deployments.apps staging/later",
+            "persistentvolumeclaims staging/later",
+            "configmaps staging/later",
+            "secrets staging/later"
+        ]
     );
     assert!(notes(&plan).iter().any(|note| note.contains("1 volume claims are removed")), "{:?}", notes(&plan));
-    assert_eq!(plan.prune_step().map(|step| step.title).as_deref(), Some("Remove 4 objects that were not there at 2024-05-01T10:00:00Z"));
+    assert_eq!(
+        plan.prune_step().map(|step| step.title).as_deref(),
+        Some("Remove 4 objects that were not there at 2024-05-01T10:00:00Z")
+    );
 
     let narrowed = RestoreRequest { include: vec!["configmaps".to_owned()], ..request };
     let plan = archive.feed(RestorePlanner::new(narrowed, None, Some(world.live())).unwrap().captured(captured));
@@ -237,7 +278,11 @@ fn cluster_scoped_objects_come_along_when_they_are_needed_and_missing() {
         .with("priorityclasses.scheduling.k8s.io", "unused", nothing())
         .with("storageclasses.storage.k8s.io", "fast", nothing())
         .with("clusterroles.rbac.authorization.k8s.io", "reader", nothing())
-        .with("clusterroles.rbac.authorization.k8s.io", "view", json!({"metadata": {"labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}}))
+        .with(
+            "clusterroles.rbac.authorization.k8s.io",
+            "view",
+            json!({"metadata": {"labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}}),
+        )
         .with("clusterrolebindings.rbac.authorization.k8s.io", "api", account("staging"))
         .with("clusterrolebindings.rbac.authorization.k8s.io", "other", account("production"))
         .with("persistentvolumes", "pv-delete", json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}}))
@@ -280,7 +325,11 @@ fn cluster_scoped_objects_come_along_when_they_are_needed_and_missing() {
 #[test]
 fn beside_nothing_of_the_original_is_touched() {
     let archive = Archive::staging()
-        .with("clusterrolebindings.rbac.authorization.k8s.io", "api", json!({"subjects": [{"kind": "ServiceAccount", "namespace": "staging", "name": "api"}]}))
+        .with(
+            "clusterrolebindings.rbac.authorization.k8s.io",
+            "api",
+            json!({"subjects": [{"kind": "ServiceAccount", "namespace": "staging", "name": "api"}]}),
+        )
         .with("ingresses.networking.k8s.io", "web", json!({"spec": {"rules": [{"host": "staging.example.org"}]}}))
         .with("services", "public", json!({"spec": {"type": "LoadBalancer"}}))
         .with("cronjobs.batch", "nightly", nothing())
@@ -290,7 +339,11 @@ fn beside_nothing_of_the_original_is_touched() {
         .with("sealedsecrets.bitnami.com", "strict", nothing())
         .with("secrets", "strict", owned_by("sealedsecrets.bitnami.com", "strict"))
         .with("sealedsecrets.bitnami.com", "lost", nothing())
-        .with("sealedsecrets.bitnami.com", "wide", json!({"metadata": {"annotations": {"sealedsecrets.bitnami.com/cluster-wide": "true"}}}))
+        .with(
+            "sealedsecrets.bitnami.com",
+            "wide",
+            json!({"metadata": {"annotations": {"sealedsecrets.bitnami.com/cluster-wide": "true"}}}),
+        )
         .with("secrets", "wide", owned_by("sealedsecrets.bitnami.com", "wide"))
         .with("buckets.storage.cnrm.cloud.google.com", "uploads", nothing());
     let world = World::of(&archive);
@@ -309,7 +362,10 @@ fn beside_nothing_of_the_original_is_touched() {
             buckets.storage.cnrm.cloud.google.com staging/uploads: a copy would control, and on its deletion destroy, what the original controls"
         )
     );
-    assert!(shown(&plan).contains(&"configuration: create secrets copy/strict".to_owned()), "its plain Secret is restored instead");
+    assert!(
+        shown(&plan).contains(&"configuration: create secrets copy/strict".to_owned()),
+        "its plain Secret is restored instead"
+    );
     let notes = notes(&plan);
     for expected in [
         "1 SealedSecrets are left out",
@@ -337,7 +393,10 @@ fn kinds_that_the_target_does_not_serve_are_left_out_naming_what_it_serves() {
     let old = gear.with("customresourcedefinitions.apiextensions.k8s.io", "widgets.example.org", definition("v2"));
     let plan = old.plan(&in_place(), Some(&World::default()));
     assert_eq!(left_out(&plan), ["widgets.example.org staging/gear: the target serves its kind as example.org/v2 only"]);
-    assert!(Archive::staging().with("widgets.example.org", "gear", nothing()).plan(&in_place(), None).left_out.is_empty(), "offline nobody knows");
+    assert!(
+        Archive::staging().with("widgets.example.org", "gear", nothing()).plan(&in_place(), None).left_out.is_empty(),
+        "offline nobody knows"
+    );
 }
 
 #[test]
@@ -348,7 +407,10 @@ fn what_cannot_work_is_refused_before_anything_is_done() {
     };
     let mut terminating = World::default();
     terminating.put(object("namespaces", "staging", json!({"status": {"phase": "Terminating"}})));
-    assert_eq!(fatal(&archive.plan(&in_place(), Some(&terminating))), ["namespace `staging` is being deleted, and takes nothing new"]);
+    assert_eq!(
+        fatal(&archive.plan(&in_place(), Some(&terminating))),
+        ["namespace `staging` is being deleted, and takes nothing new"]
+    );
 
     let mut tight = World::of(&Archive::staging());
     tight.put(object("resourcequotas", "quota", json!({"spec": {"hard": {"services": "1", "count/configmaps": "0"}}})));
@@ -359,11 +421,14 @@ fn what_cannot_work_is_refused_before_anything_is_done() {
     assert_eq!(fatal(&plan), Vec::<String>::new(), "a quota that comes last refuses nothing now");
     assert!(notes(&plan).iter().any(|note| note.starts_with("warning: quota `quota` allows 1")));
 
-    let raised = later.plan(&in_place(), Some(&{
-        let mut world = World::of(&Archive::staging());
-        world.put(object("resourcequotas", "quota", json!({"spec": {"hard": {"services": "0"}}})));
-        world
-    }));
+    let raised = later.plan(
+        &in_place(),
+        Some(&{
+            let mut world = World::of(&Archive::staging());
+            world.put(object("resourcequotas", "quota", json!({"spec": {"hard": {"services": "0"}}})));
+            world
+        }),
+    );
     assert!(shown(&raised).contains(&"limits: update resourcequotas staging/quota".to_owned()), "{:?}", shown(&raised));
 
     let elsewhere = RestoreRequest { source_namespace: "other".to_owned(), ..in_place() };
@@ -379,10 +444,11 @@ fn what_cannot_work_is_refused_before_anything_is_done() {
 
 #[test]
 fn only_the_kinds_that_are_asked_for_are_restored() {
-    let archive = Archive::staging()
-        .with("configmaps", "a", nothing())
-        .with("secrets", "b", nothing())
-        .with("deployments.apps", "c", nothing());
+    let archive = Archive::staging().with("configmaps", "a", nothing()).with("secrets", "b", nothing()).with(
+        "deployments.apps",
+        "c",
+        nothing(),
+    );
     let planned = |include: &[&str], exclude: &[&str]| {
         let list = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         shown(&archive.plan(&RestoreRequest { include: list(include), exclude: list(exclude), ..in_place() }, None))
@@ -411,7 +477,10 @@ fn of_an_item_that_is_there_twice_the_last_one_counts() {
 fn an_item_that_is_not_what_its_path_says_is_refused() {
     let good = object("configmaps", "a", nothing());
     let observe = |group_resource: &str, namespace: Option<&str>, name: &str, json: &[u8]| {
-        RestorePlanner::new(in_place(), None, None).unwrap().observe(3, group_resource, namespace, name, json).map_err(|error| error.to_string())
+        RestorePlanner::new(in_place(), None, None)
+            .unwrap()
+            .observe(3, group_resource, namespace, name, json)
+            .map_err(|error| error.to_string())
     };
     assert_eq!(observe("configmaps", Some("staging"), "a", good.to_string().as_bytes()), Ok(()));
     for (group_resource, namespace, name, json) in [
@@ -431,12 +500,18 @@ fn an_item_that_is_not_what_its_path_says_is_refused() {
 fn kinds_that_could_not_be_read_are_said_to_be_unknown() {
     let mut live = World::of(&Archive::staging()).live();
     live.unknown(&kind("secrets"), "forbidden".to_owned());
-    let plan = Archive::staging().with("secrets", "db", nothing()).feed(RestorePlanner::new(in_place(), None, Some(live)).unwrap());
+    let plan =
+        Archive::staging().with("secrets", "db", nothing()).feed(RestorePlanner::new(in_place(), None, Some(live)).unwrap());
     assert!(notes(&plan).contains(&"warning: it is not known which secrets live in the target: forbidden".to_owned()));
 }
 
 #[test]
 fn a_request_is_read_back_from_its_parameters() {
-    let request = RestoreRequest { include: vec!["cm".to_owned(), "*.apps".to_owned()], prune: true, cluster_scoped: ClusterScoped::All, ..beside() };
+    let request = RestoreRequest {
+        include: vec!["cm".to_owned(), "*.apps".to_owned()],
+        prune: true,
+        cluster_scoped: ClusterScoped::All,
+        ..beside()
+    };
     assert_eq!(RestoreRequest::from_parameters(request.environment.clone(), &request.parameters()), Some(request));
 }

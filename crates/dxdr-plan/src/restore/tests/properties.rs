@@ -44,7 +44,12 @@ fn content() -> impl Strategy<Value = Value> {
 }
 
 fn item() -> impl Strategy<Value = (String, Value)> {
-    let namespaced = (prop::sample::select(NAMESPACED.to_vec()), prop::sample::select(vec!["a", "b", "c"]), content(), prop::bool::weighted(0.1))
+    let namespaced = (
+        prop::sample::select(NAMESPACED.to_vec()),
+        prop::sample::select(vec!["a", "b", "c"]),
+        content(),
+        prop::bool::weighted(0.1),
+    )
         .prop_map(|(kind, name, content, elsewhere)| {
             let mut object = object(kind, name, content);
             if elsewhere {
@@ -53,7 +58,12 @@ fn item() -> impl Strategy<Value = (String, Value)> {
             (kind.to_owned(), object)
         });
     let cluster = (
-        prop::sample::select(vec!["clusterroles.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io", "persistentvolumes", "priorityclasses.scheduling.k8s.io"]),
+        prop::sample::select(vec![
+            "clusterroles.rbac.authorization.k8s.io",
+            "clusterrolebindings.rbac.authorization.k8s.io",
+            "persistentvolumes",
+            "priorityclasses.scheduling.k8s.io",
+        ]),
         prop::sample::select(vec!["a", "b"]),
         content(),
     )

@@ -28,8 +28,18 @@ fn written(request: &RestoreRequest, group_resource: &str, more: Value) -> Value
 fn what_a_server_sets_is_stripped_and_what_people_set_is_kept() {
     let token = |name: &str| json!({"name": name});
     let table: Vec<(&str, &str, Value, Value)> = vec![
-        ("status goes", "deployments.apps", json!({"spec": {"replicas": 2}, "status": {"replicas": 2}}), json!({"spec": {"replicas": 2}})),
-        ("an unknown field stays", "widgets.example.org", json!({"future": [1, {"a": null}]}), json!({"future": [1, {"a": null}]})),
+        (
+            "status goes",
+            "deployments.apps",
+            json!({"spec": {"replicas": 2}, "status": {"replicas": 2}}),
+            json!({"spec": {"replicas": 2}}),
+        ),
+        (
+            "an unknown field stays",
+            "widgets.example.org",
+            json!({"future": [1, {"a": null}]}),
+            json!({"future": [1, {"a": null}]}),
+        ),
         (
             "labels and annotations stay, controllers' own go",
             "deployments.apps",
@@ -197,7 +207,8 @@ fn every_change_says_what_and_why() {
 
 #[test]
 fn a_replacement_keeps_what_the_server_assigned_and_drops_what_was_added() {
-    let archived = object("services", "api", json!({"spec": {"clusterIP": "10.0.0.1", "ports": [{"port": 80, "nodePort": 30000}]}}));
+    let archived =
+        object("services", "api", json!({"spec": {"clusterIP": "10.0.0.1", "ports": [{"port": 80, "nodePort": 30000}]}}));
     let live = object(
         "services",
         "api",

@@ -125,7 +125,8 @@ fn merge(object: &mut Value, more: Value) {
 }
 
 pub(super) fn uid(group_resource: &str, name: &str) -> String {
-    let number = group_resource.bytes().chain(name.bytes()).fold(7_u128, |hash, byte| hash.wrapping_mul(131).wrapping_add(byte.into()));
+    let number =
+        group_resource.bytes().chain(name.bytes()).fold(7_u128, |hash, byte| hash.wrapping_mul(131).wrapping_add(byte.into()));
     let digits = format!("{number:032x}");
     format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
 }
@@ -186,8 +187,11 @@ impl World {
 
     pub(super) fn put(&mut self, object: Value) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let (group, _) = text("/apiVersion").unwrap().split_once('/').map_or((String::new(), ()), |(group, _)| (group.to_owned(), ()));
-        let of = |(name, _, kind_name, _): &&(&str, &str, &str, bool)| *kind_name == text("/kind").unwrap() && kind(name).group == group;
+        let (group, _) =
+            text("/apiVersion").unwrap().split_once('/').map_or((String::new(), ()), |(group, _)| (group.to_owned(), ()));
+        let of = |(name, _, kind_name, _): &&(&str, &str, &str, bool)| {
+            *kind_name == text("/kind").unwrap() && kind(name).group == group
+        };
         let (group_resource, ..) = KINDS.iter().find(of).unwrap();
         let key = ((*group_resource).to_owned(), text("/metadata/namespace"), text("/metadata/name").unwrap());
         self.objects.insert(key, object);
