@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dxdr_catalog::Entry;
 use dxdr_plan::{
     Note, Severity,
-    restore::{Action, FieldChange, PlannedObject, RestorePlan},
+    restore::{Action, FieldChange, LeftOutReason, PlannedObject, RestorePlan},
 };
 use serde_json::{Value, json};
 
@@ -72,9 +72,6 @@ pub fn text(plan: &RestorePlan, entry: &Entry, store: &str) -> String {
 
 fn note_text(note: &Note) -> String {
     let mut text = format!("{}: {}", note.severity, note.text);
-    if note.count > 1 {
-        text.push_str(&format!(" ({})", counted(note.count as usize, "object")));
-    }
     if let Some(object) = &note.object {
         text.push_str(&format!(" [{object}{}]", if note.count > 1 { ", …" } else { "" }));
     }
@@ -123,7 +120,12 @@ fn object_text(text: &mut String, object: &PlannedObject) {
 fn left_out_text(text: &mut String, plan: &RestorePlan) {
     let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for left_out in &plan.left_out {
-        reasons.entry(left_out.reason.to_string()).or_default().push(left_out.object.to_string());
+        // By the owner's kind: who makes it again is told by its name.
+        let reason = match &left_out.reason {
+            LeftOutReason::Owned { by } => format!("its {} makes it again", by.split_whitespace().next().unwrap_or("owner")),
+            reason => reason.to_string(),
+        };
+        reasons.entry(reason).or_default().push(left_out.object.to_string());
     }
     if reasons.is_empty() {
         return;

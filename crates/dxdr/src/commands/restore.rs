@@ -7,8 +7,8 @@ use dxdr_catalog::{
 };
 use dxdr_environment::{Environment, NamespaceName};
 use dxdr_plan::{
-    Severity, naming,
-    restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Target},
+    naming,
+    restore::{ClusterScoped, Existing, RestoreRequest, Target},
 };
 use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::restore_plan;
@@ -89,21 +89,27 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let request = request(&command, environment, &entry, now)?;
     if command.plan {
         let prepared = restores::prepare(&store, None, &entry, request).await?;
-        return show(&prepared.plan, &entry, &store, terminal).map(|_| ());
+        terminal
+            .value(&restore_plan::json(&prepared.plan), || restore_plan::text(&prepared.plan, &entry, &store.storage.describe()));
+        return Ok(());
     }
     let context = context::with_store(&world, store, global, terminal).await?;
     let prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
-    let refused = show(&prepared.plan, &entry, &context.store, terminal)?;
+    let text = restore_plan::text(&prepared.plan, &entry, &context.store.storage.describe());
     if command.dry_run {
-        return if refused { Err(Failure::told(Kind::Refused)) } else { Ok(()) };
+        terminal.value(&restore_plan::json(&prepared.plan), || text);
+        return if prepared.plan.refused() { Err(Failure::told(Kind::Refused)) } else { Ok(()) };
     }
-    if refused {
+    // What is printed on stdout is the result; the plan is for whoever is asked.
+    terminal.note(&text);
+    if prepared.plan.refused() {
         return Err(Failure::new(Kind::Refused, "the plan must not be carried out as it is")
             .hint("the errors in the plan say why; nothing was changed"));
     }
     if prepared.plan.nothing_to_do() {
+        let report = RestoreReport { unchanged: prepared.plan.counts.same, ..RestoreReport::default() };
         terminal.note("nothing to do: everything is as it was");
-        return Ok(());
+        return tell(&report, terminal);
     }
     let question = format!("Restore into namespace {} of {}?", request.target_namespace(), context.cluster.describe());
     terminal.consent(&question, command.yes)?;
@@ -159,10 +165,15 @@ fn resolve(command: &Restore, world: &World, environment: &Environment) -> Resul
         (None, zone, _) => zone.clone(),
     };
     let text = command.at.as_deref().unwrap_or_default();
-    target::resolve(text, zone.as_ref(), SystemClock.now()).map_err(|error| {
+    target::resolve(text, zone.as_ref(), in_milliseconds(SystemClock.now())).map_err(|error| {
         let hints = error.hints();
         Failure::from_error(Kind::Usage, error).hints(hints)
     })
+}
+
+/// Points have instants in milliseconds; what `now` and `-2h` mean is printed, and copied.
+fn in_milliseconds(instant: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(instant.as_millisecond()).unwrap_or(instant)
 }
 
 /// What is asked of the planner.
@@ -219,12 +230,6 @@ async fn order(
 /// A namespace that is gone has nothing to protect.
 async fn namespace_exists(context: &RunContext, environment: &Environment) -> Result<bool, Failure> {
     Ok(context.cluster.get(&backups::namespace_reference(environment.namespace.as_str())).await?.is_some())
-}
-
-/// Shows the plan; answers whether it must not be carried out.
-fn show(plan: &RestorePlan, entry: &Entry, store: &Store, terminal: &Terminal) -> Result<bool, Failure> {
-    terminal.value(&restore_plan::json(plan), || restore_plan::text(plan, entry, &store.storage.describe()));
-    Ok(plan.notes.iter().any(|note| note.severity == Severity::Fatal))
 }
 
 /// What was done, and what to do next.

@@ -116,7 +116,6 @@ async fn start(up: &Up, folder: &Path, terminal: &Terminal) -> Result<(), Failur
     let configuration = Configuration {
         manifests: vec![folder.join("manifests")],
         kubeconfig: Some(folder.join("kubeconfig")),
-        context: Some("dxdr-sandbox".to_owned()),
         ..Configuration::default()
     };
     let text = serde_saphyr::to_string(&configuration).map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
