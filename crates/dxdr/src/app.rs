@@ -96,7 +96,9 @@ pub(crate) enum Command {
     Quickstart(commands::quickstart::Quickstart),
     /// Print a completion script for a shell.
     Completions(commands::completions::Completions),
-    /// Write the generated reference pages, schemas, definitions and man pages.
+    /// Write the man pages into a folder.
+    Man(commands::man::Man),
+    /// Write the generated reference pages, schemas and definitions.
     #[command(hide = true)]
     Generate(commands::generate::Generate),
 }
@@ -144,6 +146,7 @@ async fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Sandbox(command) => commands::sandbox::run(command, global, terminal).await,
         Command::Quickstart(command) => commands::quickstart::run(command, terminal).await,
         Command::Completions(command) => commands::completions::run(&command, terminal),
+        Command::Man(command) => commands::man::run(&command, terminal),
         Command::Generate(command) => commands::generate::run(&command),
     }
 }

@@ -14,9 +14,6 @@ use crate::{
 pub(crate) struct Generate {
     /// The repository's root, or another folder.
     root: PathBuf,
-    /// Also the man pages, into ROOT/man.
-    #[arg(long)]
-    man: bool,
 }
 
 /// Writes every file.
@@ -38,11 +35,6 @@ pub(crate) fn run(command: &Generate) -> Result<(), Failure> {
         }
         fs::write(&path, text)
             .map_err(|error| Failure::from_error(Kind::Failed, error).context(format!("cannot write {}", path.display())))?;
-    }
-    if command.man {
-        let folder = command.root.join("man");
-        fs::create_dir_all(&folder)?;
-        clap_mangen::generate_to(Cli::command(), &folder)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod context;
 pub(crate) mod environment;
 pub(crate) mod generate;
+pub(crate) mod man;
 pub(crate) mod points;
 pub(crate) mod quickstart;
 pub(crate) mod restore;
