@@ -8,7 +8,7 @@ use jiff::Timestamp;
 /// What a manifest says of a recovery point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveryPoint {
-    /// Unique in its store, and the name of its Velero backup: `staging-20240501t100000z-x7k2`. Names of one environment sort by time.
+    /// Unique in its store, and the name of its Velero backup: `staging-20240501t100000z-x7k2m`. Names of one environment sort by time.
     pub name: String,
     /// The environment it returns.
     pub environment: EnvironmentName,

@@ -248,7 +248,7 @@ impl Asked<'_> {
         let mut start = self.now;
         if !date_part.is_zero() {
             let hours = span.get_years() == 0 && span.get_months() == 0;
-            let days = i32::from(span.get_days()) + span.get_weeks() * 7;
+            let days = span.get_days() + span.get_weeks() * 7;
             let zone = self.zone(hours.then(|| format!("{}h", days * 24)))?;
             let civil = zone.to_datetime(self.now).checked_add(date_part).map_err(|_| out_of_range())?;
             start = self.settle(civil, zone)?;

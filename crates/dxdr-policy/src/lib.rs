@@ -1,15 +1,25 @@
 //! What is promised: objectives, schedules, retention, and where recovery points are kept.
 //!
+//! ```text
+//! BackupPolicy ─ objectives ──► Standing    promise against fact, now
+//!              ├ schedule ────► firings     when points are taken; follows from the objective where it is left out
+//!              ├ retention ───► Decision    which points stay, and why
+//!              └ store ───────► BackupStore
+//! ```
+//!
 //! Architecture invariant: no I/O, no async, no clock; the instant is an argument.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod backup;
-pub mod cron_field;
+mod cron_field;
+pub mod objective;
 pub mod retention;
 pub mod schedule;
 pub mod store;
 
 pub use backup::{BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, Objectives, SecretsPolicy, VolumeMethod};
+pub use cron_field::{Fault, FieldError};
+pub use objective::{Newest, Standing, data_loss_standing};
 pub use retention::Retention;
 pub use schedule::{Schedule, ScheduleError};
 pub use store::{BackupStore, GcsLocation, S3Location, StoreLocation};
