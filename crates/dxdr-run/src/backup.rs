@@ -146,6 +146,7 @@ pub async fn resume(context: &RunContext, plan: &BackupPlan, history: History) -
     hold.conclude(result).await
 }
 
+#[tracing::instrument(name = "backup", skip_all, fields(run = plan.run, environment = %plan.environment, point = plan.point))]
 async fn carry_out(context: &RunContext, plan: &BackupPlan, mut run: ActiveRun) -> Result<RecoveryPoint, RunError> {
     let result = steps(context, plan, &mut run).await.map(|point| {
         let outcome = if point.complete() { Outcome::Succeeded } else { Outcome::Partial };

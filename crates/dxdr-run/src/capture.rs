@@ -74,6 +74,7 @@ pub struct Captured {
 }
 
 /// Reads what `plan` says and stores it as the archive under `key`. Stores nothing when it fails.
+#[tracing::instrument(skip_all)]
 pub async fn capture(context: &RunContext, plan: &BackupPlan, key: &str) -> Result<Captured, RunError> {
     let receivers = start_lists(&context.cluster, plan);
     let (writer, bytes) = stream::writer();

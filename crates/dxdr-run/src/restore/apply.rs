@@ -72,6 +72,7 @@ fn passes(stages: &[Stage]) -> Vec<Vec<&Stage>> {
     passes
 }
 
+#[tracing::instrument(name = "stage", skip_all, fields(stage = stage.id))]
 async fn write_stage(
     context: &RunContext,
     prepared: &Prepared,

@@ -169,6 +169,7 @@ pub async fn resume(
     hold.conclude(result).await
 }
 
+#[tracing::instrument(name = "restore", skip_all, fields(run = order.run, environment = %order.request.environment, point = order.request.point))]
 async fn carry_out(
     context: &RunContext,
     order: &RestoreOrder,
