@@ -1,9 +1,8 @@
-//! A run's events: a line each for people, an object each for programs.
+//! A run's events, a line each, for people.
 
 use dxdr_run::Event;
-use serde_json::{Value, json};
 
-use crate::quantity::{bytes, instant};
+use crate::quantity::bytes;
 
 /// A line for people; `None` for what only moves a progress display.
 pub fn text(event: &Event) -> Option<String> {
@@ -27,23 +26,5 @@ pub fn progress(event: &Event) -> Option<String> {
         Event::Progress { done, total: None, bytes: count, at, .. } => Some(format!("{done} objects, {} · {at}", bytes(*count))),
         Event::StepStarted { title, .. } => Some(title.clone()),
         _ => None,
-    }
-}
-
-/// The event as `dxdr.io/event/v1`.
-pub fn json(event: &Event) -> Value {
-    match event {
-        Event::RunStarted { run, at } => json!({"event": "run-started", "run": run, "at": instant(*at)}),
-        Event::StepStarted { step, title } => json!({"event": "step-started", "step": step, "title": title}),
-        Event::Progress { step, done, total, bytes, at } => {
-            json!({"event": "progress", "step": step, "done": done, "total": total, "bytes": bytes, "kind": at})
-        }
-        Event::StepFinished { step, summary } => json!({"event": "step-finished", "step": step, "summary": summary}),
-        Event::StepSkipped { step, title } => json!({"event": "step-skipped", "step": step, "title": title}),
-        Event::ObjectFailed { object, error } => json!({"event": "object-failed", "object": object.to_string(), "error": error}),
-        Event::Warning { text } => json!({"event": "warning", "text": text}),
-        Event::RunFinished { run, outcome, at } => {
-            json!({"event": "run-finished", "run": run, "outcome": outcome, "at": instant(*at)})
-        }
     }
 }

@@ -112,7 +112,7 @@ pub(crate) fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS };
         }
     };
-    let terminal = Terminal::new(cli.global.output, cli.global.color, cli.global.quiet);
+    let terminal = Terminal::new(cli.global.output, cli.global.color, cli.global.quiet, cli.global.log_format);
     logging::start(cli.global.log_format, cli.global.verbose, cli.global.quiet);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -69,11 +69,17 @@ struct Logged;
 
 impl Reporter for Logged {
     fn report(&self, event: &Event) {
-        let fields = dxdr_report::event::json(event);
         match event {
-            Event::Warning { .. } | Event::ObjectFailed { .. } => tracing::warn!(target: "dxdr::run", %fields, "event"),
-            Event::Progress { .. } => tracing::debug!(target: "dxdr::run", %fields, "event"),
-            _ => tracing::info!(target: "dxdr::run", %fields, "event"),
+            Event::RunStarted { run, .. } => tracing::info!(target: "dxdr::run", run, "run started"),
+            Event::StepStarted { step, title } => tracing::info!(target: "dxdr::run", step, title, "step started"),
+            Event::Progress { step, done, total, bytes, at } => {
+                tracing::debug!(target: "dxdr::run", step, done, total, bytes, kind = at, "progress");
+            }
+            Event::StepFinished { step, summary } => tracing::info!(target: "dxdr::run", step, summary, "step finished"),
+            Event::StepSkipped { step, title } => tracing::info!(target: "dxdr::run", step, title, "step done before"),
+            Event::ObjectFailed { object, error } => tracing::warn!(target: "dxdr::run", %object, error, "object failed"),
+            Event::Warning { text } => tracing::warn!(target: "dxdr::run", "{text}"),
+            Event::RunFinished { run, outcome, .. } => tracing::info!(target: "dxdr::run", run, outcome, "run finished"),
         }
     }
 }

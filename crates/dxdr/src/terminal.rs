@@ -4,7 +4,10 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde_json::Value;
 
-use crate::failure::{Failure, Kind};
+use crate::{
+    failure::{Failure, Kind},
+    logging::LogFormat,
+};
 
 /// What is printed on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -35,17 +38,22 @@ pub(crate) struct Terminal {
     pub(crate) quiet: bool,
     colour: bool,
     interactive: bool,
+    /// Everything that is not data is a log line: stderr belongs to a collector.
+    logged: bool,
 }
 
 impl Terminal {
     /// Looks once at what stdout, stderr and stdin are.
-    pub(crate) fn new(output: Output, colour: Colour, quiet: bool) -> Self {
+    pub(crate) fn new(output: Output, colour: Colour, quiet: bool, log_format: LogFormat) -> Self {
+        let logged = log_format == LogFormat::Json;
         let colour = match colour {
-            Colour::Always => true,
+            Colour::Always => !logged,
             Colour::Never => false,
+            Colour::Auto if logged => false,
             Colour::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
-        Self { output, quiet, colour, interactive: io::stdin().is_terminal() && io::stderr().is_terminal() }
+        let interactive = io::stdin().is_terminal() && io::stderr().is_terminal() && !logged;
+        Self { output, quiet, colour, interactive, logged }
     }
 
     /// Whether progress has somebody to watch it.
@@ -74,19 +82,36 @@ impl Terminal {
 
     /// A line for people, on stderr.
     pub(crate) fn note(&self, text: &str) {
-        if !self.quiet {
+        if self.logged {
+            text.lines().filter(|line| !line.trim().is_empty()).for_each(|line| tracing::info!("{line}"));
+        } else if !self.quiet {
             self.error_line(text);
         }
     }
 
     /// Something a person must see even when quiet.
     pub(crate) fn warn(&self, text: &str) {
+        if self.logged {
+            tracing::warn!("{text}");
+            return;
+        }
         let label = self.paint("33", "warning:");
         self.error_line(&format!("{label} {text}"));
     }
 
     /// An error, its causes and what to do next.
     pub(crate) fn failure(&self, failure: &Failure) {
+        if self.logged {
+            let causes: Vec<String> = failure.error.chain().skip(1).map(ToString::to_string).collect();
+            tracing::error!(
+                kind = failure.kind.word(),
+                causes = causes.join("; "),
+                hints = failure.hints.join("; "),
+                "{}",
+                failure.error
+            );
+            return;
+        }
         if failure.silent {
             for hint in &failure.hints {
                 self.error_line(&format!("{} {hint}", self.paint("36", "hint:")));
