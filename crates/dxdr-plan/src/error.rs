@@ -38,6 +38,12 @@ pub enum PlanError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Removing what was not there, when it is not known what was there.
+    #[error("what was not there cannot be told from what was not captured: {reason}")]
+    Prune {
+        /// Why it is not known.
+        reason: String,
+    },
     /// A live object that cannot be read.
     #[error("what the cluster says of `{object}` cannot be read: {reason}")]
     Live {
@@ -58,6 +64,7 @@ impl PlanError {
             ),
             Self::MixedSelectors => Some("put the one selector among the alternatives".to_owned()),
             Self::Item { .. } => Some("the archive is damaged or was not written by Velero or dxdr; choose another recovery point".to_owned()),
+            Self::Prune { .. } => Some("restore without `--prune`, or go back to a complete recovery point of dxdr's".to_owned()),
             Self::Nothing { .. } | Self::Glob(_) | Self::LabelSelector(_) | Self::Live { .. } => None,
         }
     }

@@ -26,6 +26,8 @@ pub struct BackupPolicy {
     pub databases: Option<DatabasePolicy>,
     /// How Secrets are captured.
     pub secrets: SecretsPolicy,
+    /// Which kinds are captured.
+    pub resources: ResourceFilters,
     /// How far apart the instants of what a restore brings back may lie.
     pub max_skew: SignedDuration,
     /// How long points are kept.
@@ -46,6 +48,41 @@ pub struct Objectives {
     pub data_loss: SignedDuration,
     /// The longest that recovery may take (RTO).
     pub recovery_time: SignedDuration,
+}
+
+/// Which kinds are captured, by Velero's filters and with their meaning; empty lists are everything. Kinds are named as kubectl names
+/// them, with globs. There is no selection by labels: what a selector left out could not be told from what was not there. A single
+/// object is left out by the label `velero.io/exclude-from-backup=true`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResourceFilters {
+    /// Only these kinds; excludes the four scoped lists.
+    pub included: Vec<String>,
+    /// Not these kinds; excludes the four scoped lists.
+    pub excluded: Vec<String>,
+    /// Whether cluster-scoped kinds are taken, too; excludes the four scoped lists.
+    pub include_cluster_resources: Option<bool>,
+    /// Only these cluster-scoped kinds.
+    pub included_cluster_scoped: Vec<String>,
+    /// Not these cluster-scoped kinds.
+    pub excluded_cluster_scoped: Vec<String>,
+    /// Only these namespaced kinds.
+    pub included_namespace_scoped: Vec<String>,
+    /// Not these namespaced kinds.
+    pub excluded_namespace_scoped: Vec<String>,
+}
+
+impl ResourceFilters {
+    /// Whether filters of both styles are given, which exclude each other.
+    pub fn mixed(&self) -> bool {
+        let old = !self.included.is_empty() || !self.excluded.is_empty() || self.include_cluster_resources.is_some();
+        let scoped = [
+            &self.included_cluster_scoped,
+            &self.excluded_cluster_scoped,
+            &self.included_namespace_scoped,
+            &self.excluded_namespace_scoped,
+        ];
+        old && scoped.iter().any(|list| !list.is_empty())
+    }
 }
 
 /// Who captures the resources.

@@ -17,7 +17,9 @@ pub mod retention;
 pub mod schedule;
 pub mod store;
 
-pub use backup::{BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, Objectives, SecretsPolicy, VolumeMethod};
+pub use backup::{
+    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, Objectives, ResourceFilters, SecretsPolicy, VolumeMethod,
+};
 pub use cron_field::{Fault, FieldError};
 pub use objective::{Newest, Standing, data_loss_standing};
 pub use retention::Retention;

@@ -21,10 +21,11 @@ use dxdr_format::{
     velero::{self, backup::NativeBackup},
 };
 use dxdr_plan::{
-    Step,
+    PlanError, Step,
     backup::{BackupPlan, BackupRequest, SecretsRule},
+    selection::{Filters, Selection},
 };
-use dxdr_policy::BackupPolicy;
+use dxdr_policy::{BackupPolicy, ResourceFilters};
 use dxdr_provider::object_storage::PutCondition;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -70,11 +71,27 @@ async fn plan_at(
     request.environment_digest = Some(sha256(canonical::canonical(environment).to_string().as_bytes()));
     if let Some(policy) = policy {
         request.policy = Some(policy.name.to_string());
+        request.selection = selection(namespace, &policy.resources)?;
         if policy.secrets.sealed_only {
             request.secrets = SecretsRule::LeaveOutSealed;
         }
     }
     Ok(dxdr_plan::backup::plan(&request, &discovery.kinds, &discovery.failed_groups, now, seed)?)
+}
+
+/// The policy's filters, for the environment's namespace.
+fn selection(namespace: &str, filters: &ResourceFilters) -> Result<Selection, PlanError> {
+    Selection::parse(&Filters {
+        included_namespaces: vec![namespace.to_owned()],
+        included_resources: filters.included.clone(),
+        excluded_resources: filters.excluded.clone(),
+        include_cluster_resources: filters.include_cluster_resources,
+        included_cluster_scoped: filters.included_cluster_scoped.clone(),
+        excluded_cluster_scoped: filters.excluded_cluster_scoped.clone(),
+        included_namespace_scoped: filters.included_namespace_scoped.clone(),
+        excluded_namespace_scoped: filters.excluded_namespace_scoped.clone(),
+        ..Filters::default()
+    })
 }
 
 /// What makes the names of this process's runs differ from those of another one that starts in the same second.

@@ -2,7 +2,8 @@
 
 use dxdr_environment::{EnvironmentName, FieldPath};
 use dxdr_policy::{
-    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, Objectives, Retention, Schedule, SecretsPolicy, VolumeMethod,
+    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, Objectives, ResourceFilters, Retention, Schedule, SecretsPolicy,
+    VolumeMethod,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,7 +11,8 @@ use super::{Reading, field_path};
 use crate::{
     duration,
     specification::backup_policy::{
-        BackupPolicySpec, DatabaseMethodName, DatabasesSpec, EngineName, RetentionSpec, ScheduleSpec, VolumeMethodName,
+        BackupPolicySpec, DatabaseMethodName, DatabasesSpec, EngineName, ResourcesSpec, RetentionSpec, ScheduleSpec,
+        VolumeMethodName,
     },
 };
 
@@ -38,6 +40,7 @@ impl Reading<'_> {
         };
         let databases = self.database_policy(spec.databases);
         let retention = self.retention(&spec.retention);
+        let resources = self.resources(&spec.resources);
         Some(BackupPolicy {
             name: name.to_owned(),
             environments,
@@ -55,9 +58,29 @@ impl Reading<'_> {
             },
             databases,
             secrets: SecretsPolicy { sealed_only: spec.secrets.sealed_only },
+            resources,
             max_skew: max_skew?,
             retention,
         })
+    }
+
+    /// The filters; an error when both styles are used.
+    fn resources(&mut self, spec: &ResourcesSpec) -> ResourceFilters {
+        let filters = ResourceFilters {
+            included: spec.included.clone(),
+            excluded: spec.excluded.clone(),
+            include_cluster_resources: spec.include_cluster_resources,
+            included_cluster_scoped: spec.included_cluster_scoped.clone(),
+            excluded_cluster_scoped: spec.excluded_cluster_scoped.clone(),
+            included_namespace_scoped: spec.included_namespace_scoped.clone(),
+            excluded_namespace_scoped: spec.excluded_namespace_scoped.clone(),
+        };
+        if filters.mixed() {
+            let problem = self.wrong(&field_path!["spec", "resources"], "filters of both styles exclude each other".to_owned());
+            let hint = "use `included`, `excluded`, `includeClusterResources`, or the four lists for cluster-scoped and namespace-scoped kinds";
+            self.report(problem.hint(hint));
+        }
+        filters
     }
 
     /// The schedule; an error when it fires too rarely for what may be lost.

@@ -30,6 +30,9 @@ pub(crate) struct BackupPolicySpec {
     /// How Secrets are captured.
     #[serde(default)]
     pub(crate) secrets: SecretsSpec,
+    /// Which kinds are captured. Left out: everything that lives in the namespace, and what belongs to it.
+    #[serde(default)]
+    pub(crate) resources: ResourcesSpec,
     /// How far apart the instants of what a restore brings back may lie, as in `5m`. Left out: 10m.
     pub(crate) max_skew: Option<String>,
     /// How long recovery points are kept.
@@ -121,6 +124,33 @@ pub(crate) struct SecretsSpec {
     /// Whether Secrets that a SealedSecret recreates are left out. False when left out.
     #[serde(default)]
     pub(crate) sealed_only: bool,
+}
+
+/// Which kinds are captured: Velero's filters, with their meaning. Kinds as kubectl names them (`deployments`, `deploy`,
+/// `certificates.cert-manager.io`), with globs. The first three exclude the other four.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ResourcesSpec {
+    /// Only these kinds.
+    #[serde(default)]
+    pub(crate) included: Vec<String>,
+    /// Not these kinds.
+    #[serde(default)]
+    pub(crate) excluded: Vec<String>,
+    /// Whether cluster-scoped kinds are taken. Left out: those that captured objects need.
+    pub(crate) include_cluster_resources: Option<bool>,
+    /// Only these cluster-scoped kinds.
+    #[serde(default)]
+    pub(crate) included_cluster_scoped: Vec<String>,
+    /// Not these cluster-scoped kinds.
+    #[serde(default)]
+    pub(crate) excluded_cluster_scoped: Vec<String>,
+    /// Only these namespaced kinds.
+    #[serde(default)]
+    pub(crate) included_namespace_scoped: Vec<String>,
+    /// Not these namespaced kinds.
+    #[serde(default)]
+    pub(crate) excluded_namespace_scoped: Vec<String>,
 }
 
 /// How many recovery points are kept: the newest of each of the last hours, days, weeks, months, years.

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use dxdr_catalog::{Entry, RecoveryPoint, Sha256};
 use dxdr_format::journal::{Evidence, Outcome, Planned, RunKind};
 use dxdr_plan::{
+    PlanError,
     backup::BackupPlan,
     restore::{RestorePlan, RestorePlanner, RestoreRequest},
 };
@@ -86,6 +87,11 @@ pub async fn prepare(
     entry: &Entry,
     request: RestoreRequest,
 ) -> Result<Prepared, RunError> {
+    if request.prune
+        && let Some(reason) = unknown_extent(entry)
+    {
+        return Err(PlanError::Prune { reason }.into());
+    }
     let source = source(store, entry);
     let (kinds, live) = match cluster {
         Some(cluster) => {
@@ -109,6 +115,20 @@ pub async fn prepare(
         })
         .await?;
     Ok(Prepared { plan: planner.finish(), request, source })
+}
+
+/// Why the entry does not tell what was there; `None` when it does.
+fn unknown_extent(entry: &Entry) -> Option<String> {
+    match entry {
+        Entry::Ours(point) if point.complete() => None,
+        Entry::Ours(point) => {
+            let gaps: Vec<&str> = point.gaps.iter().map(|gap| gap.what.as_str()).collect();
+            Some(format!("recovery point {} is partial, it lacks {}", point.name, gaps.join(", ")))
+        }
+        Entry::Foreign(backup) => {
+            Some(format!("{} is a backup of Velero's, whose filters may have left objects out", backup.name))
+        }
+    }
 }
 
 /// A restore to be carried out.
