@@ -1,7 +1,7 @@
 //! The arrows of the architecture, asserted over what Cargo says and over the sources.
 //!
 //! ```text
-//!   application   dxdr
+//!   application   dxdr  dxdr-bench
 //!   adapters      dxdr-kubernetes  dxdr-object-storage        (never each other)
 //!   shell         dxdr-report ─► dxdr-run ─► dxdr-provider
 //!   edge          dxdr-api  dxdr-format
@@ -59,6 +59,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("dxdr-object-storage", Layer::Adapter),
     ("dxdr-sandbox", Layer::World),
     ("dxdr", Layer::Application),
+    ("dxdr-bench", Layer::Application),
     ("xtask", Layer::Chore),
 ];
 

@@ -4,6 +4,7 @@
 //!   from programs built here out of the Go module proxy at pinned versions.
 //! - `end-to-end` runs the tests that need such servers against them.
 //! - `layers` holds the crates to the arrows of the architecture.
+//! - `bench` measures the product against the physical parts of what it does.
 //! - `generate` writes, or with `--check` compares, the files that are made from the types.
 //!
 //! Architecture invariant: nothing of dxdr is linked in here. The chores see the product as a user does, as a
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod checkout;
 mod cluster;
 mod end_to_end;
@@ -43,6 +45,8 @@ enum Chore {
     Cluster(cluster::Command),
     /// Run the tests that need a real control plane and a real S3 server
     EndToEnd(end_to_end::Arguments),
+    /// Measure backups, restores, plans and the catalog against their physical parts; prints a table, asserts nothing
+    Bench(bench::Arguments),
     /// Check that the crates depend on each other as the architecture says
     Layers,
     /// Write the files that are made from the types: schemas, CRDs, the command reference
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Cluster(command) => cluster::run(command),
         Chore::EndToEnd(arguments) => end_to_end::run(&arguments),
+        Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Layers => layers::run(),
         Chore::Generate(arguments) => generate::run(&arguments),
     };

@@ -1,0 +1,134 @@
+//! One measurement a process, so that the peak of memory is that measurement's: `cargo xtask bench` starts them and compares.
+//!
+//! ```text
+//!   serve ─► kubeconfig        seed ─► namespace of ConfigMaps
+//!   list, archive ─► backup    the parts alone, and the whole          same client, same objects
+//!   create        ─► restore   the bare writes, and the whole
+//!   plan                       from the store alone
+//!   instant                    one point among a million
+//! ```
+//!
+//! Each prints one line of JSON on stdout: seconds, objects, bytes, the peak of memory, and what else it counts.
+//!
+//! Architecture invariant: measures through the crates' public interfaces, as the command line uses them; nothing is faster here than there.
+
+#![expect(clippy::print_stdout, reason = "a program for another program: its result is on stdout")]
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+mod backup;
+mod catalog;
+mod cluster;
+mod measurement;
+mod restore;
+mod world;
+
+/// One measurement of dxdr
+#[derive(Parser)]
+#[command(name = "dxdr-bench")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the sandbox on loopback until stdin ends; write its kubeconfig
+    Serve { kubeconfig: PathBuf },
+    /// Create a namespace with so many ConfigMaps of about a kibibyte
+    Seed {
+        #[command(flatten)]
+        place: Place,
+        #[arg(long)]
+        count: u64,
+    },
+    /// Delete a namespace, without waiting for it
+    Unseed {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Read every page of the namespace's ConfigMaps, and drop them
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Write the namespace's ConfigMaps, read beforehand, into an archive that goes nowhere
+    Archive {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take a recovery point of the namespace into a directory
+    Backup {
+        #[command(flatten)]
+        place: Place,
+        #[arg(long)]
+        store: PathBuf,
+    },
+    /// Create the namespace's ConfigMaps, read beforehand, in another one, with 32 workers
+    Create {
+        #[command(flatten)]
+        place: Place,
+        #[arg(long)]
+        into: String,
+    },
+    /// Restore the newest recovery point of the namespace into another one
+    Restore {
+        #[command(flatten)]
+        place: Place,
+        #[arg(long)]
+        into: String,
+        #[arg(long)]
+        store: PathBuf,
+    },
+    /// Plan a restore of the newest recovery point from the store alone
+    Plan {
+        #[arg(long)]
+        namespace: String,
+        #[arg(long)]
+        store: PathBuf,
+    },
+    /// Find the points for a few instants among so many, in memory
+    Instant {
+        #[arg(long)]
+        points: u32,
+        /// In this directory instead
+        #[arg(long)]
+        directory: Option<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+struct Place {
+    #[arg(long)]
+    kubeconfig: PathBuf,
+    #[arg(long)]
+    context: Option<String>,
+    #[arg(long)]
+    namespace: String,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(arguments.command))
+}
+
+async fn run(command: Command) -> Result<()> {
+    let measurement = match command {
+        Command::Serve { kubeconfig } => return cluster::serve(&kubeconfig).await,
+        Command::Seed { place, count } => cluster::seed(&place, count).await?,
+        Command::Unseed { place } => cluster::unseed(&place).await?,
+        Command::List { place } => backup::list(&place).await?,
+        Command::Archive { place } => backup::archive(&place).await?,
+        Command::Backup { place, store } => backup::backup(&place, &store).await?,
+        Command::Create { place, into } => restore::create(&place, &into).await?,
+        Command::Restore { place, into, store } => restore::restore(&place, &into, &store).await?,
+        Command::Plan { namespace, store } => restore::plan(&namespace, &store).await?,
+        Command::Instant { points, directory } => catalog::instant(points, directory.as_deref()).await?,
+    };
+    println!("{}", measurement.json()?);
+    Ok(())
+}

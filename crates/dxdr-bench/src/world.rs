@@ -1,0 +1,141 @@
+//! What a run needs, as the command line would make it.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::Result;
+use async_trait::async_trait;
+use bytes::Bytes;
+use dxdr_environment::{Environment, EnvironmentName, NamespaceName, ObjectReference, ResourceKind, environment::Tier};
+use dxdr_format::layout::StoreLayout;
+use dxdr_kubernetes::{ConnectOptions, KubernetesCluster};
+use dxdr_object_storage::DirectoryStorage;
+use dxdr_provider::{
+    Cluster, ClusterError,
+    clock::SystemClock,
+    cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WriteOptions},
+};
+use dxdr_run::{Reporter, RunContext, StopRequest, Store};
+
+use crate::Place;
+
+pub(crate) async fn connect(place: &Place) -> Result<KubernetesCluster> {
+    let options = ConnectOptions {
+        kubeconfig: Some(place.kubeconfig.clone()),
+        context: place.context.clone(),
+        ..ConnectOptions::default()
+    };
+    Ok(dxdr_kubernetes::connect(options).await?)
+}
+
+pub(crate) fn environment(namespace: &str) -> Result<Environment> {
+    Ok(Environment::bare(EnvironmentName::parse(namespace)?, NamespaceName::parse(namespace)?, Tier::NonProduction))
+}
+
+pub(crate) fn store(directory: &Path) -> Result<Store> {
+    let storage = Arc::new(DirectoryStorage::create(directory)?);
+    Ok(Store { name: "bench".to_owned(), storage, layout: StoreLayout::new("") })
+}
+
+pub(crate) fn context(store: Store, cluster: Arc<dyn Cluster>, reporter: Arc<dyn Reporter>) -> RunContext {
+    RunContext {
+        store,
+        cluster,
+        clock: Arc::new(SystemClock),
+        reporter,
+        stop: StopRequest::new(),
+        holder: format!("bench-{}", std::process::id()),
+        lease_namespace: "dxdr-bench-system".to_owned(),
+        program: "dxdr-bench".to_owned(),
+    }
+}
+
+/// A cluster that counts what is written to it.
+#[derive(Debug)]
+pub(crate) struct CountingWrites {
+    inner: KubernetesCluster,
+    writes: AtomicU64,
+    reads: AtomicU64,
+}
+
+impl CountingWrites {
+    pub(crate) fn new(inner: KubernetesCluster) -> Self {
+        Self { inner, writes: AtomicU64::new(0), reads: AtomicU64::new(0) }
+    }
+
+    /// Creates, applies, replacements and deletions.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Single objects and pages.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    fn write(&self) -> &KubernetesCluster {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        &self.inner
+    }
+
+    fn read(&self) -> &KubernetesCluster {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        &self.inner
+    }
+}
+
+#[async_trait]
+impl Cluster for CountingWrites {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    async fn version(&self) -> Result<ServerVersion, ClusterError> {
+        self.inner.version().await
+    }
+
+    async fn discover(&self) -> Result<Discovery, ClusterError> {
+        self.inner.discover().await
+    }
+
+    async fn list(
+        &self,
+        kind: &ResourceKind,
+        scope: &ListScope,
+        limit: u32,
+        continuation: Option<&str>,
+    ) -> Result<ObjectPage, ClusterError> {
+        self.read().list(kind, scope, limit, continuation).await
+    }
+
+    async fn get(&self, reference: &ObjectReference) -> Result<Option<Bytes>, ClusterError> {
+        self.read().get(reference).await
+    }
+
+    async fn create(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {
+        self.write().create(reference, body, options).await
+    }
+
+    async fn apply(
+        &self,
+        reference: &ObjectReference,
+        body: Bytes,
+        force: bool,
+        options: &WriteOptions,
+    ) -> Result<Bytes, ClusterError> {
+        self.write().apply(reference, body, force, options).await
+    }
+
+    async fn replace(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {
+        self.write().replace(reference, body, options).await
+    }
+
+    async fn delete(&self, reference: &ObjectReference, uid: Option<&str>, options: &WriteOptions) -> Result<bool, ClusterError> {
+        self.write().delete(reference, uid, options).await
+    }
+}

@@ -1,0 +1,419 @@
+//! How fast the product is, against the physical parts of what it does, measured side by side.
+//!
+//! ```text
+//!   build dxdr-bench in release ─► serve the sandbox in a process of its own (and a real server, where one is named)
+//!   per server and number of objects:  seed ─► rounds of (list, archive, backup) ─► rounds of (create, restore)
+//!   from the store alone:              plan, the point for an instant
+//! ```
+//!
+//! Every measurement is a process of its own: its peak of memory is its own. Times depend on the machine and on what else it does, so
+//! none is asserted; what is compared was measured in the same minute, and the median of the rounds counts.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::{checkout, interruption};
+
+/// How long the sandbox may take to write its kubeconfig.
+const STARTING: Duration = Duration::from_secs(30);
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Also measure on the server of this kubeconfig, a real one; creates and deletes namespaces `dxdr-bench-…` there
+    #[arg(long, value_name = "FILE", env = "DXDR_TEST_KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of that kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    context: Option<String>,
+    /// Measure backups with so many objects
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', default_values_t = [10_000, 100_000])]
+    objects: Vec<u64>,
+    /// Measure restores with so many objects
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    restored: u64,
+    /// Look for an instant among so many points in memory
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    points: u32,
+    /// Look for an instant among so many points in a directory
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    points_in_directory: u32,
+    /// Repeat each comparison so often; the median counts
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    rounds: usize,
+    /// Only these: backup, restore, plan, instant
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+impl Arguments {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+}
+
+/// Prints a table; the exit code says whether everything could be measured, never whether it was fast.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    interruption::watch()?;
+    let program = build()?;
+    let folder = tempfile::Builder::new().prefix("dxdr-bench-").tempdir().context("cannot create a temporary folder")?;
+    let bench = Bench { program, folder: folder.path().to_owned() };
+    let mut table = Table::default();
+    if ["backup", "restore", "plan"].iter().any(|name| arguments.wants(name)) {
+        let sandbox = Sandbox::start(&bench)?;
+        let server = Server { name: "sandbox", kubeconfig: sandbox.kubeconfig.clone(), context: None };
+        measure(&bench, &server, arguments, &mut table)?;
+        drop(sandbox);
+        if let Some(kubeconfig) = &arguments.kubeconfig {
+            let server = Server { name: "kube-apiserver", kubeconfig: kubeconfig.clone(), context: arguments.context.clone() };
+            measure(&bench, &server, arguments, &mut table)?;
+        }
+    }
+    if arguments.wants("instant") {
+        let found = bench.measure(&["instant".into(), "--points".into(), arguments.points.to_string().into()])?;
+        table.instant("memory", &found);
+        let directory = bench.folder.join("points");
+        let points = arguments.points_in_directory.to_string();
+        let found =
+            bench.measure(&["instant".into(), "--points".into(), points.into(), "--directory".into(), directory.into()])?;
+        table.instant("directory", &found);
+    }
+    println!("{table}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build() -> Result<PathBuf> {
+    let output = Command::new(checkout::cargo())
+        .current_dir(checkout::root())
+        .args(["build", "--release", "--package", "dxdr-bench", "--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("dxdr-bench did not build ({})", output.status);
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "dxdr-bench")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .context("cargo does not say where dxdr-bench is")
+}
+
+/// Measures backup, restore and plan on one server.
+fn measure(bench: &Bench, server: &Server, arguments: &Arguments, table: &mut Table) -> Result<()> {
+    let mut namespaces = Vec::new();
+    let outcome = measure_in(bench, server, arguments, table, &mut namespaces);
+    // The sandbox goes with all it has.
+    if server.name != "sandbox" {
+        for namespace in namespaces {
+            if let Err(error) = bench.measure(&server.arguments("unseed", &namespace)) {
+                eprintln!("warning: namespace {namespace} is left on {}: {error:#}", server.name);
+            }
+        }
+    }
+    outcome
+}
+
+fn measure_in(
+    bench: &Bench,
+    server: &Server,
+    arguments: &Arguments,
+    table: &mut Table,
+    namespaces: &mut Vec<String>,
+) -> Result<()> {
+    let store = bench.folder.join(format!("store-{}", server.name));
+    let mut namespace = |count: u64, suffix: &str| {
+        let name = format!("dxdr-bench-{count}{suffix}");
+        namespaces.push(name.clone());
+        name
+    };
+    let seed = |name: &str, count: u64| {
+        let mut seed = server.arguments("seed", name);
+        seed.extend(["--count".into(), count.to_string().into()]);
+        bench.measure(&seed)
+    };
+    let with_store = |what: &str, name: &str| {
+        let mut line = server.arguments(what, name);
+        line.extend(["--store".into(), store.clone().into()]);
+        line
+    };
+
+    let mut seeded = Vec::new();
+    if arguments.wants("backup") || arguments.wants("plan") {
+        let empty = namespace(0, "");
+        seed(&empty, 0)?;
+        let nothing = bench.measure(&with_store("backup", &empty))?;
+        for &count in &arguments.objects {
+            let name = namespace(count, "");
+            seed(&name, count)?;
+            seeded.push(count);
+            let (mut lists, mut archives, mut backups) = (Vec::new(), Vec::new(), Vec::new());
+            let rounds = if arguments.wants("backup") { arguments.rounds } else { 1 };
+            for _ in 0..rounds {
+                if arguments.wants("backup") {
+                    lists.push(bench.measure(&server.arguments("list", &name))?);
+                    archives.push(bench.measure(&server.arguments("archive", &name))?);
+                }
+                backups.push(bench.measure(&with_store("backup", &name))?);
+            }
+            if arguments.wants("backup") {
+                table.backup(server.name, &nothing, &median(lists)?, &median(archives)?, &median(backups)?);
+            }
+        }
+        if let (true, Some(count)) = (arguments.wants("plan") && server.name == "sandbox", arguments.objects.iter().max()) {
+            let line: Vec<OsString> = vec![
+                "plan".into(),
+                "--namespace".into(),
+                format!("dxdr-bench-{count}").into(),
+                "--store".into(),
+                store.clone().into(),
+            ];
+            let plans = (0..arguments.rounds).map(|_| bench.measure(&line)).collect::<Result<Vec<_>>>()?;
+            table.plan(&median(plans)?);
+        }
+    }
+    if arguments.wants("restore") {
+        let count = arguments.restored;
+        let name = format!("dxdr-bench-{count}");
+        if !seeded.contains(&count) {
+            seed(&namespace(count, ""), count)?;
+            bench.measure(&with_store("backup", &name))?;
+        }
+        let (mut creates, mut restores) = (Vec::new(), Vec::new());
+        for round in 0..arguments.rounds {
+            let mut line = server.arguments("create", &name);
+            line.extend(["--into".into(), namespace(count, &format!("-created-{round}")).into()]);
+            creates.push(bench.measure(&line)?);
+            let mut line = with_store("restore", &name);
+            line.extend(["--into".into(), namespace(count, &format!("-restored-{round}")).into()]);
+            restores.push(bench.measure(&line)?);
+        }
+        table.restore(server.name, &median(creates)?, &median(restores)?);
+    }
+    Ok(())
+}
+
+/// A server that is measured on.
+struct Server {
+    name: &'static str,
+    kubeconfig: PathBuf,
+    context: Option<String>,
+}
+
+impl Server {
+    fn arguments(&self, what: &str, namespace: &str) -> Vec<OsString> {
+        let mut line: Vec<OsString> = vec![what.into(), "--kubeconfig".into(), self.kubeconfig.clone().into()];
+        if let Some(context) = &self.context {
+            line.extend(["--context".into(), context.into()]);
+        }
+        line.extend(["--namespace".into(), namespace.into()]);
+        line
+    }
+}
+
+/// The measuring program, and where it may write.
+struct Bench {
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+impl Bench {
+    fn measure(&self, arguments: &[OsString]) -> Result<Measured> {
+        interruption::check()?;
+        let shown = arguments.iter().filter_map(|argument| argument.to_str()).collect::<Vec<_>>().join(" ");
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot run {}", self.program.display()))?;
+        if !output.status.success() {
+            bail!("`dxdr-bench {shown}` failed ({})", output.status);
+        }
+        let measured: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("`dxdr-bench {shown}`"))?;
+        eprintln!("{shown}\n    {measured}");
+        Ok(Measured(measured))
+    }
+}
+
+/// The sandbox in a process of its own; it ends when this does.
+struct Sandbox {
+    process: Child,
+    kubeconfig: PathBuf,
+}
+
+impl Sandbox {
+    fn start(bench: &Bench) -> Result<Self> {
+        let kubeconfig = bench.folder.join("kubeconfig");
+        let log = File::create(bench.folder.join("sandbox.log")).context("cannot write the sandbox's log")?;
+        let process = Command::new(&bench.program)
+            .arg("serve")
+            .arg(&kubeconfig)
+            .stdin(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot run {}", bench.program.display()))?;
+        let mut sandbox = Self { process, kubeconfig };
+        let deadline = Instant::now() + STARTING;
+        while !sandbox.kubeconfig.exists() {
+            interruption::check()?;
+            if Instant::now() > deadline || sandbox.process.try_wait()?.is_some() {
+                bail!("the sandbox does not start: {}", read(&bench.folder.join("sandbox.log")));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(sandbox)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        // Nothing it holds is worth waiting for.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// What one process measured.
+#[derive(Clone)]
+struct Measured(Value);
+
+impl Measured {
+    fn seconds(&self) -> f64 {
+        self.0["seconds"].as_f64().unwrap_or(f64::NAN)
+    }
+
+    fn objects(&self) -> u64 {
+        self.0["objects"].as_u64().unwrap_or_default()
+    }
+
+    fn rate(&self) -> f64 {
+        // Numbers of objects are far below where this loses anything.
+        self.objects() as f64 / self.seconds()
+    }
+
+    fn mebibytes(&self) -> f64 {
+        self.0["peakMemory"].as_f64().unwrap_or(f64::NAN) / f64::from(1 << 20)
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        self.0["counts"][name].as_u64().unwrap_or_default()
+    }
+}
+
+/// The one with the middle time.
+fn median(mut measured: Vec<Measured>) -> Result<Measured> {
+    measured.sort_by(|left, right| left.seconds().total_cmp(&right.seconds()));
+    let middle = measured.len().saturating_sub(1) / 2;
+    measured.into_iter().nth(middle).context("--rounds must be 1 at least")
+}
+
+/// Rows of a Markdown table.
+#[derive(Default)]
+struct Table(Vec<[String; 4]>);
+
+impl Table {
+    fn row(&mut self, what: String, measured: String, against: String, target: &str) {
+        self.0.push([what, measured, against, target.to_owned()]);
+    }
+
+    fn backup(&mut self, server: &str, nothing: &Measured, list: &Measured, archive: &Measured, backup: &Measured) {
+        let (slower, part) = if list.seconds() > archive.seconds() { (list, "the LIST") } else { (archive, "tar and gzip") };
+        // Of the same objects; the backup has a few more, such as the Namespace.
+        let ratio = slower.seconds() / backup.seconds();
+        self.row(
+            format!("backup of {} objects, {server}", backup.objects()),
+            format!("{:.2} s, {:.0} objects/s", backup.seconds(), backup.rate()),
+            format!("LIST alone {:.2} s, tar and gzip alone {:.2} s: {ratio:.2} of {part}", list.seconds(), archive.seconds()),
+            "at least 0.6",
+        );
+        self.row(
+            format!("its peak memory, {server}"),
+            format!("{:.0} MiB", backup.mebibytes()),
+            format!("of no objects {:.0} MiB: {:.0} MiB above", nothing.mebibytes(), backup.mebibytes() - nothing.mebibytes()),
+            "at most 150 MB above, for 100,000",
+        );
+    }
+
+    fn restore(&mut self, server: &str, create: &Measured, restore: &Measured) {
+        let ratio = restore.rate() / create.rate();
+        self.row(
+            format!("restore of {} objects, {server}", restore.objects()),
+            format!("{:.2} s, {:.0} objects/s", restore.seconds(), restore.rate()),
+            format!("bare creates {:.0} objects/s: {ratio:.2}", create.rate()),
+            "at least 0.7",
+        );
+        // The Lease of the run is written as well: taken, renewed, released.
+        self.row(
+            format!("its writes, {server}"),
+            format!("{}", restore.count("writes")),
+            format!(
+                "{:.4} an object, the Lease's and the Namespace's among them",
+                restore.count("writes") as f64 / restore.objects() as f64
+            ),
+            "at most 1 an object",
+        );
+    }
+
+    fn plan(&mut self, plan: &Measured) {
+        self.row(
+            format!("offline plan of {} objects", plan.objects()),
+            format!("{:.2} s, peak {:.0} MiB", plan.seconds(), plan.mebibytes()),
+            String::new(),
+            "under 5 s and 300 MB",
+        );
+    }
+
+    fn instant(&mut self, place: &str, found: &Measured) {
+        self.row(
+            format!("the point for an instant among {} in {place}", found.objects()),
+            format!("{} LISTs, {} GETs at most; {:.1} ms", found.count("lists"), found.count("gets"), found.seconds() * 1e3),
+            String::new(),
+            "at most 4 LISTs",
+        );
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "| what | measured | against | target |\n| --- | --- | --- | --- |")?;
+        for [what, measured, against, target] in &self.0 {
+            writeln!(formatter, "| {what} | {measured} | {against} | {target} |")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_round() {
+        let rounds = [3.0, 1.0, 2.0].map(|seconds| Measured(json!({"seconds": seconds})));
+        assert_eq!(median(rounds.to_vec()).unwrap().seconds(), 2.0);
+        assert!(median(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_backup_is_compared_with_the_slower_of_its_parts() {
+        let measured = |seconds: f64| Measured(json!({"seconds": seconds, "objects": 10, "peakMemory": 1 << 20}));
+        let mut table = Table::default();
+        table.backup("sandbox", &measured(0.1), &measured(1.0), &measured(3.0), &measured(4.0));
+        assert!(table.to_string().contains("0.75 of tar and gzip"), "{table}");
+    }
+}
