@@ -17,8 +17,10 @@ use crate::{
 
 /// Manifests read at the same time.
 const READS_IN_FLIGHT: usize = 16;
-/// Index entries looked at for one instant: more than one, because a point may be partial, or gone while its entry is still there.
-const INDEX_ENTRIES: usize = 20;
+/// Manifests read before looking whether one of them is the answer: usually the first is.
+const CHUNK: usize = 8;
+/// Pages of the index read for one instant: two thousand partial points in a row are passed over.
+const INDEX_PAGES: usize = 2;
 
 /// What was found, and what could not be understood.
 #[derive(Debug, Clone, Default)]
@@ -47,34 +49,57 @@ pub async fn all(store: &Store, only: Option<(&str, &str)>) -> Result<Found, Run
     Ok(found)
 }
 
-/// The entries that may be the answer to "as it was at `at`": the newest of ours at or before it (and the next one behind it, for
-/// the hints), and Velero's own as far as one page of the store's backups shows them. At most three LISTs.
+/// The entries that may be the answer to "as it was at `at`": ours at or before it, newest first, up to a complete one; and Velero's
+/// own as far as one page of the store's backups shows them. Where none of ours leads back, the first one after it, for the hint.
+/// At most four LISTs.
 pub async fn around(store: &Store, environment: &str, namespace: &str, at: Timestamp) -> Result<Found, RunError> {
     let index = store.layout.point_index_prefix(environment);
-    let before = ListRequest {
+    let mut request = ListRequest {
         prefix: index.clone(),
         start_after: Some(store.layout.point_index_start_after(environment, at)),
-        limit: Some(INDEX_ENTRIES),
         ..ListRequest::default()
     };
-    let page = store.storage.list(&before).await?;
-    let mut names = indexed(store, &page);
-    if names.is_empty() {
-        // Nothing leads back to T; the oldest ones there are make the hint. The index ends with them, but a LIST begins with the
-        // newest: good enough to say which instants would work.
-        let newest = ListRequest { prefix: index, limit: Some(INDEX_ENTRIES), ..ListRequest::default() };
-        names = indexed(store, &store.storage.list(&newest).await?);
+    let mut found = Found::default();
+    for _ in 0..INDEX_PAGES {
+        let page = store.storage.list(&request).await?;
+        for names in indexed(store, &page).chunks(CHUNK) {
+            found.extend(read(store, names.to_vec()).await?);
+            if found.entries.iter().any(complete) {
+                break;
+            }
+        }
+        match page.continuation {
+            Some(continuation) if !found.entries.iter().any(complete) => request.continuation = Some(continuation),
+            _ => break,
+        }
+    }
+    if found.entries.is_empty() {
+        // The index begins with the newest: on a page that is the last one, the last entry is the first one after T.
+        let newest = store.storage.list(&ListRequest { prefix: index, ..ListRequest::default() }).await?;
+        found.extend(read(store, indexed(store, &newest).into_iter().rev().take(1).collect()).await?);
     }
     let folders = ListRequest { prefix: store.layout.backups_prefix(), directories: true, ..ListRequest::default() };
     let page = store.storage.list(&folders).await?;
     let prefix = store.layout.backups_prefix();
     let foreign =
         page.directories.iter().filter_map(|folder| folder_name(&prefix, folder)).filter(|name| name::parse(name).is_none());
-    names.extend(foreign);
-    let mut found = read(store, names).await?;
+    found.extend(read(store, foreign.collect()).await?);
     found.whole = page.continuation.is_none();
     keep(&mut found, Some((environment, namespace)));
     Ok(found)
+}
+
+/// Whether a point of ours needs no older one behind it.
+fn complete(entry: &Entry) -> bool {
+    matches!(entry, Entry::Ours(point) if point.complete())
+}
+
+impl Found {
+    fn extend(&mut self, other: Self) {
+        self.entries.extend(other.entries);
+        self.unreadable.extend(other.unreadable);
+        self.leftovers.extend(other.leftovers);
+    }
 }
 
 /// The point or backup of that name; `None` when the store has none.
