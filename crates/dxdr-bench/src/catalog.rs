@@ -37,7 +37,7 @@ pub(crate) async fn instant(points: u32, directory: Option<&Path>) -> Result<Mea
     for number in 0..points {
         let name = name::point_name(&environment, at(number), u64::from(number));
         let read = asked.iter().any(|asked| number.abs_diff(*asked) < NEIGHBOURS);
-        let content = if read { manifest::encode(&point(&environment, &name, at(number))).into() } else { Vec::<u8>::new() };
+        let content = if read { manifest::encode(&point(&environment, &name, at(number))) } else { Vec::new() };
         let entries =
             [(layout.manifest_key(&name), content), (layout.point_index_key(ENVIRONMENT, at(number), &name), Vec::new())];
         for (key, bytes) in entries {

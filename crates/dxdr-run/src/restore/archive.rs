@@ -36,7 +36,7 @@ impl ArchiveSource {
             let mut number = 0;
             let result = loop {
                 match archive.next_item() {
-                    Ok(Some(item)) => match visit(&mut state, number, &item.path, item.json) {
+                    Ok(Some(item)) => match visit(&mut state, number, item.path, item.json) {
                         Ok(true) => number += 1,
                         Ok(false) => return (Ok(state), None),
                         Err(error) => break Err(error),
