@@ -326,6 +326,11 @@ struct KindEvidence {
     items: u64,
 }
 
+/// The point's instant, from the evidence of its capture.
+pub(crate) fn instant_of_capture(evidence: &Evidence) -> Option<Timestamp> {
+    Evidenced::from_evidence(evidence).ok().map(|captured| captured.instant)
+}
+
 /// What was captured, by this process or an earlier one.
 struct Evidenced {
     size: u64,

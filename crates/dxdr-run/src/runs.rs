@@ -19,6 +19,9 @@ use crate::{
     store::Store,
 };
 
+/// The step of a backup whose evidence has the point's instant.
+const CAPTURE: &str = "capture";
+
 /// A run, in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSummary {
@@ -120,6 +123,13 @@ pub async fn leftovers(store: &Store, history: &History) -> Result<Vec<String>, 
         // With its manifest it is a recovery point, whatever became of the run.
         if store.read(&store.layout.manifest_key(&point)).await?.is_none() {
             keys.extend(store.keys(&store.layout.backup_prefix(&point)).await?);
+            // Entered into the index before the manifest, under the instant that the capture found.
+            if let Some(instant) = history.finished(CAPTURE).and_then(backup::instant_of_capture) {
+                let key = store.layout.point_index_key(&planned.environment, instant, &point);
+                if store.read(&key).await?.is_some() {
+                    keys.push(key);
+                }
+            }
         }
     }
     Ok(keys)

@@ -16,9 +16,16 @@ use super::{
     Prepared, RestoreReport,
     write::{Written, write},
 };
-use crate::{active::ActiveRun, context::RunContext, error::RunError, event::Event};
+use crate::{
+    active::ActiveRun,
+    adaptive_limit::{AdaptiveLimit, Bounds},
+    context::RunContext,
+    error::RunError,
+    event::Event,
+};
 
-/// Objects being written at the same time. The cluster's adapter lowers it when the server is slow or says 429.
+/// Objects handed to writers at the same time. How many of them are on their way to the server is up to the adaptive limit, which
+/// begins here too: an API server on two cores takes creates at its full rate with 32 in flight.
 const WRITES_IN_FLIGHT: usize = 32;
 /// Objects read ahead of the writers.
 const READ_AHEAD: usize = 64;
@@ -35,6 +42,7 @@ pub async fn stages(
     report.unchanged +=
         prepared.plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| !object.writes()).count() as u64;
     let total = prepared.plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| object.writes()).count() as u64;
+    let writing = Writing { context, prepared, limit: AdaptiveLimit::new(Bounds::default()), total };
     for pass in passes(&prepared.plan.stages) {
         let wanted: HashMap<u32, &PlannedObject> = pass
             .iter()
@@ -47,13 +55,28 @@ pub async fn stages(
         let (sender, mut receiver) = mpsc::channel(READ_AHEAD);
         let source = prepared.source.clone();
         let reading = tokio::spawn(async move { source.pick(numbers, sender).await });
+        let mut written = Ok(());
         for stage in pass {
-            write_stage(context, prepared, stage, &mut receiver, total, run, report).await?;
+            written = write_stage(&writing, stage, &mut receiver, run, report).await;
+            if written.is_err() {
+                break;
+            }
         }
         drop(receiver);
+        // An archive that could not be read to its end is why a stage has come up short: that is what must be heard of.
         reading.await.map_err(|panic| RunError::Unexpected(panic.to_string()))??;
+        written?;
     }
     Ok(())
+}
+
+/// What all stages of a restore share.
+struct Writing<'a> {
+    context: &'a RunContext,
+    prepared: &'a Prepared,
+    limit: AdaptiveLimit,
+    /// Objects to write in all stages together.
+    total: u64,
 }
 
 /// Groups stages so that within a group the archive's order is the plan's.
@@ -74,14 +97,13 @@ fn passes(stages: &[Stage]) -> Vec<Vec<&Stage>> {
 
 #[tracing::instrument(name = "stage", skip_all, fields(stage = stage.id))]
 async fn write_stage(
-    context: &RunContext,
-    prepared: &Prepared,
+    writing: &Writing<'_>,
     stage: &Stage,
     items: &mut mpsc::Receiver<(u32, Vec<u8>)>,
-    total: u64,
     run: &mut ActiveRun,
     report: &mut RestoreReport,
 ) -> Result<(), RunError> {
+    let Writing { context, prepared, limit, total } = writing;
     run.start(&stage.step()).await?;
     let planned: HashMap<u32, &PlannedObject> =
         stage.objects.iter().filter(|object| object.writes()).map(|object| (object.index, object)).collect();
@@ -94,7 +116,10 @@ async fn write_stage(
             stopped = Some(RunError::Interrupted);
             break;
         }
-        let Some((number, json)) = items.recv().await else { break };
+        let Some((number, json)) = items.recv().await else {
+            stopped = Some(RunError::Unexpected(format!("the archive ended within stage {}", stage.id)));
+            break;
+        };
         let Some(object) = planned.get(&number) else {
             stopped = Some(RunError::Unexpected(format!("item {number} of the archive is not of stage {}", stage.id)));
             break;
@@ -108,8 +133,9 @@ async fn write_stage(
         }
         bytes += json.len() as u64;
         let (cluster, request, object) = (Arc::clone(&context.cluster), Arc::clone(&request), (*object).clone());
+        let limit = limit.clone();
         in_flight.spawn(async move {
-            let written = write(cluster.as_ref(), &request, &object, &json).await;
+            let written = write(cluster.as_ref(), &limit, &request, &object, &json).await;
             (object.target, written)
         });
         let done = report.created + report.updated + report.failed.len() as u64;
@@ -117,7 +143,7 @@ async fn write_stage(
             context.reporter.report(&Event::Progress {
                 step: stage.id.to_string(),
                 done,
-                total: Some(total),
+                total: Some(*total),
                 bytes,
                 at: stage.title.to_string(),
             });

@@ -8,6 +8,8 @@ use dxdr_plan::restore::{Action, Existing, PlannedObject, RestoreRequest, transf
 use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
 use serde_json::Value;
 
+use crate::adaptive_limit::AdaptiveLimit;
+
 /// The field manager of everything dxdr restores.
 pub const FIELD_MANAGER: &str = "dxdr";
 /// Attempts at one object while the server is unreachable or overloaded, with pauses doubling from 100 ms: about 25 s in all.
@@ -38,7 +40,14 @@ pub enum Written {
 /// Carries out the plan for one object: create what is missing, apply what is there.
 ///
 /// Repeatable: an object that an earlier attempt created is found to be as planned. One write for an object that was not there.
-pub async fn write(cluster: &dyn Cluster, request: &RestoreRequest, planned: &PlannedObject, archived: &[u8]) -> Written {
+/// Requests go out as `limit` allows, which learns from the answers.
+pub async fn write(
+    cluster: &dyn Cluster,
+    limit: &AdaptiveLimit,
+    request: &RestoreRequest,
+    planned: &PlannedObject,
+    archived: &[u8],
+) -> Written {
     let object: Value = match serde_json::from_slice(archived) {
         Ok(object) => object,
         Err(error) => return Written::Failed(unreadable(cluster, &planned.target, &error)),
@@ -48,9 +57,9 @@ pub async fn write(cluster: &dyn Cluster, request: &RestoreRequest, planned: &Pl
     let mut pause = Duration::from_millis(100);
     for attempt in 1.. {
         let result = match planned.action {
-            Action::Create => create(cluster, request, &planned.target, &desired, body.clone()).await,
-            Action::Update { removes: false, .. } => apply(cluster, &planned.target, &desired, body.clone()).await,
-            Action::Update { removes: true, .. } => replace(cluster, request, &planned.target, &desired).await,
+            Action::Create => limit.within(create(cluster, request, &planned.target, &desired, body.clone())).await,
+            Action::Update { removes: false, .. } => limit.within(apply(cluster, &planned.target, &desired, body.clone())).await,
+            Action::Update { removes: true, .. } => limit.within(replace(cluster, request, &planned.target, &desired)).await,
             Action::Same => return Written::Unchanged,
             Action::Leave { .. } => return Written::Left,
         };

@@ -63,7 +63,7 @@ pub(crate) async fn plan(
 }
 
 /// The point's name on stdout, the rest beside it.
-fn report(point: RecoveryPoint, terminal: &Terminal) -> Result<(), Failure> {
+pub(crate) fn report(point: RecoveryPoint, terminal: &Terminal) -> Result<(), Failure> {
     let complete = point.complete();
     let gaps = point.gaps.clone();
     let (name, at) = (point.name.clone(), dxdr_report::quantity::instant(point.instant));

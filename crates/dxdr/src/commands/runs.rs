@@ -100,11 +100,7 @@ async fn resume(
     terminal.consent("Go on with it?", decided.yes)?;
     let context = context::with_store(world, store, global, terminal).await?;
     match runs::resume(&context, &environment, world.policy(&environment), history).await? {
-        runs::Resumed::Backup(point) => {
-            let name = point.name.clone();
-            terminal.value(&dxdr_report::points::entry_json(&dxdr_catalog::Entry::Ours(*point)), || name);
-            Ok(())
-        }
+        runs::Resumed::Backup(point) => super::backup::report(*point, terminal),
         runs::Resumed::Restore(report) => restore::tell(&report, terminal),
     }
 }
