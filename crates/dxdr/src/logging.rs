@@ -13,14 +13,15 @@ pub(crate) enum LogFormat {
 
 /// Starts logging. `RUST_LOG` wins over `-v`.
 pub(crate) fn start(format: LogFormat, verbose: u8, quiet: bool) {
+    // The client logs every attempt that fails, also those that are tried again; the command's own error tells it once.
     let default = match (quiet, verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
+        (true, _) => "error,kube_client=off",
+        (false, 0) => "warn,kube_client=off",
         (false, 1) => "warn,dxdr=info",
         (false, 2) => "warn,dxdr=debug",
         _ => "info,dxdr=trace",
     };
-    let default = if format == LogFormat::Json && verbose == 0 && !quiet { "warn,dxdr=info" } else { default };
+    let default = if format == LogFormat::Json && verbose == 0 && !quiet { "warn,kube_client=off,dxdr=info" } else { default };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     match format {

@@ -22,7 +22,7 @@ pub enum Change {
     ControllerAnnotations,
     /// A Service's addresses.
     ServiceAddresses,
-    /// Ports that were assigned to a Service.
+    /// Node ports of a Service that were assigned to it, or that the original holds.
     AssignedPorts,
     /// The node of a Pod.
     Node,
@@ -34,7 +34,7 @@ pub enum Change {
     VolumeClaim,
     /// A Job's generated labels and selector.
     JobIdentity,
-    /// Tokens listed in a ServiceAccount.
+    /// Tokens listed in a ServiceAccount, or held by a Secret for one.
     AccountTokens,
     /// `metadata.namespace` or the Namespace's own name.
     Namespace,
@@ -80,13 +80,13 @@ impl Change {
             Self::Finalizers => "finalizers removed",
             Self::ControllerAnnotations => "controllers' own annotations removed",
             Self::ServiceAddresses => "assigned cluster IPs removed",
-            Self::AssignedPorts => "assigned node ports removed",
+            Self::AssignedPorts => "node ports removed",
             Self::Node => "the node removed",
             Self::PodAdmission => "what admission adds removed",
             Self::ClaimBinding => "the bound volume removed",
             Self::VolumeClaim => "the claim's uid removed",
             Self::JobIdentity => "generated labels and selector removed",
-            Self::AccountTokens => "token Secrets removed",
+            Self::AccountTokens => "account tokens removed",
             Self::Namespace => "the namespace replaced",
             Self::NamespaceReferences => "references to the namespace replaced",
             Self::Renamed => "the name extended by the namespace",
@@ -107,7 +107,7 @@ impl Change {
             }
             Self::ControllerAnnotations => "their controllers write them anew",
             Self::ServiceAddresses => "the address may belong to another Service now",
-            Self::AssignedPorts => "nobody asked for these ports, and they may be taken",
+            Self::AssignedPorts => "nobody asked for these ports, or they are the original's, and they may be taken",
             Self::Node => "the scheduler finds a place for it",
             Self::PodAdmission => "admission puts it in again, and refuses what is stale",
             Self::ClaimBinding => "the volume may be gone, or belong to the original",

@@ -72,7 +72,9 @@ pub(super) fn left_out(group: &str, kind: &str, name: &str, object: &Value) -> O
             Some(LeftOutReason::MadeByCluster)
         }
         ("", "ServiceAccount") if name == "default" && is_plain_account(object) => Some(LeftOutReason::MadeByCluster),
-        ("", "Secret") if text("/type") == Some("kubernetes.io/service-account-token") => Some(LeftOutReason::MadeByCluster),
+        ("", "Secret") if text("/type") == Some(ACCOUNT_TOKEN) && is_generated_token(name, object) => {
+            Some(LeftOutReason::MadeByCluster)
+        }
         ("", "Pod") if matches!(text("/status/phase"), Some("Succeeded" | "Failed")) => Some(LeftOutReason::Finished),
         ("", "Pod") if object.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some() => {
             Some(LeftOutReason::BelongsToSource("it is run by a node on its own"))
@@ -92,6 +94,20 @@ pub(super) fn left_out(group: &str, kind: &str, name: &str, object: &Value) -> O
         }
         _ => None,
     }
+}
+
+/// The type of a Secret that a controller fills with an account's token.
+pub(super) const ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
+
+/// The annotation that names a token's account.
+const TOKEN_ACCOUNT: &str = "/metadata/annotations/kubernetes.io~1service-account.name";
+
+/// A token Secret that old clusters made for every account, and that comes back, or is no longer needed, by itself. One that somebody
+/// asked for has a name of its own, and no cluster makes it again.
+fn is_generated_token(name: &str, object: &Value) -> bool {
+    let Some(account) = object.pointer(TOKEN_ACCOUNT).and_then(Value::as_str) else { return true };
+    let random = name.strip_prefix(account).and_then(|rest| rest.strip_prefix("-token-"));
+    random.is_some_and(|random| random.len() == 5 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// A `default` account as the cluster makes it.

@@ -6,6 +6,7 @@ use super::{
     change::{Change, Changes},
     mapping,
     request::RestoreRequest,
+    rules,
 };
 
 /// An object as it is written.
@@ -107,7 +108,7 @@ pub(super) fn strip(group: &str, kind: &str, object: &mut Value, beside: bool) -
             }
             drop_empty(object, "spec");
         }
-        ("", "Service") => strip_service(object, &explicit, &mut changes),
+        ("", "Service") => strip_service(object, &explicit, beside, &mut changes),
         ("", "Pod") => strip_pod(object, &mut changes),
         ("", "PersistentVolumeClaim") => {
             let bound = remove_in(object, "/spec", &["volumeName"]);
@@ -118,6 +119,7 @@ pub(super) fn strip(group: &str, kind: &str, object: &mut Value, beside: bool) -
             changes.insert_if(claimed, Change::VolumeClaim);
         }
         ("", "ServiceAccount") => strip_account(object, &mut changes),
+        ("", "Secret") => strip_token(object, &mut changes),
         ("batch", "Job") => strip_job(object, &mut changes),
         _ => {}
     }
@@ -207,16 +209,17 @@ fn of_the_cluster(finalizer: &str) -> bool {
     }
 }
 
-fn strip_service(object: &mut Value, explicit: &ExplicitPorts, changes: &mut Changes) {
+fn strip_service(object: &mut Value, explicit: &ExplicitPorts, beside: bool, changes: &mut Changes) {
     let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
     // A headless Service is one because it says so.
     let headless = spec.get("clusterIP").and_then(Value::as_str) == Some("None");
     if !headless && (spec.remove("clusterIP").is_some() | spec.remove("clusterIPs").is_some()) {
         changes.insert(Change::ServiceAddresses);
     }
-    let mut assigned = !explicit.has_health_check() && spec.remove("healthCheckNodePort").is_some();
+    // A node port is the whole cluster's: beside, even one that somebody asked for is the original's.
+    let mut assigned = (beside || !explicit.has_health_check()) && spec.remove("healthCheckNodePort").is_some();
     for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
-        if port.contains_key("nodePort") && !explicit.has(port) {
+        if port.contains_key("nodePort") && (beside || !explicit.has(port)) {
             port.remove("nodePort");
             assigned = true;
         }
@@ -333,6 +336,19 @@ fn strip_account(object: &mut Value, changes: &mut Changes) {
             changes.insert(Change::AccountTokens);
         }
         drop_empty_list(tree, list);
+    }
+}
+
+/// The Secret of an account's token keeps its account; the token is made anew for the account that is there now.
+fn strip_token(object: &mut Value, changes: &mut Changes) {
+    if object.get("type").and_then(Value::as_str) != Some(rules::ACCOUNT_TOKEN) {
+        return;
+    }
+    let mut removed = remove_in(object, "/data", &["token", "ca.crt", "namespace"]);
+    removed |= remove_in(object, "/metadata/annotations", &["kubernetes.io/service-account.uid"]);
+    drop_empty(object, "data");
+    if removed {
+        changes.insert(Change::AccountTokens);
     }
 }
 

@@ -10,6 +10,11 @@ fn nothing() -> Value {
     json!({})
 }
 
+fn account_token(account: &str) -> Value {
+    json!({"type": "kubernetes.io/service-account-token",
+        "metadata": {"annotations": {"kubernetes.io/service-account.name": account}}})
+}
+
 fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
@@ -84,7 +89,8 @@ fn what_owners_make_again_is_left_to_them() {
         .with("jobs.batch", "migrated", json!({"status": {"completionTime": "2024-04-30T00:00:00Z"}}))
         .with("configmaps", "kube-root-ca.crt", nothing())
         .with("serviceaccounts", "default", nothing())
-        .with("secrets", "api-token-x", json!({"type": "kubernetes.io/service-account-token"}))
+        .with("secrets", "api-token-x8z2q", account_token("api"))
+        .with("secrets", "api-token-for-ci", account_token("api"))
         .with("events", "happened", nothing())
         .with("leases.coordination.k8s.io", "leader", nothing());
     let plan = archive.plan(&in_place(), None);
@@ -103,15 +109,19 @@ fn what_owners_make_again_is_left_to_them() {
             jobs.batch staging/migrated: it has finished
             configmaps staging/kube-root-ca.crt: every cluster makes it itself
             serviceaccounts staging/default: every cluster makes it itself
-            secrets staging/api-token-x: every cluster makes it itself
+            secrets staging/api-token-x8z2q: every cluster makes it itself
             events staging/happened: it tells what happened there
             leases.coordination.k8s.io staging/leader: leadership is taken anew"
         )
     );
     let planned = shown(&plan).join("\n");
-    for name in
-        ["pods staging/alone", "pods staging/lost", "persistentvolumeclaims staging/data-redis-0", "endpoints staging/outside"]
-    {
+    for name in [
+        "pods staging/alone",
+        "pods staging/lost",
+        "persistentvolumeclaims staging/data-redis-0",
+        "endpoints staging/outside",
+        "secrets staging/api-token-for-ci",
+    ] {
         assert!(planned.contains(name), "{name} in\n{planned}");
     }
 }

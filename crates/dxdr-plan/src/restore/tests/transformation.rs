@@ -112,11 +112,26 @@ fn what_a_server_sets_is_stripped_and_what_people_set_is_kept() {
             json!({"secrets": [token("it-token-x"), token("registry")], "imagePullSecrets": [token("it-dockercfg-y")]}),
             json!({"secrets": [token("registry")]}),
         ),
+        (
+            "a token Secret that somebody asked for keeps its account and forgets the token",
+            "secrets",
+            json!({"type": "kubernetes.io/service-account-token", "data": {"token": "dA==", "ca.crt": "Yw==", "namespace": "bg=="},
+                "metadata": {"annotations": {"kubernetes.io/service-account.name": "api", "kubernetes.io/service-account.uid": "u"}}}),
+            json!({"type": "kubernetes.io/service-account-token",
+                "metadata": {"annotations": {"kubernetes.io/service-account.name": "api"}}}),
+        ),
         ("a Namespace forgets its finalizer", "namespaces", json!({"spec": {"finalizers": ["kubernetes"]}}), json!({})),
     ];
     for (case, kind, archived, expected) in table {
         assert_eq!(written(&in_place(), kind, archived), expected, "{case}");
     }
+}
+
+#[test]
+fn beside_even_a_node_port_that_somebody_asked_for_stays_the_original_s() {
+    let owned = json!({"metadata": {"managedFields": [{"fieldsV1": {"f:spec": {"f:ports": {"k:{\"port\":80,\"protocol\":\"TCP\"}": {"f:nodePort": {}}}}}}]},
+        "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30000}]}});
+    assert_eq!(written(&beside(), "services", owned), json!({"spec": {"type": "NodePort", "ports": [{"port": 80}]}}));
 }
 
 #[test]
