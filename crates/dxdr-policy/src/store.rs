@@ -11,6 +11,17 @@ pub struct BackupStore {
     pub location: StoreLocation,
 }
 
+impl BackupStore {
+    /// The KMS key that the server is told to encrypt with.
+    pub fn kms_key(&self) -> Option<&str> {
+        match &self.location {
+            StoreLocation::S3(location) => location.kms_key.as_deref(),
+            StoreLocation::Gcs(location) => location.kms_key.as_deref(),
+            StoreLocation::Directory { .. } => None,
+        }
+    }
+}
+
 /// Where a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreLocation {

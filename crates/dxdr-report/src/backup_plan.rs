@@ -31,6 +31,20 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
     text
 }
 
+/// The Secrets that go into the archive as plain as the API has them, each by its name, and what is known of the store's encryption:
+/// the KMS key that its manifest names.
+pub fn secrets_text(names: &[String], kms_key: Option<&str>) -> String {
+    if names.is_empty() {
+        return "  No Secret goes into the archive in plain.".to_owned();
+    }
+    let store = match kms_key {
+        Some(key) => format!("the store encrypts them with KMS key {key}"),
+        None => "the store's manifest names no KMS key: unless the bucket or the disk is encrypted, they lie there in plain"
+            .to_owned(),
+    };
+    format!("  {} in plain in the archive: {}; {store}", counted(names.len(), "Secret"), names.join(", "))
+}
+
 fn secrets(rule: SecretsRule) -> &'static str {
     match rule {
         SecretsRule::All => {

@@ -26,20 +26,23 @@ use dxdr_plan::{
     selection::{Filters, Selection},
 };
 use dxdr_policy::{BackupPolicy, ResourceFilters};
-use dxdr_provider::object_storage::PutCondition;
+use dxdr_provider::{ClusterErrorKind, cluster::ListScope, object_storage::PutCondition};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
     active::ActiveRun,
-    capture::{Captured, capture},
+    capture::{self, Captured, capture},
     catalog,
     context::RunContext,
     error::RunError,
     journal::History,
     lease,
 };
+
+/// A Secret may be a megabyte.
+const SECRETS_ON_A_PAGE: u32 = 50;
 
 /// Looks at the cluster and plans a recovery point of `environment`. Changes nothing.
 ///
@@ -77,6 +80,32 @@ async fn plan_at(
         }
     }
     Ok(dxdr_plan::backup::plan(&request, &discovery.kinds, &discovery.failed_groups, now, seed)?)
+}
+
+/// The Secrets that would go into the archive as plain as the API has them, by their names; their values are not looked at. Names
+/// nothing where Secrets cannot be listed: the capture finds that out too, and makes it a gap.
+///
+/// # Errors
+/// When the cluster cannot be reached.
+pub async fn plain_secrets(context: &RunContext, plan: &BackupPlan) -> Result<Vec<String>, RunError> {
+    let mut names = Vec::new();
+    for task in plan.lists.iter().filter(|task| task.kind.group.is_empty() && task.kind.plural == "secrets") {
+        let scope = ListScope { namespace: task.namespace.clone(), label_selector: task.label_selector.clone() };
+        let mut continuation: Option<String> = None;
+        loop {
+            let page = match context.cluster.list(&task.kind, &scope, SECRETS_ON_A_PAGE, continuation.as_deref()).await {
+                Ok(page) => page,
+                Err(error) if matches!(error.kind, ClusterErrorKind::Forbidden | ClusterErrorKind::Expired) => break,
+                Err(error) => return Err(error.into()),
+            };
+            names.extend(page.items.iter().filter_map(|item| capture::kept_name(plan, &task.kind, item)));
+            continuation = page.continuation;
+            if continuation.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// The policy's filters, for the environment's namespace.

@@ -189,6 +189,38 @@ struct Owner<'a> {
     controller: Option<bool>,
 }
 
+/// The plan's decision about a listed object.
+fn decide(plan: &BackupPlan, kind: &ResourceKind, head: &Head<'_>) -> Decision {
+    let owners: Vec<OwnerHead<'_>> = head
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .map(|owner| OwnerHead {
+            api_version: &owner.api_version,
+            kind: &owner.kind,
+            name: &owner.name,
+            controller: owner.controller.unwrap_or(false),
+        })
+        .collect();
+    plan.decide(
+        kind,
+        &ObjectHead {
+            name: &head.metadata.name,
+            namespace: head.metadata.namespace.as_deref(),
+            labels: head.metadata.labels.as_ref(),
+            deleting: head.metadata.deletion_timestamp.is_some(),
+            owners: &owners,
+        },
+    )
+}
+
+/// The name of a listed object that would go into the archive.
+pub(crate) fn kept_name(plan: &BackupPlan, kind: &ResourceKind, json: &[u8]) -> Option<String> {
+    let head: Head<'_> = serde_json::from_slice(json).ok()?;
+    matches!(decide(plan, kind, &head), Decision::Keep).then(|| head.metadata.name.to_string())
+}
+
 /// The blocking side: one archive being written.
 struct Capture {
     plan: BackupPlan,
@@ -286,29 +318,7 @@ impl Capture {
             return Ok(false);
         }
         *last = Some(position);
-        let owners: Vec<OwnerHead<'_>> = head
-            .metadata
-            .owner_references
-            .iter()
-            .flatten()
-            .map(|owner| OwnerHead {
-                api_version: &owner.api_version,
-                kind: &owner.kind,
-                name: &owner.name,
-                controller: owner.controller.unwrap_or(false),
-            })
-            .collect();
-        let decision = self.plan.decide(
-            &task.kind,
-            &ObjectHead {
-                name: &head.metadata.name,
-                namespace: head.metadata.namespace.as_deref(),
-                labels: head.metadata.labels.as_ref(),
-                deleting: head.metadata.deletion_timestamp.is_some(),
-                owners: &owners,
-            },
-        );
-        match decision {
+        match decide(&self.plan, &task.kind, &head) {
             Decision::Keep => {
                 let reference = ObjectReference {
                     kind: task.kind.clone(),

@@ -45,8 +45,12 @@ pub(crate) async fn run(command: Backup, global: &Global, terminal: &Terminal) -
     let context = context::of(&world, Some(environment), global, terminal).await?;
     let plan = plan(&context, environment, world.policy(environment)).await?;
     terminal.note(&backup_plan::text(&plan, &context.store.storage.describe()));
+    let secrets = backup::plain_secrets(&context, &plan).await?;
+    terminal.note(&backup_plan::secrets_text(&secrets, world.store_declaration(Some(environment))?.kms_key()));
     if now.dry_run {
-        terminal.value(&backup_plan::json(&plan), || format!("{} would be taken; nothing was changed", plan.point));
+        let mut json = backup_plan::json(&plan);
+        json["plainSecrets"] = secrets.into();
+        terminal.value(&json, || format!("{} would be taken; nothing was changed", plan.point));
         return Ok(());
     }
     let point = backup::backup(&context, &plan).await?;
