@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Result, ensure};
-use dxdr_catalog::{Engine, RecoveryPoint, SourceCluster, Trigger, name, query};
+use dxdr_catalog::{Component, Engine, RecoveryPoint, ResourcesComponent, SourceCluster, Trigger, name, query};
 use dxdr_environment::EnvironmentName;
 use dxdr_format::{layout::StoreLayout, manifest};
 use dxdr_object_storage::{Counting, DirectoryStorage, MemoryStorage};
@@ -91,7 +91,7 @@ fn point(environment: &EnvironmentName, name: &str, instant: Timestamp) -> Recov
         expires: None,
         cluster: SourceCluster { version: String::new(), identity: None },
         environment_digest: None,
-        components: Vec::new(),
+        components: vec![Component::Resources(ResourcesComponent { instant, items: 1, bytes: 1, kinds: Vec::new() })],
         objects: Vec::new(),
         gaps: Vec::new(),
     }
