@@ -1,0 +1,7 @@
+//! Scenarios of the program `dxdr`, run as its users run it: as a process, in a folder of its own, against the sandbox.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod documentation;
+mod journey;
+mod place;

@@ -1,0 +1,88 @@
+//! An empty folder in which the program runs, knowing nothing of the person who runs the tests.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// A temporary folder, and with [`Place::with_sandbox`] a sandbox that runs in it until it is dropped.
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+    sandbox: bool,
+}
+
+impl Place {
+    pub(crate) fn empty() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), sandbox: false }
+    }
+
+    pub(crate) fn with_sandbox() -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap(), sandbox: true };
+        place.run(&["sandbox", "up"]).exits(0);
+        place
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dxdr"));
+        command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
+        command.env_clear().env("HOME", self.path()).env("XDG_CONFIG_HOME", self.path().join("config"));
+        command.env("TMPDIR", self.path()).env("PATH", "/usr/bin:/bin");
+        Said::of(arguments, &command.output().unwrap())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.sandbox {
+            self.run(&["sandbox", "down"]);
+        }
+    }
+}
+
+/// What the program said, and how it ended.
+pub(crate) struct Said {
+    what: String,
+    code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    fn of(arguments: &[&str], output: &Output) -> Self {
+        Self {
+            what: arguments.join(" "),
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "dxdr {}\n{}\n{}", self.what, self.stdout, self.stderr);
+        self
+    }
+
+    /// One error line, a hint, and this code.
+    #[track_caller]
+    pub(crate) fn refuses(self, code: i32) -> Self {
+        let said = self.exits(code);
+        let count = |start: &str| said.stderr.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!(count("error: "), 1, "dxdr {}\n{}", said.what, said.stderr);
+        assert!(count("hint: ") >= 1, "dxdr {}: no hint\n{}", said.what, said.stderr);
+        said
+    }
+
+    pub(crate) fn is_usage_error(&self) -> bool {
+        self.code == Some(2)
+    }
+}
+
+/// The root of the project.
+pub(crate) fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
