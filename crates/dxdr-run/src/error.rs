@@ -71,7 +71,7 @@ pub enum RunError {
     #[error("there is no run `{0}` in this store")]
     NoSuchRun(String),
     /// The run is over.
-    #[error("run `{run}` is over: it {outcome}")]
+    #[error("run `{run}` is over: {outcome}")]
     Over {
         /// The run.
         run: String,

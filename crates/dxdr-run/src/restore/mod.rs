@@ -223,7 +223,9 @@ async fn steps(
 ) -> Result<(), RunError> {
     if let Some(protective) = &order.protective {
         let point = backup::steps(context, protective, run).await?;
-        context.reporter.report(&Event::Warning { text: format!("to undo this restore: dxdr restore --point {}", point.name) });
+        context.reporter.report(&Event::Warning {
+            text: format!("to undo this restore: dxdr restore --point {} --in-place --prune", point.name),
+        });
         report.protective_point = Some(point.name);
     }
     apply::stages(context, prepared, run, report).await?;
