@@ -1,0 +1,290 @@
+//! Runs that are killed: at every call to the store or the cluster, and then resumed or cleaned up by another process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod dying;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dxdr_catalog::{Entry, RecoveryPoint, Trigger};
+use dxdr_environment::{Environment, ObjectReference, ResourceKind};
+use dxdr_format::layout::StoreLayout;
+use dxdr_kubernetes::KubernetesCluster;
+use dxdr_object_storage::MemoryStorage;
+use dxdr_plan::restore::{ClusterScoped, Existing, RestoreRequest, Target};
+use dxdr_provider::{Cluster, ObjectStorage, clock::SystemClock, cluster::WriteOptions};
+use dxdr_run::{
+    RunContext, RunError, StopRequest, Store, backup, catalog,
+    event::Silent,
+    restore::{self, RestoreOrder, RestoreReport},
+    runs::{self, Resumed, RunState},
+};
+use dxdr_sandbox::Sandbox;
+use dying::{DyingCluster, DyingStorage, Life};
+use serde_json::json;
+
+const STAGING: &str = "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata: {name: staging}\nspec: {namespace: staging, tier: non-production}\n";
+
+/// A cluster with a small environment, and an empty store.
+struct World {
+    cluster: Arc<dyn Cluster>,
+    storage: Arc<dyn ObjectStorage>,
+    environment: Environment,
+}
+
+impl World {
+    async fn new() -> Self {
+        let sandbox = Sandbox::new(dxdr_sandbox::Options::default());
+        let client = kube::Client::new(sandbox.router(), "default");
+        let cluster: Arc<dyn Cluster> = Arc::new(KubernetesCluster::new(client, "sandbox"));
+        let model = dxdr_api::load(&[dxdr_api::SourceText { name: "staging.yaml", text: STAGING }]).unwrap();
+        let world = Self { cluster, storage: Arc::new(MemoryStorage::new("test")), environment: model.environments[0].clone() };
+        world
+            .create(
+                &backup::namespace_reference("staging"),
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "staging"}}),
+            )
+            .await;
+        for name in ["one", "two", "three"] {
+            world.config_map(name, "as it was").await;
+        }
+        world
+    }
+
+    async fn create(&self, reference: &ObjectReference, object: serde_json::Value) {
+        self.cluster.create(reference, Bytes::from(object.to_string()), &options()).await.unwrap();
+    }
+
+    async fn config_map(&self, name: &str, value: &str) {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "staging"}, "data": {"value": value}});
+        self.create(&config_map(name), object).await;
+    }
+
+    /// One is gone, one is changed, one is new.
+    async fn damage(&self) {
+        self.cluster.delete(&config_map("one"), None, &options()).await.unwrap();
+        self.cluster.delete(&config_map("two"), None, &options()).await.unwrap();
+        self.config_map("two", "damaged").await;
+        self.config_map("stray", "was not there").await;
+    }
+
+    /// A process that lives for so many calls.
+    fn process(&self, calls: u64, number: u32) -> (RunContext, Arc<Life>) {
+        let life = Life::of(calls);
+        let storage = Arc::new(DyingStorage { inner: Arc::clone(&self.storage), life: Arc::clone(&life) });
+        let cluster = Arc::new(DyingCluster { inner: Arc::clone(&self.cluster), life: Arc::clone(&life) });
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default();
+        let context = RunContext {
+            store: Store { name: "memory".to_owned(), storage, layout: StoreLayout::new("velero") },
+            cluster,
+            clock: Arc::new(SystemClock),
+            reporter: Arc::new(Silent),
+            stop: StopRequest::new(),
+            // A process number that no process has: the Lease of a process that is gone is free for its own run.
+            holder: format!("{host}/{}/1", 4_194_305 + number),
+            lease_namespace: dxdr_run::LEASE_NAMESPACE.to_owned(),
+            program: "test".to_owned(),
+        };
+        (context, life)
+    }
+
+    fn immortal(&self, number: u32) -> RunContext {
+        self.process(u64::MAX, number).0
+    }
+
+    async fn take(&self) -> RecoveryPoint {
+        self.take_as(&self.immortal(0)).await.unwrap()
+    }
+
+    async fn take_as(&self, context: &RunContext) -> Result<RecoveryPoint, RunError> {
+        let plan = backup::plan(context, &self.environment, None, Trigger::Requested).await?;
+        backup::backup(context, &plan).await
+    }
+
+    async fn restore_as(&self, context: &RunContext, point: &RecoveryPoint) -> Result<RestoreReport, RunError> {
+        let (entry, request) = (Entry::Ours(point.clone()), request(&self.environment, point));
+        let run = "20260101t000000z-restore-staging-abcde".to_owned();
+        let prepared = restore::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
+        let trigger = Trigger::Protective { restore_run: run.clone() };
+        let protective = backup::plan(context, &self.environment, None, trigger).await?;
+        let protective = protective.clone().named(&protective.point, &run);
+        restore::restore(context, &RestoreOrder { run, entry, request, protective: Some(protective) }, prepared).await
+    }
+
+    /// Whether the environment is as it was at the point.
+    async fn as_it_was(&self, point: &RecoveryPoint) -> bool {
+        let context = self.immortal(9);
+        let request = request(&self.environment, point);
+        let entry = Entry::Ours(point.clone());
+        restore::prepare(&context.store, Some(&context.cluster), &entry, request).await.unwrap().plan.nothing_to_do()
+    }
+
+    /// Every point that is listed can be restored.
+    async fn points(&self) -> Vec<RecoveryPoint> {
+        let context = self.immortal(9);
+        let found = catalog::all(&context.store, None).await.unwrap();
+        let mut points = Vec::new();
+        for entry in found.entries {
+            let Entry::Ours(point) = entry else { panic!("nobody else writes into this store") };
+            restore::prepare(&context.store, None, &Entry::Ours(point.clone()), request(&self.environment, &point))
+                .await
+                .unwrap();
+            points.push(point);
+        }
+        points
+    }
+
+    async fn unfinished(&self) -> Option<String> {
+        let context = self.immortal(9);
+        let runs = runs::list(&context.store).await.unwrap();
+        runs.into_iter().find(|run| matches!(run.state, RunState::Unfinished { .. })).map(|run| run.run)
+    }
+
+    async fn resume(&self, run: &str) -> Resumed {
+        let context = self.immortal(1);
+        let history = runs::unfinished(&context.store, run).await.unwrap();
+        runs::resume(&context, &self.environment, None, history).await.unwrap()
+    }
+}
+
+/// Runs a test on a runtime of its own. Threads of killed runs wait for answers that never come: nobody waits for them.
+fn in_a_process(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(test)));
+    runtime.shutdown_background();
+    if let Err(panic) = result {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn options() -> WriteOptions {
+    WriteOptions { manager: "test".to_owned(), dry_run: false }
+}
+
+fn config_map(name: &str) -> ObjectReference {
+    let kind = ResourceKind {
+        group: String::new(),
+        version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        plural: "configmaps".to_owned(),
+        namespaced: true,
+    };
+    ObjectReference { kind, namespace: Some("staging".to_owned()), name: name.to_owned() }
+}
+
+fn request(environment: &Environment, point: &RecoveryPoint) -> RestoreRequest {
+    RestoreRequest {
+        environment: environment.name.clone(),
+        point: point.name.clone(),
+        instant: point.instant,
+        source_namespace: "staging".to_owned(),
+        target: Target::InPlace,
+        existing: Existing::Update,
+        prune: true,
+        include: Vec::new(),
+        exclude: Vec::new(),
+        cluster_scoped: ClusterScoped::Needed,
+    }
+}
+
+/// Runs `work` in a process that dies at its last call; whether it came to its end before.
+async fn survives<T>(life: &Life, work: impl Future<Output = Result<T, RunError>>) -> bool {
+    tokio::select! {
+        result = work => {
+            assert!(result.is_ok(), "{}", result.err().map(|error| dxdr_run::active::chain(&error)).unwrap_or_default());
+            true
+        }
+        () = life.over.notified() => false,
+    }
+}
+
+#[test]
+fn a_backup_that_is_killed_at_any_call_leaves_no_half_point_and_is_resumed_to_a_whole_one() {
+    in_a_process(async {
+        for calls in 0.. {
+            let world = World::new().await;
+            let (context, life) = world.process(calls, 0);
+            let ended = survives(&life, world.take_as(&context)).await;
+            let points = world.points().await;
+            let Some(run) = world.unfinished().await else {
+                // Killed before the journal began, or behind its last entry, while it let go of the environment.
+                assert!(points.len() == 1 || !ended, "after {calls} calls");
+                if ended {
+                    assert!(calls > 40, "a backup takes more than {calls} calls: the sweep missed its middle");
+                    return;
+                }
+                continue;
+            };
+            assert!(points.len() <= 1);
+            let Resumed::Backup(point) = world.resume(&run).await else { panic!("it was a backup") };
+            assert!(point.complete(), "after {calls} calls: {:?}", point.gaps);
+            assert_eq!(world.points().await.len(), 1, "after {calls} calls");
+            assert!(world.as_it_was(&point).await, "after {calls} calls");
+            assert_eq!(world.unfinished().await, None);
+        }
+    });
+}
+
+#[test]
+fn what_a_killed_backup_left_is_cleaned_up_and_a_point_that_came_to_be_is_not() {
+    in_a_process(async {
+        for calls in (0..).step_by(3) {
+            let world = World::new().await;
+            let (context, life) = world.process(calls, 0);
+            if survives(&life, world.take_as(&context)).await {
+                return;
+            }
+            let Some(run) = world.unfinished().await else { continue };
+            let before = world.points().await;
+            let context = world.immortal(1);
+            let history = runs::unfinished(&context.store, &run).await.unwrap();
+            runs::clean(&context, &history).await.unwrap();
+            assert_eq!(world.points().await, before, "after {calls} calls");
+            let left: Vec<String> = [
+                context.store.keys(&context.store.layout.backups_prefix()).await.unwrap(),
+                context.store.keys(&context.store.layout.point_index_prefix("staging")).await.unwrap(),
+            ]
+            .concat();
+            assert!(!before.is_empty() || left.is_empty(), "after {calls} calls: {left:?}");
+        }
+    });
+}
+
+#[test]
+fn a_restore_that_is_killed_at_any_call_is_resumed_and_everything_is_as_it_was() {
+    in_a_process(async {
+        for calls in (0..).step_by(2) {
+            let world = World::new().await;
+            let point = world.take().await;
+            world.damage().await;
+            let (context, life) = world.process(calls, 0);
+            let ended = survives(&life, world.restore_as(&context, &point)).await;
+            if ended {
+                assert!(world.as_it_was(&point).await);
+                assert!(calls > 80, "a restore takes more than {calls} calls: the sweep missed its middle");
+                return;
+            }
+            let Some(run) = world.unfinished().await else { continue };
+            let Resumed::Restore(report) = world.resume(&run).await else { panic!("it was a restore") };
+            assert!(report.failed.is_empty(), "after {calls} calls: {:?}", report.failed);
+            assert!(world.as_it_was(&point).await, "after {calls} calls");
+            // The state before is not lost either: the damage is a recovery point of its own.
+            let protective = report.protective_point.unwrap();
+            assert!(world.points().await.iter().any(|point| point.name == protective), "after {calls} calls");
+            assert_eq!(world.unfinished().await, None);
+        }
+    });
+}
+
+#[test]
+fn two_runs_of_one_environment_exclude_each_other() {
+    in_a_process(async {
+        let world = World::new().await;
+        let (first, second) = (world.immortal(0), world.immortal(1));
+        let hold = dxdr_run::lease::hold(&first, "staging", "a run").await.unwrap();
+        let refused = world.take_as(&second).await.unwrap_err();
+        assert!(matches!(refused, RunError::Locked { .. }), "{refused}");
+        hold.release().await;
+        assert!(world.take_as(&second).await.is_ok());
+    });
+}
