@@ -33,7 +33,10 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
 
 /// The Secrets that go into the archive as plain as the API has them, each by its name, and what is known of the store's encryption:
 /// the KMS key that its manifest names.
-pub fn secrets_text(names: &[String], kms_key: Option<&str>) -> String {
+pub fn secrets_text(names: Option<&[String]>, kms_key: Option<&str>) -> String {
+    let Some(names) = names else {
+        return "  Secrets cannot be listed, so which of them go into the archive in plain is not known.".to_owned();
+    };
     if names.is_empty() {
         return "  No Secret goes into the archive in plain.".to_owned();
     }

@@ -82,12 +82,12 @@ async fn plan_at(
     Ok(dxdr_plan::backup::plan(&request, &discovery.kinds, &discovery.failed_groups, now, seed)?)
 }
 
-/// The Secrets that would go into the archive as plain as the API has them, by their names; their values are not looked at. Names
-/// nothing where Secrets cannot be listed: the capture finds that out too, and makes it a gap.
+/// The Secrets that would go into the archive as plain as the API has them, by their names; their values are not looked at.
+/// `None` where Secrets cannot be listed, and so nobody knows: the capture finds that out too, and makes it a gap.
 ///
 /// # Errors
 /// When the cluster cannot be reached.
-pub async fn plain_secrets(context: &RunContext, plan: &BackupPlan) -> Result<Vec<String>, RunError> {
+pub async fn plain_secrets(context: &RunContext, plan: &BackupPlan) -> Result<Option<Vec<String>>, RunError> {
     let mut names = Vec::new();
     for task in plan.lists.iter().filter(|task| task.kind.group.is_empty() && task.kind.plural == "secrets") {
         let scope = ListScope { namespace: task.namespace.clone(), label_selector: task.label_selector.clone() };
@@ -95,7 +95,7 @@ pub async fn plain_secrets(context: &RunContext, plan: &BackupPlan) -> Result<Ve
         loop {
             let page = match context.cluster.list(&task.kind, &scope, SECRETS_ON_A_PAGE, continuation.as_deref()).await {
                 Ok(page) => page,
-                Err(error) if matches!(error.kind, ClusterErrorKind::Forbidden | ClusterErrorKind::Expired) => break,
+                Err(error) if matches!(error.kind, ClusterErrorKind::Forbidden | ClusterErrorKind::Expired) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
             names.extend(page.items.iter().filter_map(|item| capture::kept_name(plan, &task.kind, item)));
@@ -105,7 +105,7 @@ pub async fn plain_secrets(context: &RunContext, plan: &BackupPlan) -> Result<Ve
             }
         }
     }
-    Ok(names)
+    Ok(Some(names))
 }
 
 /// The policy's filters, for the environment's namespace.
