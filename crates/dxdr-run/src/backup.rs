@@ -26,7 +26,11 @@ use dxdr_plan::{
     selection::{Filters, Selection},
 };
 use dxdr_policy::{BackupPolicy, ResourceFilters};
-use dxdr_provider::{ClusterErrorKind, cluster::ListScope, object_storage::PutCondition};
+use dxdr_provider::{
+    ClusterErrorKind,
+    cluster::ListScope,
+    object_storage::{ListRequest, PutCondition},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -67,6 +71,7 @@ async fn plan_at(
     seed: u64,
 ) -> Result<BackupPlan, RunError> {
     let namespace = environment.namespace.as_str();
+    reachable_store(context).await?;
     living_namespace(context, namespace).await?;
     let discovery = context.cluster.discover().await?;
     let mut request = BackupRequest::of_environment(environment.name.clone(), vec![namespace.to_owned()])?;
@@ -143,6 +148,13 @@ pub fn namespace_reference(name: &str) -> ObjectReference {
         namespace: None,
         name: name.to_owned(),
     }
+}
+
+/// Fails unless the store is there and lets us in: some servers make a bucket that is missing when something is put into it.
+async fn reachable_store(context: &RunContext) -> Result<(), RunError> {
+    let prefix = context.store.layout.backups_prefix();
+    context.store.storage.list(&ListRequest { prefix, limit: Some(1), ..ListRequest::default() }).await?;
+    Ok(())
 }
 
 /// Fails unless the namespace is there and not going away: a backup of a namespace that is being deleted holds what is left of it.
