@@ -1,7 +1,8 @@
 //! Scenarios of the program `dxdr`, run as its users run it: as a process, in a folder of its own, against the sandbox.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod bad_input;
 mod documentation;
 mod journey;
 mod place;
+mod real_servers;

@@ -9,15 +9,16 @@ use std::{
 pub(crate) struct Place {
     folder: tempfile::TempDir,
     sandbox: bool,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Place {
     pub(crate) fn empty() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), sandbox: false }
+        Self { folder: tempfile::tempdir().unwrap(), sandbox: false, environment: Vec::new() }
     }
 
     pub(crate) fn with_sandbox() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap(), sandbox: true };
+        let place = Self { folder: tempfile::tempdir().unwrap(), sandbox: true, environment: Vec::new() };
         place.run(&["sandbox", "up"]).exits(0);
         place
     }
@@ -26,11 +27,17 @@ impl Place {
         self.folder.path()
     }
 
+    /// What the program finds in its environment, besides.
+    pub(crate) fn with_environment(environment: Vec<(&'static str, String)>) -> Self {
+        Self { environment, folder: tempfile::tempdir().unwrap(), sandbox: false }
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dxdr"));
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         command.env_clear().env("HOME", self.path()).env("XDG_CONFIG_HOME", self.path().join("config"));
         command.env("TMPDIR", self.path()).env("PATH", "/usr/bin:/bin");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Said::of(arguments, &command.output().unwrap())
     }
 }
