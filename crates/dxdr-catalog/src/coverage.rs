@@ -127,8 +127,6 @@ impl NotCovered {
 }
 
 /// Settles what each of `components` is restored to when the environment goes back to `at`.
-// Asked once a command: the size of a refusal does not matter.
-#[allow(clippy::result_large_err)]
 pub fn settle(at: Timestamp, components: &[Available], max_skew: SignedDuration) -> Result<Settled, NotCovered> {
     attempt(at, components, max_skew).map_err(|reason| {
         // What is in the way changes only where a state begins to count or has become too old, so the nearest instants that work are

@@ -73,8 +73,6 @@ pub struct NoWayBack {
 
 /// Chooses among `entries`, which may come in any order: the newest at or before the instant that covers the namespace and can be
 /// restored. A partial one is passed over for an older complete one, unless it was asked for.
-// Asked once a command: the size of a refusal does not matter.
-#[allow(clippy::result_large_err)]
 pub fn choose<'a>(entries: &'a [Entry], query: &Query<'_>) -> Result<Choice<'a>, NoWayBack> {
     let mut candidates: Vec<(Timestamp, &Entry)> =
         entries.iter().filter_map(|entry| Some((entry.instant().or_else(|| begun(entry))?, entry))).collect();
