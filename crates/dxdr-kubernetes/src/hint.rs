@@ -2,6 +2,8 @@
 
 use dxdr_provider::{ClusterError, ClusterErrorKind as Kind};
 
+use crate::denied::Denied;
+
 /// What to do next, most likely remedy first. Empty where nothing better can be said than the error itself.
 pub fn hints(error: &ClusterError) -> Vec<String> {
     let one = |hint: &str| vec![hint.to_owned()];
@@ -16,10 +18,7 @@ pub fn hints(error: &ClusterError) -> Vec<String> {
             "another cluster is chosen with --context; `kubectl config get-contexts` lists them".into(),
         ],
         Kind::Unauthenticated => one("log in to the cluster again, or choose a context with valid credentials with --context"),
-        Kind::Forbidden => vec![
-            forbidden_question(error),
-            "grant it with a Role or ClusterRole, or choose a context with more rights with --context".into(),
-        ],
+        Kind::Forbidden => forbidden(error),
         Kind::NamespaceTerminating => vec![
             "wait until the namespace is gone, or restore into another one".into(),
             "if it does not go away, `kubectl get namespace NAME -o yaml` says in status.conditions what holds it".into(),
@@ -59,22 +58,14 @@ pub fn hints(error: &ClusterError) -> Vec<String> {
     }
 }
 
-/// The command that asks the server the same question.
-fn forbidden_question(error: &ClusterError) -> String {
-    let verb = match error.action {
-        "replace" => "update",
-        "apply" => "patch",
-        "discover" | "ask" => "get",
-        verb => verb,
+/// What is missing, who can grant it, and how to ask the server the same question.
+fn forbidden(error: &ClusterError) -> Vec<String> {
+    let other = "or choose a context with more rights with --context".to_owned();
+    let Some(denied) = Denied::of(&error.message) else {
+        return vec!["the account may not do this: grant it with a Role or ClusterRole".to_owned(), other];
     };
-    let (kind, place) = match error.object.split_once(' ') {
-        Some((kind, place)) => (kind, place.trim_start_matches("in ")),
-        None => (error.object.as_str(), ""),
-    };
-    match place.split('/').next().filter(|namespace| !namespace.is_empty() && error.message.contains("in the namespace")) {
-        Some(namespace) => format!("`kubectl auth can-i {verb} {kind} --namespace {namespace}` asks the same"),
-        None => format!("`kubectl auth can-i {verb} {kind}` asks the same"),
-    }
+    let [role, binding] = denied.grant(&denied.verb);
+    vec![denied.text(), format!("an administrator grants it: `{role}` and `{binding}`"), other]
 }
 
 fn webhook(message: &str) -> Option<&str> {
@@ -97,10 +88,11 @@ mod tests {
     }
 
     #[test]
-    fn a_forbidden_list_names_the_question_to_ask() {
+    fn a_forbidden_list_names_the_right_that_is_missing() {
         let message = r#"pods is forbidden: User "u" cannot list resource "pods" in API group "" in the namespace "a""#;
         let hints = hints(&error(Kind::Forbidden, "list", "pods in a", message));
-        assert_eq!(hints[0], "`kubectl auth can-i list pods --namespace a` asks the same");
+        assert_eq!(hints[0], "the account `u` lacks the verb `list` on `pods` in namespace `a`");
+        assert!(hints[1].contains("kubectl create role dxdr-pods --namespace a --verb=list --resource=pods"), "{hints:?}");
     }
 
     #[test]

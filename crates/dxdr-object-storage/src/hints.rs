@@ -122,6 +122,11 @@ fn bucket_hints(error: &StorageError, bucket: &str, endpoint: Option<&str>) -> V
 
 fn directory_hints(error: &StorageError, path: &str) -> Vec<String> {
     match error.kind {
+        StorageErrorKind::NoSuchStore if is_in_the_way(error) => {
+            vec![format!(
+                "a file stands where a directory should be: `ls -ld {path}` and its parents show which; correct the store's path"
+            )]
+        }
         StorageErrorKind::NoSuchStore => vec![format!("check that it is mounted, or create it: `mkdir -p {path}`")],
         StorageErrorKind::Forbidden => {
             vec![format!("check owner, permissions and mount options: `ls -ld {path}`, `findmnt -T {path}`")]
@@ -135,6 +140,11 @@ fn directory_hints(error: &StorageError, path: &str) -> Vec<String> {
         StorageErrorKind::Unreachable => vec![format!("the file system below {path} has gone away: mount it again")],
         _ => Vec::new(),
     }
+}
+
+fn is_in_the_way(error: &StorageError) -> bool {
+    let cause = error.source.as_deref().and_then(|source| source.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]

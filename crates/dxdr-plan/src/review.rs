@@ -20,7 +20,7 @@ impl fmt::Display for Severity {
         formatter.write_str(match self {
             Self::Information => "note",
             Self::Warning => "warning",
-            Self::Fatal => "error",
+            Self::Fatal => "fatal",
         })
     }
 }

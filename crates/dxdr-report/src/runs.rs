@@ -4,7 +4,7 @@ use dxdr_format::journal::Entry;
 use dxdr_run::{
     journal::History,
     restore::RestoreReport,
-    runs::{RunState, RunSummary},
+    runs::{Found, RunState},
 };
 use serde_json::{Value, json};
 
@@ -14,10 +14,8 @@ use crate::{
 };
 
 /// A table, newest first.
-pub fn list_text(runs: &[RunSummary]) -> String {
-    if runs.is_empty() {
-        return "No runs in this store.\n".to_owned();
-    }
+pub fn list_text(found: &Found) -> String {
+    let runs = &found.runs;
     let rows = runs
         .iter()
         .map(|run| {
@@ -33,19 +31,27 @@ pub fn list_text(runs: &[RunSummary]) -> String {
             ]
         })
         .collect();
-    let mut text = table(&["RUN", "KIND", "ENVIRONMENT", "STARTED", "STATE", "STEPS", "DETAIL"], rows);
+    let mut text = if runs.is_empty() {
+        "No runs in this store.\n".to_owned()
+    } else {
+        table(&["RUN", "KIND", "ENVIRONMENT", "STARTED", "STATE", "STEPS", "DETAIL"], rows)
+    };
     if let Some(run) = runs.iter().find(|run| matches!(run.state, RunState::Unfinished { .. })) {
         text.push_str(&format!(
             "\nUnfinished runs: `dxdr runs resume {}` goes on, `dxdr runs clean {}` removes what it left.\n",
             run.run, run.run
         ));
     }
+    for (run, reason) in &found.unreadable {
+        text.push_str(&format!("\n{run} cannot be read: {reason}\n"));
+    }
     text
 }
 
 /// The same as `dxdr.io/runs/v1`.
-pub fn list_json(runs: &[RunSummary]) -> Value {
-    json!({"format": "dxdr.io/runs/v1", "runs": runs.iter().map(|run| {
+pub fn list_json(found: &Found) -> Value {
+    let unreadable: Vec<Value> = found.unreadable.iter().map(|(run, reason)| json!({"run": run, "reason": reason})).collect();
+    json!({"format": "dxdr.io/runs/v1", "unreadable": unreadable, "runs": found.runs.iter().map(|run| {
         let (state, detail) = state(&run.state);
         json!({
             "run": run.run, "kind": run.kind.word(), "environment": run.environment, "started": run.started.to_string(),
@@ -128,8 +134,11 @@ pub fn restore_text(report: &RestoreReport) -> String {
     for (object, paths) in &report.differing {
         text.push_str(&format!("  the server made something else of {object}: {}\n", paths.join(", ")));
     }
-    for (object, reason) in &report.failed {
-        text.push_str(&format!("  failed: {object}: {reason}\n"));
+    for error in &report.failed {
+        text.push_str(&format!("  failed: {}: {}\n", error.object, error.message));
+    }
+    for (object, reason) in &report.not_served {
+        text.push_str(&format!("  not restored: {object}: {reason}\n"));
     }
     if let Some(point) = &report.protective_point {
         text.push_str(&format!("The state before is recovery point {point}.\n"));
@@ -145,6 +154,7 @@ pub fn restore_json(report: &RestoreReport) -> Value {
         "protectivePoint": report.protective_point,
         "created": report.created, "updated": report.updated, "unchanged": report.unchanged, "left": report.left, "pruned": report.pruned,
         "differing": report.differing.iter().map(|(object, paths)| json!({"object": object, "paths": paths})).collect::<Vec<_>>(),
-        "failed": report.failed.iter().map(|(object, reason)| json!({"object": object, "reason": reason})).collect::<Vec<_>>(),
+        "failed": report.failed.iter().map(|error| json!({"object": error.object, "reason": error.message})).collect::<Vec<_>>(),
+        "notServed": report.not_served.iter().map(|(object, reason)| json!({"object": object, "reason": reason})).collect::<Vec<_>>(),
     })
 }

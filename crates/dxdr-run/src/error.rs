@@ -26,6 +26,14 @@ pub enum RunError {
         #[source]
         source: dxdr_format::FormatError,
     },
+    /// An object that the manifest names, or that every backup has, is gone.
+    #[error("`{key}` is missing in {store}, without it the recovery point cannot be restored")]
+    Missing {
+        /// Its key.
+        key: String,
+        /// The store.
+        store: String,
+    },
     /// What is stored is not what the manifest says.
     #[error("`{key}` in {store} is not what was written: its SHA-256 is {found}, the manifest says {expected}")]
     Checksum {
@@ -55,6 +63,17 @@ pub enum RunError {
         holder: String,
         /// Since when, in words, or empty.
         since: String,
+    },
+    /// The Lease that keeps two runs apart can be neither read nor written.
+    #[error("cannot hold environment `{environment}` by its Lease in namespace `{namespace}`")]
+    Hold {
+        /// The environment.
+        environment: String,
+        /// Where Leases are held.
+        namespace: String,
+        /// Why.
+        #[source]
+        source: ClusterError,
     },
     /// The run's hold on the environment was lost while it was working.
     #[error("the hold on environment `{environment}` was lost: {reason}")]

@@ -57,7 +57,12 @@ pub async fn hold(context: &RunContext, environment: &str, run: &str) -> Result<
 
 impl Hold {
     async fn begin(lock: Lock, interval: Duration, stop: StopRequest) -> Result<Self, RunError> {
-        lock.acquire().await?;
+        lock.acquire().await.map_err(|error| match error {
+            RunError::Cluster(source) => {
+                RunError::Hold { environment: lock.environment.clone(), namespace: lock.namespace.clone(), source }
+            }
+            error => error,
+        })?;
         let environment = lock.environment.clone();
         let lock = Arc::new(lock);
         let (tell, lost) = watch::channel(None);

@@ -56,19 +56,28 @@ pub enum RunState {
     },
 }
 
-/// Every run of the store, newest first.
-pub async fn list(store: &Store) -> Result<Vec<RunSummary>, RunError> {
+/// What the folders of the runs hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The runs, newest first.
+    pub runs: Vec<RunSummary>,
+    /// Runs whose journal cannot be understood, with the reason.
+    pub unreadable: Vec<(String, String)>,
+}
+
+/// Every run of the store.
+pub async fn list(store: &Store) -> Result<Found, RunError> {
     let mut runs = store.folders(&store.layout.runs_prefix()).await?;
     runs.sort_unstable_by(|left, right| right.cmp(left));
-    let mut summaries = Vec::with_capacity(runs.len());
+    let mut found = Found::default();
     for run in runs {
-        if let Some(history) = History::read(store, &run).await?
-            && let Some(summary) = summary(&history)
-        {
-            summaries.push(summary);
+        match History::read(store, &run).await {
+            Ok(history) => found.runs.extend(history.as_ref().and_then(summary)),
+            Err(error @ RunError::Format { .. }) => found.unreadable.push((run, crate::active::chain(&error))),
+            Err(error) => return Err(error),
         }
     }
-    Ok(summaries)
+    Ok(found)
 }
 
 /// The journal of one run.

@@ -2,7 +2,8 @@
 
 use std::{fmt, process::ExitCode};
 
-use dxdr_format::FormatError;
+use dxdr_format::{FormatError, velero::archive::ArchiveError};
+use dxdr_kubernetes::ConnectError;
 use dxdr_plan::PlanError;
 use dxdr_provider::{ClusterError, ClusterErrorKind, StorageError, StorageErrorKind};
 use dxdr_run::RunError;
@@ -90,8 +91,12 @@ impl Kind {
             Self::Refused => "The plan must not be carried out as it is, or nobody consented to it. Nothing was changed.",
             Self::NoWayBack => "No recovery point leads back to the instant asked for. Nothing was changed.",
             Self::Locked => "Another run holds the environment. Nothing was changed.",
-            Self::Unreachable => "A cluster or a store does not answer, or does not accept the credentials.",
-            Self::BadInput => "A manifest or a configuration is wrong; file, line and column are named. Nothing was changed.",
+            Self::Unreachable => {
+                "A cluster or a store does not answer, or does not let us in: credentials or rights are missing."
+            }
+            Self::BadInput => {
+                "A manifest, the configuration or the kubeconfig is wrong, and named with the place, or a newer dxdr wrote what is to be read. Nothing was changed."
+            }
             Self::Corrupt => "What is stored is not what was written: a checksum differs, an archive is cut short.",
             Self::Interrupted => "Stopped on request (Ctrl-C) at a safe place; the run can be resumed.",
         }
@@ -154,31 +159,74 @@ impl Failure {
 impl From<ClusterError> for Failure {
     fn from(error: ClusterError) -> Self {
         let hints = hints::cluster(&error);
-        let kind = match error.kind {
-            ClusterErrorKind::Unreachable
-            | ClusterErrorKind::Unauthenticated
-            | ClusterErrorKind::TimedOut
-            | ClusterErrorKind::TooManyRequests(_) => Kind::Unreachable,
-            _ => Kind::Failed,
-        };
-        Self::from_error(kind, error).hints(hints)
+        Self::from_error(cluster_kind(&error.kind), error).hints(hints)
     }
 }
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         let hints = hints::storage(&error);
-        let kind = match error.kind {
-            StorageErrorKind::NoSuchStore
-            | StorageErrorKind::Forbidden
-            | StorageErrorKind::Unauthenticated
-            | StorageErrorKind::Unreachable
-            | StorageErrorKind::TimedOut => Kind::Unreachable,
-            StorageErrorKind::Corrupt => Kind::Corrupt,
-            _ => Kind::Failed,
+        Self::from_error(storage_kind(error.kind), error).hints(hints)
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let hints = error.hints();
+        let kind = match error {
+            ConnectError::Credentials { .. } | ConnectError::Pod { .. } => Kind::Unreachable,
+            _ => Kind::BadInput,
         };
         Self::from_error(kind, error).hints(hints)
     }
+}
+
+fn cluster_kind(kind: &ClusterErrorKind) -> Kind {
+    match kind {
+        ClusterErrorKind::Unreachable
+        | ClusterErrorKind::Unauthenticated
+        | ClusterErrorKind::Forbidden
+        | ClusterErrorKind::TimedOut
+        | ClusterErrorKind::Unavailable
+        | ClusterErrorKind::TooManyRequests(_) => Kind::Unreachable,
+        _ => Kind::Failed,
+    }
+}
+
+fn storage_kind(kind: StorageErrorKind) -> Kind {
+    match kind {
+        StorageErrorKind::NoSuchStore
+        | StorageErrorKind::Forbidden
+        | StorageErrorKind::Unauthenticated
+        | StorageErrorKind::Unreachable
+        | StorageErrorKind::TimedOut
+        | StorageErrorKind::Throttled
+        | StorageErrorKind::Unavailable => Kind::Unreachable,
+        StorageErrorKind::Corrupt => Kind::Corrupt,
+        _ => Kind::Failed,
+    }
+}
+
+/// An archive that cannot be read: because of its bytes, or because the store does not hand them out.
+fn archive_kind(error: &ArchiveError) -> Kind {
+    match error {
+        ArchiveError::Read { source, .. } => hints::storage_cause(source).map_or(Kind::Failed, |error| storage_kind(error.kind)),
+        ArchiveError::Write(_) | ArchiveError::Spent | ArchiveError::Item { .. } => Kind::Failed,
+        ArchiveError::Future { .. } => Kind::BadInput,
+        _ => Kind::Corrupt,
+    }
+}
+
+/// A Lease that cannot be had: without it two runs might write the same environment, so there is no way around it.
+fn hold_hints(error: &ClusterError, namespace: &str) -> Vec<String> {
+    if error.kind != ClusterErrorKind::Forbidden {
+        return hints::cluster(error);
+    }
+    let mut hints = vec![format!(
+        "runs exclude each other by a Lease in namespace `{namespace}`, which must exist; the account must get, create and update Leases there"
+    )];
+    hints.extend(hints::lease_grant(error, namespace).map(|command| format!("an administrator grants it: `{command}`")));
+    hints
 }
 
 impl From<RunError> for Failure {
@@ -186,28 +234,40 @@ impl From<RunError> for Failure {
         let (kind, hints) = match error {
             RunError::Storage(error) => return error.into(),
             RunError::Cluster(error) => return error.into(),
-            RunError::Archive(ref archive) => (Kind::Corrupt, archive.hint().map(str::to_owned).into_iter().collect()),
+            RunError::Hold { ref source, ref namespace, .. } => (cluster_kind(&source.kind), hold_hints(source, namespace)),
+            RunError::Archive(ref archive) => (archive_kind(archive), archive.hint().map(str::to_owned).into_iter().collect()),
             RunError::Plan(ref plan) => {
                 let kind = if matches!(plan, PlanError::Item { .. }) { Kind::Corrupt } else { Kind::Refused };
                 (kind, plan.hint().into_iter().collect())
             }
             RunError::Format { ref source, .. } => {
                 let kind = if matches!(source, FormatError::Future { .. }) { Kind::BadInput } else { Kind::Corrupt };
-                let hint = match kind {
-                    Kind::BadInput => "a newer dxdr wrote it: use that one",
-                    _ => "it is damaged; choose another recovery point",
-                };
-                (kind, vec![hint.to_owned()])
+                (
+                    kind,
+                    vec![source.hint().to_owned(), "to use what there is besides: `dxdr points` and `dxdr runs list`".to_owned()],
+                )
             }
-            RunError::Checksum { .. } => {
-                (Kind::Corrupt, vec!["choose another recovery point: `dxdr points` lists them".to_owned()])
-            }
+            RunError::Checksum { .. } | RunError::Missing { .. } => (
+                Kind::Corrupt,
+                vec![
+                    "choose another recovery point: `dxdr points` lists them; nothing was changed".to_owned(),
+                    "if the store keeps versions of its objects, bring the earlier one back".to_owned(),
+                ],
+            ),
             RunError::JournalTaken { .. } | RunError::Locked { .. } | RunError::HoldLost { .. } => (
                 Kind::Locked,
                 vec!["`dxdr runs list` says what is at work; a hold that nobody renews is free after 15 s".to_owned()],
             ),
             RunError::NoSuchRun(_) | RunError::Over { .. } => (Kind::Usage, vec!["`dxdr runs list` lists the runs".to_owned()]),
-            RunError::Namespace { .. } => (Kind::Refused, vec!["nothing was changed".to_owned()]),
+            RunError::Namespace { ref namespace, .. } => (
+                Kind::Refused,
+                vec![
+                    format!(
+                        "`kubectl get namespace {namespace} -o yaml` says whether it is there, and in status.conditions what keeps it from going"
+                    ),
+                    "`dxdr points` lists earlier recovery points; nothing was changed".to_owned(),
+                ],
+            ),
             RunError::Interrupted => {
                 (Kind::Interrupted, vec!["`dxdr runs list` says what remains; `dxdr runs resume` goes on".to_owned()])
             }

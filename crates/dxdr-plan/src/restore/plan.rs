@@ -62,7 +62,17 @@ impl RestorePlan {
 
     /// Whether a note forbids carrying it out.
     pub fn refused(&self) -> bool {
-        self.notes.iter().any(|note| note.severity == Severity::Fatal)
+        self.refusals().next().is_some()
+    }
+
+    /// The notes that forbid carrying it out.
+    pub fn refusals(&self) -> impl Iterator<Item = &Note> {
+        self.notes.iter().filter(|note| note.severity == Severity::Fatal)
+    }
+
+    /// Objects that should be restored and cannot, since the target does not serve their kind.
+    pub fn not_served(&self) -> impl Iterator<Item = &LeftOut> {
+        self.left_out.iter().filter(|left_out| matches!(left_out.reason, LeftOutReason::NotServed { .. }))
     }
 }
 

@@ -190,7 +190,7 @@ fn settle(
         Written::Failed(error) if hopeless(&error) => return Some(error.into()),
         Written::Failed(error) => {
             context.reporter.report(&Event::ObjectFailed { object: reference.clone(), error: error.message.clone() });
-            report.failed.push((reference.to_string(), error.message));
+            report.failed.push(error);
         }
     }
     None

@@ -5,6 +5,7 @@ use dxdr_format::{
     hashing::Hashing,
     velero::archive::{ArchiveReader, ItemPath, Limits},
 };
+use dxdr_provider::StorageErrorKind;
 use tokio::sync::mpsc;
 
 use crate::{error::RunError, store::Store, stream};
@@ -28,7 +29,10 @@ impl ArchiveSource {
         T: Send + 'static,
         F: FnMut(&mut T, u32, &ItemPath, &[u8]) -> Result<bool, RunError> + Send + 'static,
     {
-        let opened = self.store.storage.get(&self.key, None).await?;
+        let opened = self.store.storage.get(&self.key, None).await.map_err(|error| match error.kind {
+            StorageErrorKind::NotFound => RunError::Missing { key: self.key.clone(), store: error.store },
+            _ => error.into(),
+        })?;
         let reader = Hashing::new(stream::reader(opened.stream));
         let expected = self.sha256;
         let (result, digest) = tokio::task::spawn_blocking(move || {

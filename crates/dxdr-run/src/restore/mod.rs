@@ -24,7 +24,7 @@ use dxdr_plan::{
     backup::BackupPlan,
     restore::{RestorePlan, RestorePlanner, RestoreRequest},
 };
-use dxdr_provider::{Cluster, ClusterErrorKind};
+use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind};
 
 use crate::{
     active::ActiveRun, backup, context::RunContext, error::RunError, event::Event, journal::History, lease, store::Store,
@@ -43,7 +43,7 @@ pub struct Prepared {
 }
 
 /// What a restore did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct RestoreReport {
     /// The run.
     pub run: String,
@@ -61,8 +61,23 @@ pub struct RestoreReport {
     pub pruned: u64,
     /// Objects that the server made something else of: their names and the fields.
     pub differing: Vec<(String, Vec<String>)>,
-    /// Objects that could not be written: their names and why.
-    pub failed: Vec<(String, String)>,
+    /// Objects that could not be written or removed; the errors name them.
+    pub failed: Vec<ClusterError>,
+    /// Objects that the target does not serve: their names, and what it does serve.
+    pub not_served: Vec<(String, String)>,
+}
+
+impl RestoreReport {
+    /// Before anything is done.
+    pub fn of_plan(plan: &RestorePlan) -> Self {
+        let not_served = plan.not_served().map(|left_out| (left_out.object.to_string(), left_out.reason.to_string())).collect();
+        Self { not_served, ..Self::default() }
+    }
+
+    /// Whether everything of the plan is as it was at the instant.
+    pub fn complete(&self) -> bool {
+        self.failed.is_empty() && self.not_served.is_empty()
+    }
 }
 
 /// The archive of an entry.
@@ -196,10 +211,10 @@ async fn carry_out(
     prepared: Prepared,
     mut run: ActiveRun,
 ) -> Result<RestoreReport, RunError> {
-    let mut report = RestoreReport { run: order.run.clone(), ..RestoreReport::default() };
+    let mut report = RestoreReport { run: order.run.clone(), ..RestoreReport::of_plan(&prepared.plan) };
     let done = steps(context, order, &prepared, &mut run, &mut report).await;
     let result = done.map(|()| {
-        let outcome = if report.failed.is_empty() { Outcome::Succeeded } else { Outcome::Partial };
+        let outcome = if report.complete() { Outcome::Succeeded } else { Outcome::Partial };
         let summary = format!(
             "{} created, {} updated, {} unchanged, {} pruned, {} failed",
             report.created,
@@ -252,7 +267,7 @@ async fn prune(
             Err(error) if error.kind == ClusterErrorKind::Unreachable => return Err(error.into()),
             Err(error) => {
                 context.reporter.report(&Event::ObjectFailed { object: object.reference.clone(), error: error.message.clone() });
-                report.failed.push((object.reference.to_string(), error.message));
+                report.failed.push(error);
             }
         }
     }

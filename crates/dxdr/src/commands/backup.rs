@@ -77,8 +77,8 @@ pub(crate) fn report(point: RecoveryPoint, terminal: &Terminal) -> Result<(), Fa
         terminal.note(&format!("to return to it: dxdr restore --at {at} {environment}"));
         return Ok(());
     }
-    for gap in &gaps {
-        terminal.warn(&format!("{} is not in it: {}", gap.what, gap.reason));
-    }
-    Err(Failure::told(Kind::Partial).hint("the point is partial; mend the reasons above and take another one"))
+    let lacks: Vec<String> = gaps.iter().map(|gap| format!("{} ({})", gap.what, gap.reason)).collect();
+    Err(Failure::new(Kind::Partial, format!("recovery point {name} is partial: it lacks {}", lacks.join("; ")))
+        .hint(format!("mend the reasons and take another one: `dxdr backup now {environment}`"))
+        .hint("until then, `dxdr restore --allow-partial` goes back to this one"))
 }

@@ -4,12 +4,7 @@ use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::points::{self, Points as Page};
 use dxdr_run::catalog;
 
-use crate::{
-    app::Global,
-    configuration::World,
-    failure::{Failure, Kind},
-    terminal::Terminal,
-};
+use crate::{app::Global, configuration::World, failure::Failure, terminal::Terminal};
 
 /// List recovery points, newest first.
 ///
@@ -45,9 +40,5 @@ pub(crate) async fn run(command: Points, global: &Global, terminal: &Terminal) -
     let described = store.storage.describe();
     let page = Page { entries: &found.entries, unreadable: &found.unreadable, leftovers: &found.leftovers, store: &described };
     terminal.value(&points::json(&page), || points::text(&page, SystemClock.now()));
-    if found.unreadable.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::told(Kind::Partial).hint("what cannot be read was written by a newer dxdr, or is damaged"))
-    }
+    if found.unreadable.is_empty() { Ok(()) } else { Err(super::runs::unreadable_failure("manifest", &found.unreadable)) }
 }

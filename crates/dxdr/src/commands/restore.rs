@@ -8,7 +8,7 @@ use dxdr_catalog::{
 use dxdr_environment::{Environment, NamespaceName};
 use dxdr_plan::{
     naming,
-    restore::{ClusterScoped, Existing, RestoreRequest, Target},
+    restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Target},
 };
 use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::restore_plan;
@@ -21,10 +21,13 @@ use jiff::tz::TimeZone;
 use super::context;
 use crate::{
     app::Global,
-    configuration::World,
+    configuration::{World, hints},
     failure::{Failure, Kind},
     terminal::Terminal,
 };
+
+/// What to do about failed objects is said of so many of them: who mends those finds the others in the report.
+const HINTS: usize = 6;
 
 /// Bring an environment back as it was at an instant.
 ///
@@ -91,24 +94,23 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
         let prepared = restores::prepare(&store, None, &entry, request).await?;
         terminal
             .value(&restore_plan::json(&prepared.plan), || restore_plan::text(&prepared.plan, &entry, &store.storage.describe()));
-        return Ok(());
+        return refusal(&prepared.plan);
     }
     let context = context::with_store(&world, store, global, terminal).await?;
     let prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
     let text = restore_plan::text(&prepared.plan, &entry, &context.store.storage.describe());
     if command.dry_run {
         terminal.value(&restore_plan::json(&prepared.plan), || text);
-        return if prepared.plan.refused() { Err(Failure::told(Kind::Refused)) } else { Ok(()) };
+        return refusal(&prepared.plan);
     }
     // What is printed on stdout is the result; the plan is for whoever is asked.
     terminal.note(&text);
-    if prepared.plan.refused() {
-        return Err(Failure::new(Kind::Refused, "the plan must not be carried out as it is")
-            .hint("the errors in the plan say why; nothing was changed"));
-    }
+    refusal(&prepared.plan)?;
     if prepared.plan.nothing_to_do() {
-        let report = RestoreReport { unchanged: prepared.plan.counts.same, ..RestoreReport::default() };
-        terminal.note("nothing to do: everything is as it was");
+        let report = RestoreReport { unchanged: prepared.plan.counts.same, ..RestoreReport::of_plan(&prepared.plan) };
+        if report.complete() {
+            terminal.note("nothing to do: everything is as it was");
+        }
         return tell(&report, terminal);
     }
     let question = format!("Restore into namespace {} of {}?", request.target_namespace(), context.cluster.describe());
@@ -232,11 +234,46 @@ async fn namespace_exists(context: &RunContext, environment: &Environment) -> Re
     Ok(context.cluster.get(&backups::namespace_reference(environment.namespace.as_str())).await?.is_some())
 }
 
+/// Fails with the reasons, where the plan must not be carried out.
+fn refusal(plan: &RestorePlan) -> Result<(), Failure> {
+    let reasons: Vec<&str> = plan.refusals().map(|note| note.text.as_str()).collect();
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    let mut hints: Vec<String> = plan.refusals().filter_map(|note| note.hint.clone()).collect();
+    hints.dedup();
+    hints.push("nothing was changed".to_owned());
+    Err(Failure::new(Kind::Refused, format!("the plan must not be carried out: {}", reasons.join("; "))).hints(hints))
+}
+
 /// What was done, and what to do next.
 pub(crate) fn tell(report: &RestoreReport, terminal: &Terminal) -> Result<(), Failure> {
     terminal.value(&dxdr_report::runs::restore_json(report), || dxdr_report::runs::restore_text(report));
-    if report.failed.is_empty() {
+    if report.complete() {
         return Ok(());
     }
-    Err(Failure::told(Kind::Partial).hint("mend the reasons above and restore again: what is there as planned is left alone"))
+    let again = "then restore again: what is there as planned is left alone";
+    let Some(first) = report.failed.first() else {
+        let (object, reason) =
+            report.not_served.first().map(|(object, reason)| (object.as_str(), reason.as_str())).unwrap_or_default();
+        let message = match report.not_served.len() {
+            1 => format!("{object} was not restored: {reason}"),
+            count => format!("{count} objects were not restored, the first of them {object}: {reason}"),
+        };
+        return Err(Failure::new(Kind::Partial, message)
+            .hint("install what serves the kind in the version of the archive, or convert the objects")
+            .hint(again));
+    };
+    let others = report.failed.len() + report.not_served.len() - 1;
+    let message = match others {
+        0 => "one object could not be restored".to_owned(),
+        _ => format!("{} objects could not be restored, the first of them", others + 1),
+    };
+    let mut hints: Vec<String> = Vec::new();
+    for hint in report.failed.iter().flat_map(hints::cluster) {
+        if !hints.contains(&hint) && hints.len() < HINTS {
+            hints.push(hint);
+        }
+    }
+    Err(Failure::new(Kind::Partial, format!("{message}: {first}")).hints(hints).hint(again))
 }

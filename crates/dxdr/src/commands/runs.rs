@@ -54,7 +54,10 @@ pub(crate) async fn run(command: Runs, global: &Global, terminal: &Terminal) -> 
         Runs::List => {
             let found = runs::list(&store).await?;
             terminal.value(&page::list_json(&found), || page::list_text(&found));
-            Ok(())
+            match found.unreadable.as_slice() {
+                [] => Ok(()),
+                unreadable => Err(unreadable_failure("journal", unreadable)),
+            }
         }
         Runs::Show(one) => {
             let history = runs::history(&store, &one.run).await?;
@@ -80,6 +83,19 @@ pub(crate) async fn run(command: Runs, global: &Global, terminal: &Terminal) -> 
         }
         Runs::Resume(decided) => resume(&decided, &world, store, global, terminal).await,
     }
+}
+
+/// What is listed and cannot be understood, beside what can.
+pub(crate) fn unreadable_failure(what: &'static str, unreadable: &[(String, String)]) -> Failure {
+    let message = match unreadable {
+        [(name, reason)] => format!("the {what} of {name} cannot be read: {reason}"),
+        several => format!(
+            "the {what}s of {} cannot be read, see the list for the reasons",
+            several.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    Failure::new(Kind::Partial, message)
+        .hint("what a newer dxdr wrote is read by that one; what is damaged cannot be used, and all the others can")
 }
 
 async fn resume(

@@ -11,3 +11,21 @@ pub(crate) fn cluster(error: &ClusterError) -> Vec<String> {
 pub(crate) fn storage(error: &StorageError) -> Vec<String> {
     dxdr_object_storage::hints(error)
 }
+
+/// The store's error inside one of a stream.
+pub(crate) fn storage_cause(error: &std::io::Error) -> Option<&StorageError> {
+    dxdr_object_storage::storage_error_of(error)
+}
+
+/// Commands that give the account of a forbidden request what a run's Lease needs.
+pub(crate) fn lease_grant(error: &ClusterError, namespace: &str) -> impl Iterator<Item = String> {
+    let denied = dxdr_kubernetes::Denied::of(&error.message).map(|denied| {
+        let denied = dxdr_kubernetes::Denied {
+            resource: "leases.coordination.k8s.io".to_owned(),
+            namespace: Some(namespace.to_owned()),
+            ..denied
+        };
+        denied.grant("get,create,update")
+    });
+    denied.into_iter().flatten()
+}

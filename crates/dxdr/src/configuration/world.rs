@@ -121,10 +121,7 @@ pub(crate) async fn connect(global: &Global, configuration: &Configuration) -> R
         if global.context.is_some() { None } else { configuration.kubeconfig.clone() }
     });
     let options = ConnectOptions { kubeconfig, context, ..ConnectOptions::default() };
-    let cluster: KubernetesCluster = dxdr_kubernetes::connect(options).await.map_err(|error| {
-        let hints = error.hints();
-        Failure::from_error(Kind::Unreachable, error).hints(hints)
-    })?;
+    let cluster: KubernetesCluster = dxdr_kubernetes::connect(options).await?;
     Ok(Arc::new(cluster))
 }
 

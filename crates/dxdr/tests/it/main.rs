@@ -4,5 +4,8 @@
 mod bad_input;
 mod documentation;
 mod journey;
+mod objects;
 mod place;
 mod real_servers;
+mod scripted_bucket;
+mod served;

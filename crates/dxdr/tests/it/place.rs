@@ -1,6 +1,7 @@
 //! An empty folder in which the program runs, knowing nothing of the person who runs the tests.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -25,6 +26,13 @@ impl Place {
 
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Writes a file, and the folders above it.
+    pub(crate) fn write(&self, file: &str, text: &str) {
+        let path = self.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     /// What the program finds in its environment, besides.
@@ -78,6 +86,8 @@ impl Said {
     #[track_caller]
     pub(crate) fn refuses(self, code: i32) -> Self {
         let said = self.exits(code);
+        // For whoever reads the words: `cargo test -- --nocapture`.
+        eprintln!("$ dxdr {}\n{}", said.what, said.stderr);
         let count = |start: &str| said.stderr.lines().filter(|line| line.starts_with(start)).count();
         assert_eq!(count("error: "), 1, "dxdr {}\n{}", said.what, said.stderr);
         assert!(count("hint: ") >= 1, "dxdr {}: no hint\n{}", said.what, said.stderr);

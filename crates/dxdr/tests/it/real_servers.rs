@@ -3,12 +3,12 @@
 use std::{env, fs};
 
 use bytes::Bytes;
-use dxdr_environment::{ObjectReference, ResourceKind};
+use dxdr_environment::ObjectReference;
 use dxdr_kubernetes::{ConnectOptions, KubernetesCluster};
 use dxdr_provider::{Cluster, cluster::WriteOptions};
 use serde_json::{Value, json};
 
-use crate::place::Place;
+use crate::{objects::reference, place::Place};
 
 /// What is there, or says which tests did not run.
 fn servers() -> Option<(String, [String; 4])> {
@@ -21,17 +21,6 @@ fn servers() -> Option<(String, [String; 4])> {
         eprintln!("did not run: no real servers are named by DXDR_TEST_KUBECONFIG and DXDR_TEST_S3_*");
     }
     found
-}
-
-fn reference(group: &str, version: &str, kind: &str, plural: &str, namespace: Option<&str>, name: &str) -> ObjectReference {
-    let kind = ResourceKind {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-        namespaced: namespace.is_some(),
-    };
-    ObjectReference { kind, namespace: namespace.map(str::to_owned), name: name.to_owned() }
 }
 
 fn deployment(namespace: &str, replicas: u32) -> Value {

@@ -137,7 +137,7 @@ impl World {
     async fn unfinished(&self) -> Option<String> {
         let context = self.immortal(9);
         let runs = runs::list(&context.store).await.unwrap();
-        runs.into_iter().find(|run| matches!(run.state, RunState::Unfinished { .. })).map(|run| run.run)
+        runs.runs.into_iter().find(|run| matches!(run.state, RunState::Unfinished { .. })).map(|run| run.run)
     }
 
     async fn resume(&self, run: &str) -> Resumed {

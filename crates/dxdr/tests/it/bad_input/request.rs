@@ -1,4 +1,4 @@
-//! What cannot work is refused in one clear error, with what to do.
+//! Requests that mean nothing.
 
 use crate::place::Place;
 
