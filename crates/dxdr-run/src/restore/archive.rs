@@ -1,5 +1,7 @@
 //! Reading archives: streamed from the store, never unpacked, checked against the manifest on the way.
 
+use std::io::Read;
+
 use dxdr_catalog::Sha256;
 use dxdr_format::{
     hashing::Hashing,
@@ -9,6 +11,11 @@ use dxdr_provider::StorageErrorKind;
 use tokio::sync::mpsc;
 
 use crate::{error::RunError, store::Store, stream};
+
+/// Between the thread that decompresses and the one that looks at the items.
+const BATCHES_IN_FLIGHT: usize = 2;
+/// Size at which a batch is handed on; one object may be larger.
+const BATCH: usize = 256 * 1024;
 
 /// An archive in a store.
 #[derive(Debug, Clone)]
@@ -23,7 +30,8 @@ pub struct ArchiveSource {
 
 impl ArchiveSource {
     /// Hands every item to `visit`, on a blocking thread, in the archive's order; item numbers count from 0. The visitor ends the
-    /// reading early with `Ok(false)`. Read to its end, the archive is checked against its SHA-256.
+    /// reading early with `Ok(false)`. Read to its end, the archive is checked against its SHA-256. Another thread decompresses what
+    /// comes next meanwhile.
     pub async fn visit<T, F>(&self, mut state: T, mut visit: F) -> Result<T, RunError>
     where
         T: Send + 'static,
@@ -35,26 +43,24 @@ impl ArchiveSource {
         })?;
         let reader = Hashing::new(stream::reader(opened.stream));
         let expected = self.sha256;
-        let (result, digest) = tokio::task::spawn_blocking(move || {
-            let mut archive = ArchiveReader::new(reader, Limits::default());
+        let (sender, mut receiver) = mpsc::channel::<Batch>(BATCHES_IN_FLIGHT);
+        let reading = tokio::task::spawn_blocking(move || read(reader, &sender));
+        let looking = tokio::task::spawn_blocking(move || {
             let mut number = 0;
-            let result = loop {
-                match archive.next_item() {
-                    Ok(Some(item)) => match visit(&mut state, number, item.path, item.json) {
-                        Ok(true) => number += 1,
-                        Ok(false) => return (Ok(state), None),
-                        Err(error) => break Err(error),
-                    },
-                    Ok(None) => break Ok(state),
-                    Err(error) => break Err(RunError::from(error)),
+            while let Some(batch) = receiver.blocking_recv() {
+                for (path, json) in batch.items() {
+                    if !visit(&mut state, number, path, json)? {
+                        return Ok(state);
+                    }
+                    number += 1;
                 }
-            };
-            let digest = archive.into_inner().digest();
-            (result, Some(digest))
-        })
-        .await
-        .map_err(|panic| RunError::Unexpected(panic.to_string()))?;
-        let state = result?;
+            }
+            Ok::<T, RunError>(state)
+        });
+        let (read, looked) = tokio::join!(reading, looking);
+        let panicked = |panic: tokio::task::JoinError| RunError::Unexpected(panic.to_string());
+        let state = looked.map_err(panicked)??;
+        let digest = read.map_err(panicked)??;
         match (expected, digest) {
             (Some(expected), Some(found)) if expected != found => Err(RunError::Checksum {
                 key: self.key.clone(),
@@ -80,4 +86,40 @@ impl ArchiveSource {
         })
         .await
     }
+}
+
+/// Some items, in a row.
+#[derive(Default)]
+struct Batch {
+    /// Where each lies in the archive, and where its bytes end in `json`.
+    items: Vec<(ItemPath, usize)>,
+    json: Vec<u8>,
+}
+
+impl Batch {
+    fn push(&mut self, path: &ItemPath, json: &[u8]) {
+        self.json.extend_from_slice(json);
+        self.items.push((path.clone(), self.json.len()));
+    }
+
+    fn items(&self) -> impl Iterator<Item = (&ItemPath, &[u8])> {
+        let mut start = 0;
+        self.items.iter().map(move |(path, end)| (path, &self.json[std::mem::replace(&mut start, *end)..*end]))
+    }
+}
+
+/// Sends what an archive holds; its SHA-256 when it was read to its end, `None` when nobody wants more of it.
+fn read(reader: Hashing<impl Read>, sender: &mpsc::Sender<Batch>) -> Result<Option<Sha256>, RunError> {
+    let mut archive = ArchiveReader::new(reader, Limits::default());
+    let mut batch = Batch::default();
+    while let Some(item) = archive.next_item()? {
+        batch.push(item.path, item.json);
+        if batch.json.len() >= BATCH && sender.blocking_send(std::mem::take(&mut batch)).is_err() {
+            return Ok(None);
+        }
+    }
+    if sender.blocking_send(batch).is_err() {
+        return Ok(None);
+    }
+    Ok(Some(archive.into_inner().digest()))
 }
