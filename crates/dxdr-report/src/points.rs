@@ -16,6 +16,8 @@ pub struct Points<'a> {
     pub entries: &'a [Entry],
     /// Folders whose metadata cannot be read, with the reason.
     pub unreadable: &'a [(String, String)],
+    /// Points that are not as their manifests say, with what is wrong.
+    pub damaged: &'a [(String, String)],
     /// Folders that unfinished backups left.
     pub leftovers: &'a [String],
     /// Where they are.
@@ -39,6 +41,9 @@ pub fn text(points: &Points<'_>, now: Timestamp) -> String {
     for (name, reason) in points.unreadable {
         text.push_str(&format!("\n{name} cannot be read: {reason}"));
     }
+    for (name, reason) in points.damaged {
+        text.push_str(&format!("\n{name} is damaged: {reason}"));
+    }
     if !points.leftovers.is_empty() {
         text.push_str(&format!(
             "\nLeftovers of unfinished backups, no recovery points: {}. `dxdr runs list` says of which runs.\n",
@@ -55,6 +60,7 @@ pub fn json(points: &Points<'_>) -> Value {
         "store": points.store,
         "points": points.entries.iter().map(entry_json).collect::<Vec<_>>(),
         "unreadable": points.unreadable.iter().map(|(name, reason)| json!({"name": name, "reason": reason})).collect::<Vec<_>>(),
+        "damaged": points.damaged.iter().map(|(name, reason)| json!({"name": name, "reason": reason})).collect::<Vec<_>>(),
         "leftovers": points.leftovers,
     })
 }

@@ -29,6 +29,9 @@ pub struct Found {
     pub entries: Vec<Entry>,
     /// Folders whose metadata cannot be read, with the reason.
     pub unreadable: Vec<(String, String)>,
+    /// Points whose objects are not all there in the size that was written, with what is wrong. Only [`all`] looks; whether the bytes
+    /// are the right ones, only reading them tells.
+    pub damaged: Vec<(String, String)>,
     /// Folders without a manifest and without Velero's marker: what an unfinished backup left.
     pub leftovers: Vec<String>,
     /// Whether every backup of the store was looked at. If not, Velero's own may be missing here.
@@ -46,6 +49,7 @@ pub async fn all(store: &Store, only: Option<(&str, &str)>) -> Result<Found, Run
     let mut found = read(store, wanted.collect()).await?;
     found.whole = true;
     keep(&mut found, only);
+    found.damaged = damaged(store, &found.entries).await?;
     Ok(found)
 }
 
@@ -87,6 +91,35 @@ pub async fn around(store: &Store, environment: &str, namespace: &str, at: Times
     found.whole = page.continuation.is_none();
     keep(&mut found, Some((environment, namespace)));
     Ok(found)
+}
+
+/// Compares what the manifests say with what is listed, and reads nothing.
+async fn damaged(store: &Store, entries: &[Entry]) -> Result<Vec<(String, String)>, RunError> {
+    let points: Vec<&RecoveryPoint> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Ours(point) => Some(point),
+            Entry::Foreign(_) => None,
+        })
+        .collect();
+    let checked: Vec<Option<(String, String)>> = stream::iter(points)
+        .map(|point| async move {
+            let sizes = store.sizes(&store.layout.backup_prefix(&point.name)).await?;
+            let problems =
+                point.objects.iter().filter_map(|object| match sizes.get(&store.layout.object_key(&point.name, &object.key)) {
+                    None => Some(format!("`{}` is missing", object.key)),
+                    Some(size) if *size != object.size => {
+                        Some(format!("`{}` has {size} bytes, and {} were written", object.key, object.size))
+                    }
+                    Some(_) => None,
+                });
+            let problems: Vec<String> = problems.collect();
+            Ok::<_, RunError>((!problems.is_empty()).then(|| (point.name.clone(), problems.join("; "))))
+        })
+        .buffered(READS_IN_FLIGHT)
+        .try_collect()
+        .await?;
+    Ok(checked.into_iter().flatten().collect())
 }
 
 /// Whether a point of ours needs no older one behind it.

@@ -12,9 +12,20 @@ pub enum RunError {
     /// The cluster failed.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// An archive cannot be written or read.
+    /// An archive cannot be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// An archive of the store cannot be read.
+    #[error("cannot restore from `{key}` in {store}")]
+    Unrestorable {
+        /// Its key.
+        key: String,
+        /// The store.
+        store: String,
+        /// Why.
+        #[source]
+        source: ArchiveError,
+    },
     /// An object of the store cannot be understood.
     #[error("cannot understand `{key}` in {store}")]
     Format {

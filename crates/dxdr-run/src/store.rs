@@ -1,6 +1,6 @@
 //! A store with its layout: where points, runs and the index lie, and the few ways in which runs use them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use dxdr_format::layout::StoreLayout;
@@ -51,14 +51,19 @@ impl Store {
 
     /// Every key below `prefix`.
     pub async fn keys(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        Ok(self.sizes(prefix).await?.into_keys().collect())
+    }
+
+    /// The sizes of all objects below `prefix`, by their keys.
+    pub async fn sizes(&self, prefix: &str) -> Result<BTreeMap<String, u64>, StorageError> {
         let mut request = ListRequest { prefix: prefix.to_owned(), ..ListRequest::default() };
-        let mut keys = Vec::new();
+        let mut sizes = BTreeMap::new();
         loop {
             let page = self.storage.list(&request).await?;
-            keys.extend(page.objects.into_iter().map(|object| object.key));
+            sizes.extend(page.objects.into_iter().map(|object| (object.key, object.size)));
             match page.continuation {
                 Some(continuation) => request.continuation = Some(continuation),
-                None => return Ok(keys),
+                None => return Ok(sizes),
             }
         }
     }

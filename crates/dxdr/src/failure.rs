@@ -223,9 +223,13 @@ fn hold_hints(error: &ClusterError, namespace: &str) -> Vec<String> {
         return hints::cluster(error);
     }
     let mut hints = vec![format!(
-        "runs exclude each other by a Lease in namespace `{namespace}`, which must exist; the account must get, create and update Leases there"
+        "runs exclude each other by a Lease in namespace `{namespace}`; the account must get, create and update Leases there"
     )];
-    hints.extend(hints::lease_grant(error, namespace).map(|command| format!("an administrator grants it: `{command}`")));
+    hints.extend(hints::lease_grant(error, namespace).map(|command| format!("an administrator runs `{command}`")));
+    hints.push(
+        "or name another namespace with `leaseNamespace` in the configuration, the same for everybody who uses the cluster"
+            .to_owned(),
+    );
     hints
 }
 
@@ -236,6 +240,11 @@ impl From<RunError> for Failure {
             RunError::Cluster(error) => return error.into(),
             RunError::Hold { ref source, ref namespace, .. } => (cluster_kind(&source.kind), hold_hints(source, namespace)),
             RunError::Archive(ref archive) => (archive_kind(archive), archive.hint().map(str::to_owned).into_iter().collect()),
+            RunError::Unrestorable { ref source, .. } => {
+                let mut hints: Vec<String> = source.hint().map(str::to_owned).into_iter().collect();
+                hints.push("`dxdr points` lists the other recovery points; nothing was changed".to_owned());
+                (archive_kind(source), hints)
+            }
             RunError::Plan(ref plan) => {
                 let kind = if matches!(plan, PlanError::Item { .. }) { Kind::Corrupt } else { Kind::Refused };
                 (kind, plan.hint().into_iter().collect())
@@ -244,7 +253,10 @@ impl From<RunError> for Failure {
                 let kind = if matches!(source, FormatError::Future { .. }) { Kind::BadInput } else { Kind::Corrupt };
                 (
                     kind,
-                    vec![source.hint().to_owned(), "to use what there is besides: `dxdr points` and `dxdr runs list`".to_owned()],
+                    vec![
+                        source.hint().to_owned(),
+                        "the others are not affected: `dxdr points` and `dxdr runs list` name them".to_owned(),
+                    ],
                 )
             }
             RunError::Checksum { .. } | RunError::Missing { .. } => (

@@ -5,7 +5,7 @@ use std::io::Read;
 use dxdr_catalog::Sha256;
 use dxdr_format::{
     hashing::Hashing,
-    velero::archive::{ArchiveReader, ItemPath, Limits},
+    velero::archive::{ArchiveError, ArchiveReader, ItemPath, Limits},
 };
 use dxdr_provider::StorageErrorKind;
 use tokio::sync::mpsc;
@@ -60,7 +60,11 @@ impl ArchiveSource {
         let (read, looked) = tokio::join!(reading, looking);
         let panicked = |panic: tokio::task::JoinError| RunError::Unexpected(panic.to_string());
         let state = looked.map_err(panicked)??;
-        let digest = read.map_err(panicked)??;
+        let digest = read.map_err(panicked)?.map_err(|source| RunError::Unrestorable {
+            key: self.key.clone(),
+            store: self.store.storage.describe(),
+            source,
+        })?;
         match (expected, digest) {
             (Some(expected), Some(found)) if expected != found => Err(RunError::Checksum {
                 key: self.key.clone(),
@@ -109,7 +113,7 @@ impl Batch {
 }
 
 /// Sends what an archive holds; its SHA-256 when it was read to its end, `None` when nobody wants more of it.
-fn read(reader: Hashing<impl Read>, sender: &mpsc::Sender<Batch>) -> Result<Option<Sha256>, RunError> {
+fn read(reader: Hashing<impl Read>, sender: &mpsc::Sender<Batch>) -> Result<Option<Sha256>, ArchiveError> {
     let mut archive = ArchiveReader::new(reader, Limits::default());
     let mut batch = Batch::default();
     while let Some(item) = archive.next_item()? {

@@ -53,7 +53,10 @@ pub(crate) async fn run(command: Backup, global: &Global, terminal: &Terminal) -
         terminal.value(&json, || format!("{} would be taken; nothing was changed", plan.point));
         return Ok(());
     }
-    let point = backup::backup(&context, &plan).await?;
+    let point = match backup::backup(&context, &plan).await {
+        Ok(point) => point,
+        Err(error) => return Err(context::failed_run(&context, &plan.run, error).await),
+    };
     report(point, terminal)
 }
 
@@ -80,5 +83,5 @@ pub(crate) fn report(point: RecoveryPoint, terminal: &Terminal) -> Result<(), Fa
     let lacks: Vec<String> = gaps.iter().map(|gap| format!("{} ({})", gap.what, gap.reason)).collect();
     Err(Failure::new(Kind::Partial, format!("recovery point {name} is partial: it lacks {}", lacks.join("; ")))
         .hint(format!("mend the reasons and take another one: `dxdr backup now {environment}`"))
-        .hint("until then, `dxdr restore --allow-partial` goes back to this one"))
+        .hint(format!("until then, `dxdr restore --at {at} {environment} --allow-partial` goes back to this one")))
 }

@@ -48,7 +48,12 @@ pub(crate) fn run(command: &Check, global: &Global, terminal: &Terminal) -> Resu
         }
         text
     });
-    if valid { Ok(()) } else { Err(Failure::told(Kind::BadInput)) }
+    if valid {
+        return Ok(());
+    }
+    let errors = problems.0.iter().filter(|problem| problem.severity == Severity::Error).count();
+    Err(Failure::new(Kind::BadInput, format!("the manifests are wrong in {}", dxdr_report::quantity::counted(errors, "place")))
+        .hint("each of them is named above, with what is expected there"))
 }
 
 fn row(problem: &Problem) -> Value {

@@ -6,12 +6,12 @@ use dxdr_environment::{
     compile::{CompiledEnvironment, DesiredObject, Placement, compile},
     difference::{Difference, difference},
 };
-use dxdr_provider::{Cluster, ClusterErrorKind, cluster::WriteOptions};
+use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
 use serde_json::{Value, json};
 
 use crate::{
     app::Global,
-    configuration::World,
+    configuration::{World, hints},
     failure::{Failure, Kind},
     terminal::{Output, Terminal},
 };
@@ -196,7 +196,7 @@ async fn carry_out(world: &World, environment: &Environment, apply: &Apply, term
         terminal.consent(&question, apply.yes)?;
     }
     let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: apply.dry_run };
-    let mut refused = 0;
+    let mut refused: Vec<ClusterError> = Vec::new();
     for object in todo {
         let reference = &object.desired.reference;
         let body = Bytes::from(object.desired.value.to_string());
@@ -207,13 +207,19 @@ async fn carry_out(world: &World, environment: &Environment, apply: &Apply, term
                 terminal.note(&format!("would apply {reference} (not checked: its namespace is not there)"));
             }
             Err(error) => {
-                refused += 1;
-                terminal.warn(&dxdr_run::active::chain(&error));
-                if error.kind == ClusterErrorKind::Conflict {
-                    terminal.note("another manager owns these fields; `--force` takes them over");
-                }
+                terminal.note(&format!("refused {reference}: {}", error.message));
+                refused.push(error);
             }
         }
     }
-    if refused == 0 { Ok(()) } else { Err(Failure::told(Kind::Partial)) }
+    let Some(first) = refused.first() else { return Ok(()) };
+    let mut failure = Failure::new(
+        Kind::Partial,
+        format!("{} could not be applied, the first: {first}", dxdr_report::quantity::counted(refused.len(), "object")),
+    )
+    .hints(hints::cluster(first));
+    if refused.iter().any(|error| error.kind == ClusterErrorKind::Conflict) {
+        failure = failure.hint("`--force` takes the fields over that another manager owns");
+    }
+    Err(failure.hint("what was applied stays; apply again once that is mended"))
 }

@@ -148,6 +148,7 @@ impl<'a> Stage<'a> {
         let points = dxdr_report::points::Points {
             entries: &found.entries,
             unreadable: &found.unreadable,
+            damaged: &found.damaged,
             leftovers: &found.leftovers,
             store: &described,
         };

@@ -116,7 +116,10 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let question = format!("Restore into namespace {} of {}?", request.target_namespace(), context.cluster.describe());
     terminal.consent(&question, command.yes)?;
     let order = order(&context, &world, environment, entry, request, now).await?;
-    let report = restores::restore(&context, &order, prepared).await?;
+    let report = match restores::restore(&context, &order, prepared).await {
+        Ok(report) => report,
+        Err(error) => return Err(context::failed_run(&context, &order.run, error).await),
+    };
     tell(&report, terminal)
 }
 

@@ -1,5 +1,6 @@
 //! What to do next, as the adapters know it.
 
+use dxdr_kubernetes::Denied;
 use dxdr_provider::{ClusterError, StorageError};
 
 /// About a cluster's failure.
@@ -19,13 +20,12 @@ pub(crate) fn storage_cause(error: &std::io::Error) -> Option<&StorageError> {
 
 /// Commands that give the account of a forbidden request what a run's Lease needs.
 pub(crate) fn lease_grant(error: &ClusterError, namespace: &str) -> impl Iterator<Item = String> {
-    let denied = dxdr_kubernetes::Denied::of(&error.message).map(|denied| {
-        let denied = dxdr_kubernetes::Denied {
-            resource: "leases.coordination.k8s.io".to_owned(),
-            namespace: Some(namespace.to_owned()),
-            ..denied
-        };
-        denied.grant("get,create,update")
-    });
-    denied.into_iter().flatten()
+    let Some(denied) = Denied::of(&error.message) else { return Vec::new().into_iter() };
+    let mut commands = Vec::new();
+    if denied.resource == "namespaces" {
+        commands.push(format!("kubectl create namespace {namespace}"));
+    }
+    let leases = Denied { resource: "leases.coordination.k8s.io".to_owned(), namespace: Some(namespace.to_owned()), ..denied };
+    commands.extend(leases.grant("get,create,update"));
+    commands.into_iter()
 }

@@ -41,7 +41,19 @@ impl Place {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dxdr"));
+        self.said(Command::new(env!("CARGO_BIN_EXE_dxdr")), arguments)
+    }
+
+    /// Runs where no file may have more than so many blocks of the shell's, which are 512 or 1,024 bytes: as on a full disk.
+    pub(crate) fn run_with_files_of(&self, blocks: u32, arguments: &[&str]) -> Said {
+        let mut shell = Command::new("sh");
+        // Writing beyond the limit is an error then, not a signal.
+        shell.args(["-c", "trap '' XFSZ; ulimit -f $1; shift; exec \"$@\"", "sh", &blocks.to_string()]);
+        shell.arg(env!("CARGO_BIN_EXE_dxdr"));
+        self.said(shell, arguments)
+    }
+
+    fn said(&self, mut command: Command, arguments: &[&str]) -> Said {
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         command.env_clear().env("HOME", self.path()).env("XDG_CONFIG_HOME", self.path().join("config"));
         command.env("TMPDIR", self.path()).env("PATH", "/usr/bin:/bin");
