@@ -4,8 +4,8 @@
 use dxdr_environment::EnvironmentName;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-/// A label's value, which Velero makes of the name, holds no more.
-const LONGEST: usize = 63;
+/// A label's value, which Velero makes of a backup's name, holds no more.
+pub const LONGEST: usize = 63;
 /// `20240501t100000z`
 const STAMP: usize = 16;
 /// Five of 28 letters: seventeen million, of which one second needs a handful.
@@ -98,12 +98,17 @@ fn stamp(instant: Timestamp) -> String {
 
 /// The environment's name, or as much of it as fits and a fingerprint of all of it.
 fn prefix(environment: &str) -> String {
-    if environment.len() <= LONGEST_PREFIX {
-        return environment.to_owned();
+    shortened(environment, LONGEST_PREFIX)
+}
+
+/// `name`, or as much of it as fits into `longest` bytes and a fingerprint of all of it. Names of Kubernetes are ASCII.
+pub fn shortened(name: &str, longest: usize) -> String {
+    if name.len() <= longest {
+        return name.to_owned();
     }
-    let start: String = environment.chars().take(LONGEST_PREFIX - FINGERPRINT).collect();
+    let start: String = name.chars().take(longest.saturating_sub(FINGERPRINT)).collect();
     // FNV-1a: the same on every machine and in every version, unlike the standard library's hash.
-    let fingerprint = environment.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let fingerprint = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("{}-{fingerprint:08x}", start.trim_end_matches('-'))
 }
 

@@ -22,6 +22,7 @@ pub mod restore;
 pub mod review;
 pub mod selection;
 pub mod step;
+pub mod velero;
 
 pub use error::PlanError;
 pub use review::{Note, Severity};

@@ -1,0 +1,61 @@
+//! What policies and stores mean to a Velero server, held against what is there.
+//!
+//! ```text
+//! environments + policies + stores ─┐
+//!                                   ├─► SchedulePlan: per Schedule and location missing, same, or differing field by field;
+//! what lives in Velero's namespace ─┘                 what is ours and no longer wanted; what is somebody else's
+//! ```
+//!
+//! Only fields that the model decides are named, so that server-side apply leaves everybody else's alone, Velero's own included.
+
+mod location;
+mod plan;
+mod schedule;
+mod version;
+
+use dxdr_environment::ResourceKind;
+
+pub use plan::{ObjectState, Observed, PlannedObject, SchedulePlan, SchedulesRequest, plan};
+pub use schedule::{schedule_name, time_to_live};
+pub use version::{CronParser, VeleroVersion};
+
+/// The namespace in which Velero is installed unless somebody says otherwise.
+pub const NAMESPACE: &str = "velero";
+/// Label with the policy's name on what is compiled from it.
+pub const POLICY_LABEL: &str = "dxdr.io/policy";
+
+/// A kind of Velero's first API version.
+pub fn kind(kind: &str, plural: &str) -> ResourceKind {
+    ResourceKind {
+        group: "velero.io".to_owned(),
+        version: "v1".to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+        namespaced: true,
+    }
+}
+
+/// `schedules.velero.io`
+pub fn schedules() -> ResourceKind {
+    kind("Schedule", "schedules")
+}
+
+/// `backupstoragelocations.velero.io`
+pub fn storage_locations() -> ResourceKind {
+    kind("BackupStorageLocation", "backupstoragelocations")
+}
+
+/// `volumesnapshotlocations.velero.io`
+pub fn snapshot_locations() -> ResourceKind {
+    kind("VolumeSnapshotLocation", "volumesnapshotlocations")
+}
+
+/// `backups.velero.io`
+pub fn backups() -> ResourceKind {
+    kind("Backup", "backups")
+}
+
+/// `serverstatusrequests.velero.io`
+pub fn server_status_requests() -> ResourceKind {
+    kind("ServerStatusRequest", "serverstatusrequests")
+}

@@ -1,0 +1,296 @@
+//! Everything that Velero must have, held against what it has.
+
+use std::collections::BTreeMap;
+
+use dxdr_environment::{
+    Difference, Environment, ObjectReference,
+    compile::{DesiredObject, ENVIRONMENT_LABEL},
+    difference,
+};
+use dxdr_policy::{BackupPolicy, BackupStore, Engine};
+use serde_json::Value;
+
+use super::{
+    location::{self, Settled},
+    schedule::schedule,
+    schedules,
+    version::{CronParser, VeleroVersion},
+};
+use crate::review::{Note, Severity};
+
+/// The model, as far as Velero is concerned.
+#[derive(Debug, Clone)]
+pub struct SchedulesRequest<'a> {
+    /// All environments.
+    pub environments: &'a [Environment],
+    /// All policies; those of other engines are passed over.
+    pub policies: &'a [BackupPolicy],
+    /// All stores.
+    pub stores: &'a [BackupStore],
+    /// Where Velero is installed.
+    pub namespace: &'a str,
+    /// Whether this cluster only stands by: nothing fires, nothing is written or deleted.
+    pub standby: bool,
+}
+
+/// What is there.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// What the server says it is; `None`: no server answered.
+    pub server_version: Option<String>,
+    /// Names of its plugins; empty when no server answered.
+    pub plugins: Vec<String>,
+    /// All Schedules of the namespace.
+    pub schedules: Vec<Value>,
+    /// All BackupStorageLocations of the namespace.
+    pub locations: Vec<Value>,
+}
+
+/// What there must be, and what there is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SchedulePlan {
+    /// Where Velero is installed.
+    pub namespace: String,
+    /// The server's version, where one answered with one.
+    pub version: Option<VeleroVersion>,
+    /// In the order in which they can be applied: locations first.
+    pub objects: Vec<PlannedObject>,
+    /// Schedules of ours that nothing asks for any more.
+    pub orphaned: Vec<ObjectReference>,
+    /// Schedules of others, and the namespaces they back up; none: all.
+    pub foreign: Vec<(String, Vec<String>)>,
+    /// What a person should know.
+    pub notes: Vec<Note>,
+}
+
+/// One object that must be there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedObject {
+    /// As it should be.
+    pub desired: DesiredObject,
+    /// As it is.
+    pub state: ObjectState,
+}
+
+/// How an object is, held against how it should be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ObjectState {
+    /// Not there.
+    Missing,
+    /// As it should be.
+    Same,
+    /// Not as it should be.
+    Differs(Vec<Difference>),
+}
+
+impl SchedulePlan {
+    /// Whether everything is as it should be, and nothing of ours is left over.
+    pub fn nothing_to_do(&self) -> bool {
+        self.objects.iter().all(|object| object.state == ObjectState::Same) && self.orphaned.is_empty()
+    }
+
+    /// The notes that forbid carrying it out.
+    pub fn refusals(&self) -> impl Iterator<Item = &Note> {
+        self.notes.iter().filter(|note| note.severity == Severity::Fatal)
+    }
+}
+
+/// Compiles policies and stores, and compares them with what is there.
+pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan {
+    let version = observed.server_version.as_deref().and_then(VeleroVersion::parse);
+    let mut notes = Vec::new();
+    look_at_server(observed, version, &mut notes);
+    let policies: Vec<&BackupPolicy> = request.policies.iter().filter(|policy| policy.engine == Engine::Velero).collect();
+    if policies.is_empty() {
+        notes.push(note(Severity::Information, "no policy has `engine: velero`", None));
+    }
+    let mut desired = Vec::new();
+    let locations = settle_locations(request, &policies, observed, &mut desired, &mut notes);
+    for policy in &policies {
+        let Some(location) = locations.get(policy.store.as_str()) else { continue };
+        for name in &policy.environments {
+            let Some(environment) = request.environments.iter().find(|environment| environment.name == *name) else { continue };
+            desired.push(schedule(environment, policy, location, request.namespace, request.standby));
+        }
+        look_at_policy(policy, version, &mut notes);
+    }
+    let foreign = foreign(observed);
+    look_at_overlaps(request, &policies, &foreign, &mut notes);
+    SchedulePlan {
+        namespace: request.namespace.to_owned(),
+        version,
+        orphaned: orphaned(request.namespace, &desired, observed),
+        objects: desired.into_iter().map(|desired| compared(desired, observed)).collect(),
+        foreign,
+        notes,
+    }
+}
+
+fn look_at_server(observed: &Observed, version: Option<VeleroVersion>, notes: &mut Vec<Note>) {
+    match (&observed.server_version, version) {
+        (None, _) => notes.push(note(
+            Severity::Warning,
+            "no Velero server answers: what is applied takes effect when one runs",
+            Some("`kubectl get deployments` in Velero's namespace says whether it is installed"),
+        )),
+        (Some(_), Some(version)) if version.too_old() => notes.push(note(
+            Severity::Fatal,
+            format!("Velero {version} is too old: CSI snapshots are part of it from v1.14 on"),
+            Some("update Velero, or use `engine: native`"),
+        )),
+        (Some(_), Some(version)) if version.untried() => {
+            notes.push(note(Severity::Warning, format!("Velero {version} is newer than what dxdr was tried with, v1.18"), None))
+        }
+        (Some(text), None) => notes.push(note(
+            Severity::Warning,
+            format!("the server's version `{text}` is no number, so that nobody knows what it does differently"),
+            None,
+        )),
+        _ => {}
+    }
+}
+
+/// The location's name of each store that a policy uses.
+fn settle_locations<'a>(
+    request: &SchedulesRequest<'a>,
+    policies: &[&'a BackupPolicy],
+    observed: &Observed,
+    desired: &mut Vec<DesiredObject>,
+    notes: &mut Vec<Note>,
+) -> BTreeMap<&'a str, String> {
+    let mut names = BTreeMap::new();
+    for store in request.stores.iter().filter(|store| policies.iter().any(|policy| policy.store == store.name)) {
+        if let Some(plugin) = location::plugin(store)
+            && !observed.plugins.is_empty()
+            && !observed.plugins.contains(&plugin)
+        {
+            let text = format!("the server lacks the plugin {plugin}, without which it cannot use BackupStore `{}`", store.name);
+            notes.push(note(Severity::Warning, text, Some("`velero plugin add` installs it")));
+        }
+        match location::settle(store, &observed.locations, request.namespace, request.standby) {
+            Settled::Ours(object) => {
+                names.insert(store.name.as_str(), object.reference.name.clone());
+                desired.push(object);
+            }
+            Settled::Theirs { name, differences } => {
+                for (field, found, expected) in differences {
+                    let text = format!(
+                        "location `{name}`, which is not dxdr's, has `{found}` in {field}; BackupStore `{}` says `{expected}`",
+                        store.name
+                    );
+                    notes.push(note(Severity::Warning, text, Some("whoever made the location can change it, or the manifest")));
+                }
+                if request.standby {
+                    let text = format!("location `{name}` is not dxdr's, and stays as writable as it is");
+                    let hint = "set `spec.accessMode: ReadOnly` on it: otherwise Velero deletes here what expires there";
+                    notes.push(note(Severity::Warning, text, Some(hint)));
+                }
+                names.insert(store.name.as_str(), name);
+            }
+            Settled::Taken { by } => notes.push(note(
+                Severity::Fatal,
+                format!("a location of the name `{}` is there already, for {by}", store.name),
+                Some("give the BackupStore another name, or rename the location"),
+            )),
+            Settled::NotForVelero => notes.push(note(
+                Severity::Fatal,
+                format!("BackupStore `{}` is a directory, where Velero cannot write", store.name),
+                Some("use a bucket, or `engine: native`"),
+            )),
+        }
+    }
+    for live in &observed.locations {
+        let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let name = text("/metadata/name");
+        if text("/status/phase") == "Unavailable" && names.values().any(|used| used == name) {
+            let what = format!("Velero says that location `{name}` is unavailable: {}", text("/status/message"));
+            notes.push(note(Severity::Warning, what, Some("no backup is made until that is mended")));
+        }
+        if text("/spec/accessMode") == "ReadOnly" && !request.standby && names.values().any(|used| used == name) {
+            let what = format!("location `{name}` is read-only, so that every backup to it fails");
+            notes.push(note(Severity::Warning, what, Some("set `spec.accessMode: ReadWrite` if this cluster is to back up")));
+        }
+    }
+    names
+}
+
+fn look_at_policy(policy: &BackupPolicy, version: Option<VeleroVersion>, notes: &mut Vec<Note>) {
+    if policy.secrets.sealed_only {
+        let text = format!("policy `{}`: Velero also takes the Secrets that a SealedSecret recreates", policy.name);
+        notes.push(note(
+            Severity::Information,
+            text,
+            Some("Velero cannot tell them apart; a restore leaves them to their owner"),
+        ));
+    }
+    let skips = version.is_some_and(|version| version.cron_parser() == CronParser::Robfig);
+    let zoned = policy.schedule.as_ref().is_some_and(|schedule| schedule.zone().to_fixed_offset().is_err());
+    if skips && zoned {
+        let text = format!("policy `{}`: this version of Velero does not fire in the hour that spring takes away", policy.name);
+        notes.push(note(Severity::Information, text, Some("v1.18.3 and newer make up for it when the hour ends")));
+    }
+}
+
+/// Two schedules of one namespace wait for each other, and take twice the room.
+fn look_at_overlaps(
+    request: &SchedulesRequest<'_>,
+    policies: &[&BackupPolicy],
+    foreign: &[(String, Vec<String>)],
+    notes: &mut Vec<Note>,
+) {
+    let ours = request.environments.iter().filter(|one| policies.iter().any(|policy| policy.environments.contains(&one.name)));
+    for environment in ours {
+        let namespace = environment.namespace.as_str();
+        let covers =
+            |namespaces: &[String]| namespaces.is_empty() || namespaces.iter().any(|name| name == "*" || name == namespace);
+        for (name, _) in foreign.iter().filter(|(_, namespaces)| covers(namespaces)) {
+            let text = format!("Schedule `{name}`, which is not dxdr's, backs up namespace {namespace}, too");
+            notes.push(note(Severity::Warning, text, Some("it is left alone; delete it when dxdr's has taken over")));
+        }
+    }
+}
+
+fn is_ours(live: &Value) -> bool {
+    let label = |name: &str| live.pointer("/metadata/labels").and_then(|labels| labels.get(name));
+    label("app.kubernetes.io/managed-by").is_some_and(|value| value == "dxdr") && label(ENVIRONMENT_LABEL).is_some()
+}
+
+fn name_of(live: &Value) -> &str {
+    live.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn foreign(observed: &Observed) -> Vec<(String, Vec<String>)> {
+    let namespaces = |live: &Value| -> Vec<String> {
+        let list = live.pointer("/spec/template/includedNamespaces").and_then(Value::as_array).into_iter().flatten();
+        list.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    observed.schedules.iter().filter(|live| !is_ours(live)).map(|live| (name_of(live).to_owned(), namespaces(live))).collect()
+}
+
+fn orphaned(namespace: &str, desired: &[DesiredObject], observed: &Observed) -> Vec<ObjectReference> {
+    let wanted =
+        |name: &str| desired.iter().any(|desired| desired.reference.kind == schedules() && desired.reference.name == name);
+    let ours = observed.schedules.iter().filter(|live| is_ours(live)).map(name_of);
+    ours.filter(|name| !wanted(name))
+        .map(|name| ObjectReference { kind: schedules(), namespace: Some(namespace.to_owned()), name: name.to_owned() })
+        .collect()
+}
+
+fn compared(desired: DesiredObject, observed: &Observed) -> PlannedObject {
+    let live = if desired.reference.kind == schedules() { &observed.schedules } else { &observed.locations };
+    let state = match live.iter().find(|live| name_of(live) == desired.reference.name) {
+        None => ObjectState::Missing,
+        Some(live) => match difference(&desired.value, live) {
+            differences if differences.is_empty() => ObjectState::Same,
+            differences => ObjectState::Differs(differences),
+        },
+    };
+    PlannedObject { desired, state }
+}
+
+fn note(severity: Severity, text: impl Into<String>, hint: Option<&str>) -> Note {
+    Note { severity, object: None, count: 0, text: text.into(), hint: hint.map(str::to_owned) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use dxdr_environment::{EnvironmentName, NamespaceName, Tier};
+use dxdr_policy::{Objectives, ResourceFilters, Retention, S3Location, Schedule, SecretsPolicy, StoreLocation, VolumeMethod};
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::*;
+
+struct Model {
+    environments: Vec<Environment>,
+    policies: Vec<BackupPolicy>,
+    stores: Vec<BackupStore>,
+}
+
+impl Model {
+    fn of(names: &[&str]) -> Self {
+        let named = |name: &&str| EnvironmentName::parse(name).unwrap();
+        let bare = |name: &&str| Environment::bare(named(name), NamespaceName::parse(name).unwrap(), Tier::NonProduction);
+        let policy = BackupPolicy {
+            name: "all".to_owned(),
+            environments: names.iter().map(named).collect(),
+            objectives: Objectives { data_loss: SignedDuration::from_hours(1), recovery_time: SignedDuration::from_hours(1) },
+            schedule: Some(Schedule::parse("5 * * * *", None).unwrap()),
+            engine: Engine::Velero,
+            store: "primary".to_owned(),
+            volumes: VolumeMethod::CsiSnapshot,
+            databases: None,
+            secrets: SecretsPolicy::default(),
+            resources: ResourceFilters::default(),
+            max_skew: SignedDuration::from_mins(15),
+            retention: Retention { daily: 14, ..Retention::default() },
+        };
+        let bucket = S3Location { bucket: "dx-backups".to_owned(), prefix: "velero".to_owned(), ..S3Location::default() };
+        Self {
+            environments: names.iter().map(bare).collect(),
+            policies: vec![policy],
+            stores: vec![BackupStore { name: "primary".to_owned(), location: StoreLocation::S3(bucket) }],
+        }
+    }
+
+    fn plan(&self, observed: &Observed) -> SchedulePlan {
+        let Self { environments, policies, stores } = self;
+        plan(&SchedulesRequest { environments, policies, stores, namespace: "velero", standby: false }, observed)
+    }
+}
+
+fn server() -> Observed {
+    Observed {
+        server_version: Some("v1.18.3".to_owned()),
+        plugins: vec!["velero.io/aws".to_owned(), "velero.io/pod".to_owned()],
+        ..Observed::default()
+    }
+}
+
+/// What a server shows after everything was applied and Velero has had its way with it.
+fn applied(plan: &SchedulePlan) -> Observed {
+    let mut observed = server();
+    for object in &plan.objects {
+        let mut live = object.desired.value.clone();
+        if object.desired.reference.kind == schedules() {
+            live["status"] = json!({"phase": "Enabled"});
+            live["spec"]["skipImmediately"] = false.into();
+            live["spec"]["template"]["hooks"] = json!({});
+            observed.schedules.push(live);
+        } else {
+            live["status"] = json!({"phase": "Available"});
+            observed.locations.push(live);
+        }
+    }
+    observed
+}
+
+fn texts(plan: &SchedulePlan) -> Vec<&str> {
+    plan.notes.iter().map(|note| note.text.as_str()).collect()
+}
+
+#[test]
+fn a_hundred_environments_are_applied_once_and_then_there_is_nothing_to_do() {
+    let names: Vec<String> = (0..100).map(|number| format!("team-{number}")).collect();
+    let model = Model::of(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let first = model.plan(&server());
+    assert_eq!(first.objects.len(), 101);
+    assert_eq!(first.objects[0].desired.reference.to_string(), "backupstoragelocations.velero.io velero/primary");
+    assert!(first.objects.iter().all(|object| object.state == ObjectState::Missing) && !first.nothing_to_do());
+    let second = model.plan(&applied(&first));
+    assert!(second.nothing_to_do(), "{:?}", second.objects.iter().find(|object| object.state != ObjectState::Same));
+    assert_eq!(texts(&second), Vec::<&str>::new());
+}
+
+#[test]
+fn what_somebody_changed_is_shown_field_by_field() {
+    let model = Model::of(&["staging"]);
+    let mut observed = applied(&model.plan(&server()));
+    observed.schedules[0]["spec"]["template"]["ttl"] = "1h0m0s".into();
+    let plan = model.plan(&observed);
+    let ObjectState::Differs(differences) = &plan.objects[1].state else { panic!("{:?}", plan.objects[1].state) };
+    assert_eq!(differences.iter().map(|difference| difference.path.to_string()).collect::<Vec<_>>(), ["spec.template.ttl"]);
+}
+
+#[test]
+fn a_schedule_of_ours_that_nothing_asks_for_is_left_over_and_one_of_others_is_left_alone() {
+    let mut observed = applied(&Model::of(&["staging", "gone"]).plan(&server()));
+    let theirs = json!({"metadata": {"name": "nightly"}, "spec": {"schedule": "0 1 * * *", "template": {"includedNamespaces": ["other"]}}});
+    observed.schedules.push(theirs);
+    observed.schedules.push(json!({"metadata": {"name": "everything"}, "spec": {"template": {}}}));
+    let plan = Model::of(&["staging"]).plan(&observed);
+    assert_eq!(plan.orphaned.iter().map(ToString::to_string).collect::<Vec<_>>(), ["schedules.velero.io velero/dxdr-gone"]);
+    assert_eq!(plan.foreign, [("nightly".to_owned(), vec!["other".to_owned()]), ("everything".to_owned(), vec![])]);
+    assert_eq!(texts(&plan), ["Schedule `everything`, which is not dxdr's, backs up namespace staging, too"]);
+}
+
+#[test]
+fn a_server_that_is_too_old_or_does_not_answer_or_lacks_the_plugin_is_told() {
+    let model = Model::of(&["staging"]);
+    let old = Observed { server_version: Some("v1.13.2".to_owned()), ..server() };
+    assert_eq!(model.plan(&old).refusals().count(), 1);
+    let silent = Observed::default();
+    assert!(texts(&model.plan(&silent))[0].starts_with("no Velero server answers"));
+    let without = Observed { plugins: vec!["velero.io/pod".to_owned()], ..server() };
+    assert!(texts(&model.plan(&without))[0].contains("lacks the plugin velero.io/aws"));
+}
+
+#[test]
+fn a_store_where_velero_cannot_write_is_refused() {
+    let mut model = Model::of(&["staging"]);
+    model.stores[0].location = StoreLocation::Directory { path: "/backups".into() };
+    let plan = model.plan(&server());
+    assert!(plan.objects.is_empty());
+    assert_eq!(plan.refusals().count(), 1);
+}
+
+#[test]
+fn policies_of_the_native_engine_are_not_velero_s_business() {
+    let mut model = Model::of(&["staging"]);
+    model.policies[0].engine = Engine::Native;
+    let plan = model.plan(&server());
+    assert!(plan.objects.is_empty() && plan.nothing_to_do());
+    assert_eq!(texts(&plan), ["no policy has `engine: velero`"]);
+}
