@@ -83,7 +83,7 @@ pub(crate) async fn create_all(
 }
 
 pub(crate) fn options() -> WriteOptions {
-    WriteOptions { manager: "dxdr".to_owned(), dry_run: false }
+    WriteOptions { manager: "dxdr".to_owned(), dry_run: false, retry: true }
 }
 
 pub(crate) fn config_maps() -> ResourceKind {

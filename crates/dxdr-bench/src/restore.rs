@@ -4,12 +4,9 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use dxdr_catalog::Entry;
+use dxdr_catalog::{Entry, name};
 use dxdr_environment::EnvironmentName;
-use dxdr_plan::{
-    naming,
-    restore::{ClusterScoped, Existing, RestoreRequest, Target},
-};
+use dxdr_plan::restore::{ClusterScoped, Existing, RestoreRequest, Target};
 use dxdr_provider::Cluster;
 use dxdr_run::{
     Store, catalog,
@@ -59,7 +56,7 @@ pub(crate) async fn restore(place: &Place, into: &str, store: &Path) -> Result<M
     let request = request(&entry, &place.namespace, into)?;
     let prepared = restore::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
     let planned = began.elapsed();
-    let run = naming::run_name("restore", &request.environment, Timestamp::now(), u64::from(std::process::id()));
+    let run = name::run_name("restore", &request.environment, Timestamp::now(), u64::from(std::process::id()));
     let order = RestoreOrder { run, entry, request, protective: None };
     let report = restore::restore(&context, &order, prepared).await?;
     let elapsed = began.elapsed();

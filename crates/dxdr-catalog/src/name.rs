@@ -1,5 +1,8 @@
-//! Names of recovery points: `staging-20240501t100000z-x7k2m`. They say whose point it is and when it was begun without anything
-//! being read, sort by time within one environment, and are valid names and label values in Kubernetes.
+//! Names of recovery points and of the runs that make them.
+//!
+//! `staging-20240501t100000z-x7k2m` says whose point it is and when it was begun without anything being read, sorts by time within
+//! one environment, and is a valid name and label value in Kubernetes. `20240501t100000z-restore-staging-x7k2m` is a run's: those of
+//! all environments sort by time.
 
 use dxdr_environment::EnvironmentName;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
@@ -39,6 +42,11 @@ impl PointName {
 /// The name of a point begun at `started`; its end comes from `seed`.
 pub fn point_name(environment: &EnvironmentName, started: Timestamp, seed: u64) -> String {
     format!("{}-{}-{}", prefix(environment.as_str()), stamp(started), tail(seed))
+}
+
+/// The name of a run: `what` is `backup` or `restore`; its end comes from `seed`, as the point's does that it takes.
+pub fn run_name(what: &str, environment: &EnvironmentName, started: Timestamp, seed: u64) -> String {
+    format!("{}-{what}-{environment}-{}", stamp(started), tail(seed))
 }
 
 /// Takes a name of ours apart; `None` for any other, those that Velero gives included.
@@ -120,6 +128,15 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_names_of_runs_begin_with_their_time_and_differ_by_seed() {
+        let (staging, started) = (EnvironmentName::parse("staging").unwrap(), at("2024-05-01T10:00:00.9Z"));
+        let name = run_name("restore", &staging, started, 1);
+        assert!(name.starts_with("20240501t100000z-restore-staging-"), "{name}");
+        assert_eq!(name, run_name("restore", &staging, started, 1));
+        assert_ne!(name, run_name("restore", &staging, started, 2));
     }
 
     #[test]

@@ -23,11 +23,23 @@ pub(crate) struct Call {
     pub(crate) time_limit: Duration,
     pub(crate) action: &'static str,
     pub(crate) object: String,
+    /// Whether it may be sent again at all.
+    pub(crate) retry: bool,
 }
 
 impl Call {
     pub(crate) fn read(target: String, action: &'static str, object: String, time_limit: Duration) -> Self {
-        Self { method: Method::GET, target, accept: JSON, content_type: JSON, body: Bytes::new(), time_limit, action, object }
+        Self {
+            method: Method::GET,
+            target,
+            accept: JSON,
+            content_type: JSON,
+            body: Bytes::new(),
+            time_limit,
+            action,
+            object,
+            retry: true,
+        }
     }
 
     /// Whether sending it twice can do no harm, whatever became of the first.
@@ -165,7 +177,7 @@ mod tests {
         push_page(&mut target, &scope, 500, Some("abc=="));
         assert_eq!(target, "/api/v1/pods?limit=500&labelSelector=app%20in%20%28a%2C%20b%29&continue=abc%3D%3D");
         let mut target = String::from("/api/v1/pods");
-        push_write(&mut target, &WriteOptions { manager: "dxdr".into(), dry_run: true }, Some(false));
+        push_write(&mut target, &WriteOptions { manager: "dxdr".into(), dry_run: true, retry: true }, Some(false));
         assert_eq!(target, "/api/v1/pods?fieldManager=dxdr&force=false&dryRun=All");
     }
 }

@@ -162,7 +162,7 @@ impl Cluster for KubernetesCluster {
     async fn create(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {
         let mut call = self.write(reference, Method::POST, "create", call::collection_of)?;
         call::push_write(&mut call.target, options, None);
-        self.exchange.body(&Call { body, ..call }).await
+        self.exchange.body(&Call { body, retry: options.retry, ..call }).await
     }
 
     async fn apply(
@@ -174,13 +174,13 @@ impl Cluster for KubernetesCluster {
     ) -> Result<Bytes, ClusterError> {
         let mut call = self.write(reference, Method::PATCH, "apply", call::object)?;
         call::push_write(&mut call.target, options, Some(force));
-        self.exchange.body(&Call { body, content_type: APPLY, ..call }).await
+        self.exchange.body(&Call { body, content_type: APPLY, retry: options.retry, ..call }).await
     }
 
     async fn replace(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {
         let mut call = self.write(reference, Method::PUT, "replace", call::object)?;
         call::push_write(&mut call.target, options, None);
-        self.exchange.body(&Call { body, ..call }).await
+        self.exchange.body(&Call { body, retry: options.retry, ..call }).await
     }
 
     async fn delete(&self, reference: &ObjectReference, uid: Option<&str>, options: &WriteOptions) -> Result<bool, ClusterError> {
@@ -192,7 +192,7 @@ impl Cluster for KubernetesCluster {
             body["dryRun"] = serde_json::json!(["All"]);
         }
         let call = self.write(reference, Method::DELETE, "delete", call::object)?;
-        let call = Call { body: Bytes::from(body.to_string()), content_type: JSON, ..call };
+        let call = Call { body: Bytes::from(body.to_string()), content_type: JSON, retry: options.retry, ..call };
         match self.exchange.attempt(&call).await {
             Ok(_) => Ok(true),
             Err(failure) if failure.object_missing => Ok(false),

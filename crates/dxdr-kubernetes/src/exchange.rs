@@ -57,7 +57,8 @@ impl Exchange {
 
     /// How long to wait before the next try, or `None` for no further one.
     fn wait(&self, call: &Call, failure: &Failure, tries: u32) -> Option<Duration> {
-        let worth_it = !failure.permanent
+        let worth_it = call.retry
+            && !failure.permanent
             && (failure.nothing_happened || (call.reads_only() && failure.kind.retryable()))
             // Whoever did not answer for a whole time limit gets one more chance, not four.
             && (!failure.took_too_long || tries < 2);

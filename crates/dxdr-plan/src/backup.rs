@@ -4,14 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use dxdr_catalog::{Gap, Sha256, Trigger};
+use dxdr_catalog::{Gap, Sha256, Trigger, name};
 use dxdr_environment::{DiscoveredKind, EnvironmentName, ResourceKind};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     error::PlanError,
     label::{LabelSelector, Operator, Requirement},
-    naming,
     order::StageName,
     related,
     selection::{Decision, LeftOutKind, ObjectHead, ResolvedSelection, Selection, SkipReason},
@@ -162,10 +161,10 @@ pub fn plan(
         return Err(PlanError::Nothing { reason });
     }
     let expires = request.keep.and_then(|keep| now.checked_add(keep).ok());
-    let point = naming::point_name(&request.environment, now, seed);
+    let point = name::point_name(&request.environment, now, seed);
     let steps = steps(&request.namespaces, lists.len(), &point);
     Ok(BackupPlan {
-        run: naming::run_name("backup", &request.environment, now, seed),
+        run: name::run_name("backup", &request.environment, now, seed),
         environment: request.environment.clone(),
         namespaces: request.namespaces.clone(),
         trigger: request.trigger.clone(),

@@ -15,7 +15,6 @@ pub mod error;
 pub mod glob;
 pub mod kind_name;
 pub mod label;
-pub mod naming;
 pub mod order;
 pub mod related;
 pub mod restore;

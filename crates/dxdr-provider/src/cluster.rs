@@ -60,6 +60,9 @@ pub struct WriteOptions {
     pub manager: String,
     /// Let the server check everything and store nothing.
     pub dry_run: bool,
+    /// Let the adapter send it again where nothing can have happened: a refused connection, 429. `false` for who tries again
+    /// anyway, since two layers of tries multiply.
+    pub retry: bool,
 }
 
 /// Which objects of a kind.

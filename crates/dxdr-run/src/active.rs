@@ -16,30 +16,39 @@ pub struct ActiveRun {
     context: RunContext,
     journal: Journal,
     history: Option<History>,
+    /// The planned steps that are not done yet, by their identifiers.
+    left: Vec<String>,
 }
 
 impl ActiveRun {
     /// Begins a run: from here on it can be resumed.
     pub async fn begin(context: &RunContext, run: &str, planned: Planned) -> Result<Self, RunError> {
+        let left = planned.steps.iter().map(|step| step.id.clone()).collect();
         let journal = Journal::begin(&context.store, run, Entry::Planned(planned)).await?;
-        Ok(Self::opened(context, journal, None))
+        Ok(Self::opened(context, journal, None, left))
     }
 
     /// Goes on with a run that an earlier process left.
     pub async fn resume(context: &RunContext, history: History) -> Result<Self, RunError> {
         let mut journal = Journal::behind(&context.store, &history);
         journal.record(&Entry::resumed(&context.holder, context.clock.now())).await?;
-        Ok(Self::opened(context, journal, Some(history)))
+        let left = history.left().into_iter().map(|step| step.id.clone()).collect();
+        Ok(Self::opened(context, journal, Some(history), left))
     }
 
-    fn opened(context: &RunContext, journal: Journal, history: Option<History>) -> Self {
+    fn opened(context: &RunContext, journal: Journal, history: Option<History>, left: Vec<String>) -> Self {
         context.reporter.report(&Event::RunStarted { run: journal.run().to_owned(), at: context.clock.now() });
-        Self { context: context.clone(), journal, history }
+        Self { context: context.clone(), journal, history, left }
     }
 
     /// The run's identifier.
     pub fn id(&self) -> &str {
         self.journal.run()
+    }
+
+    /// The planned steps that are not done yet, by their identifiers.
+    pub fn left(&self) -> Vec<String> {
+        self.left.clone()
     }
 
     /// The evidence of a step that an earlier process finished.
@@ -63,13 +72,14 @@ impl ActiveRun {
     pub async fn finish(&mut self, step: &Step, summary: &str, evidence: Evidence) -> Result<(), RunError> {
         let at = self.context.clock.now();
         self.journal.record(&Entry::StepFinished(StepFinished { step: step.id.clone(), at, evidence })).await?;
+        self.left.retain(|left| *left != step.id);
         self.context.reporter.report(&Event::StepFinished { step: step.id.clone(), summary: summary.to_owned() });
         Ok(())
     }
 
-    /// Journals how the run ended, and passes the result on. A failure is journaled as far as the store lets us: the failure itself
-    /// is what the caller must hear of.
-    pub async fn end<T>(mut self, result: Result<(T, Outcome, String), RunError>, remaining: &[String]) -> Result<T, RunError> {
+    /// Journals how the run ended, and passes the result on; a failure as [`RunError::Unfinished`] with what remains. It is journaled
+    /// as far as the store lets us: the failure itself is what the caller must hear of.
+    pub async fn end<T>(mut self, result: Result<(T, Outcome, String), RunError>, remaining: Vec<String>) -> Result<T, RunError> {
         let at = self.context.clock.now();
         let (entries, word) = match &result {
             Ok((_, outcome, summary)) => {
@@ -77,7 +87,7 @@ impl ActiveRun {
             }
             Err(RunError::Interrupted) => {
                 let reason = "somebody asked to stop".to_owned();
-                (vec![Entry::Interrupted(Interrupted { reason, remaining: remaining.to_vec(), at })], "interrupted")
+                (vec![Entry::Interrupted(Interrupted { reason, remaining: remaining.clone(), at })], "interrupted")
             }
             // Somebody else writes this journal now: not a word more from us.
             Err(RunError::JournalTaken { .. }) => (Vec::new(), "taken"),
@@ -86,11 +96,22 @@ impl ActiveRun {
         for entry in &entries {
             let recorded = self.journal.record(entry).await;
             if let (Ok(_), Err(error)) = (&result, recorded) {
-                return Err(error);
+                let remaining = vec!["everything is done but the last entry of its journal".to_owned()];
+                return Err(self.unfinished(error, remaining));
             }
         }
         self.context.reporter.report(&Event::RunFinished { run: self.id().to_owned(), outcome: word.to_owned(), at });
-        result.map(|(value, _, _)| value)
+        match result {
+            Ok((value, _, _)) => Ok(value),
+            Err(error) => Err(self.unfinished(error, remaining)),
+        }
+    }
+
+    fn unfinished(&self, error: RunError, remaining: Vec<String>) -> RunError {
+        match error {
+            taken @ RunError::JournalTaken { .. } => taken,
+            source => RunError::Unfinished { run: self.id().to_owned(), remaining, source: Box::new(source) },
+        }
     }
 }
 

@@ -211,7 +211,11 @@ async fn carry_out(context: &RunContext, plan: &BackupPlan, mut run: ActiveRun) 
         let summary = format!("recovery point {}", point.name);
         (point, outcome, summary)
     });
-    run.end(result, &[format!("objects under {}", context.store.layout.backup_prefix(&plan.point))]).await
+    let remaining = match run.left() {
+        left if left.is_empty() => format!("recovery point {} is there", plan.point),
+        left => format!("there is no recovery point yet, left to do: {}", left.join(", ")),
+    };
+    run.end(result, vec![remaining]).await
 }
 
 /// The steps themselves: also part of a restore in place, whose journal then has them.

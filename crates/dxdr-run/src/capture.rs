@@ -49,6 +49,9 @@ const LISTS_IN_FLIGHT: usize = 4;
 const FIRST_PAGE: u32 = 50;
 /// Later pages are sized to about this many bytes.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// How often a list begins again whose revision the server forgot. A server that forgets faster than it is read would never let the
+/// list come to its end.
+const RESTARTS: u32 = 3;
 /// More objects than this on a page bring no speed any more.
 const LARGEST_PAGE: u32 = 1_000;
 
@@ -76,7 +79,7 @@ pub struct Captured {
 /// Reads what `plan` says and stores it as the archive under `key`. Stores nothing when it fails.
 #[tracing::instrument(skip_all)]
 pub async fn capture(context: &RunContext, plan: &BackupPlan, key: &str) -> Result<Captured, RunError> {
-    let receivers = start_lists(&context.cluster, plan);
+    let receivers = start_lists(context, plan);
     let (writer, bytes) = stream::writer();
     let (world, plan, handle) = (context.clone(), plan.clone(), Handle::current());
     let writing = tokio::task::spawn_blocking(move || {
@@ -102,17 +105,21 @@ pub async fn capture(context: &RunContext, plan: &BackupPlan, key: &str) -> Resu
 type Pages = mpsc::Receiver<Result<ObjectPage, ClusterError>>;
 
 /// Starts every list in plan order; [`LISTS_IN_FLIGHT`] run at a time, in that order, since the semaphore is fair.
-fn start_lists(cluster: &Arc<dyn Cluster>, plan: &BackupPlan) -> Vec<Pages> {
+fn start_lists(context: &RunContext, plan: &BackupPlan) -> Vec<Pages> {
     let permits = Arc::new(Semaphore::new(LISTS_IN_FLIGHT));
     plan.lists
         .iter()
         .map(|task| {
             let (sender, receiver) = mpsc::channel(1);
-            let (cluster, task, permits) = (Arc::clone(cluster), task.clone(), Arc::clone(&permits));
+            let (context, task, permits) = (context.clone(), task.clone(), Arc::clone(&permits));
             tokio::spawn(async move {
                 // The semaphore is never closed; without a permit the list would only start earlier.
                 let _permit = permits.acquire().await;
-                read_list(cluster.as_ref(), &task, &sender).await;
+                // Reading may be dropped at any place; whoever takes the pages knows that a list cut short then is no list.
+                tokio::select! {
+                    () = read_list(context.cluster.as_ref(), &task, &sender) => {}
+                    () = context.stop.wait() => {}
+                }
             });
             receiver
         })
@@ -122,7 +129,7 @@ fn start_lists(cluster: &Arc<dyn Cluster>, plan: &BackupPlan) -> Vec<Pages> {
 /// Sends the pages of one list, sized to their bytes. Ends after the last page, an error, or when nobody listens any more.
 async fn read_list(cluster: &dyn Cluster, task: &ListTask, sender: &mpsc::Sender<Result<ObjectPage, ClusterError>>) {
     let scope = ListScope { namespace: task.namespace.clone(), label_selector: task.label_selector.clone() };
-    let (mut limit, mut continuation) = (FIRST_PAGE, None::<String>);
+    let (mut limit, mut continuation, mut restarts) = (FIRST_PAGE, None::<String>, 0);
     loop {
         let answer = cluster.list(&task.kind, &scope, limit, continuation.as_deref()).await;
         let next = match &answer {
@@ -131,7 +138,8 @@ async fn read_list(cluster: &dyn Cluster, task: &ListTask, sender: &mpsc::Sender
                 page.continuation.clone()
             }
             // The server forgot the list's revision: begin again. The reader passes over what it has.
-            Err(error) if error.kind == ClusterErrorKind::Expired && continuation.is_some() => {
+            Err(error) if error.kind == ClusterErrorKind::Expired && continuation.is_some() && restarts < RESTARTS => {
+                restarts += 1;
                 continuation = None;
                 continue;
             }
@@ -262,7 +270,7 @@ impl Capture {
     fn list(&mut self, task: &ListTask, mut receiver: Pages) -> Result<(), RunError> {
         let mut revision: Option<String> = None;
         let mut kept = 0;
-        let mut last: Option<(String, String)> = None;
+        let mut last: Option<String> = None;
         while let Some(answer) = receiver.blocking_recv() {
             if self.context.stop.asked() {
                 return Err(RunError::Interrupted);
@@ -292,6 +300,9 @@ impl Capture {
                 at: task.kind.group_resource(),
             });
         }
+        if self.context.stop.asked() {
+            return Err(RunError::Interrupted);
+        }
         if let Some(resource_version) = revision {
             self.captured.kinds.push(CapturedKind {
                 group_resource: task.kind.group_resource(),
@@ -304,8 +315,9 @@ impl Capture {
         Ok(())
     }
 
-    /// One listed object: decided upon, and written if it is kept. A list that began again repeats what comes before `last`.
-    fn item(&mut self, task: &ListTask, item: &Bytes, last: &mut Option<(String, String)>) -> Result<bool, RunError> {
+    /// One listed object: decided upon, and written if it is kept. A list that began again repeats what comes before `last`, in the
+    /// server's order: by the bytes of `namespace/name`, in which `a-b/x` comes before `a/x`.
+    fn item(&mut self, task: &ListTask, item: &Bytes, last: &mut Option<String>) -> Result<bool, RunError> {
         let head: Head<'_> = match serde_json::from_slice(item) {
             Ok(head) => head,
             Err(error) => {
@@ -313,7 +325,7 @@ impl Capture {
                 return Ok(false);
             }
         };
-        let position = (head.metadata.namespace.as_deref().unwrap_or_default().to_owned(), head.metadata.name.to_string());
+        let position = format!("{}/{}", head.metadata.namespace.as_deref().unwrap_or_default(), head.metadata.name);
         if last.as_ref().is_some_and(|last| position <= *last) {
             return Ok(false);
         }

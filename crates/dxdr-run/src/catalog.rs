@@ -144,7 +144,7 @@ pub async fn named(store: &Store, name: &str) -> Result<Option<Entry>, RunError>
     }
 }
 
-/// Writes the index anew from the manifests: after a restore of the bucket from elsewhere, or for points that another version wrote.
+/// Enters a point into the index, under its instant. Entering it twice is the same as once.
 pub async fn index(store: &Store, point: &RecoveryPoint) -> Result<(), RunError> {
     let key = store.layout.point_index_key(point.environment.as_str(), point.instant, &point.name);
     Ok(store.write(&key, Vec::new(), dxdr_provider::object_storage::PutCondition::Always).await?)

@@ -72,8 +72,10 @@ pub enum RunError {
         environment: String,
         /// Who holds it.
         holder: String,
-        /// Since when, in words, or empty.
+        /// Since when and for which run, in words, or empty.
         since: String,
+        /// The run, where the Lease names one.
+        run: Option<String>,
     },
     /// The Lease that keeps two runs apart can be neither read nor written.
     #[error("cannot hold environment `{environment}` by its Lease in namespace `{namespace}`")]
@@ -119,6 +121,27 @@ pub enum RunError {
     /// Somebody asked to stop.
     #[error("stopped on request")]
     Interrupted,
+    /// A run that has its journal came to no end: it can be resumed or cleaned up.
+    #[error("run `{run}` is unfinished: {}", .remaining.join("; "))]
+    Unfinished {
+        /// The run.
+        run: String,
+        /// How far it came, and what is left.
+        remaining: Vec<String>,
+        /// What stopped it.
+        #[source]
+        source: Box<RunError>,
+    },
+    /// The archive is not any more what the plan was made from.
+    #[error("`{key}` in {store} changed since the plan was made from it: {item} is another one now")]
+    ArchiveChanged {
+        /// Its key.
+        key: String,
+        /// The store.
+        store: String,
+        /// The first item that differs.
+        item: String,
+    },
     /// Something that cannot happen did.
     #[error("unexpected: {0}")]
     Unexpected(String),

@@ -98,6 +98,12 @@ impl History {
         })
     }
 
+    /// The planned steps that are not done yet, in order.
+    pub fn left(&self) -> Vec<&journal::PlannedStep> {
+        let steps = self.planned().into_iter().flat_map(|planned| &planned.steps);
+        steps.filter(|step| self.finished(&step.id).is_none()).collect()
+    }
+
     /// How the run ended, if it did.
     pub fn outcome(&self) -> Option<&journal::Finished> {
         self.entries.iter().rev().find_map(|entry| match entry {

@@ -63,6 +63,7 @@ impl Hold {
             }
             error => error,
         })?;
+        stop.heed();
         let environment = lock.environment.clone();
         let lock = Arc::new(lock);
         let (tell, lost) = watch::channel(None);
@@ -98,9 +99,12 @@ impl Hold {
 
     /// Lets go, and says of a run that was stopped because the hold was lost that this was why.
     pub async fn conclude<T>(self, result: Result<T, RunError>) -> Result<T, RunError> {
-        let result = match result {
-            Err(RunError::Interrupted) => self.check().and(Err(RunError::Interrupted)),
-            result => result,
+        let result = match (result, self.check()) {
+            (Err(RunError::Unfinished { run, remaining, source }), Err(lost)) if matches!(*source, RunError::Interrupted) => {
+                Err(RunError::Unfinished { run, remaining, source: Box::new(lost) })
+            }
+            (Err(RunError::Interrupted), Err(lost)) => Err(lost),
+            (result, _) => result,
         };
         self.release().await;
         result
@@ -289,7 +293,12 @@ impl Lock {
     fn locked(&self, held: &Held) -> RunError {
         let run = if held.run.is_empty() { String::new() } else { format!(", run {}", held.run) };
         let since = held.acquired.map_or_else(String::new, |acquired| format!(" since {acquired:.0}"));
-        RunError::Locked { environment: self.environment.clone(), holder: held.holder.clone(), since: format!("{since}{run}") }
+        RunError::Locked {
+            environment: self.environment.clone(),
+            holder: held.holder.clone(),
+            since: format!("{since}{run}"),
+            run: (!held.run.is_empty()).then(|| held.run.clone()),
+        }
     }
 }
 
@@ -331,7 +340,7 @@ impl Held {
 }
 
 fn options() -> WriteOptions {
-    WriteOptions { manager: FIELD_MANAGER.into(), dry_run: false }
+    WriteOptions { manager: FIELD_MANAGER.into(), dry_run: false, retry: true }
 }
 
 /// `MicroTime` wants exactly six digits.

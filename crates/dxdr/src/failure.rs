@@ -158,15 +158,15 @@ impl Failure {
 
 impl From<ClusterError> for Failure {
     fn from(error: ClusterError) -> Self {
-        let hints = hints::cluster(&error);
-        Self::from_error(cluster_kind(&error.kind), error).hints(hints)
+        let (kind, hints) = of_cluster(&error);
+        Self::from_error(kind, error).hints(hints)
     }
 }
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        let hints = hints::storage(&error);
-        Self::from_error(storage_kind(error.kind), error).hints(hints)
+        let (kind, hints) = of_storage(&error);
+        Self::from_error(kind, error).hints(hints)
     }
 }
 
@@ -235,57 +235,84 @@ fn hold_hints(error: &ClusterError, namespace: &str) -> Vec<String> {
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        let (kind, hints) = match error {
-            RunError::Storage(error) => return error.into(),
-            RunError::Cluster(error) => return error.into(),
-            RunError::Hold { ref source, ref namespace, .. } => (cluster_kind(&source.kind), hold_hints(source, namespace)),
-            RunError::Archive(ref archive) => (archive_kind(archive), archive.hint().map(str::to_owned).into_iter().collect()),
-            RunError::Unrestorable { ref source, .. } => {
-                let mut hints: Vec<String> = source.hint().map(str::to_owned).into_iter().collect();
-                hints.push("`dxdr points` lists the other recovery points; nothing was changed".to_owned());
-                (archive_kind(source), hints)
-            }
-            RunError::Plan(ref plan) => {
-                let kind = if matches!(plan, PlanError::Item { .. }) { Kind::Corrupt } else { Kind::Refused };
-                (kind, plan.hint().into_iter().collect())
-            }
-            RunError::Format { ref source, .. } => {
-                let kind = if matches!(source, FormatError::Future { .. }) { Kind::BadInput } else { Kind::Corrupt };
-                (
-                    kind,
-                    vec![
-                        source.hint().to_owned(),
-                        "the others are not affected: `dxdr points` and `dxdr runs list` name them".to_owned(),
-                    ],
-                )
-            }
-            RunError::Checksum { .. } | RunError::Missing { .. } => (
-                Kind::Corrupt,
-                vec![
-                    "choose another recovery point: `dxdr points` lists them; nothing was changed".to_owned(),
-                    "if the store keeps versions of its objects, bring the earlier one back".to_owned(),
-                ],
-            ),
-            RunError::JournalTaken { .. } | RunError::Locked { .. } | RunError::HoldLost { .. } => (
-                Kind::Locked,
-                vec!["`dxdr runs list` says what is at work; a hold that nobody renews is free after 15 s".to_owned()],
-            ),
-            RunError::NoSuchRun(_) | RunError::Over { .. } => (Kind::Usage, vec!["`dxdr runs list` lists the runs".to_owned()]),
-            RunError::Namespace { ref namespace, .. } => (
-                Kind::Refused,
-                vec![
-                    format!(
-                        "`kubectl get namespace {namespace} -o yaml` says whether it is there, and in status.conditions what keeps it from going"
-                    ),
-                    "`dxdr points` lists earlier recovery points; nothing was changed".to_owned(),
-                ],
-            ),
-            RunError::Interrupted => {
-                (Kind::Interrupted, vec!["`dxdr runs list` says what remains; `dxdr runs resume` goes on".to_owned()])
-            }
-            RunError::Unexpected(_) => (Kind::Failed, Vec::new()),
-        };
+        let (kind, hints) = of_run(&error);
         Self::from_error(kind, error).hints(hints)
+    }
+}
+
+fn of_cluster(error: &ClusterError) -> (Kind, Vec<String>) {
+    (cluster_kind(&error.kind), hints::cluster(error))
+}
+
+fn of_storage(error: &StorageError) -> (Kind, Vec<String>) {
+    (storage_kind(error.kind), hints::storage(error))
+}
+
+fn of_run(error: &RunError) -> (Kind, Vec<String>) {
+    match error {
+        RunError::Storage(error) => of_storage(error),
+        RunError::Cluster(error) => of_cluster(error),
+        RunError::Hold { source, namespace, .. } => (cluster_kind(&source.kind), hold_hints(source, namespace)),
+        RunError::Archive(archive) => (archive_kind(archive), archive.hint().map(str::to_owned).into_iter().collect()),
+        RunError::Unrestorable { source, .. } => {
+            let mut hints: Vec<String> = source.hint().map(str::to_owned).into_iter().collect();
+            hints.push("`dxdr points` lists the other recovery points; nothing was changed".to_owned());
+            (archive_kind(source), hints)
+        }
+        RunError::Plan(plan) => {
+            let kind = if matches!(plan, PlanError::Item { .. }) { Kind::Corrupt } else { Kind::Refused };
+            (kind, plan.hint().into_iter().collect())
+        }
+        RunError::Format { source, .. } => {
+            let kind = if matches!(source, FormatError::Future { .. }) { Kind::BadInput } else { Kind::Corrupt };
+            let others = "the others are not affected: `dxdr points` and `dxdr runs list` name them".to_owned();
+            (kind, vec![source.hint().to_owned(), others])
+        }
+        RunError::Checksum { .. } | RunError::Missing { .. } => (
+            Kind::Corrupt,
+            vec![
+                "choose another recovery point: `dxdr points` lists them; nothing was changed".to_owned(),
+                "if the store keeps versions of its objects, bring the earlier one back".to_owned(),
+            ],
+        ),
+        RunError::ArchiveChanged { .. } => (
+            Kind::Corrupt,
+            vec![
+                "what was written is what was planned; nothing of the changed archive was".to_owned(),
+                "somebody writes to the store besides dxdr: find out who; then choose another recovery point".to_owned(),
+            ],
+        ),
+        RunError::JournalTaken { run, .. } => (Kind::Locked, vec![format!("`dxdr runs show {run}` says who carries it out")]),
+        RunError::Locked { run, .. } => {
+            let show = run.iter().map(|run| format!("`dxdr runs show {run}` says what it does"));
+            (Kind::Locked, show.chain(["a hold that nobody renews is free after 15 s".to_owned()]).collect())
+        }
+        RunError::HoldLost { .. } => (
+            Kind::Locked,
+            vec![
+                "another run may be at work: `dxdr runs list` says which; a hold that nobody renews is free after 15 s"
+                    .to_owned(),
+            ],
+        ),
+        RunError::NoSuchRun(_) | RunError::Over { .. } => (Kind::Usage, vec!["`dxdr runs list` lists the runs".to_owned()]),
+        RunError::Namespace { namespace, .. } => (
+            Kind::Refused,
+            vec![
+                format!(
+                    "`kubectl get namespace {namespace} -o yaml` says whether it is there, and in status.conditions what keeps it from going"
+                ),
+                "`dxdr points` lists earlier recovery points; nothing was changed".to_owned(),
+            ],
+        ),
+        RunError::Interrupted => (Kind::Interrupted, Vec::new()),
+        RunError::Unfinished { run, source, .. } => {
+            let (kind, mut hints) = of_run(source);
+            hints.push(format!(
+                "`dxdr runs resume {run}` goes on with it; `dxdr runs clean {run}` ends it and removes what it left"
+            ));
+            (kind, hints)
+        }
+        RunError::Unexpected(_) => (Kind::Failed, Vec::new()),
     }
 }
 

@@ -1,40 +1,75 @@
-//! Ctrl-C: the first one asks the run to stop at a safe place, the second one ends the process.
+//! Ctrl-C and SIGTERM.
+//!
+//! ```text
+//! nothing begun (connecting, planning, at a prompt) ── signal ─► the process ends, nothing was changed
+//! a run is under way ── signal ─► it stops at a safe place ── another signal ─► the process ends at once
+//! ```
+
+use std::io::Write as _;
 
 use dxdr_run::StopRequest;
 
-/// Listens for Ctrl-C and SIGTERM until the process ends.
+use crate::failure::Kind;
+
+/// Listens for both signals until the process ends.
 pub(crate) fn listen() -> StopRequest {
     let stop = StopRequest::new();
     let asked = stop.clone();
+    // Registered before anything is begun, and once: a signal between two of them is not lost.
+    let mut signals = Signals::register();
     tokio::spawn(async move {
-        signal().await;
-        asked.ask();
+        signals.next().await;
+        if !asked.heeded() {
+            end("stopped on request", "nothing was changed");
+        }
         tracing::warn!("stopping at the next safe place; press Ctrl-C again to stop at once");
-        signal().await;
-        std::process::exit(i32::from(crate::failure::Kind::Interrupted.code()));
+        asked.ask();
+        signals.next().await;
+        end("stopped at once", "`dxdr runs list` says what is unfinished; `dxdr runs resume RUN` goes on");
     });
     stop
 }
 
-/// Waits for one signal that means stop. A machine without signals never stops us.
-async fn signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
-            }
-            Err(_) => {
-                let _ = interrupt.await;
-            }
-        }
+/// Ends the process as one that was interrupted: whoever waits for an answer on a terminal waits no longer.
+fn end(what: &str, hint: &str) -> ! {
+    // Nobody is left to tell when this fails.
+    let _ = writeln!(std::io::stderr(), "\nerror: {what}\nhint: {hint}");
+    std::process::exit(i32::from(Kind::Interrupted.code()))
+}
+
+/// The signals that mean stop.
+#[cfg(unix)]
+struct Signals(Vec<tokio::signal::unix::Signal>);
+
+#[cfg(unix)]
+impl Signals {
+    fn register() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        // A signal that cannot be listened to does what it does by itself: it ends the process.
+        Self([SignalKind::interrupt(), SignalKind::terminate()].into_iter().filter_map(|kind| signal(kind).ok()).collect())
     }
-    #[cfg(not(unix))]
-    {
-        let _ = interrupt.await;
+
+    async fn next(&mut self) {
+        if self.0.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        futures::future::select_all(self.0.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
+    }
+}
+
+/// The signals that mean stop.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn register() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

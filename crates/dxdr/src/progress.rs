@@ -19,7 +19,6 @@ pub(crate) fn reporter(terminal: &Terminal, log_format: LogFormat) -> Arc<dyn Re
     if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(Duration::from_millis(120));
     Arc::new(Moving { bar })
 }
 
@@ -48,6 +47,11 @@ impl Reporter for Moving {
         }
         match event {
             Event::StepStarted { .. } => {}
+            // Not before: a line that moves would run over the question whether to begin.
+            Event::RunStarted { run, .. } => {
+                self.bar.println(format!("run {run}"));
+                self.bar.enable_steady_tick(Duration::from_millis(120));
+            }
             Event::RunFinished { .. } => self.bar.finish_and_clear(),
             _ => {
                 if let Some(line) = dxdr_report::event::text(event) {

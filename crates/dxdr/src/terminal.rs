@@ -136,9 +136,12 @@ impl Terminal {
             return Err(Failure::new(Kind::Refused, "nobody is there to consent: stdin is not a terminal")
                 .hint("read the plan above; to carry it out without being asked, add `--yes`"));
         }
-        let mut stderr = io::stderr().lock();
-        let _ = write!(stderr, "{question} [y/N] ");
-        let _ = stderr.flush();
+        {
+            // Not held while waiting: a signal has something to say.
+            let mut stderr = io::stderr().lock();
+            let _ = write!(stderr, "{question} [y/N] ");
+            let _ = stderr.flush();
+        }
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
         if matches!(answer.trim(), "y" | "Y" | "yes") {

@@ -74,7 +74,7 @@ async fn an_object_lives_from_create_to_delete() {
     let error = cluster.replace(&object, json(&stale), &options()).await.unwrap_err();
     assert_eq!(error.kind, ClusterErrorKind::Conflict);
 
-    let other = WriteOptions { manager: "another".into(), dry_run: false };
+    let other = WriteOptions { manager: "another".into(), dry_run: false, retry: true };
     let error = cluster.apply(&object, json(&config_map_body("one", "c")), false, &other).await.unwrap_err();
     assert_eq!(error.kind, ClusterErrorKind::Conflict);
     let applied = cluster.apply(&object, json(&config_map_body("one", "c")), true, &other).await.unwrap();

@@ -167,7 +167,7 @@ pub(crate) fn scope(namespace: &str) -> ListScope {
 }
 
 pub(crate) fn options() -> WriteOptions {
-    WriteOptions { manager: "dxdr-test".into(), dry_run: false }
+    WriteOptions { manager: "dxdr-test".into(), dry_run: false, retry: true }
 }
 
 pub(crate) fn status(code: u16, reason: &str, message: &str) -> Reply {

@@ -53,8 +53,8 @@ pub async fn stages(
         let mut numbers: Vec<u32> = wanted.keys().copied().collect();
         numbers.sort_unstable();
         let (sender, mut receiver) = mpsc::channel(READ_AHEAD);
-        let source = prepared.source.clone();
-        let reading = tokio::spawn(async move { source.pick(numbers, sender).await });
+        let (source, fingerprints) = (prepared.source.clone(), Arc::clone(&prepared.fingerprints));
+        let reading = tokio::spawn(async move { source.pick(numbers, fingerprints, sender).await });
         let mut written = Ok(());
         for stage in pass {
             written = write_stage(&writing, stage, &mut receiver, run, report).await;
@@ -133,9 +133,9 @@ async fn write_stage(
         }
         bytes += json.len() as u64;
         let (cluster, request, object) = (Arc::clone(&context.cluster), Arc::clone(&request), (*object).clone());
-        let limit = limit.clone();
+        let (limit, stop) = (limit.clone(), context.stop.clone());
         in_flight.spawn(async move {
-            let written = write(cluster.as_ref(), &limit, &request, &object, &json).await;
+            let written = write(cluster.as_ref(), &limit, &stop, &request, &object, &json).await;
             (object.target, written)
         });
         let done = report.created + report.updated + report.failed.len() as u64;
@@ -155,7 +155,8 @@ async fn write_stage(
         stopped = stopped.or(error);
     }
     if let Some(error) = stopped {
-        return Err(error);
+        // Objects that were not tried again any more tell nothing but that somebody asked to stop.
+        return Err(if context.stop.asked() { RunError::Interrupted } else { error });
     }
     for object in stage.objects.iter().filter(|object| object.target.kind.plural == "customresourcedefinitions") {
         established(context, &object.target).await?;

@@ -1,6 +1,10 @@
 //! Reading archives: streamed from the store, never unpacked, checked against the manifest on the way.
 
-use std::io::Read;
+use std::{
+    hash::{BuildHasher, RandomState},
+    io::Read,
+    sync::Arc,
+};
 
 use dxdr_catalog::Sha256;
 use dxdr_format::{
@@ -26,6 +30,30 @@ pub struct ArchiveSource {
     pub key: String,
     /// What the manifest says of its bytes; `None` for a backup without a manifest of ours.
     pub sha256: Option<Sha256>,
+}
+
+/// What the items of an archive were when a plan was made from them, so that what is written is what was planned. Eight bytes an
+/// item, by a hash whose key nobody outside of this process knows.
+#[derive(Debug, Clone, Default)]
+pub struct Fingerprints {
+    key: RandomState,
+    items: Vec<u64>,
+}
+
+impl Fingerprints {
+    /// Takes the next item's.
+    pub fn take(&mut self, path: &ItemPath, json: &[u8]) {
+        self.items.push(self.of(path, json));
+    }
+
+    fn matches(&self, number: u32, path: &ItemPath, json: &[u8]) -> bool {
+        let taken = usize::try_from(number).ok().and_then(|number| self.items.get(number));
+        taken == Some(&self.of(path, json))
+    }
+
+    fn of(&self, path: &ItemPath, json: &[u8]) -> u64 {
+        self.key.hash_one((&path.group_resource, &path.namespace, &path.name, json))
+    }
 }
 
 impl ArchiveSource {
@@ -76,12 +104,26 @@ impl ArchiveSource {
         }
     }
 
-    /// Sends the items whose numbers are in `wanted` (ascending), and stops behind the last of them.
-    pub async fn pick(&self, wanted: Vec<u32>, sender: mpsc::Sender<(u32, Vec<u8>)>) -> Result<(), RunError> {
+    /// Sends the items whose numbers are in `wanted` (ascending), and stops behind the last of them. Each is held against what it was
+    /// when the plan was made, before anything is done with it.
+    ///
+    /// # Errors
+    /// [`RunError::ArchiveChanged`] at the first one that is another one now.
+    pub async fn pick(
+        &self,
+        wanted: Vec<u32>,
+        planned: Arc<Fingerprints>,
+        sender: mpsc::Sender<(u32, Vec<u8>)>,
+    ) -> Result<(), RunError> {
         let mut next = 0;
-        self.visit((), move |(), number, _, json| {
+        let (key, store) = (self.key.clone(), self.store.storage.describe());
+        self.visit((), move |(), number, item, json| {
             if wanted.get(next) == Some(&number) {
                 next += 1;
+                if !planned.matches(number, item, json) {
+                    let item = format!("item {number}, {} `{}`,", item.group_resource, item.name);
+                    return Err(RunError::ArchiveChanged { key: key.clone(), store: store.clone(), item });
+                }
                 if sender.blocking_send((number, json.to_vec())).is_err() {
                     return Ok(false);
                 }

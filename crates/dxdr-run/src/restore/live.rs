@@ -15,9 +15,12 @@ use crate::error::RunError;
 const LISTS_IN_FLIGHT: usize = 8;
 /// Objects on a page.
 const PAGE: u32 = 500;
+/// How often a list begins again whose revision the server forgot, before its kind is called unknown.
+const RESTARTS: u32 = 3;
 
 /// Reads every listable kind of the target namespace, and the cluster-scoped kinds that a restore may meet. Kinds that cannot be
-/// listed are remembered as unknown: the plan says so, instead of taking their objects for missing.
+/// listed, or that the server forgets faster than they are read, are remembered as unknown: the plan says so, instead of taking their
+/// objects for missing.
 pub async fn observe(cluster: &Arc<dyn Cluster>, kinds: &[DiscoveredKind], namespace: &str) -> Result<LiveObjects, RunError> {
     let wanted: Vec<ResourceKind> = kinds
         .iter()
@@ -59,6 +62,8 @@ struct Metadata {
     name: String,
 }
 
+/// # Errors
+/// [`ClusterErrorKind::Expired`] when the list had to begin again more than [`RESTARTS`] times.
 async fn list(
     cluster: &dyn Cluster,
     kind: &ResourceKind,
@@ -66,11 +71,12 @@ async fn list(
 ) -> Result<Vec<(String, Bytes)>, dxdr_provider::ClusterError> {
     let scope = ListScope { namespace: kind.namespaced.then(|| namespace.to_owned()), label_selector: None };
     let mut items = Vec::new();
-    let mut continuation: Option<String> = None;
+    let (mut continuation, mut restarts) = (None::<String>, 0);
     loop {
         let page = match cluster.list(kind, &scope, PAGE, continuation.as_deref()).await {
             // Forgotten in the middle: begin again.
-            Err(error) if error.kind == ClusterErrorKind::Expired && continuation.is_some() => {
+            Err(error) if error.kind == ClusterErrorKind::Expired && continuation.is_some() && restarts < RESTARTS => {
+                restarts += 1;
                 items.clear();
                 continuation = None;
                 continue;

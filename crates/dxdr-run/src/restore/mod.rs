@@ -24,12 +24,12 @@ use dxdr_plan::{
     backup::BackupPlan,
     restore::{RestorePlan, RestorePlanner, RestoreRequest},
 };
-use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind};
+use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
 
 use crate::{
     active::ActiveRun, backup, context::RunContext, error::RunError, event::Event, journal::History, lease, store::Store,
 };
-use archive::ArchiveSource;
+use archive::{ArchiveSource, Fingerprints};
 
 /// A restore, planned.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct Prepared {
     pub request: RestoreRequest,
     /// Where the objects come from.
     pub source: ArchiveSource,
+    /// What they were when the plan was made.
+    pub fingerprints: Arc<Fingerprints>,
 }
 
 /// What a restore did.
@@ -123,13 +125,14 @@ pub async fn prepare(
     };
     let planner = RestorePlanner::new(request.clone(), kinds.as_deref(), live)?
         .captured(captured.into_iter().map(|kind| kind.group_resource));
-    let planner = source
-        .visit(planner, |planner, number, item, json| {
+    let (planner, fingerprints) = source
+        .visit((planner, Fingerprints::default()), |(planner, fingerprints), number, item, json| {
+            fingerprints.take(item, json);
             planner.observe(number, &item.group_resource, item.namespace.as_deref(), &item.name, json)?;
             Ok(true)
         })
         .await?;
-    Ok(Prepared { plan: planner.finish(), request, source })
+    Ok(Prepared { plan: planner.finish(), request, source, fingerprints: Arc::new(fingerprints) })
 }
 
 /// Why the entry does not tell what was there; `None` when it does.
@@ -213,6 +216,15 @@ async fn carry_out(
 ) -> Result<RestoreReport, RunError> {
     let mut report = RestoreReport { run: order.run.clone(), ..RestoreReport::of_plan(&prepared.plan) };
     let done = steps(context, order, &prepared, &mut run, &mut report).await;
+    let counts = &prepared.plan.counts;
+    let mut remaining = vec![format!(
+        "{} of {} objects are written, {} of {} removed",
+        report.created + report.updated,
+        counts.create + counts.update,
+        report.pruned,
+        counts.prune
+    )];
+    remaining.extend(report.protective_point.iter().map(|point| format!("the state before is recovery point {point}")));
     let result = done.map(|()| {
         let outcome = if report.complete() { Outcome::Succeeded } else { Outcome::Partial };
         let summary = format!(
@@ -225,8 +237,7 @@ async fn carry_out(
         );
         (report, outcome, summary)
     });
-    let remaining = ["objects of the plan that were not written yet; resuming plans again and writes them".to_owned()];
-    run.end(result, &remaining).await
+    run.end(result, remaining).await
 }
 
 async fn steps(
@@ -260,7 +271,11 @@ async fn prune(
         if context.stop.asked() {
             return Err(RunError::Interrupted);
         }
-        match context.cluster.delete(&object.reference, object.uid.as_deref(), &write::options()).await {
+        match context
+            .cluster
+            .delete(&object.reference, object.uid.as_deref(), &WriteOptions { retry: true, ..write::options() })
+            .await
+        {
             Ok(deleted) => report.pruned += u64::from(deleted),
             // Somebody else's object of that name by now: not the one that was to go.
             Err(error) if error.kind == ClusterErrorKind::Conflict => {}

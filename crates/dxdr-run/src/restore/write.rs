@@ -8,11 +8,13 @@ use dxdr_plan::restore::{Action, Existing, PlannedObject, RestoreRequest, transf
 use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
 use serde_json::Value;
 
-use crate::adaptive_limit::AdaptiveLimit;
+use crate::{adaptive_limit::AdaptiveLimit, stop::StopRequest};
 
 /// The field manager of everything dxdr restores.
 pub const FIELD_MANAGER: &str = "dxdr";
-/// Attempts at one object while the server is unreachable or overloaded, with pauses doubling from 100 ms: about 25 s in all.
+/// Attempts at one object while the server is unreachable or overloaded, with pauses doubling from 100 ms: about 25 s in all. They are
+/// the only ones: the adapter is told not to try again by itself, so that the limit learns of every refusal, and since only here is it
+/// known what to make of a write whose answer was lost.
 const ATTEMPTS: u32 = 9;
 
 /// What became of one object.
@@ -40,10 +42,11 @@ pub enum Written {
 /// Carries out the plan for one object: create what is missing, apply what is there.
 ///
 /// Repeatable: an object that an earlier attempt created is found to be as planned. One write for an object that was not there.
-/// Requests go out as `limit` allows, which learns from the answers.
+/// Requests go out as `limit` allows, which learns from the answers; once `stop` is asked, nothing is tried again.
 pub async fn write(
     cluster: &dyn Cluster,
     limit: &AdaptiveLimit,
+    stop: &StopRequest,
     request: &RestoreRequest,
     planned: &PlannedObject,
     archived: &[u8],
@@ -65,8 +68,11 @@ pub async fn write(
         };
         match result {
             Ok(written) => return written,
-            Err(error) if error.kind.retryable() && attempt < ATTEMPTS => {
-                tokio::time::sleep(pause).await;
+            Err(error) if error.kind.retryable() && attempt < ATTEMPTS && !stop.asked() => {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = stop.wait() => return Written::Failed(error),
+                }
                 pause *= 2;
             }
             Err(error) => return Written::Failed(error),
@@ -140,7 +146,7 @@ fn differing(desired: &Value, live: &[u8]) -> Vec<String> {
 }
 
 pub(crate) fn options() -> WriteOptions {
-    WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false }
+    WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false, retry: false }
 }
 
 fn unreadable(cluster: &dyn Cluster, target: &ObjectReference, error: &serde_json::Error) -> ClusterError {

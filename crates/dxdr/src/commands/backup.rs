@@ -53,10 +53,7 @@ pub(crate) async fn run(command: Backup, global: &Global, terminal: &Terminal) -
         terminal.value(&json, || format!("{} would be taken; nothing was changed", plan.point));
         return Ok(());
     }
-    let point = match backup::backup(&context, &plan).await {
-        Ok(point) => point,
-        Err(error) => return Err(context::failed_run(&context, &plan.run, error).await),
-    };
+    let point = backup::backup(&context, &plan).await?;
     report(point, terminal)
 }
 

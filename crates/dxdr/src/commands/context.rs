@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dxdr_environment::Environment;
 use dxdr_provider::{Clock, Cluster, clock::SystemClock};
-use dxdr_run::{RunContext, RunError, Store, runs};
+use dxdr_run::{RunContext, Store};
 
 use crate::{app::Global, configuration::World, failure::Failure, interruption, progress, terminal::Terminal};
 
@@ -34,21 +34,6 @@ pub(crate) fn with(
         holder: holder(),
         lease_namespace: dxdr_run::LEASE_NAMESPACE.to_owned(),
         program: concat!("dxdr ", env!("CARGO_PKG_VERSION")).to_owned(),
-    }
-}
-
-/// What failed, and how to go on with the run if it had begun.
-pub(crate) async fn failed_run(context: &RunContext, run: &str, error: RunError) -> Failure {
-    let silent = matches!(&error, RunError::Storage(error) if error.kind.retryable());
-    let failure = Failure::from(error);
-    if silent {
-        return failure.hint("once the store answers, `dxdr runs list` says what remains");
-    }
-    match runs::unfinished(&context.store, run).await {
-        Ok(_) => failure.hint(format!(
-            "what is done is kept: `dxdr runs resume {run}` goes on once that is mended, `dxdr runs clean {run}` removes what it left in the store"
-        )),
-        Err(_) => failure,
     }
 }
 

@@ -195,7 +195,7 @@ async fn carry_out(world: &World, environment: &Environment, apply: &Apply, term
         let question = format!("Apply {} to {}?", dxdr_report::quantity::counted(todo.len(), "object"), cluster.describe());
         terminal.consent(&question, apply.yes)?;
     }
-    let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: apply.dry_run };
+    let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: apply.dry_run, retry: true };
     let mut refused: Vec<ClusterError> = Vec::new();
     for object in todo {
         let reference = &object.desired.reference;

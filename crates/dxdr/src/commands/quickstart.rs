@@ -7,15 +7,12 @@ use std::{
     time::Duration,
 };
 
-use dxdr_catalog::{Entry, RecoveryPoint, Trigger};
+use dxdr_catalog::{Entry, RecoveryPoint, Trigger, name};
 use dxdr_environment::Environment;
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_object_storage::DirectoryStorage;
-use dxdr_plan::{
-    naming,
-    restore::{ClusterScoped, Existing, RestoreRequest, Target},
-};
+use dxdr_plan::restore::{ClusterScoped, Existing, RestoreRequest, Target};
 use dxdr_policy::BackupPolicy;
 use dxdr_provider::Cluster;
 use dxdr_report::{quantity, restore_plan, runs as page};
@@ -78,18 +75,14 @@ pub(crate) async fn run(_command: Quickstart, terminal: &Terminal) -> Result<(),
     let folder = TemporaryFolder::new()?;
     let stage = Stage::set(&folder.0, terminal).await?;
     let interrupted = stage.context.stop.clone();
+    // The folder is to be removed in any case.
+    interrupted.heed();
     let result = tokio::select! {
         result = stage.play() => result,
-        () = asked(&interrupted) => Err(Failure::new(Kind::Interrupted, "stopped on request").hint("nothing was left behind")),
+        () = interrupted.wait() => Err(Failure::new(Kind::Interrupted, "stopped on request").hint("nothing was left behind")),
     };
     drop(folder);
     result
-}
-
-async fn asked(stop: &dxdr_run::StopRequest) {
-    while !stop.asked() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 impl<'a> Stage<'a> {
@@ -164,7 +157,7 @@ impl<'a> Stage<'a> {
         self.terminal.data(&restore_plan::text(&prepared.plan, &entry, &described));
 
         self.chapter("Restore", &format!("{command} --yes"));
-        let run = naming::run_name("restore", &staging.name, at, backup::seed(&self.context));
+        let run = name::run_name("restore", &staging.name, at, backup::seed(&self.context));
         let trigger = Trigger::Protective { restore_run: run.clone() };
         let mut protective = backup::plan(&self.context, staging, self.policy(staging), trigger).await?;
         protective.run.clone_from(&run);

@@ -1,15 +1,12 @@
 //! `dxdr restore`
 
 use dxdr_catalog::{
-    Entry, Trigger,
+    Entry, Trigger, name,
     query::{self, Choice, Query},
     target::{self, RecoveryTarget},
 };
 use dxdr_environment::{Environment, NamespaceName};
-use dxdr_plan::{
-    naming,
-    restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Target},
-};
+use dxdr_plan::restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Target};
 use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::restore_plan;
 use dxdr_run::{
@@ -116,10 +113,7 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let question = format!("Restore into namespace {} of {}?", request.target_namespace(), context.cluster.describe());
     terminal.consent(&question, command.yes)?;
     let order = order(&context, &world, environment, entry, request, now).await?;
-    let report = match restores::restore(&context, &order, prepared).await {
-        Ok(report) => report,
-        Err(error) => return Err(context::failed_run(&context, &order.run, error).await),
-    };
+    let report = restores::restore(&context, &order, prepared).await?;
     tell(&report, terminal)
 }
 
@@ -219,7 +213,7 @@ async fn order(
     request: RestoreRequest,
     now: jiff::Timestamp,
 ) -> Result<RestoreOrder, Failure> {
-    let run = naming::run_name("restore", &environment.name, now, backups::seed(context));
+    let run = name::run_name("restore", &environment.name, now, backups::seed(context));
     let protective = match request.target {
         Target::InPlace if namespace_exists(context, environment).await? => {
             let trigger = Trigger::Protective { restore_run: run.clone() };

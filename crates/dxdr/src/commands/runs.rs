@@ -115,11 +115,7 @@ async fn resume(
     }
     terminal.consent("Go on with it?", decided.yes)?;
     let context = context::with_store(world, store, global, terminal).await?;
-    let resumed = match runs::resume(&context, &environment, world.policy(&environment), history).await {
-        Ok(resumed) => resumed,
-        Err(error) => return Err(context::failed_run(&context, &decided.run, error).await),
-    };
-    match resumed {
+    match runs::resume(&context, &environment, world.policy(&environment), history).await? {
         runs::Resumed::Backup(point) => super::backup::report(*point, terminal),
         runs::Resumed::Restore(report) => restore::tell(&report, terminal),
     }

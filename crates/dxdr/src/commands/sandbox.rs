@@ -210,6 +210,7 @@ fn status(folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
 /// The server's process: serves, tells its address, and waits to be asked to stop.
 async fn serve_until_asked(serve: &Serve) -> Result<(), Failure> {
     let stop = interruption::listen();
+    stop.heed();
     let sandbox = Sandbox::new(dxdr_sandbox::Options::default());
     let server = sandbox
         .serve_on(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), serve.port))

@@ -68,7 +68,7 @@ async fn change(cluster: &dyn Cluster, reference: &ObjectReference, edit: impl F
 }
 
 fn options() -> WriteOptions {
-    WriteOptions { manager: MANAGER.to_owned(), dry_run: false }
+    WriteOptions { manager: MANAGER.to_owned(), dry_run: false, retry: true }
 }
 
 fn reference(namespace: &str, group: &str, kind: &str, plural: &str, name: &str) -> ObjectReference {

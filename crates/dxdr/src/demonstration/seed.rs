@@ -46,7 +46,7 @@ async fn create(cluster: &dyn Cluster, mut object: Value, owners: &mut HashMap<S
         }
     }
     let reference = reference(&object);
-    let options = WriteOptions { manager: MANAGER.to_owned(), dry_run: false };
+    let options = WriteOptions { manager: MANAGER.to_owned(), dry_run: false, retry: true };
     let body = Bytes::from(object.to_string());
     // A definition is served a moment after it has been created.
     for attempt in 0..50 {

@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod documentation;
+mod gated;
+mod interrupted;
 mod journey;
 mod objects;
 mod place;

@@ -41,7 +41,7 @@ impl Place {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
-        self.said(Command::new(env!("CARGO_BIN_EXE_dxdr")), arguments)
+        Said::of(arguments, &self.command(arguments).output().unwrap())
     }
 
     /// Runs where no file may have more than so many blocks of the shell's, which are 512 or 1,024 bytes: as on a full disk.
@@ -50,15 +50,20 @@ impl Place {
         // Writing beyond the limit is an error then, not a signal.
         shell.args(["-c", "trap '' XFSZ; ulimit -f $1; shift; exec \"$@\"", "sh", &blocks.to_string()]);
         shell.arg(env!("CARGO_BIN_EXE_dxdr"));
-        self.said(shell, arguments)
+        Said::of(arguments, &self.here(shell, arguments).output().unwrap())
     }
 
-    fn said(&self, mut command: Command, arguments: &[&str]) -> Said {
+    /// The program, about to be started here.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.here(Command::new(env!("CARGO_BIN_EXE_dxdr")), arguments)
+    }
+
+    fn here(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         command.env_clear().env("HOME", self.path()).env("XDG_CONFIG_HOME", self.path().join("config"));
         command.env("TMPDIR", self.path()).env("PATH", "/usr/bin:/bin");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        Said::of(arguments, &command.output().unwrap())
+        command
     }
 }
 

@@ -46,7 +46,7 @@ fn an_environment_comes_back_on_real_servers_after_its_namespace_is_lost() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let options = ConnectOptions { kubeconfig: Some(kubeconfig.clone().into()), ..ConnectOptions::default() };
     let cluster: KubernetesCluster = runtime.block_on(dxdr_kubernetes::connect(options)).unwrap();
-    let writing = WriteOptions { manager: "test".to_owned(), dry_run: false };
+    let writing = WriteOptions { manager: "test".to_owned(), dry_run: false, retry: true };
     let at = Some(namespace.as_str());
     let root = reference("", "v1", "Namespace", "namespaces", None, &namespace);
     let api = reference("apps", "v1", "Deployment", "deployments", at, "api");

@@ -143,7 +143,7 @@ impl Drop for Served {
 }
 
 fn options() -> WriteOptions {
-    WriteOptions { manager: "test".to_owned(), dry_run: false }
+    WriteOptions { manager: "test".to_owned(), dry_run: false, retry: true }
 }
 
 fn collect(folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {

@@ -158,7 +158,7 @@ fn in_a_process(test: impl Future<Output = ()>) {
 }
 
 fn options() -> WriteOptions {
-    WriteOptions { manager: "test".to_owned(), dry_run: false }
+    WriteOptions { manager: "test".to_owned(), dry_run: false, retry: true }
 }
 
 fn config_map(name: &str) -> ObjectReference {
