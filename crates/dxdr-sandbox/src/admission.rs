@@ -5,31 +5,99 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::kind::Kind;
-use crate::schema;
+use crate::quantity::Quantity;
 use crate::status::{Cause, Failure};
 use crate::store::Stored;
 use crate::world::{World, text, value};
+use crate::{limits, schema};
 
 /// Checks and completes a new object against the rest of the cluster.
-pub(crate) fn admit_new(world: &mut World, kind: &Kind, namespace: &str, name: &str, object: &mut Value) -> Result<(), Failure> {
-    if kind.is("", "pods") {
-        let account = text(object["spec"].get("serviceAccountName"));
-        let account = if account.is_empty() { "default".to_owned() } else { account };
-        let exists =
-            world.built_in("", "serviceaccounts").is_some_and(|accounts| world.read(&accounts, namespace, &account).is_some());
-        if !exists {
-            return Err(Failure::forbidden(
-                kind,
-                name,
-                &format!("error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"),
-            ));
+pub(crate) fn admit_new(
+    world: &mut World,
+    kind: &Kind,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    object: &mut Value,
+) -> Result<(), Failure> {
+    match (kind.group.as_str(), kind.plural.as_str()) {
+        ("", "pods") => {
+            let account = text(object["spec"].get("serviceAccountName"));
+            let account = if account.is_empty() { "default".to_owned() } else { account };
+            let exists = world
+                .built_in("", "serviceaccounts")
+                .is_some_and(|accounts| world.read(&accounts, namespace, &account).is_some());
+            if !exists {
+                return Err(Failure::forbidden(
+                    kind,
+                    name,
+                    &format!("error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"),
+                ));
+            }
+            if object["spec"].is_object() {
+                object["spec"]["serviceAccountName"] = account.as_str().into();
+                object["spec"]["serviceAccount"] = account.into();
+                tolerate_failing_nodes(&mut object["spec"]);
+            }
+            limits::complete(world, namespace, object);
         }
-        if object["spec"].is_object() {
-            object["spec"]["serviceAccountName"] = account.as_str().into();
-            object["spec"]["serviceAccount"] = account.into();
-        }
+        ("", "persistentvolumeclaims") => protect(object, "kubernetes.io/pvc-protection"),
+        ("", "persistentvolumes") => protect(object, "kubernetes.io/pv-protection"),
+        ("batch", "jobs") if object["spec"]["manualSelector"] != true => select_own_pods(object, name, uid),
+        _ => {}
     }
     Ok(())
+}
+
+fn protect(object: &mut Value, finalizer: &str) {
+    let finalizers = &mut object["metadata"]["finalizers"];
+    match finalizers.as_array_mut() {
+        Some(list) if list.iter().any(|one| one == finalizer) => {}
+        Some(list) => list.push(finalizer.into()),
+        None => *finalizers = json!([finalizer]),
+    }
+}
+
+/// A Pod stays on a node that fails for five minutes, unless it says otherwise.
+fn tolerate_failing_nodes(spec: &mut Value) {
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerated = spec["tolerations"].as_array().into_iter().flatten().any(|toleration| {
+            (toleration["key"] == key || toleration["key"].is_null())
+                && (toleration["effect"] == "NoExecute" || toleration["effect"].is_null())
+        });
+        if tolerated {
+            continue;
+        }
+        let toleration = json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+        match spec["tolerations"].as_array_mut() {
+            Some(list) => list.push(toleration),
+            None => spec["tolerations"] = json!([toleration]),
+        }
+    }
+}
+
+/// A Job's Pods carry its uid, and its selector asks for that.
+fn select_own_pods(job: &mut Value, name: &str, uid: &str) {
+    let spec = &mut job["spec"];
+    if !spec["template"].is_object() {
+        return;
+    }
+    for (label, value) in [
+        ("batch.kubernetes.io/controller-uid", uid),
+        ("controller-uid", uid),
+        ("batch.kubernetes.io/job-name", name),
+        ("job-name", name),
+    ] {
+        let labels = &mut spec["template"]["metadata"]["labels"];
+        if labels.get(label).is_none() {
+            labels[label] = value.into();
+        }
+    }
+    let selected = &mut spec["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"];
+    if selected.is_null() {
+        *selected = uid.into();
+    }
+    spec["manualSelector"] = false.into();
 }
 
 /// The problems of a new object.
@@ -40,7 +108,7 @@ pub(crate) fn validate_new(kind: &Kind, object: &Value) -> Vec<Cause> {
         causes.push(Cause::invalid("metadata.name", &name.as_str().into(), problem));
     }
     metadata(object, &mut causes);
-    content(kind, object, &mut causes);
+    content(kind, object, "", &mut causes);
     causes
 }
 
@@ -48,10 +116,10 @@ pub(crate) fn validate_new(kind: &Kind, object: &Value) -> Vec<Cause> {
 pub(crate) fn validate_update(kind: &Kind, before: &Value, after: &Value, subresource: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
     metadata(after, &mut causes);
-    immutable(kind, before, after, &mut causes);
     if subresource != "status" || kind.custom.is_some() {
-        content(kind, after, &mut causes);
+        content(kind, after, subresource, &mut causes);
     }
+    immutable(kind, before, after, subresource, &mut causes);
     causes
 }
 
@@ -100,7 +168,6 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 const LABEL_KEY: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 
 fn is_label_text(text: &str) -> bool {
     let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
@@ -127,7 +194,7 @@ fn name_problem(kind: &Kind, name: &str) -> Option<String> {
     }
     let (fits, limit, rule) = match (kind.group.as_str(), kind.plural.as_str()) {
         ("", "namespaces") => (is_label(name), 63, LABEL),
-        ("", "services") => (is_label(name) && !name.starts_with(|c: char| c.is_ascii_digit()), 63, LABEL_1035),
+        ("", "services") => (is_label(name), 63, LABEL),
         _ => (is_subdomain(name), 253, SUBDOMAIN),
     };
     if name.len() > limit {
@@ -137,9 +204,9 @@ fn name_problem(kind: &Kind, name: &str) -> Option<String> {
 }
 
 /// What a kind demands of its content.
-fn content(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
+fn content(kind: &Kind, object: &Value, subresource: &str, causes: &mut Vec<Cause>) {
     if let Some(custom) = &kind.custom {
-        causes.extend(schema::validate(object, &custom.schema));
+        causes.extend(schema::validate(object, &custom.schema, subresource));
         return;
     }
     let spec = &object["spec"];
@@ -163,7 +230,20 @@ fn content(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
             }
             containers(&spec["template"]["spec"], "spec.template.spec", causes);
         }
-        ("batch", "jobs") => containers(&spec["template"]["spec"], "spec.template.spec", causes),
+        ("batch", "jobs") => {
+            if spec["manualSelector"] != true {
+                own_pods(object, causes);
+            }
+            containers(&spec["template"]["spec"], "spec.template.spec", causes);
+        }
+        ("", "limitranges") => limits::validate(spec, causes),
+        ("", "resourcequotas") => {
+            for (name, amount) in spec["hard"].as_object().into_iter().flatten() {
+                if Quantity::parse(amount).is_some_and(|amount| amount.thousandths < 0) {
+                    causes.push(Cause::invalid(format!("spec.hard[{name}]"), amount, "must be greater than or equal to 0"));
+                }
+            }
+        }
         ("batch", "cronjobs") => {
             if text(spec.get("schedule")).is_empty() {
                 causes.push(Cause::required("spec.schedule", ""));
@@ -215,6 +295,41 @@ fn containers(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
         if text(container.get("image")).is_empty() {
             causes.push(Cause::required(format!("{path}.containers[{index}].image"), ""));
         }
+        let resources = &container["resources"];
+        for (name, request) in resources["requests"].as_object().into_iter().flatten() {
+            if let (Some(amount), Some(limit)) = (Quantity::parse(request), Quantity::parse(&resources["limits"][name]))
+                && amount.thousandths > limit.thousandths
+            {
+                causes.push(Cause::invalid(
+                    format!("{path}.containers[{index}].resources.requests"),
+                    request,
+                    format!("must be less than or equal to {name} limit of {limit}"),
+                ));
+            }
+        }
+    }
+}
+
+/// A Job that was made elsewhere carries the uid it had there.
+fn own_pods(job: &Value, causes: &mut Vec<Cause>) {
+    let (spec, uid, name) = (&job["spec"], &job["metadata"]["uid"], &job["metadata"]["name"]);
+    let labels = &spec["template"]["metadata"]["labels"];
+    for (label, expected) in [
+        ("controller-uid", uid),
+        ("batch.kubernetes.io/controller-uid", uid),
+        ("job-name", name),
+        ("batch.kubernetes.io/job-name", name),
+    ] {
+        if labels[label] != *expected {
+            causes.push(Cause::invalid(
+                format!("spec.template.metadata.labels[{label}]"),
+                labels,
+                format!("must be '{}'", text(Some(expected))),
+            ));
+        }
+    }
+    if spec["selector"] != json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}) {
+        causes.push(Cause::invalid("spec.selector", &spec["selector"], "`selector` not auto-generated"));
     }
 }
 
@@ -222,6 +337,9 @@ fn definition(object: &Value, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
     let expected = format!("{}.{}", text(spec["names"].get("plural")), text(spec.get("group")));
     let name = text(object["metadata"].get("name"));
+    if !matches!(spec["scope"].as_str(), Some("Cluster" | "Namespaced")) {
+        causes.push(Cause::unsupported("spec.scope", &text(spec.get("scope")), "\"Cluster\", \"Namespaced\""));
+    }
     if name != expected {
         causes.push(Cause::invalid("metadata.name", &name.into(), "must be spec.names.plural+\".\"+spec.group"));
     }
@@ -237,7 +355,7 @@ fn definition(object: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
-fn immutable(kind: &Kind, before: &Value, after: &Value, causes: &mut Vec<Cause>) {
+fn immutable(kind: &Kind, before: &Value, after: &Value, subresource: &str, causes: &mut Vec<Cause>) {
     const FIELD: &str = "field is immutable";
     let mut same = |path: &str| {
         let pointer = format!("/{}", path.replace('.', "/"));
@@ -254,7 +372,9 @@ fn immutable(kind: &Kind, before: &Value, after: &Value, causes: &mut Vec<Cause>
             same("spec.template");
         }
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") if before["roleRef"] != after["roleRef"] => {
-            causes.push(Cause::invalid("roleRef", &after["roleRef"], "cannot change roleRef"));
+            let role = &after["roleRef"];
+            let shown = json!({"APIGroup": role["apiGroup"], "Kind": role["kind"], "Name": role["name"]});
+            causes.push(Cause::invalid("roleRef", &shown, "cannot change roleRef"));
         }
         ("apps", "statefulsets") => {
             let fixed = |object: &Value| {
@@ -293,8 +413,10 @@ fn immutable(kind: &Kind, before: &Value, after: &Value, causes: &mut Vec<Cause>
         ("", "persistentvolumeclaims") => {
             let fixed = |object: &Value| {
                 let mut spec = object["spec"].as_object().cloned().unwrap_or_default();
-                spec.remove("resources");
-                spec.remove("volumeAttributesClassName");
+                if before["status"]["phase"] == "Bound" {
+                    spec.remove("resources");
+                    spec.remove("volumeAttributesClassName");
+                }
                 if before["spec"]["volumeName"].is_null() {
                     spec.remove("volumeName");
                 }
@@ -307,6 +429,25 @@ fn immutable(kind: &Kind, before: &Value, after: &Value, causes: &mut Vec<Cause>
                 ));
             }
         }
+        ("", "pods") if subresource.is_empty() => {
+            let fixed = |object: &Value| {
+                let mut spec = object["spec"].as_object().cloned().unwrap_or_default();
+                for name in
+                    ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates", "nodeName"]
+                {
+                    spec.remove(name);
+                }
+                for list in ["containers", "initContainers"] {
+                    for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                        container["image"] = Value::Null;
+                    }
+                }
+                spec
+            };
+            if fixed(before) != fixed(after) {
+                causes.push(Cause::forbidden("spec", "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"));
+            }
+        }
         ("storage.k8s.io", "storageclasses") => {
             for name in ["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"] {
                 if before.get(name) != after.get(name) {
@@ -315,10 +456,13 @@ fn immutable(kind: &Kind, before: &Value, after: &Value, causes: &mut Vec<Cause>
             }
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
-            same("spec.group");
-            same("spec.scope");
-            same("spec.names.plural");
-            same("spec.names.kind");
+            for path in ["spec.group", "spec.scope", "spec.names.plural", "spec.names.kind"] {
+                same(path);
+            }
+            if causes.iter().any(|cause| cause.message.ends_with(FIELD)) {
+                // A name that no longer fits follows from that.
+                causes.retain(|cause| cause.field != "metadata.name");
+            }
         }
         _ => {}
     }
@@ -373,9 +517,7 @@ pub(crate) fn allocate(
                 )
             };
             if !address.starts_with("10.96.") {
-                return Err(refuse(&format!(
-                    "the provided network does not match the current range: {given} is not in 10.96.0.0/16"
-                )));
+                return Err(refuse("the provided network does not match the current range"));
             }
             if world.addresses.contains(&address) {
                 return Err(refuse("provided IP is already allocated"));

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::field_set::{Comparison, FieldSet, element_of};
+use crate::field_set::{Comparison, FieldSet, element_of, readable};
 use crate::kind::Kind;
 use crate::shape::{Listing, Shape};
 use crate::status::Failure;
@@ -222,9 +222,6 @@ fn conflict(conflicts: &[(&Manager, FieldSet)]) -> Failure {
             cause_who.push_str(&suffix);
         }
         let mut using = format!(" using {}", manager.api_version);
-        if manager.operation == "Update" && !manager.time.is_empty() {
-            using.push_str(&format!(" at {}", manager.time));
-        }
         if manager.operation != "Update" {
             using = String::new();
         }
@@ -244,6 +241,50 @@ fn conflict(conflicts: &[(&Manager, FieldSet)]) -> Failure {
     }
     let plural = if count == 1 { "conflict" } else { "conflicts" };
     Failure::new(409, "Conflict", format!("Apply failed with {count} {plural}: {text}")).with_causes(causes)
+}
+
+/// What makes a configuration unfit to be applied: fields its type does not have, and items of a list that cannot be
+/// told apart.
+pub(crate) fn untyped(configuration: &Value, shape: &Shape) -> Vec<String> {
+    let mut problems = Vec::new();
+    find_untyped(configuration, shape, "", true, &mut problems);
+    problems
+}
+
+fn find_untyped(value: &Value, shape: &Shape, path: &str, root: bool, problems: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (name, child) in map {
+                if root && matches!(name.as_str(), "apiVersion" | "kind") {
+                    continue;
+                }
+                let at = format!("{path}.{name}");
+                if shape.is_closed() && !shape.knows(name) {
+                    problems.push(format!("{at}: field not declared in schema"));
+                } else {
+                    find_untyped(child, shape.field(name), &at, false, problems);
+                }
+            }
+        }
+        Value::Array(items) if shape.listing != Listing::Atomic => {
+            let mut seen = std::collections::BTreeSet::new();
+            for item in items {
+                let element = element_of(item, &shape.listing);
+                let shown = readable(&element);
+                if !seen.insert(element) {
+                    let key = shown.trim_start_matches("[=").trim_start_matches('[').trim_end_matches(']');
+                    problems.push(format!("{path}: duplicate entries for key [{key}]"));
+                }
+                find_untyped(item, shape.item(), &format!("{path}{shown}"), false, problems);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_untyped(item, shape.item(), &format!("{path}[{index}]"), false, problems);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The object without what nobody owns.

@@ -48,7 +48,7 @@ pub(crate) fn initial_status(object: &mut Value, kind: &Kind) {
     map.remove("status");
     let status = match (kind.group.as_str(), kind.plural.as_str()) {
         ("", "namespaces") => json!({"phase": "Active"}),
-        ("", "pods") => json!({"phase": "Pending", "qosClass": "BestEffort"}),
+        ("", "pods") => json!({"phase": "Pending", "qosClass": quality_of_service(&map["spec"])}),
         ("", "persistentvolumeclaims" | "persistentvolumes") => json!({"phase": "Pending"}),
         ("", "services") | ("networking.k8s.io", "ingresses") => json!({"loadBalancer": {}}),
         ("apps", "statefulsets" | "replicasets") | ("", "replicationcontrollers") => json!({"replicas": 0}),
@@ -107,6 +107,12 @@ fn fill(object: &mut Value, kind: &Kind) {
         ("", "pods") => {
             if let Some(spec) = object.get_mut("spec") {
                 pod_spec(spec);
+                if let Some(spec) = spec.as_object_mut() {
+                    set(spec, "enableServiceLinks", true);
+                    set(spec, "preemptionPolicy", "PreemptLowerPriority");
+                    set(spec, "priority", 0);
+                }
+                request_limits(spec);
             }
         }
         ("", "podtemplates") => template(object.pointer_mut("/template")),
@@ -182,6 +188,9 @@ fn fill(object: &mut Value, kind: &Kind) {
                 set(spec, "suspend", false);
                 set(spec, "successfulJobsHistoryLimit", 3);
                 set(spec, "failedJobsHistoryLimit", 1);
+            }
+            if let Some(template) = object.pointer_mut("/spec/jobTemplate") {
+                object_at(template, "metadata");
             }
             template(object.pointer_mut("/spec/jobTemplate/spec/template"));
         }
@@ -323,6 +332,38 @@ fn pod_spec(spec: &mut Value) {
                 set(source, "defaultMode", 420);
             }
         }
+    }
+}
+
+/// What a container of a Pod may take at most is what it requests, when it requests nothing.
+fn request_limits(spec: &mut Value) {
+    for list in ["containers", "initContainers"] {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let limits = container["resources"]["limits"].as_object().cloned().unwrap_or_default();
+            for (name, limit) in limits {
+                if container["resources"]["requests"].get(&name).is_none() {
+                    container["resources"]["requests"][name] = limit;
+                }
+            }
+        }
+    }
+}
+
+fn quality_of_service(spec: &Value) -> &'static str {
+    let (mut any, mut all) = (false, true);
+    for list in ["containers", "initContainers"] {
+        for container in spec[list].as_array().into_iter().flatten() {
+            let (requests, limits) = (&container["resources"]["requests"], &container["resources"]["limits"]);
+            for name in ["cpu", "memory"] {
+                any |= !requests[name].is_null() || !limits[name].is_null();
+                all &= !limits[name].is_null() && requests[name] == limits[name];
+            }
+        }
+    }
+    match (any, all) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
     }
 }
 

@@ -1,13 +1,12 @@
-//! What the server says about itself: versions, groups, resources, and just enough OpenAPI for kubectl.
+//! What the server says about itself: versions, groups, resources, and which of its resources can do what.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::kind::{Kind, Kinds};
 
 /// Virtual resources: they answer a POST and store nothing.
-pub(crate) const REVIEWS: [(&str, &str, &str); 5] = [
+pub(crate) const REVIEWS: [(&str, &str, &str); 6] = [
+    ("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview"),
     ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
     ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
     ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
@@ -94,7 +93,8 @@ pub(crate) fn resource_list(kinds: &Kinds, group: &str, version: &str) -> Option
     for (of_group, plural, kind) in REVIEWS {
         if of_group == group && version == "v1" {
             resources.push(json!({
-                "name": plural, "singularName": kind.to_lowercase(), "namespaced": false, "kind": kind, "verbs": ["create"],
+                "name": plural, "singularName": kind.to_lowercase(), "namespaced": kind.starts_with("Local"), "kind": kind,
+                "verbs": ["create"],
             }));
         }
     }
@@ -186,60 +186,10 @@ fn aggregated_resources(kinds: &Kinds, group: &str, version: &str) -> Vec<Value>
     for (of_group, plural, kind) in REVIEWS {
         if of_group == group && version == "v1" {
             resources.push(json!({
-                "resource": plural, "responseKind": kind_of(group, version, kind), "scope": "Cluster",
+                "resource": plural, "responseKind": kind_of(group, version, kind), "scope": scope(kind.starts_with("Local")),
                 "singularResource": kind.to_lowercase(), "verbs": ["create"],
             }));
         }
     }
     resources
-}
-
-/// The index of OpenAPI v3.
-pub(crate) fn openapi_index(kinds: &Kinds) -> Value {
-    let mut paths = Map::new();
-    paths.insert("api/v1".to_owned(), json!({"serverRelativeURL": "/openapi/v3/api/v1?hash=0"}));
-    for (group, versions) in groups(kinds) {
-        for version in versions {
-            let path = format!("apis/{group}/{version}");
-            let url = format!("/openapi/v3/{path}?hash=0");
-            paths.insert(path, json!({"serverRelativeURL": url}));
-        }
-    }
-    json!({"paths": paths})
-}
-
-/// One group version in OpenAPI v3: which patches exist and which parameters they take, which is what kubectl asks.
-pub(crate) fn openapi(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
-    if !kinds.has_group_version(group, version) {
-        return None;
-    }
-    let mut paths: BTreeMap<String, Value> = BTreeMap::new();
-    let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-    for kind in kinds.all().filter(|kind| kind.group == group && kind.version == version) {
-        let scope = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
-        let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
-        let kind_of = json!({"group": group, "version": version, "kind": kind.kind});
-        paths.insert(
-            format!("{root}{scope}/{}/{{name}}", kind.plural),
-            json!({
-                "patch": {
-                    "operationId": format!("patch{}", kind.kind),
-                    "parameters": [parameter("dryRun"), parameter("fieldManager"), parameter("fieldValidation"), parameter("force")],
-                    "requestBody": {"content": {"application/merge-patch+json": {"schema": {"type": "object"}}}, "required": true},
-                    "responses": {"200": {"description": "OK"}},
-                    "x-kubernetes-action": "patch",
-                    "x-kubernetes-group-version-kind": kind_of,
-                },
-            }),
-        );
-    }
-    Some(json!({
-        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.3"}, "paths": paths,
-        "components": {"schemas": {}},
-    }))
-}
-
-/// An empty OpenAPI v2 document, for clients that ask before they look at v3.
-pub(crate) fn openapi_v2() -> Value {
-    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.36.3"}, "paths": {}, "definitions": {}})
 }

@@ -157,7 +157,12 @@ impl Comparison {
 }
 
 fn compare(before: &Value, after: &Value, shape: &Shape, into: &mut Comparison) {
-    match (children(before, shape), children(after, shape)) {
+    let new = children(after, shape);
+    let old = children(before, shape);
+    // Nothing was in an empty map: what is added to it is added one by one.
+    let old =
+        if old.is_none() && new.is_some() && before.as_object().is_some_and(Map::is_empty) { Some(Vec::new()) } else { old };
+    match (old, new) {
         (Some(old), Some(new)) => {
             let list = after.is_array();
             // Most changes are small: look values up only when order differs.
@@ -278,7 +283,8 @@ fn canonical(element: &str) -> String {
     element_of(&Value::Object(map), &Listing::Map(names))
 }
 
-fn readable(element: &str) -> String {
+/// A path element as messages show it.
+pub(crate) fn readable(element: &str) -> String {
     if let Some(name) = element.strip_prefix("f:") {
         return format!(".{name}");
     }

@@ -28,6 +28,10 @@ pub(crate) struct Kind {
     pub(crate) scale: Option<ScalePaths>,
     pub(crate) shape: Shape,
     pub(crate) custom: Option<Custom>,
+    /// Fields that are stored under another name: as stored, as served.
+    pub(crate) renamed: &'static [(&'static str, &'static str)],
+    /// A version that clients are told to leave.
+    pub(crate) deprecated: Option<String>,
     /// `{"kind":"Pod","apiVersion":"v1"`, ready to stand before a stored body.
     pub(crate) prefix: String,
 }
@@ -70,6 +74,17 @@ impl Kind {
     }
 }
 
+/// What an Event of the core group calls what an Event of `events.k8s.io` calls otherwise.
+const EVENT_FIELDS: [(&str, &str); 7] = [
+    ("message", "note"),
+    ("involvedObject", "regarding"),
+    ("source", "deprecatedSource"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("count", "deprecatedCount"),
+    ("reportingComponent", "reportingController"),
+];
+
 /// Every kind served at the moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Kinds {
@@ -90,7 +105,9 @@ impl Kinds {
             let (group, version) = group_version.split_once('/').unwrap_or(("core", "v1"));
             let group = if group == "core" { "" } else { group };
             let list = |text: &str| -> Vec<String> { text.split(',').filter(|word| *word != "-").map(str::to_owned).collect() };
-            let resource = kinds.resource_id(group, plural);
+            // Both kinds of Event are one store.
+            let renamed: &'static [_] = if group == "events.k8s.io" { &EVENT_FIELDS } else { &[] };
+            let resource = kinds.resource_id(if renamed.is_empty() { group } else { "" }, plural);
             kinds.insert(
                 Kind {
                     resource,
@@ -112,6 +129,8 @@ impl Kinds {
                     }),
                     shape: Shape::built_in(group, version, kind).unwrap_or_else(|| crate::shape::ANY.clone()),
                     custom: None,
+                    renamed,
+                    deprecated: None,
                     prefix: String::new(),
                 }
                 .finish(),
@@ -208,6 +227,11 @@ impl Kinds {
                         columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
                         definition: text(&definition["metadata"]["name"]),
                     }),
+                    renamed: &[],
+                    deprecated: (version["deprecated"] == true).then(|| {
+                        let warning = text(&version["deprecationWarning"]);
+                        if warning.is_empty() { deprecation(&group, &kind_name, &version["name"], spec) } else { warning }
+                    }),
                     prefix: String::new(),
                 }
                 .finish(),
@@ -220,6 +244,24 @@ impl Kinds {
         if !self.by_path.keys().any(|(g, _, _)| g == group) {
             self.group_order.retain(|known| known != group);
         }
+    }
+}
+
+/// The warning for a deprecated version that has no words of its own.
+fn deprecation(group: &str, kind: &str, version: &Value, spec: &Value) -> String {
+    let version = version.as_str().unwrap_or_default();
+    let mut better: Vec<&str> = spec["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|other| other["served"] == true && other["deprecated"] != true)
+        .filter_map(|other| other["name"].as_str())
+        .filter(|other| version_priority(other) > version_priority(version))
+        .collect();
+    better.sort_by_key(|other| version_priority(other));
+    match better.last() {
+        Some(other) => format!("{group}/{version} {kind} is deprecated; use {group}/{other} {kind}"),
+        None => format!("{group}/{version} {kind} is deprecated"),
     }
 }
 

@@ -10,7 +10,9 @@ pub(crate) fn json_patch(object: &mut Value, patch: &Value) -> Result<(), Failur
     let patch: json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?;
     json_patch::patch(object, &patch).map_err(|error| {
-        Failure::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {error}"))
+        // The real server keeps the cause to itself; here it helps.
+        tracing::debug!(%error, "a JSON patch does not fit its object");
+        Failure::new(422, "Invalid", "the server rejected our request due to an error in our request")
     })
 }
 
@@ -101,6 +103,20 @@ pub(crate) fn strategic_patch(object: &mut Value, patch: &Value, shape: &Shape) 
         }
     }
     Ok(())
+}
+
+/// A patch as messages of the real server show it.
+pub(crate) fn as_go_map(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let parts: Vec<String> = map.iter().map(|(name, value)| format!("{name}:{}", as_go_map(value))).collect();
+            format!("map[{}]", parts.join(" "))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(as_go_map).collect::<Vec<_>>().join(" ")),
+        Value::String(text) => text.clone(),
+        Value::Null => "<nil>".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn merge_list(items: &mut Vec<Value>, changes: &[Value], shape: &Shape, order: Option<&[Value]>) -> Result<(), Failure> {

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::kind::Kind;
+use crate::quantity::Quantity;
 use crate::shape::{Form, Shape};
 use crate::status::{Cause, Failure};
 
@@ -14,11 +15,56 @@ pub(crate) fn decode(object: &mut Value, kind: &Kind, unknown: &mut Vec<String>)
         return Ok(());
     }
     check(object, &kind.shape, "", unknown).map_err(|wrong| {
+        if wrong.expected == QUANTITY {
+            return Failure::bad_request(format!(
+                "{} in version \"{}\" cannot be handled as a {}: {QUANTITY}",
+                kind.kind, kind.version, kind.kind
+            ));
+        }
         Failure::bad_request(format!(
             "{} in version \"{}\" cannot be handled as a {}: json: cannot unmarshal {} into Go struct field {}{} of type {}",
-            kind.kind, kind.version, kind.kind, wrong.found, kind.kind, wrong.path, wrong.expected
+            kind.kind,
+            kind.version,
+            kind.kind,
+            wrong.found,
+            kind.kind,
+            fields_only(&wrong.path),
+            wrong.expected
         ))
     })
+}
+
+/// What keeps a patched object from becoming one of its type, in the words of the conversion.
+pub(crate) fn unconvertible(value: &Value, shape: &Shape) -> Option<String> {
+    match (&shape.form, value) {
+        (Form::Text | Form::Bytes | Form::Time, Value::Number(number)) => {
+            Some(format!("cannot convert {} to string", if number.is_f64() { "float64" } else { "int64" }))
+        }
+        (Form::Text | Form::Bytes | Form::Time, Value::Bool(_)) => Some("cannot convert bool to string".to_owned()),
+        (Form::Quantity, Value::String(_)) if Quantity::parse(value).is_none() => Some(QUANTITY.to_owned()),
+        (Form::Struct(_) | Form::Map(_), Value::Object(map)) => {
+            map.iter().find_map(|(name, child)| unconvertible(child, shape.field(name)))
+        }
+        (Form::List(item), Value::Array(items)) => items.iter().find_map(|one| unconvertible(one, item)),
+        _ => None,
+    }
+}
+
+const QUANTITY: &str = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
+/// A path without the indexes of lists and the keys of maps, as Go's decoder reports it.
+fn fields_only(path: &str) -> String {
+    let mut fields = String::new();
+    let mut depth = 0;
+    for character in path.chars() {
+        match character {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            _ if depth == 0 => fields.push(character),
+            _ => {}
+        }
+    }
+    fields
 }
 
 struct WrongType {
@@ -42,13 +88,14 @@ fn check(value: &mut Value, shape: &Shape, path: &str, unknown: &mut Vec<String>
         (Form::Text | Form::Bytes | Form::Time, Value::String(_))
         | (Form::Boolean, Value::Bool(_))
         | (Form::Number, Value::Number(_))
-        | (Form::Quantity | Form::IntOrText, Value::String(_) | Value::Number(_)) => {}
+        | (Form::IntOrText, Value::String(_) | Value::Number(_)) => {}
+        (Form::Quantity, one) if Quantity::parse(one).is_some() => {}
         (Form::Integer, Value::Number(number)) if number.is_i64() || number.is_u64() => {}
         (Form::Text | Form::Bytes | Form::Time, _) => return Err(wrong(found, "string")),
         (Form::Boolean, _) => return Err(wrong(found, "bool")),
         (Form::Integer, _) => return Err(wrong(found, "int32")),
         (Form::Number, _) => return Err(wrong(found, "float64")),
-        (Form::Quantity, _) => return Err(wrong(found, "resource.Quantity")),
+        (Form::Quantity, _) => return Err(wrong(found, QUANTITY)),
         (Form::IntOrText, _) => return Err(wrong(found, "intstr.IntOrString")),
         (Form::List(item), Value::Array(items)) => {
             for (index, one) in items.iter_mut().enumerate() {
@@ -58,7 +105,7 @@ fn check(value: &mut Value, shape: &Shape, path: &str, unknown: &mut Vec<String>
         (Form::List(_), _) => return Err(wrong(found, "[]object")),
         (Form::Map(item), Value::Object(map)) => {
             for (name, one) in map.iter_mut() {
-                check(one, item, &format!("{path}.{name}"), unknown)?;
+                check(one, item, &format!("{path}[{name}]"), unknown)?;
             }
         }
         (Form::Map(_), _) => return Err(wrong(found, "map[string]object")),
@@ -101,6 +148,12 @@ fn prune(value: &mut Value, schema: &Value, path: &str, root: bool, unknown: &mu
                     continue;
                 }
                 let Some(child) = map.get_mut(&name) else { continue };
+                let described =
+                    properties.and_then(|properties| properties.get(&name)).or(additional).filter(|one| one.is_object());
+                if child.is_null() && described.is_some_and(|schema| !flag(schema, "nullable")) {
+                    map.remove(&name);
+                    continue;
+                }
                 if let Some(schema) = properties.and_then(|properties| properties.get(&name)) {
                     prune(child, schema, &at, false, unknown);
                 } else if let Some(schema) = additional.filter(|additional| additional.is_object()) {
@@ -157,9 +210,16 @@ pub(crate) fn default_values(value: &mut Value, schema: &Value) {
     }
 }
 
-/// Checks a custom resource against its schema.
-pub(crate) fn validate(object: &Value, schema: &Value) -> Vec<Cause> {
+/// Checks a custom resource against its schema; of a write to its status, only that.
+pub(crate) fn validate(object: &Value, schema: &Value, subresource: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
+    if subresource == "status" {
+        validate_value(&object["status"], &schema["properties"]["status"], "", &mut causes);
+        for cause in &mut causes {
+            cause.field = if cause.field == "<nil>" { "status".to_owned() } else { format!("status.{}", cause.field) };
+        }
+        return causes;
+    }
     if let Some(map) = object.as_object() {
         let mut map: Map<String, Value> = map.clone();
         map.remove("metadata");
@@ -173,6 +233,15 @@ pub(crate) fn validate(object: &Value, schema: &Value) -> Vec<Cause> {
         validate_value(&Value::Object(map), &schema, "", &mut causes);
     }
     causes
+}
+
+/// Whether a schema has rules in CEL, which are not evaluated here.
+pub(crate) fn has_rules(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => map.contains_key("x-kubernetes-validations") || map.values().any(has_rules),
+        Value::Array(items) => items.iter().any(has_rules),
+        _ => false,
+    }
 }
 
 fn validate_value(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) {
@@ -211,6 +280,13 @@ fn validate_value(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Ca
             field: in_body.to_owned(),
             message: format!("Invalid value: \"{found}\": {} must be of type {expected}: \"{found}\"", body_path(path)),
         });
+        if expected == "integer" && value.is_number() {
+            causes.push(Cause {
+                reason: "FieldValueInvalid",
+                field: "<nil>".to_owned(),
+                message: format!("Invalid value: \"\": Checked value must be of type integer (default format) in {path}"),
+            });
+        }
         return;
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
@@ -245,24 +321,23 @@ fn validate_value(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Ca
         }
         Value::String(text) => {
             let count = text.chars().count() as u64;
-            if let Some(least) = length("minLength")
-                && count < least
-            {
-                causes.push(invalid(format!("{} should be at least {least} chars long", body_path(path))));
-            }
-            if let Some(most) = length("maxLength")
-                && count > most
-            {
+            // The first of these is the only one reported.
+            if let Some(most) = length("maxLength").filter(|most| count > *most) {
                 causes.push(Cause {
                     reason: "FieldValueTooLong",
                     field: in_body.to_owned(),
                     message: format!("Too long: may not be more than {most} bytes"),
                 });
-            }
-            if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
+            } else if let Some(least) = length("minLength").filter(|least| count < *least) {
+                causes.push(invalid(format!("{} should be at least {least} chars long", body_path(path))));
+            } else if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
                 && !regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
             {
                 causes.push(invalid(format!("{} should match '{pattern}'", body_path(path))));
+            }
+            let format = schema.get("format").and_then(Value::as_str).unwrap_or_default();
+            if !fits_format(text, format) {
+                causes.push(invalid(format!("{} must be of type {format}: {value}", body_path(path))));
             }
         }
         Value::Array(items) => {
@@ -281,6 +356,7 @@ fn validate_value(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Ca
                     message: format!("Too many: {count}: must have at most {most} items"),
                 });
             }
+            duplicates(items, schema, path, causes);
             if let Some(schema) = schema.get("items") {
                 for (index, item) in items.iter().enumerate() {
                     validate_value(item, schema, &format!("{path}[{index}]"), causes);
@@ -327,6 +403,44 @@ fn validate_value(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Ca
         && passes(branch)
     {
         causes.push(invalid(format!("{} must not validate the schema (not)", body_path(path))));
+    }
+}
+
+fn fits_format(text: &str, format: &str) -> bool {
+    match format {
+        "date-time" => text.parse::<jiff::Timestamp>().is_ok(),
+        "date" => text.parse::<jiff::civil::Date>().is_ok(),
+        "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
+        "ipv6" => text.parse::<std::net::Ipv6Addr>().is_ok(),
+        _ => true,
+    }
+}
+
+/// Items of a set or of a map in the form of a list must differ.
+fn duplicates(items: &[Value], schema: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let keys = schema["x-kubernetes-list-map-keys"].as_array();
+    let identity = |item: &Value| match schema["x-kubernetes-list-type"].as_str() {
+        Some("set") => Some(item.clone()),
+        Some("map") => Some(Value::Object(
+            keys.into_iter()
+                .flatten()
+                .filter_map(|key| Some((key.as_str()?.to_owned(), item.get(key.as_str()?)?.clone())))
+                .collect(),
+        )),
+        _ => None,
+    };
+    let mut seen = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let Some(identity) = identity(item) else { return };
+        if seen.contains(&identity) {
+            causes.push(Cause {
+                reason: "FieldValueDuplicate",
+                field: format!("{path}[{index}]"),
+                message: format!("Duplicate value: {identity}"),
+            });
+        } else {
+            seen.push(identity);
+        }
     }
 }
 

@@ -28,7 +28,10 @@ impl Selector {
         let mut selector = Self::default();
         for part in split_requirements(labels) {
             let requirement = parse_requirement(part.trim()).ok_or_else(|| {
-                Failure::bad_request(format!("unable to parse requirement: found '{part}', expected: a label requirement"))
+                let found = part.split_whitespace().nth(1).unwrap_or(part);
+                Failure::bad_request(format!(
+                    "unable to parse requirement: found '{found}', expected: in, notin, =, ==, !=, gt, lt"
+                ))
             })?;
             selector.labels.push(requirement);
         }

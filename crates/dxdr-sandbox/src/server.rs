@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use crate::fault::{Failing, Faults};
 use crate::kind::Kind;
 use crate::selector::Selector;
-use crate::status::{Failure, json_response};
+use crate::status::{Cause, Failure, json_response};
 use crate::store::Page;
 use crate::world::{
     DeleteOptions, Deleted, FieldValidation, PatchFormat, World, Write, Written, metadata_mut, render, text, value,
 };
-use crate::{discovery, protobuf, table, watch};
+use crate::{discovery, openapi, protobuf, table, watch};
 
 /// What every request sees.
 pub(crate) struct Shared {
@@ -270,14 +270,35 @@ fn route(shared: &Arc<Shared>, parts: &Parts, body: &Bytes) -> Result<Response<B
     {
         return review(kind, &path, body);
     }
-    let Some(kind) = shared.world().kinds.get(&path.group, &path.version, &path.plural) else {
-        return Ok(not_found_page());
+    let (kind, known) = {
+        let kinds = &shared.world().kinds;
+        (kinds.get(&path.group, &path.version, &path.plural), kinds.has_group_version(&path.group, &path.version))
+    };
+    let Some(kind) = kind else {
+        return if known { Err(Failure::no_resource()) } else { Ok(not_found_page()) };
     };
     if kind.namespaced && path.namespace.is_empty() && !path.name.is_empty() || !kind.namespaced && !path.namespace.is_empty() {
         return Ok(not_found_page());
     }
     let query = Query::parse(parts.uri.query());
+    let deprecated = kind.deprecated.clone();
     let call = Call { shared, kind, path, query, headers: &parts.headers, body };
+    let mut response = dispatch(&call, parts)?;
+    if let Some(text) = deprecated {
+        warn(&mut response, &text);
+    }
+    Ok(response)
+}
+
+/// Adds a warning to an answer, which clients show to people.
+fn warn(response: &mut Response<Body>, text: &str) {
+    let quoted = format!("299 - \"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    if let Ok(value) = HeaderValue::from_str(&quoted) {
+        response.headers_mut().append(header::WARNING, value);
+    }
+}
+
+fn dispatch(call: &Call<'_>, parts: &Parts) -> Result<Response<Body>, Failure> {
     if call.path.name.is_empty() {
         return match parts.method.as_str() {
             "GET" | "HEAD" if call.query.flag("watch") => call.watch(),
@@ -288,13 +309,13 @@ fn route(shared: &Arc<Shared>, parts: &Parts, body: &Bytes) -> Result<Response<B
         };
     }
     match (parts.method.as_str(), call.path.subresource.as_str()) {
+        ("GET" | "POST", "log" | "exec" | "attach" | "portforward") if call.kind.is("", "pods") => call.without_node(),
         ("GET", "scale") => call.scale(None),
         ("PUT" | "PATCH", "scale") => call.scale(Some(&parts.method)),
         ("POST", "eviction") => call.delete(),
         ("POST", "token") => call.token(),
         ("PUT", "finalize") => call.finalize(),
-        (_, "log") => Ok(plain("")),
-        (_, sub) if !sub.is_empty() && !call.serves(sub) => Ok(not_found_page()),
+        (_, sub) if !sub.is_empty() && !call.serves(sub) => Err(Failure::no_resource()),
         ("GET" | "HEAD", _) if call.query.flag("watch") => call.watch(),
         ("GET" | "HEAD", _) => call.get(),
         ("PUT", _) => call.update(),
@@ -342,13 +363,13 @@ fn about(shared: &Arc<Shared>, parts: &Parts, segments: &[&str]) -> Option<Respo
             );
             response
         }
-        ["openapi", "v2"] => answer(&discovery::openapi_v2()),
-        ["openapi", "v3"] => answer(&discovery::openapi_index(kinds)),
+        ["openapi", "v2"] => answer(&openapi::version_two()),
+        ["openapi", "v3"] => answer(&openapi::index(kinds)),
         ["openapi", "v3", "api", version] => {
-            discovery::openapi(kinds, "", version).map_or_else(not_found_page, |document| answer(&document))
+            openapi::document(kinds, "", version).map_or_else(not_found_page, |document| answer(&document))
         }
         ["openapi", "v3", "apis", group, version] => {
-            discovery::openapi(kinds, group, version).map_or_else(not_found_page, |document| answer(&document))
+            openapi::document(kinds, group, version).map_or_else(not_found_page, |document| answer(&document))
         }
         _ => return None,
     })
@@ -460,11 +481,8 @@ impl Call<'_> {
         } else {
             json_response(written.code, written.body)
         };
-        for warning in written.warnings {
-            let quoted = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
-            if let Ok(value) = HeaderValue::from_str(&quoted) {
-                response.headers_mut().append(header::WARNING, value);
-            }
+        for warning in &written.warnings {
+            warn(&mut response, warning);
         }
         response
     }
@@ -504,18 +522,14 @@ impl Call<'_> {
             }
         };
         if matches!(format, PatchFormat::Apply { .. }) && self.query.get("fieldManager").is_empty() {
-            return Err(Failure::new(
-                422,
-                "Invalid",
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+            return Err(Failure::invalid_options(
+                "PatchOptions",
+                &Cause::required("fieldManager", "is required for apply patch"),
             ));
         }
         if self.query.flag("force") && !matches!(format, PatchFormat::Apply { .. }) {
-            return Err(Failure::new(
-                422,
-                "Invalid",
-                "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
-            ));
+            let cause = Cause::forbidden("force", "may not be specified for non-apply patch");
+            return Err(Failure::invalid_options("PatchOptions", &cause));
         }
         let patch = parse_body(self.body)?;
         let mut world = self.shared.world();
@@ -580,7 +594,9 @@ impl Call<'_> {
             if index > 0 {
                 body.push(b',');
             }
-            if self.kind.custom.is_some() {
+            if !self.kind.renamed.is_empty() {
+                body.extend_from_slice(&render(&self.kind, stored));
+            } else if self.kind.custom.is_some() {
                 body.extend_from_slice(self.kind.prefix.as_bytes());
                 body.push(b',');
                 body.extend_from_slice(&stored.body[1..]);
@@ -603,8 +619,9 @@ impl Call<'_> {
             if !asked.is_empty() && asked != "0" {
                 return Err(Failure::bad_request("specifying resource version is not allowed when using continue"));
             }
-            let (at, from) = parse_continue_token(token)
-                .ok_or_else(|| Failure::bad_request("continue key is not valid: illegal base64 data at input byte 0"))?;
+            let (at, from) = parse_continue_token(token).ok_or_else(|| {
+                Failure::bad_request("invalid continue token: continue key is not valid: illegal base64 data at input byte 0")
+            })?;
             if let Some(at) = at {
                 revision = at;
             }
@@ -616,10 +633,17 @@ impl Call<'_> {
                 failure.continue_token = Some(inconsistent_token(&start));
                 return Err(failure);
             }
+        } else if let Some(detail) = match (self.query.get("resourceVersionMatch"), asked) {
+            ("", _) => None,
+            (_, "") => Some("resourceVersionMatch is forbidden unless resourceVersion is provided"),
+            ("Exact", "0") => Some("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""),
+            _ => None,
+        } {
+            return Err(Failure::invalid_options("ListOptions", &Cause::forbidden("resourceVersionMatch", detail)));
         } else if !asked.is_empty() && asked != "0" {
             let wanted: u64 = asked.parse().map_err(|_| {
                 Failure::bad_request(format!(
-                    "resourceVersion: Invalid value: \"{asked}\": strconv.ParseUint: parsing \"{asked}\": invalid syntax"
+                    "invalid resource version: resourceVersion: Invalid value: \"{asked}\": strconv.ParseUint: parsing \"{asked}\": invalid syntax"
                 ))
             })?;
             if wanted > revision {
@@ -659,19 +683,25 @@ impl Call<'_> {
         let asked = self.query.get("resourceVersion");
         let initial = self.query.flag("sendInitialEvents");
         if initial && self.query.get("resourceVersionMatch") != "NotOlderThan" {
-            return Err(Failure::new(
-                422,
-                "Invalid",
-                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            return Err(Failure::invalid_options(
+                "ListOptions",
+                &Cause::forbidden(
+                    "resourceVersionMatch",
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                ),
             ));
         }
         let from = match asked {
             _ if initial => None,
             "" | "0" => None,
             version => Some(version.parse::<u64>().map_err(|_| {
-                Failure::bad_request(format!(
-                    "resourceVersion: Invalid value: \"{version}\": strconv.ParseUint: parsing \"{version}\": invalid syntax"
-                ))
+                Failure::new(
+                    500,
+                    "",
+                    format!(
+                        "resourceVersion: Invalid value: \"{version}\": strconv.ParseUint: parsing \"{version}\": invalid syntax"
+                    ),
+                )
             })?),
         };
         let seconds: u64 = self.query.get("timeoutSeconds").parse().unwrap_or(1800);
@@ -704,13 +734,8 @@ impl Call<'_> {
             propagation = Some("Orphan".to_owned());
         }
         if let Some(policy) = propagation.as_deref().filter(|policy| !matches!(*policy, "Orphan" | "Foreground" | "Background")) {
-            return Err(Failure::new(
-                422,
-                "Invalid",
-                format!(
-                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{policy}\": supported values: \"Foreground\", \"Background\", \"Orphan\""
-                ),
-            ));
+            let supported = "\"Foreground\", \"Background\", \"Orphan\", \"nil\"";
+            return Err(Failure::invalid_options("DeleteOptions", &Cause::unsupported("propagationPolicy", policy, supported)));
         }
         Ok(DeleteOptions {
             uid: optional(&body["preconditions"]["uid"]),
@@ -776,6 +801,27 @@ impl Call<'_> {
         Ok(self.written(written))
     }
 
+    /// Nothing runs here, so there is nothing to read from or to connect to.
+    fn without_node(&self) -> Result<Response<Body>, Failure> {
+        let world = self.shared.world();
+        let Some(stored) = world.read(&self.kind, &self.path.namespace, &self.path.name) else {
+            return Err(Failure::not_found(&self.kind, &self.path.name));
+        };
+        let pod = value(&self.kind, &stored);
+        if pod["spec"].get("nodeName").is_none() {
+            // Logs of a Pod that has not begun are empty.
+            return match self.path.subresource.as_str() {
+                "log" => Ok(plain("")),
+                _ => Err(Failure::bad_request(format!("pod {} does not have a host assigned", self.path.name))),
+            };
+        }
+        Err(Failure::new(
+            503,
+            "ServiceUnavailable",
+            format!("the sandbox runs no containers: there is no {} of pod {}", self.path.subresource, self.path.name),
+        ))
+    }
+
     fn token(&self) -> Result<Response<Body>, Failure> {
         let world = self.shared.world();
         if world.read(&self.kind, &self.path.namespace, &self.path.name).is_none() {
@@ -794,7 +840,7 @@ impl Call<'_> {
 
     /// Reads or writes the scale of an object.
     fn scale(&self, method: Option<&Method>) -> Result<Response<Body>, Failure> {
-        let Some(paths) = &self.kind.scale else { return Ok(not_found_page()) };
+        let Some(paths) = &self.kind.scale else { return Err(Failure::no_resource()) };
         let mut world = self.shared.world();
         let Some(stored) = world.read(&self.kind, &self.path.namespace, &self.path.name) else {
             return Err(Failure::not_found(&self.kind, &self.path.name));

@@ -52,8 +52,12 @@ impl std::ops::Deref for StructRef {
 
 #[derive(Debug, Default)]
 pub(crate) struct Struct {
+    /// `core.v1.PodSpec`; empty for what a definition describes.
+    pub(crate) name: String,
     pub(crate) fields: BTreeMap<String, Shape>,
     pub(crate) atomic: bool,
+    /// Fields it does not name may be there.
+    pub(crate) open: bool,
     /// Protocol buffer field numbers: the field's name, empty for a struct whose fields are its parent's, and its shape.
     pub(crate) numbers: HashMap<u64, (String, Shape)>,
 }
@@ -87,6 +91,11 @@ impl Shape {
 
     pub(crate) fn knows(&self, name: &str) -> bool {
         matches!(&self.form, Form::Struct(of) if of.fields.contains_key(name))
+    }
+
+    /// Whether fields it does not name are wrong.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(&self.form, Form::Struct(of) if !of.open)
     }
 
     pub(crate) fn item(&self) -> &Shape {
@@ -146,8 +155,9 @@ impl Shape {
             if root || flag("x-kubernetes-embedded-resource") {
                 fields.insert("metadata".to_owned(), Self::object_metadata());
             }
-            shape.form =
-                Form::Struct(StructRef::Custom(Arc::new(Struct { fields, atomic: shape.atomic, numbers: HashMap::new() })));
+            let open = flag("x-kubernetes-preserve-unknown-fields");
+            let of = Struct { fields, atomic: shape.atomic, open, ..Struct::default() };
+            shape.form = Form::Struct(StructRef::Custom(Arc::new(of)));
         }
         shape
     }
@@ -174,7 +184,7 @@ fn parse(text: &str) -> BuiltIn {
         .map(|line| {
             let mut words = line.split(' ');
             let head = words.next().unwrap_or_default();
-            let mut of = Struct { atomic: head.ends_with('!'), ..Struct::default() };
+            let mut of = Struct { name: name_of(line), atomic: head.ends_with('!'), ..Struct::default() };
             for (field, form) in words.filter_map(|word| word.split_once('=')) {
                 let shape = parse_form(form, &by_name);
                 let (name, number) = field.split_once(':').unwrap_or((field, ""));

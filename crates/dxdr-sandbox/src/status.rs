@@ -35,6 +35,11 @@ impl Cause {
         Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {}", detail.as_ref()) }
     }
 
+    pub(crate) fn unsupported(field: impl Into<String>, value: &str, supported: &str) -> Self {
+        let message = format!("Unsupported value: \"{value}\": supported values: {supported}");
+        Self { reason: "FieldValueNotSupported", field: field.into(), message }
+    }
+
     pub(crate) fn forbidden(field: impl Into<String>, detail: &str) -> Self {
         Self { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {detail}") }
     }
@@ -55,6 +60,13 @@ impl Failure {
         failure
     }
 
+    /// There is no such resource or subresource.
+    pub(crate) fn no_resource() -> Self {
+        let mut failure = Self::new(404, "NotFound", "the server could not find the requested resource");
+        failure.details = Some(json!({}));
+        failure
+    }
+
     pub(crate) fn already_exists(kind: &Kind, name: &str) -> Self {
         let mut failure = Self::new(409, "AlreadyExists", format!("{} \"{name}\" already exists", kind.qualified_plural()));
         failure.details = Some(details(kind, name));
@@ -66,6 +78,29 @@ impl Failure {
             Self::new(409, "Conflict", format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified_plural()));
         failure.details = Some(details(kind, name));
         failure
+    }
+
+    /// A precondition of a deletion that does not hold; the real server names the kind here, not the resource.
+    pub(crate) fn unmet(kind: &Kind, name: &str, why: &str) -> Self {
+        let group = if kind.group.is_empty() { String::new() } else { format!(".{}", kind.group) };
+        let mut failure = Self::conflict(kind, name, why);
+        failure.message = format!("Operation cannot be fulfilled on {}{group} \"{name}\": {why}", kind.kind);
+        failure.details = Some(json!({"name": name, "kind": kind.kind}));
+        failure
+    }
+
+    /// A patch after which the object would not be one of its type.
+    pub(crate) fn invalid_patch(cause: &Cause) -> Self {
+        Self::new(422, "Invalid", format!(" \"\" is invalid: {}: {}", cause.field, cause.message))
+            .with_causes(vec![json!({"reason": cause.reason, "message": cause.message, "field": cause.field})])
+    }
+
+    /// Options of a request that contradict each other.
+    pub(crate) fn invalid_options(options: &'static str, cause: &Cause) -> Self {
+        let mut failure =
+            Self::new(422, "Invalid", format!("{options}.meta.k8s.io \"\" is invalid: {}: {}", cause.field, cause.message));
+        failure.details = Some(json!({"group": "meta.k8s.io", "kind": options}));
+        failure.with_causes(vec![json!({"reason": cause.reason, "message": cause.message, "field": cause.field})])
     }
 
     pub(crate) fn modified(kind: &Kind, name: &str) -> Self {
@@ -142,8 +177,11 @@ impl Failure {
         }
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }

@@ -10,7 +10,7 @@ use crate::apply::{self, Author};
 use crate::kind::{Kind, Kinds};
 use crate::status::{Cause, Failure};
 use crate::store::{Store, Stored, key};
-use crate::{Clock, admission, controllers, defaults, patch, quota, schema};
+use crate::{Clock, admission, controllers, defaults, limits, patch, quota, schema};
 
 /// Everything the server holds.
 pub(crate) struct World {
@@ -153,25 +153,26 @@ impl World {
         }
         self.admit_namespace(write, &name)?;
         defaults::of_new(&mut object, kind);
-        if kind.has_status {
-            defaults::initial_status(&mut object, kind);
-        }
         if let Some(custom) = &kind.custom {
             schema::default_values(&mut object, &custom.schema);
         }
-        admission::admit_new(self, kind, write.namespace, &name, &mut object)?;
+        let uid = self.uid();
+        metadata_mut(&mut object)?.insert("uid".to_owned(), uid.as_str().into());
+        admission::admit_new(self, kind, write.namespace, &name, &uid, &mut object)?;
+        if kind.has_status {
+            defaults::initial_status(&mut object, kind);
+        }
         let causes = admission::validate_new(kind, &object);
         if !causes.is_empty() {
             return Err(Failure::invalid(kind, &name, &causes));
         }
+        limits::admit(self, kind, write.namespace, &name, &object)?;
         quota::admit(self, kind, write.namespace, &name, &object)?;
         if self.read(kind, write.namespace, &name).is_some() {
             return Err(Failure::already_exists(kind, &name));
         }
         admission::allocate(self, kind, &name, None, &mut object, write.dry_run)?;
-        let uid = self.uid();
         let metadata = metadata_mut(&mut object)?;
-        metadata.insert("uid".to_owned(), uid.into());
         metadata.insert("creationTimestamp".to_owned(), time.as_str().into());
         for name in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
             metadata.remove(name);
@@ -181,6 +182,7 @@ impl World {
         } else {
             metadata.remove("generation");
         }
+        controllers::observe(kind, &mut object);
         let managers = managers.unwrap_or_else(|| {
             let author = Author { manager: write.manager, subresource: write.subresource, time: &time };
             apply::record_update(None, &object, apply::managers_of(&object), kind, &author)
@@ -304,15 +306,15 @@ impl World {
             let before = finalizers(live_value);
             let added: Vec<String> = finalizers(&object).into_iter().filter(|finalizer| !before.contains(finalizer)).collect();
             if !added.is_empty() {
-                let list = serde_json::to_string(&added).unwrap_or_default();
+                let list: Vec<String> = added.iter().map(|finalizer| format!("{finalizer:?}")).collect();
                 return Err(Failure::invalid(
                     kind,
                     &name,
                     &[Cause::forbidden(
                         "metadata.finalizers",
                         &format!(
-                            "no new finalizers can be added if the object is being deleted, found new finalizers {}",
-                            list.replace(['[', ']'], "").split(',').map(|f| f.to_owned()).collect::<Vec<_>>().join(", ")
+                            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                            list.join(", ")
                         ),
                     )],
                 ));
@@ -322,11 +324,15 @@ impl World {
         if !causes.is_empty() {
             return Err(Failure::invalid(kind, &name, &causes));
         }
+        if kind.is("", "persistentvolumeclaims") {
+            limits::admit(self, kind, write.namespace, &name, &object)?;
+        }
         quota::admit_update(self, kind, write.namespace, &name, live_value, &object)?;
         admission::allocate(self, kind, &name, Some(live_value), &mut object, write.dry_run)?;
         if kind.has_generation && write.subresource != "status" && generation_changes(live_value, &object, kind) {
             let generation = live_metadata["generation"].as_u64().unwrap_or(0) + 1;
             object["metadata"]["generation"] = generation.into();
+            controllers::observe(kind, &mut object);
         }
         let time = self.now();
         let managers = if record {
@@ -364,7 +370,7 @@ impl World {
             PatchFormat::Strategic => {
                 if kind.custom.is_some() {
                     return Err(Failure::unsupported_media_type(
-                        "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor",
+                        "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
                     ));
                 }
                 patch::strategic_patch(&mut object, body, &kind.shape)?;
@@ -380,6 +386,12 @@ impl World {
             return Err(Failure::bad_request(format!(
                 "the name of the object ({given}) does not match the name on the URL ({name})"
             )));
+        }
+        if format == PatchFormat::Strategic
+            && let Some(problem) = schema::unconvertible(&object, &kind.shape)
+        {
+            let shown = Value::from(patch::as_go_map(body));
+            return Err(Failure::invalid_patch(&Cause::invalid("patch", &shown, problem)));
         }
         let warnings = self.admit_shape(write, &mut object)?;
         let managers = match object["metadata"].get("managedFields") {
@@ -410,6 +422,20 @@ impl World {
                 )));
             }
         }
+        let problems = apply::untyped(&configuration, &kind.shape);
+        if !problems.is_empty() {
+            let list = match problems.as_slice() {
+                [one] => one.clone(),
+                several => format!("errors:\n  {}", several.join("\n  ")),
+            };
+            let api_version = if kind.group.is_empty() { format!("/{}", kind.version) } else { kind.api_version() };
+            let at = if kind.namespaced { format!("{}/{name}", write.namespace) } else { format!("/{name}") };
+            return Err(Failure::new(
+                500,
+                "",
+                format!("failed to create typed patch object ({at}; {api_version}, Kind={}): {list}", kind.kind),
+            ));
+        }
         let warnings = self.admit_shape(write, &mut configuration)?;
         let metadata = metadata_mut(&mut configuration)?;
         let given = text(metadata.get("name"));
@@ -428,9 +454,10 @@ impl World {
             if !write.subresource.is_empty() {
                 return Err(Failure::not_found(kind, name));
             }
-            if !text(configuration["metadata"].get("uid")).is_empty() || !version.is_empty() {
+            if !text(configuration["metadata"].get("uid")).is_empty() {
                 return Err(Failure::not_found(kind, name));
             }
+            metadata_mut(&mut configuration)?.remove("resourceVersion");
             let applied = apply::apply(None, &configuration, kind, &author, force)?;
             return self.create_owned(write, applied.object, Some(applied.managers), warnings);
         };
@@ -451,7 +478,7 @@ impl World {
     ) -> Result<Deleted, Failure> {
         let Some(stored) = self.read(kind, namespace, name) else { return Err(Failure::not_found(kind, name)) };
         if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != stored.uid) {
-            return Err(Failure::conflict(
+            return Err(Failure::unmet(
                 kind,
                 name,
                 &format!(
@@ -461,7 +488,7 @@ impl World {
             ));
         }
         if let Some(version) = options.resource_version.as_deref().filter(|version| *version != stored.revision.to_string()) {
-            return Err(Failure::conflict(
+            return Err(Failure::unmet(
                 kind,
                 name,
                 &format!(
@@ -541,6 +568,11 @@ impl World {
         if let Some(map) = object.as_object_mut() {
             map.remove("apiVersion");
             map.remove("kind");
+            for (at_rest, served) in kind.renamed {
+                if let Some(value) = map.remove(*served) {
+                    map.insert((*at_rest).to_owned(), value);
+                }
+            }
         }
         let metadata = &mut object["metadata"];
         metadata["resourceVersion"] = revision.to_string().into();
@@ -586,6 +618,8 @@ impl World {
             object["metadata"] = metadata;
         }
         unknown.sort();
+        let rules =
+            kind.is("apiextensions.k8s.io", "customresourcedefinitions") && schema::has_rules(&object["spec"]["versions"]);
         let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
         if write.validation == FieldValidation::Strict && !warnings.is_empty() {
             return Err(Failure::bad_request(format!(
@@ -609,7 +643,13 @@ impl World {
         } else {
             metadata.remove("namespace");
         }
-        Ok(if write.validation == FieldValidation::Warn { warnings } else { Vec::new() })
+        let mut warnings = if write.validation == FieldValidation::Warn { warnings } else { Vec::new() };
+        if rules {
+            warnings.push(
+                "the sandbox does not evaluate x-kubernetes-validations: their rules hold only on a real server".to_owned(),
+            );
+        }
+        Ok(warnings)
     }
 
     fn admit_namespace(&self, write: &Write<'_>, name: &str) -> Result<(), Failure> {
@@ -652,6 +692,13 @@ impl World {
 /// The object of a stored body, in the version of `kind`.
 pub(crate) fn value(kind: &Kind, stored: &Stored) -> Value {
     let mut object: Value = serde_json::from_slice(&stored.body).unwrap_or_else(|_| json!({"metadata": {}}));
+    if let Some(map) = object.as_object_mut() {
+        for (at_rest, served) in kind.renamed {
+            if let Some(value) = map.remove(*at_rest) {
+                map.insert((*served).to_owned(), value);
+            }
+        }
+    }
     object["apiVersion"] = kind.api_version().into();
     object["kind"] = kind.kind.as_str().into();
     object
@@ -659,6 +706,9 @@ pub(crate) fn value(kind: &Kind, stored: &Stored) -> Value {
 
 /// The answer to a GET.
 pub(crate) fn render(kind: &Kind, stored: &Stored) -> Bytes {
+    if !kind.renamed.is_empty() {
+        return Bytes::from(value(kind, stored).to_string());
+    }
     let mut bytes = BytesMut::with_capacity(kind.prefix.len() + stored.body.len() + 1);
     bytes.put_slice(kind.prefix.as_bytes());
     bytes.put_u8(b',');

@@ -5,6 +5,7 @@
 //! - `end-to-end` runs the tests that need such servers against them.
 //! - `layers` holds the crates to the arrows of the architecture.
 //! - `bench` measures the product against the physical parts of what it does.
+//! - `builtin-types` makes the sandbox's table of types from a real server.
 //! - `generate` writes, or with `--check` compares, the files that are made from the types.
 //!
 //! Architecture invariant: nothing of dxdr is linked in here. The chores see the product as a user does, as a
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod builtin_types;
 mod checkout;
 mod cluster;
 mod end_to_end;
@@ -49,6 +51,8 @@ enum Chore {
     Bench(bench::Arguments),
     /// Check that the crates depend on each other as the architecture says
     Layers,
+    /// Make the sandbox's table of built-in types from a real server
+    BuiltinTypes(builtin_types::Arguments),
     /// Write the files that are made from the types: schemas, CRDs, the command reference
     Generate(generate::Arguments),
 }
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Chore::EndToEnd(arguments) => end_to_end::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Layers => layers::run(),
+        Chore::BuiltinTypes(arguments) => builtin_types::run(&arguments),
         Chore::Generate(arguments) => generate::run(&arguments),
     };
     outcome.unwrap_or_else(|error| failure::report(&error))

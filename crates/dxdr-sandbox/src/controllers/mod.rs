@@ -4,6 +4,7 @@
 mod definition;
 mod garbage;
 mod namespace;
+mod protection;
 
 use std::sync::Arc;
 
@@ -22,6 +23,15 @@ pub(crate) enum Work {
     /// Got its deletion timestamp.
     Marked(Arc<Kind>, Arc<Stored>),
     Removed(Arc<Kind>, Arc<Stored>),
+}
+
+/// Says in the status of a workload that its newest form has been seen, which is all its controller does while it has
+/// no Pods.
+pub(crate) fn observe(kind: &Kind, object: &mut serde_json::Value) {
+    let workload = matches!(kind.plural.as_str(), "deployments" | "statefulsets" | "daemonsets" | "replicasets");
+    if kind.group == "apps" && workload {
+        object["status"]["observedGeneration"] = object["metadata"]["generation"].clone();
+    }
 }
 
 /// Follows consequences until there are none.
@@ -58,6 +68,7 @@ pub(crate) fn settle(world: &mut World) {
                 } else if kind.is("apiextensions.k8s.io", "customresourcedefinitions") {
                     definition::terminate(world, &stored.name);
                 } else {
+                    protection::release(world, &kind, &stored);
                     garbage::foreground(world, &stored);
                 }
             }
@@ -69,6 +80,7 @@ pub(crate) fn settle(world: &mut World) {
                 if !stored.namespace.is_empty() {
                     namespace::terminate(world, &stored.namespace);
                     namespace::refurnish(world, &kind, &stored);
+                    protection::after_removal(world, &kind, &stored);
                     quota::refresh(world, &stored.namespace);
                 }
             }

@@ -94,6 +94,9 @@ fn finish(world: &mut World, kind: &Arc<Kind>, mut object: Value, stored: &Arc<S
     } else if object["spec"]["finalizers"].as_array().is_some_and(|list| list.iter().any(|one| one == "kubernetes")) {
         if let Some(list) = object["spec"]["finalizers"].as_array_mut() {
             list.retain(|one| one != "kubernetes");
+            if list.is_empty() {
+                object["spec"] = json!({});
+            }
         }
         world.put(kind, object);
     }

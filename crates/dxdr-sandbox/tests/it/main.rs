@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod faults;
+mod kubectl;
 mod port;
 mod scenarios;
+mod transcript;
 
 use std::future::Future;
 
