@@ -47,7 +47,7 @@ pub fn hints(error: &ClusterError) -> Vec<String> {
         Kind::Unavailable => match webhook(&error.message) {
             Some(webhook) => vec![
                 format!("the webhook `{webhook}` does not answer: see that the workload behind it runs"),
-                "its configuration is listed by `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations`".into(),
+                "its configuration is listed by `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations`; where what answers is itself to be restored, its failurePolicy can be `Ignore` meanwhile".into(),
             ],
             None => one("the API server has a problem of its own: `kubectl get --raw /readyz?verbose` tells more"),
         },

@@ -278,6 +278,9 @@ impl Capture {
             let page = match answer {
                 Ok(page) => page,
                 Err(error) if fatal(&error) => return Err(error.into()),
+                Err(error) if error.kind == ClusterErrorKind::Forbidden && is_namespaces(&task.kind) => {
+                    return self.own_namespaces(task, &error.message);
+                }
                 Err(error) => {
                     self.gap(task, error.message);
                     return Ok(());
@@ -311,6 +314,27 @@ impl Capture {
                 resource_version,
                 items: kept,
             });
+        }
+        Ok(())
+    }
+
+    /// An account that may not list all namespaces may still see those that are backed up.
+    fn own_namespaces(&mut self, task: &ListTask, refusal: &str) -> Result<(), RunError> {
+        let names = self.plan.namespaces.clone();
+        if names.is_empty() {
+            self.gap(task, refusal.to_owned());
+        }
+        for name in names {
+            let reference = ObjectReference { kind: task.kind.clone(), namespace: None, name };
+            let cluster = Arc::clone(&self.context.cluster);
+            match self.handle.block_on(cluster.get(&reference)) {
+                Ok(Some(json)) => {
+                    self.item(task, &json, &mut None)?;
+                }
+                Ok(None) => {}
+                Err(error) if fatal(&error) => return Err(error.into()),
+                Err(error) => self.captured.gaps.push(Gap { what: reference.to_string(), reason: error.message }),
+            }
         }
         Ok(())
     }
@@ -453,6 +477,10 @@ impl Capture {
         self.context.reporter.report(&Event::Warning { text: format!("{what} could not be captured: {reason}") });
         self.captured.gaps.push(Gap { what, reason });
     }
+}
+
+fn is_namespaces(kind: &ResourceKind) -> bool {
+    kind.group.is_empty() && kind.plural == "namespaces"
 }
 
 /// Rounded up, since everything was captured at or before it: people copy instants, and nobody copies nanoseconds.

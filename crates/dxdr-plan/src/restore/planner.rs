@@ -200,16 +200,26 @@ impl RestorePlanner {
         self.leave_to_owners();
         self.leave_out_unneeded();
         self.leave_out_unserved();
+        self.name_unknown_kinds();
         self.assemble()
+    }
+
+    /// Of the kinds that could not be read in the target, names those that matter: what is written may be there, what is to be
+    /// removed cannot be found, and a namespace or a quota may stand in the way.
+    fn name_unknown_kinds(&mut self) {
+        let Some(live) = &self.live else { return };
+        for (kind, reason) in &live.unknown {
+            let is_pruned = self.request.prune && self.captured.as_ref().is_none_or(|captured| captured.contains(kind));
+            if is_pruned || self.archived_kinds.contains(kind) || ["namespaces", "resourcequotas"].contains(&kind.as_str()) {
+                self.findings.add(Finding::Unknown { kind: kind.clone(), reason: reason.clone() });
+            }
+        }
     }
 
     /// What is wrong with the target namespace before anything is read.
     fn look_at_namespace(&mut self) -> Result<(), PlanError> {
         let namespace = self.request.target_namespace().to_owned();
         let Some(live) = &self.live else { return Ok(()) };
-        for (kind, reason) in &live.unknown {
-            self.findings.add(Finding::Unknown { kind: kind.clone(), reason: reason.clone() });
-        }
         let Some(object) = live.get("namespaces", None, &namespace) else { return Ok(()) };
         let object: Value = serde_json::from_slice(&object.json)
             .map_err(|error| PlanError::Live { object: format!("namespaces {namespace}"), reason: error.to_string() })?;

@@ -188,7 +188,7 @@ fn settle(
             }
             report.differing.push((reference.to_string(), paths));
         }
-        Written::Failed(error) if hopeless(&error) => return Some(error.into()),
+        Written::Failed(error) if hopeless(&reference, &error) => return Some(error.into()),
         Written::Failed(error) => {
             context.reporter.report(&Event::ObjectFailed { object: reference.clone(), error: error.message.clone() });
             report.failed.push(error);
@@ -197,9 +197,11 @@ fn settle(
     None
 }
 
-/// Whether the next object would fail just the same.
-fn hopeless(error: &ClusterError) -> bool {
-    error.kind.retryable() || matches!(error.kind, ClusterErrorKind::Unauthenticated | ClusterErrorKind::NamespaceTerminating)
+/// Whether the next object would fail just the same: without its namespace nothing of it can be written either.
+fn hopeless(reference: &ObjectReference, error: &ClusterError) -> bool {
+    (reference.kind.group.is_empty() && reference.kind.plural == "namespaces")
+        || error.kind.retryable()
+        || matches!(error.kind, ClusterErrorKind::Unauthenticated | ClusterErrorKind::NamespaceTerminating)
 }
 
 /// Waits until a definition is established and its kind is served.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dxdr_environment::{DiscoveredKind, ResourceKind};
+use dxdr_environment::{DiscoveredKind, ObjectReference, ResourceKind};
 use dxdr_plan::restore::LiveObjects;
 use dxdr_provider::{Cluster, ClusterErrorKind, cluster::ListScope};
 use futures::{StreamExt, stream};
@@ -30,7 +30,11 @@ pub async fn observe(cluster: &Arc<dyn Cluster>, kinds: &[DiscoveredKind], names
         .collect();
     let mut lists = stream::iter(wanted)
         .map(|kind| async move {
-            let listed = list(cluster.as_ref(), &kind, namespace).await;
+            let listed = match is_namespace(&kind) {
+                // Of them only the target matters, which an account may see that may not list all.
+                true => target(cluster.as_ref(), &kind, namespace).await,
+                false => list(cluster.as_ref(), &kind, namespace).await,
+            };
             (kind, listed)
         })
         .buffer_unordered(LISTS_IN_FLIGHT);
@@ -60,6 +64,19 @@ struct Named {
 #[derive(Deserialize)]
 struct Metadata {
     name: String,
+}
+
+fn is_namespace(kind: &ResourceKind) -> bool {
+    kind.group.is_empty() && kind.plural == "namespaces"
+}
+
+async fn target(
+    cluster: &dyn Cluster,
+    kind: &ResourceKind,
+    namespace: &str,
+) -> Result<Vec<(String, Bytes)>, dxdr_provider::ClusterError> {
+    let reference = ObjectReference { kind: kind.clone(), namespace: None, name: namespace.to_owned() };
+    Ok(cluster.get(&reference).await?.into_iter().map(|json| (namespace.to_owned(), json)).collect())
 }
 
 /// # Errors
