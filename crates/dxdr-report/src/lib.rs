@@ -13,4 +13,5 @@ pub mod points;
 pub mod quantity;
 pub mod restore_plan;
 pub mod runs;
+pub mod schedule_plan;
 pub mod table;

@@ -96,6 +96,15 @@ pub enum RunError {
         /// How.
         reason: String,
     },
+    /// Velero's kinds are not served, or its namespace is not there.
+    #[error("Velero is not installed in namespace `{namespace}` of this cluster")]
+    NoVelero {
+        /// Where it was looked for.
+        namespace: String,
+        /// What the cluster said.
+        #[source]
+        source: ClusterError,
+    },
     /// Planning found no way.
     #[error(transparent)]
     Plan(#[from] dxdr_plan::PlanError),

@@ -24,6 +24,7 @@ pub mod runs;
 pub mod stop;
 pub mod store;
 pub mod stream;
+pub mod velero;
 
 pub use context::{LEASE_NAMESPACE, RunContext};
 pub use error::RunError;

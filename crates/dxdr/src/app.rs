@@ -55,6 +55,9 @@ pub(crate) struct Global {
     /// Store to use instead of the policy's: the name of a BackupStore.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) store: Option<String>,
+    /// Namespace in which Velero is installed [default: the configuration's, then velero].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) velero_namespace: Option<String>,
     /// What to print on stdout.
     #[arg(long, short, global = true, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -87,6 +90,9 @@ pub(crate) enum Command {
     /// See or apply what an environment of the model means in a cluster.
     #[command(subcommand)]
     Environment(commands::environment::EnvironmentCommand),
+    /// See or apply what backup policies mean to a Velero server: its Schedules and locations.
+    #[command(subcommand)]
+    Schedule(commands::schedule::ScheduleCommand),
     /// Check manifests: a row each, with what to do.
     Check(commands::check::Check),
     /// Run the embedded Kubernetes API, with a store beside it.
@@ -142,6 +148,7 @@ async fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Points(command) => commands::points::run(command, global, terminal).await,
         Command::Runs(command) => commands::runs::run(command, global, terminal).await,
         Command::Environment(command) => commands::environment::run(command, global, terminal).await,
+        Command::Schedule(command) => commands::schedule::run(command, global, terminal).await,
         Command::Check(command) => commands::check::run(&command, global, terminal),
         Command::Sandbox(command) => commands::sandbox::run(command, global, terminal).await,
         Command::Quickstart(command) => commands::quickstart::run(command, terminal).await,

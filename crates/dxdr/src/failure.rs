@@ -294,6 +294,13 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
                     .to_owned(),
             ],
         ),
+        RunError::NoVelero { .. } => (
+            Kind::Refused,
+            vec![
+                "name its namespace with `--velero-namespace`, or as `veleroNamespace` in the configuration".to_owned(),
+                "`velero install` installs it; policies with `engine: native` need none".to_owned(),
+            ],
+        ),
         RunError::NoSuchRun(_) | RunError::Over { .. } => (Kind::Usage, vec!["`dxdr runs list` lists the runs".to_owned()]),
         RunError::Namespace { namespace, .. } => (
             Kind::Refused,

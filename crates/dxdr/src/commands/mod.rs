@@ -12,3 +12,4 @@ pub(crate) mod quickstart;
 pub(crate) mod restore;
 pub(crate) mod runs;
 pub(crate) mod sandbox;
+pub(crate) mod schedule;

@@ -37,6 +37,9 @@ pub(crate) struct Configuration {
     /// Namespace in which Leases are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lease_namespace: Option<String>,
+    /// Namespace in which Velero is installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) velero_namespace: Option<String>,
 }
 
 /// Finds and reads the configuration; the empty one where there is none. A file that was named must be there.
@@ -56,7 +59,7 @@ pub(crate) fn load(named: Option<&Path>) -> Result<Configuration, Failure> {
     let mut configuration: Configuration = serde_saphyr::from_str(&text).map_err(|error| {
         Failure::new(Kind::BadInput, error.to_string())
             .context(format!("the configuration {} is wrong", path.display()))
-            .hint("its fields: manifests, kubeconfig, context, environment, store, timeZone, leaseNamespace")
+            .hint("its fields: manifests, kubeconfig, context, environment, store, timeZone, leaseNamespace, veleroNamespace")
     })?;
     let folder = base(&path);
     for manifest in &mut configuration.manifests {

@@ -96,6 +96,12 @@ impl World {
     pub(crate) fn lease_namespace(&self) -> String {
         self.configuration.lease_namespace.clone().unwrap_or_else(|| dxdr_run::LEASE_NAMESPACE.to_owned())
     }
+
+    /// The namespace in which Velero is installed.
+    pub(crate) fn velero_namespace(&self) -> &str {
+        let chosen = self.global.velero_namespace.as_deref().or(self.configuration.velero_namespace.as_deref());
+        chosen.unwrap_or(dxdr_plan::velero::NAMESPACE)
+    }
 }
 
 /// Which manifests are meant.

@@ -1,0 +1,4 @@
+//! Acting on a Velero server, through the objects it watches.
+
+pub mod schedules;
+pub mod server;

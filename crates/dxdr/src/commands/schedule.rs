@@ -1,0 +1,171 @@
+//! `dxdr schedule`
+
+use dxdr_environment::DesiredObject;
+use dxdr_plan::velero::{Observed, SchedulePlan, SchedulesRequest, plan};
+use dxdr_provider::{Clock, Cluster, ClusterErrorKind, clock::SystemClock};
+use dxdr_report::{quantity::counted, schedule_plan};
+use dxdr_run::velero::schedules;
+use serde_json::{Value, json};
+
+use crate::{
+    app::Global,
+    configuration::World,
+    failure::{Failure, Kind},
+    terminal::{Output, Terminal},
+};
+
+#[derive(Debug, clap::Subcommand)]
+#[command(
+    after_help = "Examples:\n  dxdr schedule render\n  dxdr schedule diff\n  dxdr schedule apply --dry-run\n  dxdr schedule apply --prune --yes\n  dxdr schedule apply --standby --context standby-cluster"
+)]
+pub(crate) enum ScheduleCommand {
+    /// Print the objects that the policies with `engine: velero` compile to, as YAML; asks no cluster.
+    Render(Which),
+    /// Compare the policies with what Velero has, field by field. Exit code 3 when they differ.
+    ///
+    /// Asks the server for its version by a ServerStatusRequest, which is removed again.
+    Diff(Which),
+    /// Make Velero's Schedules and locations what the policies say, by server-side apply; others' are left alone.
+    Apply(Apply),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Which {
+    /// For a cluster that only stands by: Schedules paused, locations read-only.
+    #[arg(long)]
+    standby: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    which: Which,
+    /// Let the server check everything, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+    /// Remove Schedules of dxdr's that no policy asks for any more; their backups stay.
+    #[arg(long)]
+    prune: bool,
+    /// Take over fields that another manager owns.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(command: ScheduleCommand, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let world = World::load(global)?;
+    match command {
+        ScheduleCommand::Render(which) => render(&world, &which, terminal),
+        ScheduleCommand::Diff(which) => {
+            let cluster = world.cluster().await?;
+            let plan = planned(&world, &which, cluster.as_ref()).await?;
+            terminal.value(&schedule_plan::json(&plan), || schedule_plan::text(&plan));
+            if plan.nothing_to_do() {
+                return refusal(&plan);
+            }
+            Err(Failure::told(Kind::Partial).hint("to make it as the policies say: dxdr schedule apply"))
+        }
+        ScheduleCommand::Apply(apply) => carry_out(&world, &apply, terminal).await,
+    }
+}
+
+fn request<'a>(world: &'a World, which: &Which) -> SchedulesRequest<'a> {
+    SchedulesRequest {
+        environments: &world.model.environments,
+        policies: &world.model.policies,
+        stores: &world.model.stores,
+        namespace: world.velero_namespace(),
+        standby: which.standby,
+    }
+}
+
+fn render(world: &World, which: &Which, terminal: &Terminal) -> Result<(), Failure> {
+    let plan = plan(&request(world, which), &Observed::default());
+    let desired = plan.objects.iter().map(|object| &object.desired);
+    let objects: Vec<Value> = desired.map(|DesiredObject { value, .. }| value.clone()).collect();
+    match terminal.output {
+        Output::Json => terminal.value(&json!({"apiVersion": "v1", "kind": "List", "items": objects}), String::new),
+        Output::Text | Output::Yaml => {
+            let documents: Vec<String> = objects.iter().map(dxdr_api::yaml::write).collect();
+            terminal.data(&documents.join("---\n"));
+        }
+    }
+    refusal(&plan)
+}
+
+async fn planned(world: &World, which: &Which, cluster: &dyn Cluster) -> Result<SchedulePlan, Failure> {
+    let request = request(world, which);
+    let seed = SystemClock.now().as_nanosecond() as u64 ^ u64::from(std::process::id());
+    let observed = schedules::observe(cluster, request.namespace, seed).await?;
+    Ok(plan(&request, &observed))
+}
+
+/// Fails with the reasons, where the plan must not be carried out.
+fn refusal(plan: &SchedulePlan) -> Result<(), Failure> {
+    let reasons: Vec<&str> = plan.refusals().map(|note| note.text.as_str()).collect();
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    let hints = plan.refusals().filter_map(|note| note.hint.clone());
+    Err(Failure::new(Kind::Refused, reasons.join("; ")).hints(hints))
+}
+
+async fn carry_out(world: &World, apply: &Apply, terminal: &Terminal) -> Result<(), Failure> {
+    let cluster = world.cluster().await?;
+    let plan = planned(world, &apply.which, cluster.as_ref()).await?;
+    terminal.value(&schedule_plan::json(&plan), || schedule_plan::text(&plan));
+    refusal(&plan)?;
+    if !apply.prune && !plan.orphaned.is_empty() {
+        terminal.note(&format!("{} of dxdr's stay: `--prune` removes them", counted(plan.orphaned.len(), "Schedule")));
+    }
+    let todo = plan.objects.iter().filter(|object| object.state != dxdr_plan::velero::ObjectState::Same).count();
+    let removed = if apply.prune { plan.orphaned.len() } else { 0 };
+    if todo + removed == 0 {
+        terminal.note("nothing to do");
+        return Ok(());
+    }
+    if !apply.dry_run {
+        let question = match removed {
+            0 => format!("Apply {} to {}?", counted(todo, "object"), cluster.describe()),
+            _ => format!(
+                "Apply {} to {} and remove {}?",
+                counted(todo, "object"),
+                cluster.describe(),
+                counted(removed, "Schedule")
+            ),
+        };
+        terminal.consent(&question, apply.yes)?;
+    }
+    let results = schedules::apply(cluster.as_ref(), &plan, apply.prune, apply.force, apply.dry_run).await?;
+    let mut failed: Option<Failure> = None;
+    for result in results {
+        match result.error {
+            None => {
+                let done = match (apply.dry_run, result.removed) {
+                    (true, true) => "would remove",
+                    (true, false) => "would apply",
+                    (false, true) => "removed",
+                    (false, false) => "applied",
+                };
+                terminal.note(&format!("{done} {}", result.object));
+            }
+            Some(error) => {
+                let conflict = error.kind == ClusterErrorKind::Conflict;
+                let failure = Failure { kind: Kind::Partial, ..Failure::from(error) };
+                if failed.is_some() {
+                    terminal.warn(&format!("{:#}", failure.error));
+                    continue;
+                }
+                failed = Some(if conflict {
+                    failure.hint("another manager owns these fields; `--force` takes them over")
+                } else {
+                    failure
+                });
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
