@@ -24,4 +24,4 @@ pub use cron_field::{Fault, FieldError};
 pub use objective::{Newest, Standing, data_loss_standing};
 pub use retention::Retention;
 pub use schedule::{Schedule, ScheduleError};
-pub use store::{BackupStore, GcsLocation, S3Location, StoreLocation};
+pub use store::{BackupStore, GcsLocation, S3Location, StoreLocation, VeleroLocation};

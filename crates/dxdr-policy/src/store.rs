@@ -9,6 +9,17 @@ pub struct BackupStore {
     pub name: String,
     /// Where it is.
     pub location: StoreLocation,
+    /// What Velero calls it, where that is fixed.
+    pub velero: Option<VeleroLocation>,
+}
+
+/// A location of Velero's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VeleroLocation {
+    /// Name of the BackupStorageLocation.
+    pub name: String,
+    /// Name and key of the Secret in Velero's namespace; `None`: the server's own credentials.
+    pub credential: Option<(String, String)>,
 }
 
 impl BackupStore {

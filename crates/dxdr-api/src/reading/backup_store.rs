@@ -1,7 +1,7 @@
 //! `BackupStore` into the model.
 
 use dxdr_environment::FieldPath;
-use dxdr_policy::{BackupStore, GcsLocation, S3Location, StoreLocation};
+use dxdr_policy::{BackupStore, GcsLocation, S3Location, StoreLocation, VeleroLocation};
 
 use super::{Reading, below, field_path};
 use crate::specification::backup_store::BackupStoreSpec;
@@ -37,7 +37,11 @@ impl Reading<'_> {
             // The shape says that exactly one is there.
             _ => return None,
         };
-        Some(BackupStore { name: name.to_owned(), location })
+        let velero = spec.velero.as_ref().map(|velero| VeleroLocation {
+            name: velero.location.clone(),
+            credential: velero.credential.as_ref().map(|credential| (credential.name.clone(), credential.key.clone())),
+        });
+        Some(BackupStore { name: name.to_owned(), location, velero })
     }
 
     fn bucket(&mut self, at: &FieldPath, bucket: &str) {

@@ -15,6 +15,31 @@ pub(crate) struct BackupStoreSpec {
     pub(crate) gcs: Option<GcsSpec>,
     /// A directory: for trying dxdr, and for stores mounted as a file system.
     pub(crate) directory: Option<DirectorySpec>,
+    /// What Velero calls this store. Left out: the location of the same bucket and prefix if Velero has one, else one of the store's name.
+    pub(crate) velero: Option<VeleroLocationSpec>,
+}
+
+/// The BackupStorageLocation of a store.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct VeleroLocationSpec {
+    /// Its name: `default`.
+    #[schemars(length(min = 1, max = 63))]
+    pub(crate) location: String,
+    /// The Secret in Velero's namespace with the credentials. Left out: those of Velero's server.
+    pub(crate) credential: Option<VeleroCredentialSpec>,
+}
+
+/// A key of a Secret in Velero's namespace.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct VeleroCredentialSpec {
+    /// The Secret's name.
+    #[schemars(length(min = 1))]
+    pub(crate) name: String,
+    /// The key in it.
+    #[schemars(length(min = 1))]
+    pub(crate) key: String,
 }
 
 /// A bucket of S3.

@@ -17,7 +17,9 @@ pub(super) enum Settled {
     /// Ours, there or not.
     Ours(DesiredObject),
     /// The name is taken by a location of another bucket, which is named.
-    Taken { by: String },
+    Taken { name: String, by: String },
+    /// The store names a location, and this other one is for the same bucket and prefix.
+    Twice { name: String, there: String },
     /// Velero cannot write there.
     NotForVelero,
 }
@@ -66,29 +68,38 @@ pub(super) fn settle(store: &BackupStore, live: &[Value], namespace: &str, read_
     let name_of = |live: &Value| live.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let ours =
         |live: &Value| live.pointer("/metadata/labels/app.kubernetes.io~1managed-by").and_then(Value::as_str) == Some("dxdr");
-    let there = |live: &&Value| Place::of_live(live).as_ref() == Some(&place);
-    if let Some(theirs) = live.iter().filter(|live| !ours(live)).find(there) {
-        return Settled::Theirs { name: name_of(theirs), differences: differences(store, theirs) };
-    }
+    let same_place = live.iter().find(|live| Place::of_live(live).as_ref() == Some(&place));
     // One of ours keeps its name when the store's changes: backups refer to it.
-    let standing = live.iter().find(there).map(name_of);
-    let name = standing.clone().unwrap_or_else(|| store.name.clone());
-    if standing.is_none()
+    let name = match (&store.velero, same_place) {
+        (Some(named), Some(there)) if named.name != name_of(there) => {
+            return Settled::Twice { name: named.name.clone(), there: name_of(there) };
+        }
+        (_, Some(there)) if !ours(there) => {
+            return Settled::Theirs { name: name_of(there), differences: differences(store, there) };
+        }
+        (_, Some(there)) => name_of(there),
+        (named, None) => named.as_ref().map_or(&store.name, |named| &named.name).clone(),
+    };
+    if same_place.is_none()
         && let Some(taken) = live.iter().find(|live| name_of(live) == name)
     {
         let by = Place::of_live(taken).map_or_else(|| "another provider".to_owned(), |place| place.text());
-        return Settled::Taken { by };
+        return Settled::Taken { name, by };
+    }
+    let mut spec = json!({
+        "provider": place.provider,
+        "objectStorage": object_storage(&place),
+        "config": config(store),
+        "accessMode": if read_only { "ReadOnly" } else { "ReadWrite" },
+    });
+    if let Some((name, key)) = store.velero.as_ref().and_then(|velero| velero.credential.as_ref()) {
+        spec["credential"] = json!({"name": name, "key": key});
     }
     let value = json!({
         "apiVersion": storage_locations().api_version(),
         "kind": storage_locations().kind,
         "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "dxdr"}},
-        "spec": {
-            "provider": place.provider,
-            "objectStorage": object_storage(&place),
-            "config": config(store),
-            "accessMode": if read_only { "ReadOnly" } else { "ReadWrite" },
-        },
+        "spec": spec,
     });
     let reference = ObjectReference { kind: storage_locations(), namespace: Some(namespace.to_owned()), name };
     Settled::Ours(DesiredObject { reference, value })
@@ -146,7 +157,7 @@ fn differences(store: &BackupStore, live: &Value) -> Vec<(String, String, String
 
 #[cfg(test)]
 mod tests {
-    use dxdr_policy::{GcsLocation, S3Location};
+    use dxdr_policy::{GcsLocation, S3Location, VeleroLocation};
 
     use super::*;
 
@@ -160,7 +171,7 @@ mod tests {
     }
 
     fn store(location: StoreLocation) -> BackupStore {
-        BackupStore { name: "primary".to_owned(), location }
+        BackupStore { name: "primary".to_owned(), location, velero: None }
     }
 
     fn live(name: &str, bucket: &str, prefix: &str, config: Value) -> Value {
@@ -202,10 +213,23 @@ mod tests {
     }
 
     #[test]
+    fn a_location_that_the_store_names_is_that_one_with_its_credentials_or_none() {
+        let mut store = store(StoreLocation::S3(bucket()));
+        let credential = Some(("cloud-credentials".to_owned(), "cloud".to_owned()));
+        store.velero = Some(VeleroLocation { name: "default".to_owned(), credential });
+        let Settled::Ours(made) = settle(&store, &[], "velero", false) else { panic!("not ours") };
+        assert_eq!(made.reference.name, "default");
+        assert_eq!(made.value["spec"]["credential"], json!({"name": "cloud-credentials", "key": "cloud"}));
+        let other = [live("other", "dx-backups", "velero", json!({}))];
+        let twice = Settled::Twice { name: "default".to_owned(), there: "other".to_owned() };
+        assert_eq!(settle(&store, &other, "velero", false), twice);
+    }
+
+    #[test]
     fn a_name_that_is_taken_and_a_directory_are_told() {
         let taken = [live("primary", "elsewhere", "", json!({}))];
         let settled = settle(&store(StoreLocation::S3(bucket())), &taken, "velero", false);
-        assert_eq!(settled, Settled::Taken { by: "aws bucket elsewhere, prefix ``".to_owned() });
+        assert_eq!(settled, Settled::Taken { name: "primary".to_owned(), by: "aws bucket elsewhere, prefix ``".to_owned() });
         let directory = store(StoreLocation::Directory { path: "/backups".into() });
         assert_eq!(settle(&directory, &[], "velero", false), Settled::NotForVelero);
     }

@@ -187,10 +187,18 @@ fn settle_locations<'a>(
                 }
                 names.insert(store.name.as_str(), name);
             }
-            Settled::Taken { by } => notes.push(note(
+            Settled::Taken { name, by } => notes.push(note(
                 Severity::Fatal,
-                format!("a location of the name `{}` is there already, for {by}", store.name),
-                Some("give the BackupStore another name, or rename the location"),
+                format!("a location of the name `{name}` is there already, for {by}"),
+                Some("give the BackupStore another name, or another one in `spec.velero.location`"),
+            )),
+            Settled::Twice { name, there } => notes.push(note(
+                Severity::Fatal,
+                format!(
+                    "BackupStore `{}` names location `{name}`, and location `{there}` is for the same bucket and prefix",
+                    store.name
+                ),
+                Some("two locations of one place would both delete what expires: name that one"),
             )),
             Settled::NotForVelero => notes.push(note(
                 Severity::Fatal,

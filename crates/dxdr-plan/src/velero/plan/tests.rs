@@ -33,7 +33,7 @@ impl Model {
         Self {
             environments: names.iter().map(bare).collect(),
             policies: vec![policy],
-            stores: vec![BackupStore { name: "primary".to_owned(), location: StoreLocation::S3(bucket) }],
+            stores: vec![BackupStore { name: "primary".to_owned(), location: StoreLocation::S3(bucket), velero: None }],
         }
     }
 
