@@ -177,3 +177,29 @@ fn kinds_that_may_not_be_created_are_named_with_the_right_that_is_missing() {
     assert!(served.get(&core("ConfigMap", Some("beside"), "one")).is_some());
     assert!(served.get(&core("Secret", Some("beside"), "password")).is_none());
 }
+
+#[test]
+fn a_namespace_that_may_not_be_made_ends_the_restore_at_its_beginning() {
+    let served = Served::new();
+    let point = served.point();
+    let before = served.objects();
+    served.sandbox.faults().add(Fault::new(Failing::Forbidden).method("POST").path("/api/v1/namespaces?"));
+    let said = served.run(&restore(&point, &["staging", "--into", "beside", "--yes"])).refuses(7);
+    assert!(said.stderr.contains("lacks the verb `create` on `namespaces`"), "{}", said.stderr);
+    assert!(said.stderr.contains("`dxdr runs resume "), "{}", said.stderr);
+    assert_eq!(served.objects(), before);
+}
+
+#[test]
+fn an_account_that_sees_its_own_namespace_only_loses_nothing() {
+    let served = Served::new();
+    let own = || served.sandbox.faults().add(Fault::new(Failing::Forbidden).method("GET").path("/api/v1/namespaces?"));
+    own();
+    let point = served.point();
+    served.delete(&core("Namespace", None, "staging"));
+    served.run(&restore(&point, &IN_PLACE)).exits(0);
+    assert!(served.get(&core("ConfigMap", Some("staging"), "one")).is_some());
+    terminating(&served, "staging");
+    let said = served.refuses_and_changes_nothing(&restore(&point, &IN_PLACE), 4);
+    assert!(said.stderr.contains("is being deleted"), "{}", said.stderr);
+}
