@@ -10,9 +10,9 @@ use dxdr_catalog::{Entry, RecoveryPoint, Trigger};
 use dxdr_environment::{Environment, ObjectReference, ResourceKind};
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::KubernetesCluster;
-use dxdr_object_storage::MemoryStorage;
+use dxdr_object_storage::{Action, Fault, Faulty, MemoryStorage};
 use dxdr_plan::restore::{ClusterScoped, Existing, RestoreRequest, Target};
-use dxdr_provider::{Cluster, ObjectStorage, clock::SystemClock, cluster::WriteOptions};
+use dxdr_provider::{Cluster, ObjectStorage, StorageErrorKind, clock::SystemClock, cluster::WriteOptions};
 use dxdr_run::{
     RunContext, RunError, StopRequest, Store, backup, catalog,
     event::Silent,
@@ -220,6 +220,45 @@ fn a_backup_that_is_killed_at_any_call_leaves_no_half_point_and_is_resumed_to_a_
             assert!(point.complete(), "after {calls} calls: {:?}", point.gaps);
             assert_eq!(world.points().await.len(), 1, "after {calls} calls");
             assert!(world.as_it_was(&point).await, "after {calls} calls");
+            assert_eq!(world.unfinished().await, None);
+        }
+    });
+}
+
+#[test]
+fn a_backup_into_a_store_that_is_full_from_any_write_on_leaves_no_half_point_and_is_resumed_or_cleaned_up() {
+    in_a_process(async {
+        for writes in 1.. {
+            let mut world = World::new().await;
+            let full = Fault::fail(StorageErrorKind::Full).on(Action::Put).from_call(writes);
+            let faulty = Arc::new(Faulty::new(Arc::clone(&world.storage)).with(full));
+            world.storage = faulty.clone();
+            let result = world.take_as(&world.immortal(0)).await;
+            faulty.heal();
+            let points = world.points().await;
+            let error = match result {
+                Ok(_) => {
+                    assert!(writes > 15, "a backup writes more than {writes} objects: the sweep missed its middle");
+                    return;
+                }
+                Err(error) => dxdr_run::active::chain(&error),
+            };
+            assert!(error.contains("no space left"), "after {writes} writes: {error}");
+            let Some(run) = world.unfinished().await else {
+                assert!(points.is_empty() && writes == 1, "after {writes} writes");
+                continue;
+            };
+            assert!(points.len() <= 1);
+            if writes % 2 == 0 {
+                let Resumed::Backup(point) = world.resume(&run).await else { panic!("it was a backup") };
+                assert!(point.complete() && world.as_it_was(&point).await, "after {writes} writes");
+                assert_eq!(world.points().await.len(), 1, "after {writes} writes");
+            } else {
+                let context = world.immortal(1);
+                let history = runs::unfinished(&context.store, &run).await.unwrap();
+                runs::clean(&context, &history).await.unwrap();
+                assert_eq!(world.points().await, points, "after {writes} writes");
+            }
             assert_eq!(world.unfinished().await, None);
         }
     });
