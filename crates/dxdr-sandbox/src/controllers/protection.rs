@@ -43,7 +43,10 @@ pub(super) fn after_removal(world: &mut World, kind: &Kind, removed: &Stored) {
 fn mounted(world: &World, namespace: &str, claim: &str) -> bool {
     let Some(pods) = world.built_in("", "pods") else { return false };
     let page = world.store.list(pods.resource, &format!("{namespace}/"), "", u64::MAX, 0, |_| true);
-    page.items.iter().any(|pod| claims_of(&value(&pods, pod)).iter().any(|name| name == claim))
+    page.items.iter().map(|pod| value(&pods, pod)).any(|pod| {
+        // A Pod without a node has not begun, and will not while its claim is being deleted.
+        pod["spec"].get("nodeName").is_some() && claims_of(&pod).iter().any(|name| name == claim)
+    })
 }
 
 fn claims_of(pod: &Value) -> Vec<String> {

@@ -1,12 +1,14 @@
 //! The same scenarios on the sandbox, always, and on a real server when `DXDR_TEST_KUBECONFIG` names its kubeconfig.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, missing_docs)]
 
 mod faults;
+mod history;
 mod kubectl;
 mod port;
 mod scenarios;
 mod transcript;
+mod versions;
 
 use std::future::Future;
 

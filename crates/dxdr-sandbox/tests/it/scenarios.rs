@@ -9,24 +9,24 @@ use serde_json::{Value, json};
 
 use crate::{Cluster, on_both};
 
-fn map(name: &str, data: Value) -> ConfigMap {
+pub(crate) fn map(name: &str, data: Value) -> ConfigMap {
     serde_json::from_value(json!({"metadata": {"name": name}, "data": data})).unwrap()
 }
 
-fn refused<T: std::fmt::Debug>(result: Result<T, kube::Error>) -> Status {
+pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, kube::Error>) -> Status {
     match result.unwrap_err() {
         kube::Error::Api(status) => *status,
         other => panic!("not an answer of the API: {other}"),
     }
 }
 
-fn dynamic(cluster: &Cluster, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+pub(crate) fn dynamic(cluster: &Cluster, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource)
 }
 
 /// Waits for something a real cluster's controllers do a moment later.
-async fn eventually<F, Found>(what: &str, mut found: F)
+pub(crate) async fn eventually<F, Found>(what: &str, mut found: F)
 where
     F: FnMut() -> Found,
     Found: Future<Output = bool>,
