@@ -2,18 +2,20 @@
 //!
 //! Lists stand in the order in which their kinds are restored, so that an archive of ours is restored in one or two passes.
 
-use std::collections::BTreeMap;
+mod recorded;
 
 use dxdr_catalog::{Gap, Sha256, Trigger, name};
 use dxdr_environment::{DiscoveredKind, EnvironmentName, ResourceKind};
 use jiff::{SignedDuration, Timestamp};
+
+pub use recorded::RecordedBackup;
 
 use crate::{
     error::PlanError,
     label::{LabelSelector, Operator, Requirement},
     order::StageName,
     related,
-    selection::{Decision, LeftOutKind, ObjectHead, ResolvedSelection, Selection, SkipReason},
+    selection::{Decision, Filters, LeftOutKind, ObjectHead, ResolvedSelection, Selection, SkipReason},
     step::Step,
 };
 
@@ -25,7 +27,7 @@ pub struct BackupRequest {
     /// The namespaces to read, each by its name; patterns are settled before.
     pub namespaces: Vec<String>,
     /// What to take of them.
-    pub selection: Selection,
+    pub filters: Filters,
     /// Which Secrets to take.
     pub secrets: SecretsRule,
     /// How long the point is kept; `None`: until somebody deletes it.
@@ -40,20 +42,17 @@ pub struct BackupRequest {
 
 impl BackupRequest {
     /// Everything in the namespaces, Secrets included, kept for ever.
-    ///
-    /// # Errors
-    /// When a namespace is no valid name.
-    pub fn of_environment(environment: EnvironmentName, namespaces: Vec<String>) -> Result<Self, PlanError> {
-        Ok(Self {
+    pub fn of_environment(environment: EnvironmentName, namespaces: Vec<String>) -> Self {
+        Self {
             environment,
-            selection: Selection::of_namespaces(namespaces.iter().map(String::as_str))?,
+            filters: Filters { included_namespaces: namespaces.clone(), ..Filters::default() },
             namespaces,
             secrets: SecretsRule::All,
             keep: None,
             trigger: Trigger::Requested,
             policy: None,
             environment_digest: None,
-        })
+        }
     }
 }
 
@@ -103,6 +102,7 @@ pub struct BackupPlan {
     pub keys: Vec<String>,
     /// What the run does.
     pub steps: BackupSteps,
+    filters: Filters,
     selection: ResolvedSelection,
 }
 
@@ -151,7 +151,7 @@ pub fn plan(
     now: Timestamp,
     seed: u64,
 ) -> Result<BackupPlan, PlanError> {
-    let selection = request.selection.resolve(kinds);
+    let selection = Selection::parse(&request.filters)?.resolve(kinds);
     let lists = lists(request, &selection, kinds);
     if !lists.iter().any(|task| !is_namespaces(&task.kind)) {
         let reason = match selection.unresolved.as_slice() {
@@ -160,10 +160,24 @@ pub fn plan(
         };
         return Err(PlanError::Nothing { reason });
     }
+    let gaps =
+        failed_groups.iter().map(|(group, reason)| Gap { what: format!("API group {group}"), reason: reason.clone() }).collect();
+    let related_kinds = kinds.iter().map(|kind| kind.kind.clone()).filter(related::may_be_related).collect();
+    Ok(assembled(request, selection, lists, now, seed).with(related_kinds, gaps))
+}
+
+/// The plan around its lists.
+fn assembled(
+    request: &BackupRequest,
+    selection: ResolvedSelection,
+    lists: Vec<ListTask>,
+    now: Timestamp,
+    seed: u64,
+) -> BackupPlan {
     let expires = request.keep.and_then(|keep| now.checked_add(keep).ok());
     let point = name::point_name(&request.environment, now, seed);
     let steps = steps(&request.namespaces, lists.len(), &point);
-    Ok(BackupPlan {
+    BackupPlan {
         run: name::run_name("backup", &request.environment, now, seed),
         environment: request.environment.clone(),
         namespaces: request.namespaces.clone(),
@@ -173,19 +187,17 @@ pub fn plan(
         started: now,
         expires,
         lists,
-        related_kinds: kinds.iter().map(|kind| kind.kind.clone()).filter(related::may_be_related).collect(),
+        related_kinds: Vec::new(),
         left_out_kinds: selection.left_out.clone(),
         unresolved: selection.unresolved.clone(),
-        gaps: failed_groups
-            .iter()
-            .map(|(group, reason)| Gap { what: format!("API group {group}"), reason: reason.clone() })
-            .collect(),
+        gaps: Vec::new(),
         secrets: request.secrets,
         keys: keys(&point),
         steps,
+        filters: request.filters.clone(),
         selection,
         point,
-    })
+    }
 }
 
 impl BackupPlan {
@@ -198,6 +210,10 @@ impl BackupPlan {
         self
     }
 
+    fn with(self, related_kinds: Vec<ResourceKind>, gaps: Vec<Gap>) -> Self {
+        Self { related_kinds, gaps, ..self }
+    }
+
     /// What becomes of one listed object.
     pub fn decide(&self, kind: &ResourceKind, head: &ObjectHead<'_>) -> Decision {
         match self.selection.decide(kind, head) {
@@ -206,22 +222,6 @@ impl BackupPlan {
             }
             decision => decision,
         }
-    }
-
-    /// What tells this backup from another one, for its journal.
-    pub fn parameters(&self) -> BTreeMap<String, String> {
-        let mut parameters = BTreeMap::from([
-            ("point".to_owned(), self.point.clone()),
-            ("namespaces".to_owned(), self.namespaces.join(",")),
-            ("started".to_owned(), self.started.to_string()),
-        ]);
-        if let Some(policy) = &self.policy {
-            parameters.insert("policy".to_owned(), policy.clone());
-        }
-        if let Some(expires) = self.expires {
-            parameters.insert("expires".to_owned(), expires.to_string());
-        }
-        parameters
     }
 }
 
@@ -356,7 +356,6 @@ mod tests {
             EnvironmentName::parse("staging").unwrap(),
             vec!["staging".to_owned(), "staging-jobs".to_owned()],
         )
-        .unwrap()
     }
 
     fn started() -> Timestamp {
@@ -410,7 +409,7 @@ mod tests {
             included_resources: vec!["unicorns".to_owned()],
             ..Filters::default()
         };
-        let request = BackupRequest { selection: Selection::parse(&filters).unwrap(), ..request() };
+        let request = BackupRequest { filters, ..request() };
         let refused = plan(&request, &kinds(), &[], started(), 7).unwrap_err();
         assert_eq!(refused.to_string(), "there is nothing to back up: the server does not know unicorns");
     }

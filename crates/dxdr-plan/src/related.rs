@@ -203,8 +203,7 @@ mod tests {
     }
 
     fn collector() -> RelatedCollector {
-        let request =
-            BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".to_owned()]).unwrap();
+        let request = BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".to_owned()]);
         RelatedCollector::new(&plan(&request, &kinds(), &[], jiff::Timestamp::UNIX_EPOCH, 1).unwrap())
     }
 

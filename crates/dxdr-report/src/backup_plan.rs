@@ -48,6 +48,14 @@ pub fn secrets_text(names: Option<&[String]>, kms_key: Option<&str>) -> String {
     format!("  {} in plain in the archive: {}; {store}", counted(names.len(), "Secret"), names.join(", "))
 }
 
+/// The same as JSON: `null` where nobody knows; `encryption` is `null` where the store's manifest says nothing of it.
+pub fn secrets_json(names: Option<&[String]>, kms_key: Option<&str>) -> Value {
+    match names {
+        Some(names) => json!({"names": names, "encryption": kms_key.map(|key| json!({"kmsKey": key}))}),
+        None => Value::Null,
+    }
+}
+
 fn secrets(rule: SecretsRule) -> &'static str {
     match rule {
         SecretsRule::All => {

@@ -166,6 +166,7 @@ pub fn json(plan: &RestorePlan) -> Value {
             "items": plan.counts.items, "create": plan.counts.create, "update": plan.counts.update, "same": plan.counts.same,
             "leave": plan.counts.leave, "leftOut": plan.counts.left_out, "prune": plan.counts.prune,
         },
+        "protectivePoint": Value::Null,
         "estimateSeconds": plan.estimate.duration.as_secs_f64(),
     })
 }

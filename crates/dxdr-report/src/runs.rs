@@ -1,46 +1,49 @@
 //! Runs: the list of them, one journal, and what a restore did.
 
-use dxdr_format::journal::Entry;
+use dxdr_format::journal::{Entry, Outcome, RunKind};
 use dxdr_run::{
     journal::History,
     restore::RestoreReport,
-    runs::{Found, RunState},
+    runs::{self, Found, Resumption, RunState, RunSummary},
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    quantity::{counted, instant},
+    backup_plan,
+    quantity::{counted, duration, instant},
+    restore_plan,
     table::table,
 };
 
 /// A table, newest first.
-pub fn list_text(found: &Found) -> String {
+pub fn list_text(found: &Found, now: Timestamp) -> String {
     let runs = &found.runs;
     let rows = runs
         .iter()
         .map(|run| {
-            let (state, detail) = state(&run.state);
+            let (state, _) = state(&run.state);
             vec![
                 run.run.clone(),
                 run.kind.word().to_owned(),
                 run.environment.clone(),
-                instant(run.started),
+                duration(now.duration_since(run.started)),
                 state.to_owned(),
                 format!("{}/{}", run.steps.0, run.steps.1),
-                detail.to_owned(),
+                detail(run, now),
             ]
         })
         .collect();
     let mut text = if runs.is_empty() {
         "No runs in this store.\n".to_owned()
     } else {
-        table(&["RUN", "KIND", "ENVIRONMENT", "STARTED", "STATE", "STEPS", "DETAIL"], rows)
+        table(&["RUN", "KIND", "ENVIRONMENT", "AGE", "STATE", "STEPS", "DETAIL"], rows)
     };
-    if let Some(run) = runs.iter().find(|run| matches!(run.state, RunState::Unfinished { .. })) {
-        text.push_str(&format!(
-            "\nUnfinished runs: `dxdr runs resume {}` goes on, `dxdr runs clean {}` removes what it left.\n",
-            run.run, run.run
-        ));
+    if runs.iter().any(|run| matches!(run.state, RunState::Unfinished { .. })) {
+        text.push_str("\nUnfinished: at work, if it was heard of seconds ago; otherwise killed, stopped or given up.\n");
+    }
+    for run in runs.iter().filter(|run| matches!(run.state, RunState::Unfinished { .. })) {
+        text.push_str(&format!("  go on:  dxdr runs resume {0}\n  end it: dxdr runs clean {0}\n", run.run));
     }
     for (run, reason) in &found.unreadable {
         text.push_str(&format!("\n{run} cannot be read: {reason}\n"));
@@ -55,7 +58,7 @@ pub fn list_json(found: &Found) -> Value {
         let (state, detail) = state(&run.state);
         json!({
             "run": run.run, "kind": run.kind.word(), "environment": run.environment, "started": run.started.to_string(),
-            "state": state, "detail": detail, "stepsFinished": run.steps.0, "stepsPlanned": run.steps.1,
+            "state": state, "detail": detail, "lastHeardOf": run.last_heard_of.to_string(), "stepsFinished": run.steps.0, "stepsPlanned": run.steps.1,
         })
     }).collect::<Vec<_>>()})
 }
@@ -67,8 +70,17 @@ fn state(state: &RunState) -> (&str, &str) {
     }
 }
 
-/// A line an entry.
-pub fn history_text(history: &History) -> String {
+fn detail(run: &RunSummary, now: Timestamp) -> String {
+    match &run.state {
+        RunState::Ended { summary, .. } => summary.clone(),
+        RunState::Unfinished { last } => {
+            format!("{last}; last heard of {} ago", duration(now.duration_since(run.last_heard_of)))
+        }
+    }
+}
+
+/// A line an entry, and what to do next.
+pub fn history_text(history: &History, now: Timestamp) -> String {
     let mut text = format!("Run {}\n", history.run);
     for entry in &history.entries {
         let said = match entry {
@@ -85,7 +97,83 @@ pub fn history_text(history: &History) -> String {
         };
         text.push_str(&format!("  {}  {said}\n", instant(entry.at())));
     }
+    text.push_str(&next(history, now));
     text
+}
+
+/// What to do about a run.
+fn next(history: &History, now: Timestamp) -> String {
+    let Some(planned) = history.planned() else { return String::new() };
+    let (run, environment) = (&history.run, &planned.environment);
+    let last = history.entries.last().map_or(planned.started, Entry::at);
+    match history.outcome() {
+        None => format!(
+            "Unfinished, last heard of {} ago. To go on with it: dxdr runs resume {run}\nTo end it and remove what it left: dxdr runs clean {run}\n",
+            duration(now.duration_since(last))
+        ),
+        Some(finished) if matches!(finished.outcome, Outcome::Cleaned | Outcome::Failed) => String::new(),
+        Some(_) if planned.kind == RunKind::Backup => {
+            planned.points.iter().map(|point| format!("To return to it: dxdr restore {environment} --point {point}\n")).collect()
+        }
+        Some(_) => runs::protective_point(planned).map_or_else(String::new, |point| {
+            format!("To undo it: dxdr restore {environment} --point {point} --in-place --prune\n")
+        }),
+    }
+}
+
+/// What a resumed run will do, for people.
+pub fn resumption_text(resumption: &Resumption, store: &str) -> String {
+    let (history, left) = left(resumption);
+    let mut text = format!("Run {}\n", history.run);
+    let done = history.planned().into_iter().flat_map(|planned| &planned.steps);
+    for step in done.filter(|step| history.finished(&step.id).is_some()) {
+        text.push_str(&format!("  ✓ {}\n", step.title));
+    }
+    for (_, title) in &left {
+        text.push_str(&format!("  … {title}\n"));
+    }
+    match resumption {
+        Resumption::Backup { plan, .. } if !plan.lists.is_empty() => {
+            text.push_str(&format!("\n{}", backup_plan::text(plan, store)));
+        }
+        Resumption::Backup { .. } => {}
+        Resumption::Restore { order, prepared, .. } => {
+            text.push_str(&format!("\n{}", restore_plan::text(&prepared.plan, &order.entry, store)));
+        }
+    }
+    text
+}
+
+/// The same as `dxdr.io/resume-plan/v1`.
+pub fn resumption_json(resumption: &Resumption) -> Value {
+    let (history, left) = left(resumption);
+    let (backup, restore) = match resumption {
+        Resumption::Backup { plan, .. } => (backup_plan::json(plan), Value::Null),
+        Resumption::Restore { order, prepared, .. } => {
+            (order.protective.as_ref().map_or(Value::Null, backup_plan::json), restore_plan::json(&prepared.plan))
+        }
+    };
+    json!({
+        "format": "dxdr.io/resume-plan/v1",
+        "run": history.run,
+        "left": left.iter().map(|(id, title)| json!({"id": id, "title": title})).collect::<Vec<_>>(),
+        "backupPlan": backup,
+        "restorePlan": restore,
+    })
+}
+
+/// The steps that a resumed run has left: of its own point those not done, of the stages those that were planned again.
+fn left(resumption: &Resumption) -> (&History, Vec<(String, String)>) {
+    match resumption {
+        Resumption::Backup { history, .. } => {
+            (history, history.left().into_iter().map(|step| (step.id.clone(), step.title.clone())).collect())
+        }
+        Resumption::Restore { order, prepared, history } => {
+            let protective = order.protective.iter().flat_map(|plan| plan.steps.records());
+            let left = protective.filter(|step| history.finished(&step.id).is_none()).chain(prepared.plan.steps());
+            (history, left.map(|step| (step.id, step.title)).collect())
+        }
+    }
 }
 
 /// The same as `dxdr.io/run/v1`.
@@ -113,12 +201,24 @@ fn entry_json(entry: &Entry) -> Value {
     value
 }
 
-/// What cleaning up would remove.
-pub fn leftovers_text(keys: &[String]) -> String {
-    if keys.is_empty() {
-        return "It left nothing in the store.".to_owned();
+/// What cleaning up would remove, and what stays.
+pub fn leftovers_text(history: &History, keys: &[String]) -> String {
+    let mut text = match keys {
+        [] => "It left nothing in the store that is no recovery point.".to_owned(),
+        keys => format!("It left {} in the store:\n  {}", counted(keys.len(), "object"), keys.join("\n  ")),
+    };
+    if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
+        text.push_str(&format!(
+            "\nWhat it wrote into the cluster stays there; `dxdr runs resume {}` would write the rest.",
+            history.run
+        ));
     }
-    format!("It left {} in the store:\n  {}", counted(keys.len(), "object"), keys.join("\n  "))
+    text
+}
+
+/// The same as `dxdr.io/clean/v1`; `removed` says whether it was done.
+pub fn leftovers_json(history: &History, keys: &[String], removed: bool) -> Value {
+    json!({"format": "dxdr.io/clean/v1", "run": history.run, "removed": removed, "objects": keys})
 }
 
 /// What a restore did, for people.
@@ -141,7 +241,15 @@ pub fn restore_text(report: &RestoreReport) -> String {
         text.push_str(&format!("  not restored: {object}: {reason}\n"));
     }
     if let Some(point) = &report.protective_point {
-        text.push_str(&format!("The state before is recovery point {point}.\n"));
+        text.push_str(&format!(
+            "The state before is recovery point {point}. To undo this restore: dxdr restore {} --point {point} --in-place --prune\n",
+            report.environment
+        ));
+    }
+    if let Some(namespace) = &report.beside {
+        text.push_str(&format!(
+            "It is in namespace {namespace}. To look at it: kubectl get all -n {namespace}; to remove it: kubectl delete namespace {namespace}\n"
+        ));
     }
     text
 }
@@ -151,6 +259,8 @@ pub fn restore_json(report: &RestoreReport) -> Value {
     json!({
         "format": "dxdr.io/restore/v1",
         "run": report.run,
+        "environment": report.environment,
+        "beside": report.beside,
         "protectivePoint": report.protective_point,
         "created": report.created, "updated": report.updated, "unchanged": report.unchanged, "left": report.left, "pruned": report.pruned,
         "differing": report.differing.iter().map(|(object, paths)| json!({"object": object, "paths": paths})).collect::<Vec<_>>(),

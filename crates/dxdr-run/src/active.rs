@@ -53,9 +53,18 @@ impl ActiveRun {
 
     /// The evidence of a step that an earlier process finished.
     pub fn earlier(&self, step: &Step) -> Option<Evidence> {
-        let evidence = self.history.as_ref()?.finished(&step.id)?.clone();
-        self.context.reporter.report(&Event::StepSkipped { step: step.id.clone(), title: step.title.clone() });
+        let history = self.history.as_ref()?;
+        let evidence = history.finished(&step.id)?.clone();
+        // As it was planned then: what is planned now has less to do.
+        let planned = history.planned().into_iter().flat_map(|planned| &planned.steps).find(|planned| planned.id == step.id);
+        let title = planned.map_or(&step.title, |planned| &planned.title).clone();
+        self.context.reporter.report(&Event::StepSkipped { step: step.id.clone(), title });
         Some(evidence)
+    }
+
+    /// The evidence of each time that an earlier process finished a step, whether it still counts or not.
+    pub fn all_earlier(&self, step: &Step) -> Vec<Evidence> {
+        self.history.iter().flat_map(|history| history.evidence(&step.id)).cloned().collect()
     }
 
     /// Begins a step, unless somebody asked to stop: between two steps is the safe place.

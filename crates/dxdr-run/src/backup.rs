@@ -7,7 +7,7 @@
 //! Until the manifest is written there is no recovery point, only leftovers that the run's journal names. Each step writes objects
 //! whose keys the plan has fixed; the evidence of `capture` holds all that the later steps need, so that another process can go on.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write};
 
 use bytes::Bytes;
 use dxdr_catalog::{
@@ -15,25 +15,26 @@ use dxdr_catalog::{
 };
 use dxdr_environment::{Environment, ObjectReference, ResourceKind, canonical};
 use dxdr_format::{
-    hashing::sha256,
+    hashing::{Hashing, sha256},
     journal::{Evidence, Outcome, Planned, PlannedStep, RunKind},
     manifest,
     velero::{self, backup::NativeBackup},
 };
 use dxdr_plan::{
-    PlanError, Step,
-    backup::{BackupPlan, BackupRequest, SecretsRule},
-    selection::{Filters, Selection},
+    Step,
+    backup::{BackupPlan, BackupRequest, RecordedBackup, SecretsRule},
+    selection::Filters,
 };
 use dxdr_policy::{BackupPolicy, ResourceFilters};
 use dxdr_provider::{
-    ClusterErrorKind,
-    cluster::ListScope,
+    ClusterErrorKind, StorageErrorKind,
+    cluster::{Discovery, ListScope},
     object_storage::{ListRequest, PutCondition},
 };
+use futures::StreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     active::ActiveRun,
@@ -59,32 +60,55 @@ pub async fn plan(
     trigger: Trigger,
 ) -> Result<BackupPlan, RunError> {
     let now = context.clock.now();
-    plan_at(context, environment, policy, trigger, now, seed(context)).await
-}
-
-async fn plan_at(
-    context: &RunContext,
-    environment: &Environment,
-    policy: Option<&BackupPolicy>,
-    trigger: Trigger,
-    now: Timestamp,
-    seed: u64,
-) -> Result<BackupPlan, RunError> {
     let namespace = environment.namespace.as_str();
-    reachable_store(context).await?;
-    living_namespace(context, namespace).await?;
-    let discovery = context.cluster.discover().await?;
-    let mut request = BackupRequest::of_environment(environment.name.clone(), vec![namespace.to_owned()])?;
+    let mut request = BackupRequest::of_environment(environment.name.clone(), vec![namespace.to_owned()]);
     request.trigger = trigger;
     request.environment_digest = Some(sha256(canonical::canonical(environment).to_string().as_bytes()));
     if let Some(policy) = policy {
         request.policy = Some(policy.name.to_string());
-        request.selection = selection(namespace, &policy.resources)?;
+        request.filters = filters(namespace, &policy.resources);
         if policy.secrets.sealed_only {
             request.secrets = SecretsRule::LeaveOutSealed;
         }
     }
-    Ok(dxdr_plan::backup::plan(&request, &discovery.kinds, &discovery.failed_groups, now, seed)?)
+    let discovery = look(context, &request.namespaces).await?;
+    Ok(dxdr_plan::backup::plan(&request, &discovery.kinds, &discovery.failed_groups, now, seed(context))?)
+}
+
+/// Plans what an earlier process of a run began, under its names, on the cluster as it is now.
+pub(crate) async fn plan_again(context: &RunContext, recorded: &RecordedBackup) -> Result<BackupPlan, RunError> {
+    let discovery = look(context, &recorded.request.namespaces).await?;
+    Ok(recorded.plan(&discovery.kinds, &discovery.failed_groups)?)
+}
+
+/// What the cluster serves, once it is certain that there is something to read and somewhere to write.
+async fn look(context: &RunContext, namespaces: &[String]) -> Result<Discovery, RunError> {
+    reachable_store(context).await?;
+    for namespace in namespaces {
+        living_namespace(context, namespace).await?;
+    }
+    Ok(context.cluster.discover().await?)
+}
+
+/// Why the archive that an earlier process captured is not there as it left it; `None` when it is. Reads it whole.
+pub(crate) async fn archive_problem(context: &RunContext, point: &str, evidence: &Evidence) -> Result<Option<String>, RunError> {
+    let captured = Evidenced::from_evidence(evidence)?;
+    let key = context.store.layout.archive_key(point);
+    let mut reader = match context.store.storage.get(&key, None).await {
+        Ok(reader) => reader,
+        Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(Some("it is gone".to_owned())),
+        Err(error) => return Err(error.into()),
+    };
+    if reader.stat.size != captured.size {
+        return Ok(Some(format!("it has {} bytes instead of {}", reader.stat.size, captured.size)));
+    }
+    let mut hashing = Hashing::new(std::io::sink());
+    while let Some(chunk) = reader.stream.next().await {
+        let unreadable = |error| context.store.error(StorageErrorKind::Corrupt, "read", &key, error);
+        // Nothing that is written into a sink fails.
+        hashing.write_all(&chunk.map_err(unreadable)?).map_err(|error| RunError::Unexpected(error.to_string()))?;
+    }
+    Ok((hashing.digest() != captured.sha256).then(|| "its SHA-256 is another one".to_owned()))
 }
 
 /// The Secrets that would go into the archive as plain as the API has them, by their names; their values are not looked at.
@@ -114,8 +138,8 @@ pub async fn plain_secrets(context: &RunContext, plan: &BackupPlan) -> Result<Op
 }
 
 /// The policy's filters, for the environment's namespace.
-fn selection(namespace: &str, filters: &ResourceFilters) -> Result<Selection, PlanError> {
-    Selection::parse(&Filters {
+fn filters(namespace: &str, filters: &ResourceFilters) -> Filters {
+    Filters {
         included_namespaces: vec![namespace.to_owned()],
         included_resources: filters.included.clone(),
         excluded_resources: filters.excluded.clone(),
@@ -125,7 +149,7 @@ fn selection(namespace: &str, filters: &ResourceFilters) -> Result<Selection, Pl
         included_namespace_scoped: filters.included_namespace_scoped.clone(),
         excluded_namespace_scoped: filters.excluded_namespace_scoped.clone(),
         ..Filters::default()
-    })
+    }
 }
 
 /// What makes the names of this process's runs differ from those of another one that starts in the same second.
@@ -244,6 +268,13 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
 
     let point = recovery_point(plan, &captured, objects);
     run.start(&plan.steps.index).await?;
+    // A capture that was done again has another instant, and the entry of the first one would lead to it from the wrong one.
+    for instant in run.all_earlier(&plan.steps.capture).iter().filter_map(instant_of_capture) {
+        if instant != point.instant {
+            let key = context.store.layout.point_index_key(plan.environment.as_str(), instant, &plan.point);
+            context.store.storage.delete(&key).await?;
+        }
+    }
     catalog::index(&context.store, &point).await?;
     run.finish(&plan.steps.index, "the point can be found by its instant", Evidence::new()).await?;
 
@@ -269,7 +300,7 @@ fn planned(context: &RunContext, plan: &BackupPlan) -> Planned {
         run: plan.run.clone(),
         kind: RunKind::Backup,
         environment: plan.environment.to_string(),
-        parameters: parameters(plan.parameters()),
+        parameters: plan.parameters(),
         points: vec![plan.point.clone()],
         steps: plan.steps.all().into_iter().map(recorded).collect(),
         program: context.program.clone(),
@@ -281,11 +312,6 @@ fn planned(context: &RunContext, plan: &BackupPlan) -> Planned {
 /// A step as the journal has it.
 pub(crate) fn recorded(step: &Step) -> PlannedStep {
     PlannedStep { id: step.id.clone(), title: step.title.clone(), reason: step.reason.clone(), repeatable: step.repeatable }
-}
-
-/// Parameters as the journal has them.
-pub(crate) fn parameters(parameters: BTreeMap<String, String>) -> Map<String, Value> {
-    parameters.into_iter().map(|(key, value)| (key, Value::from(value))).collect()
 }
 
 /// The objects beside the archive, by their keys in the point's folder, `velero-backup.json` last: with it Velero sees the backup.
@@ -466,17 +492,4 @@ impl Evidenced {
             cluster: SourceCluster { version: evidence.cluster_version, identity: evidence.cluster_identity },
         })
     }
-}
-
-/// The plan of a backup that an earlier process began: the same names and times, on the cluster as it is now.
-pub async fn plan_again(
-    context: &RunContext,
-    environment: &Environment,
-    policy: Option<&BackupPolicy>,
-    point: &str,
-    run: &str,
-    started: Timestamp,
-    trigger: Trigger,
-) -> Result<BackupPlan, RunError> {
-    Ok(plan_at(context, environment, policy, trigger, started, 0).await?.named(point, run))
 }

@@ -127,6 +127,26 @@ pub enum RunError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The environment is not any more where the run was planned for.
+    #[error("environment `{environment}` was namespace `{was}` when run `{run}` was planned, and is `{is}` now")]
+    Moved {
+        /// The environment.
+        environment: String,
+        /// The run.
+        run: String,
+        /// Its namespace then.
+        was: String,
+        /// Its namespace by the manifests.
+        is: String,
+    },
+    /// The recovery point that a restore went back to is gone.
+    #[error("recovery point `{point}`, which run `{run}` goes back to, is not in the store any more")]
+    PointGone {
+        /// The point.
+        point: String,
+        /// The run.
+        run: String,
+    },
     /// Somebody asked to stop.
     #[error("stopped on request")]
     Interrupted,

@@ -59,6 +59,8 @@ pub struct History {
     pub entries: Vec<Entry>,
     /// The number of the next entry.
     pub next: u32,
+    /// A finished step whose evidence does not hold any more: it counts as not done.
+    disregarded: Option<String>,
 }
 
 impl History {
@@ -79,7 +81,7 @@ impl History {
             return Ok(None);
         }
         let next = u32::try_from(keys.len()).map_err(|error| RunError::Unexpected(error.to_string()))?;
-        Ok(Some(Self { run: run.to_owned(), entries, next }))
+        Ok(Some(Self { run: run.to_owned(), entries, next, disregarded: None }))
     }
 
     /// What was planned.
@@ -92,10 +94,21 @@ impl History {
 
     /// The evidence of a step that was finished.
     pub fn finished(&self, step: &str) -> Option<&journal::Evidence> {
-        self.entries.iter().rev().find_map(|entry| match entry {
+        if self.disregarded.as_deref() == Some(step) { None } else { self.evidence(step).pop() }
+    }
+
+    /// The evidence of each time that a step was finished, the oldest first.
+    pub fn evidence(&self, step: &str) -> Vec<&journal::Evidence> {
+        let finished = self.entries.iter().filter_map(|entry| match entry {
             Entry::StepFinished(finished) if finished.step == step => Some(&finished.evidence),
             _ => None,
-        })
+        });
+        finished.collect()
+    }
+
+    /// Takes a step for not done: what it left is not there any more.
+    pub fn disregard(&mut self, step: &str) {
+        self.disregarded = Some(step.to_owned());
     }
 
     /// The planned steps that are not done yet, in order.

@@ -2,25 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use dxdr_catalog::{RecoveryPoint, Trigger};
+use dxdr_catalog::RecoveryPoint;
 use dxdr_environment::Environment;
 use dxdr_format::journal::{Entry, Finished, Planned, RunKind};
-use dxdr_plan::{backup::BackupPlan, restore::RestoreRequest};
-use dxdr_policy::BackupPolicy;
+use dxdr_plan::{
+    backup::{BackupPlan, RecordedBackup},
+    restore::RestoreRequest,
+};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{
     backup, catalog,
     context::RunContext,
     error::RunError,
+    event::Event,
     journal::{History, Journal},
     lease,
-    restore::{self, RestoreOrder, RestoreReport},
+    restore::{self, PROTECTIVE, Prepared, RestoreOrder, RestoreReport},
     store::Store,
 };
 
 /// The step of a backup whose evidence has the point's instant.
 const CAPTURE: &str = "capture";
+/// The step of a backup behind which the point exists.
+const MANIFEST: &str = "manifest";
 
 /// A run, in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub struct RunSummary {
     pub state: RunState,
     /// Steps that were finished, of those planned.
     pub steps: (usize, usize),
+    /// When its journal was written last.
+    pub last_heard_of: Timestamp,
 }
 
 /// Where a run stands.
@@ -109,6 +117,7 @@ pub fn summary(history: &History) -> Option<RunSummary> {
         started: planned.started,
         state,
         steps: (finished, planned.steps.len()),
+        last_heard_of: history.entries.last().map_or(planned.started, Entry::at),
     })
 }
 
@@ -123,23 +132,29 @@ fn last(history: &History) -> String {
     }
 }
 
-/// What cleaning up would remove: the keys of a point that never came to be. A restore leaves objects in the cluster, which its plan
-/// names; they are not removed, since they may be in use.
+/// What cleaning up would remove, in the order in which it does: the keys of a point that never came to be. `velero-backup.json` goes
+/// first, so that Velero never sees half a backup, then the entry of the index, then the rest. A restore leaves objects in the
+/// cluster, which its plan names; they are not removed, since they may be in use.
 pub async fn leftovers(store: &Store, history: &History) -> Result<Vec<String>, RunError> {
     let Some(planned) = history.planned() else { return Ok(Vec::new()) };
     let mut keys = Vec::new();
     for point in planned.points() {
         // With its manifest it is a recovery point, whatever became of the run.
-        if store.read(&store.layout.manifest_key(&point)).await?.is_none() {
-            keys.extend(store.keys(&store.layout.backup_prefix(&point)).await?);
-            // Entered into the index before the manifest, under the instant that the capture found.
-            if let Some(instant) = history.finished(CAPTURE).and_then(backup::instant_of_capture) {
-                let key = store.layout.point_index_key(&planned.environment, instant, &point);
-                if store.read(&key).await?.is_some() {
-                    keys.push(key);
-                }
+        if store.read(&store.layout.manifest_key(&point)).await?.is_some() {
+            continue;
+        }
+        let marker = store.layout.backup_key(&point);
+        let objects = store.keys(&store.layout.backup_prefix(&point)).await?;
+        let (marker, rest): (Vec<String>, Vec<String>) = objects.into_iter().partition(|key| *key == marker);
+        keys.extend(marker);
+        // Entered into the index before the manifest, under the instant that the capture found.
+        for instant in history.evidence(CAPTURE).into_iter().filter_map(backup::instant_of_capture) {
+            let key = store.layout.point_index_key(&planned.environment, instant, &point);
+            if store.read(&key).await?.is_some() {
+                keys.push(key);
             }
         }
+        keys.extend(rest);
     }
     Ok(keys)
 }
@@ -173,57 +188,117 @@ pub enum Resumed {
     Restore(RestoreReport),
 }
 
-/// Goes on with an unfinished run: plans again, and does what is left.
-pub async fn resume(
-    context: &RunContext,
-    environment: &Environment,
-    policy: Option<&BackupPolicy>,
-    history: History,
-) -> Result<Resumed, RunError> {
+/// An unfinished run, planned again: what is left of it.
+#[derive(Debug)]
+pub enum Resumption {
+    /// A backup.
+    Backup {
+        /// What is left; no lists when everything was captured.
+        plan: Box<BackupPlan>,
+        /// What was done.
+        history: History,
+    },
+    /// A restore.
+    Restore {
+        /// With the protective point where it is not there yet.
+        order: Box<RestoreOrder>,
+        /// Compared with the cluster as it is now.
+        prepared: Box<Prepared>,
+        /// What was done.
+        history: History,
+    },
+}
+
+/// Plans an unfinished run again, from what its journal says was asked for. `environment` is the environment as the manifests have it
+/// now. Changes nothing.
+///
+/// # Errors
+/// When the environment is in another namespace by now, and the run would touch the one it was in; when the recovery point is gone.
+pub async fn prepare(context: &RunContext, environment: &Environment, mut history: History) -> Result<Resumption, RunError> {
     let planned = history.planned().ok_or_else(|| RunError::NoSuchRun(history.run.clone()))?.clone();
-    let parameters = parameters(&planned);
+    let unusable = || RunError::Unexpected(format!("the journal of {} does not say what was asked for", planned.run));
     match planned.kind {
         RunKind::Backup => {
-            let plan = backup_plan(context, environment, policy, &planned, &parameters, Trigger::Requested).await?;
-            Ok(Resumed::Backup(Box::new(backup::resume(context, &plan, history).await?)))
+            let recorded =
+                RecordedBackup::parse(environment.name.clone(), &planned.run, &planned.parameters).ok_or_else(unusable)?;
+            let plan = Box::new(backup_plan(context, environment, &recorded, &mut history).await?);
+            Ok(Resumption::Backup { plan, history })
         }
         RunKind::Restore => {
-            let unusable = || RunError::Unexpected(format!("the journal of {} does not say what was asked for", planned.run));
-            let request = RestoreRequest::from_parameters(environment.name.clone(), &parameters).ok_or_else(unusable)?;
-            let entry = catalog::named(&context.store, &request.point)
-                .await?
-                .ok_or_else(|| RunError::Unexpected(format!("recovery point {} is gone", request.point)))?;
-            let protected = parameters.contains_key("protective-point") && history.finished("manifest").is_none();
-            let protective = if protected {
-                let trigger = Trigger::Protective { restore_run: planned.run.clone() };
-                Some(backup_plan(context, environment, policy, &planned, &parameters, trigger).await?)
-            } else {
-                None
+            let texts = texts(&planned);
+            let request = RestoreRequest::from_parameters(environment.name.clone(), &texts).ok_or_else(unusable)?;
+            if !request.beside() {
+                unmoved(environment, &planned.run, &request.source_namespace)?;
+            }
+            let gone = || RunError::PointGone { point: request.point.clone(), run: planned.run.clone() };
+            let entry = catalog::named(&context.store, &request.point).await?.ok_or_else(gone)?;
+            let protective = match planned.parameters.get(PROTECTIVE) {
+                Some(Value::Object(parameters)) if history.finished(MANIFEST).is_none() => {
+                    let recorded =
+                        RecordedBackup::parse(environment.name.clone(), &planned.run, parameters).ok_or_else(unusable)?;
+                    Some(backup_plan(context, environment, &recorded, &mut history).await?)
+                }
+                _ => None,
             };
             let prepared = restore::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
             let order = RestoreOrder { run: planned.run.clone(), entry, request, protective };
-            let mut report = restore::resume(context, &order, prepared, history).await?;
-            report.protective_point = report.protective_point.or_else(|| parameters.get("protective-point").cloned());
+            Ok(Resumption::Restore { order: Box::new(order), prepared: Box::new(prepared), history })
+        }
+    }
+}
+
+/// Goes on with an unfinished run: does what is left.
+pub async fn resume(context: &RunContext, resumption: Resumption) -> Result<Resumed, RunError> {
+    match resumption {
+        Resumption::Backup { plan, history } => Ok(Resumed::Backup(Box::new(backup::resume(context, &plan, history).await?))),
+        Resumption::Restore { order, prepared, history } => {
+            let earlier = history.planned().filter(|_| order.protective.is_none()).and_then(protective_point);
+            let mut report = restore::resume(context, &order, *prepared, history).await?;
+            report.protective_point = report.protective_point.or(earlier);
             Ok(Resumed::Restore(report))
         }
     }
 }
 
-/// The plan of the run's own point, under the names that the journal has.
+/// The point that a restore in place takes first, by its journal.
+pub fn protective_point(planned: &Planned) -> Option<String> {
+    planned.parameters.get(PROTECTIVE)?.get("point")?.as_str().map(str::to_owned)
+}
+
+/// What is left of a backup. What was captured is not captured again, unless the archive is not there any more as it was left.
 async fn backup_plan(
     context: &RunContext,
     environment: &Environment,
-    policy: Option<&BackupPolicy>,
-    planned: &Planned,
-    parameters: &BTreeMap<String, String>,
-    trigger: Trigger,
+    recorded: &RecordedBackup,
+    history: &mut History,
 ) -> Result<BackupPlan, RunError> {
-    let unusable = || RunError::Unexpected(format!("the journal of {} does not name its recovery point", planned.run));
-    let point = planned.points.first().ok_or_else(unusable)?;
-    let started = parameters.get("protective-started").and_then(|text| text.parse().ok()).unwrap_or(planned.started);
-    backup::plan_again(context, environment, policy, point, &planned.run, started, trigger).await
+    if let Some(evidence) = history.finished(CAPTURE) {
+        let Some(problem) = backup::archive_problem(context, &recorded.point, evidence).await? else {
+            return Ok(recorded.captured()?);
+        };
+        let text = format!("the archive of {} is not as it was left: {problem}; it is captured again", recorded.point);
+        context.reporter.report(&Event::Warning { text });
+        history.disregard(CAPTURE);
+    }
+    for namespace in &recorded.request.namespaces {
+        unmoved(environment, &recorded.run, namespace)?;
+    }
+    backup::plan_again(context, recorded).await
 }
 
-fn parameters(planned: &Planned) -> BTreeMap<String, String> {
+/// Fails when the environment is in another namespace by now than when the run was planned.
+fn unmoved(environment: &Environment, run: &str, namespace: &str) -> Result<(), RunError> {
+    if environment.namespace.as_str() == namespace {
+        return Ok(());
+    }
+    Err(RunError::Moved {
+        environment: environment.name.to_string(),
+        run: run.to_owned(),
+        was: namespace.to_owned(),
+        is: environment.namespace.to_string(),
+    })
+}
+
+fn texts(planned: &Planned) -> BTreeMap<String, String> {
     planned.parameters.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

@@ -311,6 +311,20 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
                 "`dxdr points` lists earlier recovery points; nothing was changed".to_owned(),
             ],
         ),
+        RunError::Moved { run, was, .. } => (
+            Kind::Refused,
+            vec![
+                format!("resume it with manifests that say `{was}`: `--manifests PATH`"),
+                format!("or end it with `dxdr runs clean {run}` and begin anew; nothing was changed"),
+            ],
+        ),
+        RunError::PointGone { run, .. } => (
+            Kind::NoWayBack,
+            vec![
+                format!("end the run with `dxdr runs clean {run}`"),
+                "`dxdr points` lists the points there are; nothing was changed".to_owned(),
+            ],
+        ),
         RunError::Interrupted => (Kind::Interrupted, Vec::new()),
         RunError::Unfinished { run, source, .. } => {
             let (kind, mut hints) = of_run(source);

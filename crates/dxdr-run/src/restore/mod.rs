@@ -29,7 +29,12 @@ use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptio
 use crate::{
     active::ActiveRun, backup, context::RunContext, error::RunError, event::Event, journal::History, lease, store::Store,
 };
+use serde_json::{Map, Value};
+
 use archive::{ArchiveSource, Fingerprints};
+
+/// The parameter of a restore's journal that has those of its protective point.
+pub(crate) const PROTECTIVE: &str = "protective";
 
 /// A restore, planned.
 #[derive(Debug)]
@@ -49,6 +54,10 @@ pub struct Prepared {
 pub struct RestoreReport {
     /// The run.
     pub run: String,
+    /// The environment.
+    pub environment: String,
+    /// The namespace beside, when it went beside.
+    pub beside: Option<String>,
     /// The protective point, when one was taken.
     pub protective_point: Option<String>,
     /// Objects created.
@@ -73,7 +82,8 @@ impl RestoreReport {
     /// Before anything is done.
     pub fn of_plan(plan: &RestorePlan) -> Self {
         let not_served = plan.not_served().map(|left_out| (left_out.object.to_string(), left_out.reason.to_string())).collect();
-        Self { not_served, ..Self::default() }
+        let beside = (plan.target_namespace != plan.source_namespace).then(|| plan.target_namespace.clone());
+        Self { environment: plan.environment.to_string(), beside, not_served, ..Self::default() }
     }
 
     /// Whether everything of the plan is as it was at the instant.
@@ -166,11 +176,11 @@ pub struct RestoreOrder {
 pub async fn restore(context: &RunContext, order: &RestoreOrder, prepared: Prepared) -> Result<RestoreReport, RunError> {
     let environment = order.request.environment.to_string();
     let hold = lease::hold(context, &environment, &order.run).await?;
-    let mut parameters = backup::parameters(order.request.parameters());
+    let mut parameters: Map<String, Value> =
+        order.request.parameters().into_iter().map(|(key, value)| (key, value.into())).collect();
     let protective = order.protective.as_ref();
     if let Some(plan) = protective {
-        parameters.insert("protective-point".to_owned(), plan.point.clone().into());
-        parameters.insert("protective-started".to_owned(), plan.started.to_string().into());
+        parameters.insert(PROTECTIVE.to_owned(), plan.parameters().into());
     }
     let protective_steps =
         protective.map(|plan| plan.steps.all().into_iter().map(backup::recorded).collect()).unwrap_or_default();
@@ -250,7 +260,10 @@ async fn steps(
     if let Some(protective) = &order.protective {
         let point = backup::steps(context, protective, run).await?;
         context.reporter.report(&Event::Warning {
-            text: format!("to undo this restore: dxdr restore --point {} --in-place --prune", point.name),
+            text: format!(
+                "to undo this restore: dxdr restore {} --point {} --in-place --prune",
+                order.request.environment, point.name
+            ),
         });
         report.protective_point = Some(point.name);
     }

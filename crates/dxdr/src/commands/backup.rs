@@ -46,10 +46,11 @@ pub(crate) async fn run(command: Backup, global: &Global, terminal: &Terminal) -
     let plan = plan(&context, environment, world.policy(environment)).await?;
     terminal.note(&backup_plan::text(&plan, &context.store.storage.describe()));
     let secrets = backup::plain_secrets(&context, &plan).await?;
-    terminal.note(&backup_plan::secrets_text(secrets.as_deref(), world.store_declaration(Some(environment))?.kms_key()));
+    let kms_key = world.store_declaration(Some(environment))?.kms_key();
+    terminal.note(&backup_plan::secrets_text(secrets.as_deref(), kms_key));
     if now.dry_run {
         let mut json = backup_plan::json(&plan);
-        json["plainSecrets"] = secrets.into();
+        json["plainSecrets"] = backup_plan::secrets_json(secrets.as_deref(), kms_key);
         terminal.value(&json, || format!("{} would be taken; nothing was changed", plan.point));
         return Ok(());
     }

@@ -15,7 +15,7 @@ use dxdr_object_storage::DirectoryStorage;
 use dxdr_plan::restore::{ClusterScoped, Existing, RestoreRequest, Target};
 use dxdr_policy::BackupPolicy;
 use dxdr_provider::Cluster;
-use dxdr_report::{quantity, restore_plan, runs as page};
+use dxdr_report::{backup_plan, quantity, restore_plan, runs as page};
 use dxdr_run::{
     RunContext, Store, backup, catalog,
     restore::{self, RestoreOrder},
@@ -161,6 +161,9 @@ impl<'a> Stage<'a> {
         let trigger = Trigger::Protective { restore_run: run.clone() };
         let mut protective = backup::plan(&self.context, staging, self.policy(staging), trigger).await?;
         protective.run.clone_from(&run);
+        let secrets = backup::plain_secrets(&self.context, &protective).await?;
+        self.say(&format!("First, recovery point {} of the state as it is now", protective.point));
+        self.terminal.data(&backup_plan::secrets_text(secrets.as_deref(), None));
         let order = RestoreOrder { run, entry: entry.clone(), request: request.clone(), protective: Some(protective) };
         let report = restore::restore(&self.context, &order, prepared).await?;
         self.terminal.data(&page::restore_text(&report));

@@ -8,12 +8,13 @@ use dxdr_catalog::{
 use dxdr_environment::{Environment, NamespaceName};
 use dxdr_plan::restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Target};
 use dxdr_provider::{Clock, clock::SystemClock};
-use dxdr_report::restore_plan;
+use dxdr_report::{backup_plan, restore_plan};
 use dxdr_run::{
     RunContext, Store, backup as backups, catalog,
     restore::{self as restores, RestoreOrder, RestoreReport},
 };
 use jiff::tz::TimeZone;
+use serde_json::json;
 
 use super::context;
 use crate::{
@@ -95,24 +96,41 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     }
     let context = context::with_store(&world, store, global, terminal).await?;
     let prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
-    let text = restore_plan::text(&prepared.plan, &entry, &context.store.storage.describe());
+    let mut text = restore_plan::text(&prepared.plan, &entry, &context.store.storage.describe());
+    let mut json = restore_plan::json(&prepared.plan);
+    let order = if prepared.plan.refused() || prepared.plan.nothing_to_do() {
+        None
+    } else {
+        let order = order(&context, &world, environment, entry, request.clone(), now).await?;
+        if let Some(plan) = &order.protective {
+            let secrets = backups::plain_secrets(&context, plan).await?;
+            let kms_key = world.store_declaration(Some(environment))?.kms_key();
+            text.push_str(&format!(
+                "\nBefore that, recovery point {} of the state as it is now\n{}\n",
+                plan.point,
+                backup_plan::secrets_text(secrets.as_deref(), kms_key)
+            ));
+            json["protectivePoint"] =
+                json!({"point": plan.point, "plainSecrets": backup_plan::secrets_json(secrets.as_deref(), kms_key)});
+        }
+        Some(order)
+    };
     if command.dry_run {
-        terminal.value(&restore_plan::json(&prepared.plan), || text);
+        terminal.value(&json, || text);
         return refusal(&prepared.plan);
     }
     // What is printed on stdout is the result; the plan is for whoever is asked.
     terminal.note(&text);
     refusal(&prepared.plan)?;
-    if prepared.plan.nothing_to_do() {
+    let Some(order) = order else {
         let report = RestoreReport { unchanged: prepared.plan.counts.same, ..RestoreReport::of_plan(&prepared.plan) };
         if report.complete() {
             terminal.note("nothing to do: everything is as it was");
         }
         return tell(&report, terminal);
-    }
+    };
     let question = format!("Restore into namespace {} of {}?", request.target_namespace(), context.cluster.describe());
     terminal.consent(&question, command.yes)?;
-    let order = order(&context, &world, environment, entry, request, now).await?;
     let report = restores::restore(&context, &order, prepared).await?;
     tell(&report, terminal)
 }
@@ -232,7 +250,7 @@ async fn namespace_exists(context: &RunContext, environment: &Environment) -> Re
 }
 
 /// Fails with the reasons, where the plan must not be carried out.
-fn refusal(plan: &RestorePlan) -> Result<(), Failure> {
+pub(crate) fn refusal(plan: &RestorePlan) -> Result<(), Failure> {
     let reasons: Vec<&str> = plan.refusals().map(|note| note.text.as_str()).collect();
     if reasons.is_empty() {
         return Ok(());

@@ -1,7 +1,11 @@
 //! `dxdr runs`
 
-use dxdr_report::runs as page;
-use dxdr_run::runs;
+use dxdr_provider::{Clock, clock::SystemClock};
+use dxdr_report::{backup_plan, runs as page};
+use dxdr_run::{
+    backup,
+    runs::{self, Resumption},
+};
 
 use super::{context, restore};
 use crate::{
@@ -53,7 +57,7 @@ pub(crate) async fn run(command: Runs, global: &Global, terminal: &Terminal) -> 
     match command {
         Runs::List => {
             let found = runs::list(&store).await?;
-            terminal.value(&page::list_json(&found), || page::list_text(&found));
+            terminal.value(&page::list_json(&found), || page::list_text(&found, SystemClock.now()));
             match found.unreadable.as_slice() {
                 [] => Ok(()),
                 unreadable => Err(unreadable_failure("journal", unreadable)),
@@ -61,24 +65,24 @@ pub(crate) async fn run(command: Runs, global: &Global, terminal: &Terminal) -> 
         }
         Runs::Show(one) => {
             let history = runs::history(&store, &one.run).await?;
-            terminal.value(&page::history_json(&history), || page::history_text(&history));
+            terminal.value(&page::history_json(&history), || page::history_text(&history, SystemClock.now()));
             Ok(())
         }
         Runs::Clean(decided) => {
             let history = runs::unfinished(&store, &decided.run).await?;
             let leftovers = runs::leftovers(&store, &history).await?;
-            terminal.note(&page::leftovers_text(&leftovers));
+            let text = page::leftovers_text(&history, &leftovers);
             if decided.dry_run {
+                terminal.value(&page::leftovers_json(&history, &leftovers, false), || text);
                 return Ok(());
             }
+            terminal.note(&text);
             terminal.consent("Remove them and end the run?", decided.yes)?;
             let context = context::with_store(&world, store, global, terminal).await?;
             let removed = runs::clean(&context, &history).await?;
-            terminal.note(&format!(
-                "{} removed; run {} is ended",
-                dxdr_report::quantity::counted(removed.len(), "object"),
-                decided.run
-            ));
+            terminal.value(&page::leftovers_json(&history, &removed, true), || {
+                format!("{} removed; run {} is ended", dxdr_report::quantity::counted(removed.len(), "object"), decided.run)
+            });
             Ok(())
         }
         Runs::Resume(decided) => resume(&decided, &world, store, global, terminal).await,
@@ -109,13 +113,28 @@ async fn resume(
     let planned =
         history.planned().ok_or_else(|| Failure::new(Kind::Corrupt, format!("the journal of {} does not begin", decided.run)))?;
     let environment = world.environment(Some(&planned.environment))?.clone();
-    terminal.note(&page::history_text(&history));
-    if decided.dry_run {
-        return Ok(());
-    }
-    terminal.consent("Go on with it?", decided.yes)?;
     let context = context::with_store(world, store, global, terminal).await?;
-    match runs::resume(&context, &environment, world.policy(&environment), history).await? {
+    let resumption = runs::prepare(&context, &environment, history).await?;
+    let mut text = page::resumption_text(&resumption, &context.store.storage.describe());
+    let mut json = page::resumption_json(&resumption);
+    let (capturing, refusal) = match &resumption {
+        Resumption::Backup { plan, .. } => (Some(plan.as_ref()), Ok(())),
+        Resumption::Restore { order, prepared, .. } => (order.protective.as_ref(), restore::refusal(&prepared.plan)),
+    };
+    if let Some(plan) = capturing.filter(|plan| !plan.lists.is_empty()) {
+        let secrets = backup::plain_secrets(&context, plan).await?;
+        let kms_key = world.store_declaration(None)?.kms_key();
+        text.push_str(&format!("\n{}\n", backup_plan::secrets_text(secrets.as_deref(), kms_key)));
+        json["plainSecrets"] = backup_plan::secrets_json(secrets.as_deref(), kms_key);
+    }
+    if decided.dry_run {
+        terminal.value(&json, || text);
+        return refusal;
+    }
+    terminal.note(&text);
+    refusal?;
+    terminal.consent("Go on with it?", decided.yes)?;
+    match runs::resume(&context, resumption).await? {
         runs::Resumed::Backup(point) => super::backup::report(*point, terminal),
         runs::Resumed::Restore(report) => restore::tell(&report, terminal),
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use crate::gated::{Held, Running, World};
 
@@ -108,6 +109,72 @@ fn a_backup_that_is_killed_is_cleaned_up() {
     assert_eq!(world.stored(), Vec::<String>::new());
     assert!(world.place.run(&["runs", "list"]).exits(0).stdout.contains("cleaned"));
     assert!(!world.place.run(&["runs", "list"]).exits(0).stdout.contains("unfinished"));
+}
+
+#[test]
+fn a_run_is_finished_as_it_was_begun_whatever_the_policies_say_by_then() {
+    let world = World::of(3);
+    let policy = "---\napiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {name: without-secrets}\nspec: {environments: [staging], objectives: {dataLoss: 1h, recoveryTime: 30m}, engine: native, store: primary, resources: {excluded: [secrets]}, retention: {hourly: 1, atLeast: 1}}\n";
+    world.declare("staging", policy);
+    world.hold(CAPTURE);
+    let backup = world.start(&["backup", "now", "staging"]);
+    world.until_somebody_waits();
+    backup.kill();
+    world.open();
+    world.declare("staging", "");
+    let run = world.unfinished();
+    let planned = world.place.run(&["runs", "resume", &run, "--dry-run", "--output", "json"]).exits(0).stdout;
+    let planned: Value = serde_json::from_str(&planned).unwrap();
+    assert_eq!(planned["left"].as_array().unwrap().len(), 4, "{planned}");
+    assert_eq!(planned["plainSecrets"], json!({"names": [], "encryption": null}), "{planned}");
+    assert_eq!(world.unfinished(), run);
+    world.place.run(&["runs", "resume", &run, "--yes"]).exits(0);
+    let points = world.place.run(&["points", "staging", "--output", "json"]).exits(0).stdout;
+    let points: Value = serde_json::from_str(&points).unwrap();
+    assert_eq!(points["points"][0]["policy"], "without-secrets");
+    let point = points["points"][0]["name"].as_str().unwrap();
+    let plan = world.place.run(&["restore", "staging", "--point", point, "--plan", "--output", "json"]).exits(0).stdout;
+    assert!(plan.contains("settings-001") && !plan.contains("secrets staging"), "{plan}");
+}
+
+#[test]
+fn what_is_left_of_a_killed_restore_is_shown_without_anything_being_done() {
+    let world = World::of(MANY);
+    let (point, before) = world.lost();
+    world.hold(RESTORE);
+    let restore = world.start(&["restore", "staging", "--point", &point, "--in-place", "--prune", "--yes"]);
+    world.until_somebody_waits();
+    restore.kill();
+    world.open();
+    let run = world.unfinished();
+    let (state, writes) = (world.state(), world.writes());
+    let planned = world.place.run(&["runs", "resume", &run, "--dry-run", "--output", "json"]).exits(0).stdout;
+    let planned: Value = serde_json::from_str(&planned).unwrap();
+    assert_eq!(planned["backupPlan"], Value::Null, "{planned}");
+    // Besides what was written, the stray is there.
+    let left = before.len() - (world.state().len() - 1);
+    assert_eq!(planned["restorePlan"]["counts"]["create"], left, "{planned}");
+    let text = world.place.run(&["runs", "resume", &run, "--dry-run"]).exits(0).stdout;
+    assert!(text.contains("✓ Write the manifest of") && text.contains(&format!("{left} to create")), "{text}");
+    let cleaned = world.place.run(&["runs", "clean", &run, "--dry-run", "--output", "json"]).exits(0).stdout;
+    let cleaned: Value = serde_json::from_str(&cleaned).unwrap();
+    assert_eq!((&cleaned["removed"], &cleaned["objects"]), (&json!(false), &json!([])), "{cleaned}");
+    assert_eq!((world.state(), world.writes(), world.unfinished()), (state, writes, run));
+}
+
+#[test]
+fn a_restore_in_place_names_the_secrets_that_its_protective_point_will_hold() {
+    let world = World::of(3);
+    let point = world.point();
+    world.delete("configmaps", "settings-001");
+    let restore = ["restore", "staging", "--point", &point, "--in-place", "--dry-run"];
+    let text = world.place.run(&restore).exits(0).stdout;
+    assert!(text.contains("1 Secret in plain in the archive: database"), "{text}");
+    let plan = world.place.run(&[&restore[..], &["--output", "json"]].concat()).exits(0).stdout;
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["protectivePoint"]["plainSecrets"], json!({"names": ["database"], "encryption": null}), "{plan}");
+    let beside = world.place.run(&["restore", "staging", "--point", &point, "--dry-run", "--output", "json"]).exits(0).stdout;
+    assert_eq!(serde_json::from_str::<Value>(&beside).unwrap()["protectivePoint"], Value::Null);
 }
 
 #[test]

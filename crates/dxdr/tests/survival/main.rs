@@ -12,7 +12,9 @@ use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_object_storage::{Action, Fault, Faulty, MemoryStorage};
 use dxdr_plan::restore::{ClusterScoped, Existing, RestoreRequest, Target};
-use dxdr_provider::{Cluster, ObjectStorage, StorageErrorKind, clock::SystemClock, cluster::WriteOptions};
+use dxdr_provider::{
+    Cluster, ObjectStorage, StorageErrorKind, clock::SystemClock, cluster::WriteOptions, object_storage::PutCondition,
+};
 use dxdr_run::{
     RunContext, RunError, StopRequest, Store, backup, catalog,
     event::Silent,
@@ -143,7 +145,8 @@ impl World {
     async fn resume(&self, run: &str) -> Resumed {
         let context = self.immortal(1);
         let history = runs::unfinished(&context.store, run).await.unwrap();
-        runs::resume(&context, &self.environment, None, history).await.unwrap()
+        let resumption = runs::prepare(&context, &self.environment, history).await.unwrap();
+        runs::resume(&context, resumption).await.unwrap()
     }
 }
 
@@ -261,6 +264,93 @@ fn a_backup_into_a_store_that_is_full_from_any_write_on_leaves_no_half_point_and
             }
             assert_eq!(world.unfinished().await, None);
         }
+    });
+}
+
+#[test]
+fn what_was_captured_is_finished_though_its_namespace_is_gone_and_captured_again_only_when_it_is_damaged() {
+    in_a_process(async {
+        let (mut finished, mut damaged) = (0, 0);
+        for calls in 0.. {
+            let world = World::new().await;
+            let (context, life) = world.process(calls, 0);
+            if survives(&life, world.take_as(&context)).await {
+                break;
+            }
+            let Some(run) = world.unfinished().await else { continue };
+            let context = world.immortal(1);
+            let history = runs::unfinished(&context.store, &run).await.unwrap();
+            if history.finished("capture").is_none() {
+                continue;
+            }
+            let point = history.planned().unwrap().points[0].clone();
+            if calls % 2 == 0 {
+                finished += 1;
+                let namespace = backup::namespace_reference("staging");
+                assert!(world.cluster.delete(&namespace, None, &options()).await.unwrap());
+                let resumption = runs::prepare(&context, &world.environment, history).await.unwrap();
+                let Resumed::Backup(resumed) = runs::resume(&context, resumption).await.unwrap() else { panic!("a backup") };
+                assert_eq!((&resumed.name, resumed.resources().map(|resources| resources.items > 3)), (&point, Some(true)));
+            } else {
+                damaged += 1;
+                let key = context.store.layout.archive_key(&point);
+                let mut bytes = context.store.read(&key).await.unwrap().unwrap().to_vec();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                context.store.write(&key, bytes, PutCondition::Always).await.unwrap();
+                // What is read again is read at another instant.
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                let Resumed::Backup(resumed) = world.resume(&run).await else { panic!("a backup") };
+                assert!(world.as_it_was(&resumed).await, "after {calls} calls");
+                let index = context.store.keys(&context.store.layout.point_index_prefix("staging")).await.unwrap();
+                let entry = context.store.layout.point_index_key("staging", resumed.instant, &point);
+                assert_eq!(index, [entry], "after {calls} calls");
+            }
+        }
+        assert!(finished > 3 && damaged > 3, "{finished} {damaged}");
+    });
+}
+
+#[test]
+fn a_run_whose_environment_moved_is_not_resumed_into_the_other_namespace() {
+    in_a_process(async {
+        let world = World::new().await;
+        let point = world.take().await;
+        world.damage().await;
+        let moved = STAGING.replace("namespace: staging", "namespace: elsewhere");
+        let model = dxdr_api::load(&[dxdr_api::SourceText { name: "staging.yaml", text: &moved }]).unwrap();
+        // In the middle of its protective point, which is of the namespace that is restored.
+        let (context, life) = world.process(60, 0);
+        assert!(!survives(&life, world.restore_as(&context, &point)).await);
+        let context = world.immortal(1);
+        let history = runs::unfinished(&context.store, &world.unfinished().await.unwrap()).await.unwrap();
+        let refused = runs::prepare(&context, &model.environments[0], history).await.unwrap_err();
+        assert!(matches!(&refused, RunError::Moved { was, is, .. } if was == "staging" && is == "elsewhere"), "{refused}");
+    });
+}
+
+#[test]
+fn what_velero_would_see_of_a_killed_backup_goes_first() {
+    in_a_process(async {
+        let mut seen = 0;
+        for calls in 0.. {
+            let world = World::new().await;
+            let (context, life) = world.process(calls, 0);
+            if survives(&life, world.take_as(&context)).await {
+                break;
+            }
+            let Some(run) = world.unfinished().await else { continue };
+            let context = world.immortal(1);
+            let history = runs::unfinished(&context.store, &run).await.unwrap();
+            let leftovers = runs::leftovers(&context.store, &history).await.unwrap();
+            let place = |part: &str| leftovers.iter().position(|key| key.contains(part));
+            if let Some(index) = place("/points/") {
+                seen += 1;
+                assert_eq!((place("velero-backup.json"), index), (Some(0), 1), "{leftovers:?}");
+                assert!(place(".tar.gz").is_some_and(|archive| archive > 1), "{leftovers:?}");
+            }
+        }
+        assert!(seen > 0);
     });
 }
 
