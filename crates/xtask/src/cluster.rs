@@ -1,9 +1,11 @@
 //! A real control plane on loopback: etcd, kube-apiserver, kube-controller-manager and kube-scheduler as plain
-//! processes, with RBAC and the default admission plugins on, and if wanted an S3 server beside it.
+//! processes, with RBAC and the default admission plugins on; and if wanted an S3 server, volumes with snapshots, and
+//! Velero beside it.
 //!
 //! ```text
-//!   build  tools/{control-plane,etcd,seaweedfs}  ──►  ~/.cache/dxdr/tools/NAME/STAMP/NAME
-//!   up     certificates ─► etcd ─► kube-apiserver ─► controller manager, scheduler (─► weed)
+//!   build  tools/MODULE  ──►  ~/.cache/dxdr/tools/NAME/STAMP/NAME
+//!   up     certificates ─► etcd ─► kube-apiserver ─► controller manager, scheduler
+//!                       (─► weed) (─► CSI driver, its sidecars, snapshot controller) (─► velero)
 //!   down   the same backwards, by the recorded processes and no others
 //! ```
 //!
@@ -18,6 +20,7 @@ use clap::{Args, Subcommand};
 
 use crate::{checkout, interruption};
 
+pub(crate) mod administrator;
 pub(crate) mod credentials;
 pub(crate) mod ports;
 pub(crate) mod processes;
@@ -26,6 +29,8 @@ pub(crate) mod readiness;
 pub(crate) mod seaweedfs;
 pub(crate) mod servers;
 pub(crate) mod signature;
+pub(crate) mod velero;
+pub(crate) mod volumes;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -34,6 +39,12 @@ pub(crate) enum Command {
         /// Also install the S3 server (SeaweedFS)
         #[arg(long)]
         s3: bool,
+        /// Also build the CSI driver with its sidecars, and the snapshot controller
+        #[arg(long)]
+        csi: bool,
+        /// Also build Velero with its plugin for S3
+        #[arg(long)]
+        velero: bool,
     },
     /// Start the servers and wait until they are ready
     ///
@@ -41,9 +52,8 @@ pub(crate) enum Command {
     Up {
         #[command(flatten)]
         place: Place,
-        /// Also start an S3 server (SeaweedFS) with a bucket
-        #[arg(long)]
-        s3: bool,
+        #[command(flatten)]
+        parts: Parts,
     },
     /// Stop exactly what `up` started; its state stays and can be started again
     Down {
@@ -71,16 +81,22 @@ impl Place {
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Build { s3 } => {
+        Command::Build { s3, csi, velero } => {
             let programs = programs::build()?;
             println!("{}", programs.directory_of_kubectl().display());
             if s3 {
                 println!("{}", seaweedfs::install()?.display());
             }
+            if csi {
+                println!("{}", programs::build_volumes()?.driver.display());
+            }
+            if velero {
+                println!("{}", programs::build_velero()?.velero.display());
+            }
         }
-        Command::Up { place, s3 } => {
+        Command::Up { place, parts } => {
             interruption::watch()?;
-            let cluster = Cluster::start(&place.resolve()?, Parts { s3 })?;
+            let cluster = Cluster::start(&place.resolve()?, parts)?;
             eprintln!("to use it:\n");
             print!("{}", cluster.shell_lines());
         }
@@ -96,9 +112,40 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
 }
 
 /// What to start beside the control plane.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Args)]
 pub(crate) struct Parts {
+    /// Also start an S3 server (SeaweedFS) with a bucket
+    #[arg(long)]
     pub(crate) s3: bool,
+    /// Also start a CSI driver whose volumes are folders, with all that snapshots need
+    #[arg(long)]
+    pub(crate) csi: bool,
+    /// Also start a Velero server whose storage location is in the bucket
+    #[arg(long, requires = "s3")]
+    pub(crate) velero: bool,
+}
+
+/// What shall be started, built.
+struct Built {
+    weed: Option<PathBuf>,
+    programs: programs::Programs,
+    volumes: Option<programs::VolumePrograms>,
+    velero: Option<programs::VeleroPrograms>,
+}
+
+impl Built {
+    fn start(self, processes: &mut processes::Processes) -> Result<Cluster> {
+        let directory = processes.directory().to_owned();
+        servers::start(processes, &self.programs)?;
+        let administrator = administrator::Administrator::of(&directory, &self.programs.kubectl);
+        let object_storage = self.weed.as_deref().map(|weed| seaweedfs::start(processes, weed)).transpose()?;
+        let volumes = self.volumes.map(|programs| volumes::start(processes, &programs, &administrator)).transpose()?;
+        if let Some((programs, storage)) = self.velero.as_ref().zip(object_storage.as_ref()) {
+            velero::start(processes, programs, &administrator, storage)?;
+        }
+        let (kubectl, velero) = (self.programs.kubectl, self.velero.is_some());
+        Ok(Cluster { directory, kubectl, object_storage, volumes, velero })
+    }
 }
 
 /// Servers that are up, and how to reach them.
@@ -106,6 +153,8 @@ pub(crate) struct Cluster {
     directory: PathBuf,
     kubectl: PathBuf,
     object_storage: Option<seaweedfs::Endpoint>,
+    volumes: Option<volumes::Volumes>,
+    velero: bool,
 }
 
 impl Cluster {
@@ -114,13 +163,15 @@ impl Cluster {
     pub(crate) fn start(directory: &Path, parts: Parts) -> Result<Self> {
         // The quick one first, so that a missing Python is said before Go has worked for minutes.
         let weed = if parts.s3 { Some(seaweedfs::install()?) } else { None };
-        let programs = programs::build()?;
+        let built = Built {
+            weed,
+            programs: programs::build()?,
+            volumes: if parts.csi { Some(programs::build_volumes()?) } else { None },
+            velero: if parts.velero { Some(programs::build_velero()?) } else { None },
+        };
         let mut processes = processes::Processes::open(directory)?;
-        let started = servers::start(&mut processes, &programs)
-            .and_then(|()| weed.as_deref().map(|weed| seaweedfs::start(&mut processes, weed)).transpose());
-        match started {
-            Ok(object_storage) => {
-                let cluster = Self { directory: directory.to_owned(), kubectl: programs.kubectl, object_storage };
+        match built.start(&mut processes) {
+            Ok(cluster) => {
                 cluster.write_environment_file()?;
                 Ok(cluster)
             }
@@ -151,6 +202,12 @@ impl Cluster {
             vec![("DXDR_TEST_KUBECONFIG", self.kubeconfig()), ("DXDR_TEST_KUBECTL", self.kubectl.display().to_string())];
         if let Some(storage) = &self.object_storage {
             variables.extend(storage.test_variables());
+        }
+        if let Some(volumes) = &self.volumes {
+            variables.extend(volumes.test_variables());
+        }
+        if self.velero {
+            variables.extend(velero::test_variables());
         }
         variables
     }

@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Leave the servers running afterwards, and say how to stop them
     #[arg(long)]
     keep: bool,
+    /// Start neither Velero nor volumes with snapshots; the tests that need them say so and do not run
+    #[arg(long)]
+    without_velero: bool,
     /// Passed on to `cargo test`, such as the name of one test
     #[arg(last = true)]
     test_arguments: Vec<OsString>,
@@ -41,7 +44,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let directory = folder.path().join("cluster");
     fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
 
-    let outcome = Cluster::start(&directory, Parts { s3: true }).and_then(|cluster| {
+    let all = !arguments.without_velero;
+    let parts = Parts { s3: true, csi: all, velero: all };
+    let outcome = Cluster::start(&directory, parts).and_then(|cluster| {
         let mut variables = cluster.test_variables();
         if let Some(context) = &arguments.context {
             let kubeconfig = kubeconfig_of(cluster.kubectl(), context, folder.path())?;

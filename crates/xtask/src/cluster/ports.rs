@@ -6,6 +6,7 @@
 
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -13,6 +14,7 @@ use crate::checkout;
 
 /// Ports in a block; the S3 server takes the most.
 pub(crate) const BLOCK: u16 = 8;
+const REMEMBERED: &str = "ports";
 const FIRST: u16 = 20_000;
 const LAST: u16 = 32_000;
 
@@ -23,8 +25,16 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// `remembered` is tried first, so that a folder that is started again keeps its addresses.
-    pub(crate) fn take(remembered: Option<u16>) -> Result<Self> {
+    /// The block of a folder, remembered in its file `ports`: started again, its servers keep their addresses where
+    /// these are free.
+    pub(crate) fn of(folder: &Path) -> Result<Self> {
+        let path = folder.join(REMEMBERED);
+        let block = Self::take(remembered(folder))?;
+        std::fs::write(&path, format!("{}\n", block.first())).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(block)
+    }
+
+    fn take(remembered: Option<u16>) -> Result<Self> {
         let folder = checkout::tool_cache()?.join("ports");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let remembered = remembered.filter(|first| *first >= FIRST && *first < LAST && first.is_multiple_of(10));
@@ -54,6 +64,11 @@ impl Block {
         debug_assert!(place < BLOCK, "a block has {BLOCK} ports");
         self.first + place
     }
+}
+
+/// The first port of the block that a folder had, if it had one.
+pub(crate) fn remembered(folder: &Path) -> Option<u16> {
+    std::fs::read_to_string(folder.join(REMEMBERED)).ok()?.trim().parse().ok()
 }
 
 fn is_free(port: u16) -> bool {

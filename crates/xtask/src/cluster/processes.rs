@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 const RECORD: &str = "processes.json";
@@ -154,7 +154,9 @@ fn stop(record: &Record) -> Result<()> {
         }
         let process = i32::try_from(record.process_id).ok().and_then(Pid::from_raw);
         let process = process.with_context(|| format!("{} is not a process id", record.process_id))?;
-        match kill_process(process, signal) {
+        // Asked, it ends its children itself (Velero's plugins); ended by force it cannot, so that they go with it.
+        let sent = if signal == Signal::KILL { kill_process_group(process, signal) } else { kill_process(process, signal) };
+        match sent {
             // It ended between the look and the signal.
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(error) => {

@@ -56,6 +56,74 @@ pub(crate) fn build() -> Result<Programs> {
     })
 }
 
+/// Paths of what volumes and snapshots need.
+pub(crate) struct VolumePrograms {
+    pub(crate) driver: PathBuf,
+    pub(crate) snapshot_controller: PathBuf,
+    pub(crate) csi_snapshotter: PathBuf,
+    pub(crate) csi_provisioner: PathBuf,
+    /// Files, each with a CRD of `snapshot.storage.k8s.io`.
+    pub(crate) snapshot_definitions: Vec<PathBuf>,
+}
+
+/// As [`build`]; from empty Go caches two minutes.
+pub(crate) fn build_volumes() -> Result<VolumePrograms> {
+    const SNAPSHOTTER: &str = "github.com/kubernetes-csi/external-snapshotter/v8";
+    const PROVISIONER: &str = "github.com/kubernetes-csi/external-provisioner/v6";
+    let cache = checkout::tool_cache()?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
+    let _lock = lock(&cache)?;
+    let driver = Module::read("csi-driver", "github.com/container-storage-interface/spec")?;
+    let snapshotter = Module::read("csi", SNAPSHOTTER)?;
+    let provisioner = Module::read("csi", PROVISIONER)?;
+    let command = |module: &Module, of: &str, name: &str| {
+        module.build(&cache, name, &format!("{of}/cmd/{name}"), &format!("-X main.version={}", module.version))
+    };
+    Ok(VolumePrograms {
+        driver: driver.build(&cache, "csi-driver", ".", "")?,
+        snapshot_controller: command(&snapshotter, SNAPSHOTTER, "snapshot-controller")?,
+        csi_snapshotter: command(&snapshotter, SNAPSHOTTER, "csi-snapshotter")?,
+        csi_provisioner: command(&provisioner, PROVISIONER, "csi-provisioner")?,
+        snapshot_definitions: snapshotter.files(
+            &cache,
+            "snapshot-definitions",
+            "github.com/kubernetes-csi/external-snapshotter/client/v8",
+            "config/crd",
+            "snapshot.storage.k8s.io_",
+        )?,
+    })
+}
+
+/// Paths of Velero's programs.
+pub(crate) struct VeleroPrograms {
+    pub(crate) velero: PathBuf,
+    /// The plugin through which it speaks S3.
+    pub(crate) plugin: PathBuf,
+    pub(crate) version: String,
+}
+
+/// As [`build`]; from empty Go caches four minutes.
+pub(crate) fn build_velero() -> Result<VeleroPrograms> {
+    const VELERO: &str = "github.com/vmware-tanzu/velero";
+    const PLUGIN: &str = "github.com/vmware-tanzu/velero-plugin-for-aws";
+    let cache = checkout::tool_cache()?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
+    let _lock = lock(&cache)?;
+    let velero = Module::read("velero", VELERO)?;
+    let plugin = Module::read("velero", PLUGIN)?;
+    let link_flags = format!(
+        "-X {VELERO}/pkg/buildinfo.Version={} \
+         -X sigs.k8s.io/controller-runtime/pkg/metrics/server.DefaultBindAddress=0",
+        velero.version
+    );
+    Ok(VeleroPrograms {
+        // The address: without it every server also listens on port 8080 of all interfaces, and a second one dies.
+        velero: velero.build(&cache, "velero", &format!("{VELERO}/cmd/velero"), &link_flags)?,
+        plugin: plugin.build(&cache, "velero-plugin-for-aws", &format!("{PLUGIN}/velero-plugin-for-aws"), "")?,
+        version: velero.version,
+    })
+}
+
 /// Held while something is added to the cache. Waits for another run that holds it.
 pub(crate) fn lock(cache: &Path) -> Result<File> {
     let path = cache.join("build.lock");
@@ -69,7 +137,7 @@ struct Module {
     directory: PathBuf,
     /// Version of the module's main requirement, with its `v`.
     version: String,
-    /// Bytes of go.mod, go.sum and `go version`.
+    /// Bytes of go.mod, go.sum, `go version`, and of the sources that lie beside them.
     pins: Vec<Vec<u8>>,
 }
 
@@ -88,7 +156,10 @@ impl Module {
         if !output.status.success() {
             bail!("`go version` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
-        let pins = vec![requirements, read("go.sum")?, output.stdout];
+        let mut pins = vec![requirements, read("go.sum")?, output.stdout];
+        for name in names_with(&directory, |name| name.ends_with(".go"))? {
+            pins.push(read(&name)?);
+        }
         Ok(Self { directory, version, pins })
     }
 
@@ -126,6 +197,40 @@ impl Module {
         Ok(program)
     }
 
+    /// Copies files of a required module into the cache, so that they outlive Go's own: those of a folder whose names
+    /// begin in a certain way.
+    fn files(&self, cache: &Path, name: &str, module: &str, folder: &str, begin: &str) -> Result<Vec<PathBuf>> {
+        let finished = cache.join(name).join(self.stamp(module, &format!("{folder}/{begin}")));
+        if !finished.exists() {
+            let output = run(Command::new("go")
+                .current_dir(&self.directory)
+                .env("GOWORK", "off")
+                .env_remove("GOFLAGS")
+                .args(["mod", "download", "-json", module]))?;
+            let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let Some(source) = said["Dir"].as_str().filter(|_| output.status.success()) else {
+                bail!("cannot download {module}: {}{}", said["Error"], String::from_utf8_lossy(&output.stderr).trim());
+            };
+            let source = Path::new(source).join(folder);
+            let unfinished = cache.join(name).join("unfinished");
+            if unfinished.exists() {
+                fs::remove_dir_all(&unfinished).with_context(|| format!("cannot delete {}", unfinished.display()))?;
+            }
+            fs::create_dir_all(&unfinished).with_context(|| format!("cannot create {}", unfinished.display()))?;
+            for file in names_with(&source, |name| name.starts_with(begin))? {
+                // Read and written rather than copied: files of Go's cache cannot be written.
+                let bytes = fs::read(source.join(&file)).with_context(|| format!("cannot read {file} of {module}"))?;
+                fs::write(unfinished.join(&file), bytes).with_context(|| format!("cannot write {file}"))?;
+            }
+            fs::rename(&unfinished, &finished).with_context(|| format!("cannot put {} in place", finished.display()))?;
+        }
+        let names = names_with(&finished, |_| true)?;
+        if names.is_empty() {
+            bail!("{module} has no file {folder}/{begin}…");
+        }
+        Ok(names.into_iter().map(|name| finished.join(name)).collect())
+    }
+
     fn stamp(&self, package: &str, link_flags: &str) -> String {
         let mut hash = Sha256::new();
         let flags = FLAGS.join(" ");
@@ -136,6 +241,20 @@ impl Module {
         }
         super::signature::hexadecimal(&hash.finalize())[..16].to_owned()
     }
+}
+
+/// The names of the files of a folder that fit, sorted.
+fn names_with(folder: &Path, fits: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let context = || format!("cannot read {}", folder.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).with_context(context)? {
+        let name = entry.with_context(context)?.file_name().to_string_lossy().into_owned();
+        if fits(&name) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Without these the servers call themselves v0.0.0-master, and clients that look at the version go astray.
@@ -164,7 +283,7 @@ fn run(command: &mut Command) -> Result<Output> {
         Ok(output) => Ok(output),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(MissingProgram {
             program: "go",
-            needed_for: "a real Kubernetes control plane (etcd, kube-apiserver and its controllers are built from source)",
+            needed_for: "real servers (Kubernetes, etcd, Velero and a CSI driver are built from source)",
             remedy: "install Go 1.26 or newer (https://go.dev/dl), or run the Rust-only suite: cargo test --workspace",
         }
         .into()),

@@ -16,7 +16,7 @@ use super::signature::{self, Keys};
 use crate::checkout;
 use crate::failure::MissingProgram;
 
-const BUCKET: &str = "dxdr-test";
+pub(crate) const BUCKET: &str = "dxdr-test";
 /// Asked to stop, it takes 15 s because two of its parts wait for each other. Ended by force it loses nothing that
 /// it has acknowledged.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,7 +27,8 @@ pub(crate) struct Endpoint {
     keys: Keys,
     /// May read and list, and is refused when it writes.
     reader: Keys,
-    credentials: PathBuf,
+    /// A file as AWS' programs read it.
+    pub(crate) credentials: PathBuf,
 }
 
 impl Endpoint {
@@ -56,7 +57,7 @@ impl Endpoint {
         ]
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }
@@ -121,9 +122,7 @@ pub(crate) fn start(processes: &mut Processes, weed: &Path) -> Result<Endpoint> 
     let folder = processes.directory().join("s3");
     let data = folder.join("data");
     fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
-    let remembered = folder.join("ports");
-    let block = Block::take(fs::read_to_string(&remembered).ok().and_then(|text| text.trim().parse().ok()))?;
-    fs::write(&remembered, format!("{}\n", block.first())).with_context(|| format!("cannot write {}", remembered.display()))?;
+    let block = Block::of(&folder)?;
 
     let keys = Keys { access: "dxdr-test".to_owned(), secret: "dxdr-test-secret".to_owned() };
     let reader = Keys { access: "dxdr-test-reader".to_owned(), secret: "dxdr-test-reader-secret".to_owned() };
@@ -159,8 +158,7 @@ fn profile((name, keys): (&str, &Keys)) -> String {
 
 /// Removes the sockets that the server of a folder leaves in `/tmp`, whatever its TMPDIR says.
 pub(crate) fn sweep(directory: &Path) {
-    let remembered = fs::read_to_string(directory.join("s3/ports")).ok();
-    let Some(first) = remembered.and_then(|text| text.trim().parse::<u16>().ok()) else {
+    let Some(first) = super::ports::remembered(&directory.join("s3")) else {
         return;
     };
     for port in first..first.saturating_add(super::ports::BLOCK) {

@@ -1,12 +1,12 @@
 //! etcd, kube-apiserver, kube-controller-manager and kube-scheduler: how each is started, and when it is ready.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
+use super::administrator::Administrator;
 use super::credentials::{Certificates, write_private};
 use super::ports::Block;
 use super::processes::Processes;
@@ -56,10 +56,7 @@ struct ControlPlane<'a> {
 
 impl<'a> ControlPlane<'a> {
     fn prepare(directory: &'a Path, programs: &'a Programs) -> Result<Self> {
-        let remembered = directory.join("ports");
-        let block = Block::take(fs::read_to_string(&remembered).ok().and_then(|text| text.trim().parse().ok()))?;
-        fs::write(&remembered, format!("{}\n", block.first()))
-            .with_context(|| format!("cannot write {}", remembered.display()))?;
+        let block = Block::of(directory)?;
         let plane = Self {
             directory,
             programs,
@@ -185,48 +182,39 @@ impl<'a> ControlPlane<'a> {
 
     /// Whether a health endpoint says `ok`, on the API server or on the port of one of the others.
     fn answers(&self, path: &str, port: u16) -> Readiness {
-        match self.get(path, port) {
+        match self.administrator(port).raw(path) {
             Ok(text) if text.trim() == "ok" => Readiness::Ready,
             Ok(text) | Err(text) => Readiness::NotYet(text),
         }
     }
 
     fn has(&self, path: &str) -> Readiness {
-        self.get(path, self.api).map_or_else(Readiness::NotYet, |_| Readiness::Ready)
+        self.administrator(self.api).raw(path).map_or_else(Readiness::NotYet, |_| Readiness::Ready)
     }
 
-    /// Through kubectl: it is at hand, speaks TLS, and has the administrator's certificate.
-    fn get(&self, path: &str, port: u16) -> Result<String, String> {
-        let output = Command::new(&self.programs.kubectl)
-            .arg("--kubeconfig")
-            .arg(self.directory.join("kubeconfig"))
-            .arg(format!("--server=https://127.0.0.1:{port}"))
-            .args(["--request-timeout=5s", "get", "--raw", path])
-            .env("KUBECACHEDIR", self.directory.join("kubectl-cache"))
-            .output()
-            .map_err(|error| format!("cannot run kubectl: {error}"))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    /// Of the API server, or of the health endpoints of another by its port.
+    fn administrator(&self, port: u16) -> Administrator {
+        Administrator::of(self.directory, &self.programs.kubectl).at(port)
     }
 }
 
 /// Flags in the form that Go programs read: `--name=value`.
-struct Arguments {
+pub(crate) struct Arguments {
     program: PathBuf,
     flags: Vec<String>,
 }
 
 impl Arguments {
-    fn of(program: &Path) -> Self {
+    pub(crate) fn of(program: &Path) -> Self {
         Self { program: program.to_owned(), flags: Vec::new() }
     }
 
-    fn flag(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+    pub(crate) fn flag(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.flags.push(format!("--{name}={value}"));
         self
     }
 
-    fn command(self) -> Command {
+    pub(crate) fn command(self) -> Command {
         let mut command = Command::new(self.program);
         command.args(self.flags);
         command

@@ -1,0 +1,147 @@
+//! A Velero server with its plugin for S3, as a process outside the cluster.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::administrator::Administrator;
+use super::ports::Block;
+use super::processes::Processes;
+use super::programs::VeleroPrograms;
+use super::readiness::{Readiness, wait};
+use super::seaweedfs::{self, Endpoint};
+use super::servers::Arguments;
+
+const NAMESPACE: &str = "velero";
+/// Of its own in the bucket: an unknown folder beside `backups` makes Velero call the location unavailable.
+const PREFIX: &str = "velero";
+const LOCATION: &str = "default";
+/// Asked to stop, it waits for a restore that is being finished, up to half a minute.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) fn test_variables() -> Vec<(&'static str, String)> {
+    vec![
+        ("DXDR_TEST_VELERO_NAMESPACE", NAMESPACE.to_owned()),
+        ("DXDR_TEST_VELERO_LOCATION", LOCATION.to_owned()),
+        ("DXDR_TEST_VELERO_PREFIX", PREFIX.to_owned()),
+    ]
+}
+
+/// Installs what the server looks for and starts it; returns when its storage location is available. Kinds that are
+/// defined later are missing from its backups for five minutes, so that this comes after all others.
+pub(crate) fn start(
+    processes: &mut Processes,
+    programs: &VeleroPrograms,
+    administrator: &Administrator,
+    storage: &Endpoint,
+) -> Result<()> {
+    let begin = Instant::now();
+    let folder = processes.directory().join("velero");
+    // Every executable of this folder is run as a plugin.
+    let plugins = folder.join("plugins");
+    let temporary = folder.join("temporary");
+    if plugins.exists() {
+        fs::remove_dir_all(&plugins).with_context(|| format!("cannot delete {}", plugins.display()))?;
+    }
+    for path in [&plugins, &temporary] {
+        fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
+    }
+    let plugin = plugins.join("velero-plugin-for-aws");
+    symlink(&programs.plugin, &plugin).with_context(|| format!("cannot make {}", plugin.display()))?;
+    administrator.apply_definitions(&definitions(&programs.velero, &folder)?)?;
+    administrator.apply_objects(&objects(storage, &programs.version)?)?;
+
+    let block = Block::of(&folder)?;
+    let since = Timestamp::from_second(Timestamp::now().as_second()).context("no clock")?;
+    let mut server = Arguments::of(&programs.velero).flag("kubeconfig", administrator.kubeconfig().display());
+    for (name, value) in [("namespace", NAMESPACE), ("features", "EnableCSI"), ("profiler-address", "")] {
+        server = server.flag(name, value);
+    }
+    let mut server = server
+        .flag("plugin-dir", plugins.display())
+        .flag("metrics-address", format!("127.0.0.1:{}", block.port(0)))
+        // Velero looks for others' backups once a minute whatever this says, and at its start if this is shorter.
+        .flag("backup-sync-period", "1s")
+        .flag("store-validation-frequency", "5s")
+        // A restore whose volumes do not come holds up every later one as long as this: ten minutes by default.
+        .flag("resource-timeout", "1m")
+        .command();
+    in_folder(server.arg("server"), &folder);
+    processes.start("velero", &mut server, PATIENCE)?;
+    let path = format!("/apis/velero.io/v1/namespaces/{NAMESPACE}/backupstoragelocations/{LOCATION}");
+    wait(processes, &["velero"], "Velero's storage location", || match administrator.get(&path) {
+        Ok(location) if is_available(&location["status"], since) => Readiness::Ready,
+        Ok(location) => Readiness::NotYet(format!("its status is {}", location["status"])),
+        Err(seen) => Readiness::NotYet(seen),
+    })?;
+    eprintln!("Velero ready after {:.1} s with {}/{PREFIX}", begin.elapsed().as_secs_f64(), seaweedfs::BUCKET);
+    Ok(())
+}
+
+/// Validated by this server, not by the one before it in the same folder.
+fn is_available(status: &Value, since: Timestamp) -> bool {
+    let validated = status["lastValidationTime"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    status["phase"] == "Available" && validated.is_some_and(|instant| instant >= since)
+}
+
+/// The CRDs that belong to this version: the program prints them.
+fn definitions(velero: &Path, folder: &Path) -> Result<String> {
+    let mut command = Command::new(velero);
+    command.args(["install", "--crds-only", "--dry-run", "--output=yaml"]);
+    let output = in_folder(&mut command, folder).output().context("cannot run velero")?;
+    if !output.status.success() {
+        bail!("velero does not print its CRDs: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    String::from_utf8(output.stdout).context("velero's CRDs are not text")
+}
+
+/// Archives, credentials and configuration go here and not into the home of whoever runs this.
+fn in_folder<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
+    command
+        .current_dir(folder)
+        .env("HOME", folder)
+        .env("TMPDIR", folder.join("temporary"))
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env_remove("KUBECONFIG")
+}
+
+fn objects(storage: &Endpoint, version: &str) -> Result<Vec<Value>> {
+    let credentials =
+        fs::read_to_string(&storage.credentials).with_context(|| format!("cannot read {}", storage.credentials.display()))?;
+    let labels = json!({"component": "velero"});
+    Ok(vec![
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cloud-credentials", "namespace": NAMESPACE},
+            "stringData": {"cloud": credentials}
+        }),
+        // Without pods: every restore reads the server's image from the Deployment of this name, and fails without it.
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "velero", "namespace": NAMESPACE, "labels": labels},
+            "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "velero", "image": format!("velero/velero:{version}"), "args": ["server"]}]}
+            }}
+        }),
+        json!({
+            "apiVersion": "velero.io/v1", "kind": "BackupStorageLocation",
+            "metadata": {"name": LOCATION, "namespace": NAMESPACE},
+            "spec": {
+                "provider": "aws", "default": true,
+                "credential": {"name": "cloud-credentials", "key": "cloud"},
+                "objectStorage": {"bucket": seaweedfs::BUCKET, "prefix": PREFIX},
+                // An empty algorithm: not every S3 server takes the checksum behind the body that is the default.
+                "config": {
+                    "region": "us-east-1", "s3ForcePathStyle": "true", "s3Url": storage.url(), "checksumAlgorithm": ""
+                }
+            }
+        }),
+    ])
+}
