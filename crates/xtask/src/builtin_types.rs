@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             let folder = tempfile::Builder::new().prefix("dxdr-").tempdir().context("cannot create a temporary folder")?;
             let directory = folder.path().join("cluster");
             fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-            let made = cluster::Cluster::start(&directory, cluster::Parts { s3: false })
+            let made = cluster::Cluster::start(&directory, cluster::Parts::default())
                 .and_then(|cluster| make(cluster.kubectl(), &directory.join("kubeconfig")));
             cluster::Cluster::stop(&directory)?;
             made?

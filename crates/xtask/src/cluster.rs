@@ -112,7 +112,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
 }
 
 /// What to start beside the control plane.
-#[derive(Clone, Copy, Args)]
+#[derive(Clone, Copy, Default, Args)]
 pub(crate) struct Parts {
     /// Also start an S3 server (SeaweedFS) with a bucket
     #[arg(long)]
