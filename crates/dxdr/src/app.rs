@@ -2,12 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     commands,
     failure::{Failure, Kind},
     logging::{self, LogFormat},
+    presentation::Presentation,
     terminal::{Colour, Output, Terminal},
 };
 
@@ -33,8 +34,8 @@ Examples:
   dxdr restore --at 2024-05-01T10:00 staging         restore into a new namespace beside
   dxdr runs list                                     what ran, and what was left unfinished
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 partial, 4 refused, 5 no way back, 6 locked, 7 unreachable, 8 bad input, 9 corrupt,
-130 interrupted.";
+Exit codes: 0 done, 1 failed, 2 usage, 3 partial, 4 refused, 5 no way back, 6 locked, 7 unreachable, 8 bad input,
+9 corrupt, 130 interrupted.";
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
@@ -70,7 +71,7 @@ pub(crate) struct Global {
     /// Say more; twice for everything.
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Only results and errors.
+    /// Only results, warnings and errors.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }
@@ -80,9 +81,7 @@ pub(crate) enum Command {
     /// Take recovery points.
     #[command(subcommand)]
     Backup(commands::backup::Backup),
-    /// Bring an environment back as it was at an instant.
     Restore(commands::restore::Restore),
-    /// List recovery points: what each covers, its age and size.
     Points(commands::points::Points),
     /// See, resume or clean up what ran.
     #[command(subcommand)]
@@ -93,33 +92,30 @@ pub(crate) enum Command {
     /// See or apply what backup policies mean to a Velero server: its Schedules and locations.
     #[command(subcommand)]
     Schedule(commands::schedule::ScheduleCommand),
-    /// Check manifests: a row each, with what to do.
     Check(commands::check::Check),
     /// Run the embedded Kubernetes API, with a store beside it.
     #[command(subcommand)]
     Sandbox(commands::sandbox::SandboxCommand),
-    /// Watch an environment being lost and brought back, on the embedded cluster.
     Quickstart(commands::quickstart::Quickstart),
-    /// Print a completion script for a shell.
     Completions(commands::completions::Completions),
-    /// Write the man pages into a folder.
     Man(commands::man::Man),
-    /// Write the generated reference pages, schemas and definitions.
     #[command(hide = true)]
     Generate(commands::generate::Generate),
 }
 
 /// Parses, runs, and turns the result into an exit code.
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
-    let terminal = Terminal::new(cli.global.output, cli.global.color, cli.global.quiet, cli.global.log_format);
-    logging::start(cli.global.log_format, cli.global.verbose, cli.global.quiet);
+    let terminal = Terminal::new(&Presentation {
+        output: cli.global.output,
+        colour: cli.global.color,
+        quiet: cli.global.quiet,
+        log_format: cli.global.log_format,
+    });
+    logging::start(cli.global.log_format, cli.global.verbose, cli.global.quiet, terminal.coloured());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -138,6 +134,31 @@ pub(crate) fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// The arguments; or, where help was asked for or they make no sense, the exit code after that was said.
+fn parse() -> Result<Cli, ExitCode> {
+    let presentation = Presentation::of(std::env::args_os().skip(1));
+    let colour = match presentation.colour {
+        Colour::Auto => ColorChoice::Auto,
+        Colour::Always => ColorChoice::Always,
+        Colour::Never => ColorChoice::Never,
+    };
+    let parsed = Cli::command().color(colour).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        if !error.use_stderr() {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        let terminal = Terminal::new(&presentation);
+        if terminal.for_people() {
+            let _ = error.print();
+        } else {
+            logging::start(presentation.log_format, 0, presentation.quiet, terminal.coloured());
+            terminal.failure(&Failure::from(error));
+        }
+        ExitCode::from(Kind::Usage.code())
+    })
 }
 
 async fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {

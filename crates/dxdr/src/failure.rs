@@ -127,9 +127,9 @@ impl Failure {
         Self { kind, error: error.into(), hints: Vec::new(), silent: false }
     }
 
-    /// The report has told everything already.
-    pub(crate) fn told(kind: Kind) -> Self {
-        Self { silent: true, ..Self::new(kind, kind.word()) }
+    /// The report has told people everything already; programs are told `message`.
+    pub(crate) fn told(kind: Kind, message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> Self {
+        Self { silent: true, ..Self::new(kind, message) }
     }
 
     /// Adds what to do next.
@@ -153,6 +153,23 @@ impl Failure {
     /// As an exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.kind.code())
+    }
+}
+
+/// A command line that makes no sense, for programs: people are shown it as clap writes it.
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        use clap::error::ErrorKind;
+        if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand) {
+            return Self::new(Kind::Usage, "no command is named").hint("`dxdr --help` lists the commands");
+        }
+        let text = error.render().to_string();
+        let mut paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+        let message = paragraphs.next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
+        let hints = paragraphs.filter(|paragraph| !paragraph.is_empty());
+        let hints = hints.map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned).unwrap_or(paragraph));
+        Self::new(Kind::Usage, message).hints(hints)
     }
 }
 

@@ -5,14 +5,16 @@
 //! a run is under way ── signal ─► it stops at a safe place ── another signal ─► the process ends at once
 //! ```
 
-use std::io::Write as _;
-
 use dxdr_run::StopRequest;
 
-use crate::failure::Kind;
+use crate::{
+    failure::{Failure, Kind},
+    terminal::Terminal,
+};
 
 /// Listens for both signals until the process ends.
-pub(crate) fn listen() -> StopRequest {
+pub(crate) fn listen(terminal: &Terminal) -> StopRequest {
+    let terminal = terminal.clone();
     let stop = StopRequest::new();
     let asked = stop.clone();
     // Registered before anything is begun, and once: a signal between two of them is not lost.
@@ -20,20 +22,23 @@ pub(crate) fn listen() -> StopRequest {
     tokio::spawn(async move {
         signals.next().await;
         if !asked.heeded() {
-            end("stopped on request", "nothing was changed");
+            end(&terminal, "stopped on request", "nothing was changed");
         }
         tracing::warn!("stopping at the next safe place; press Ctrl-C again to stop at once");
         asked.ask();
         signals.next().await;
-        end("stopped at once", "`dxdr runs list` says what is unfinished; `dxdr runs resume RUN` goes on");
+        end(&terminal, "stopped at once", "`dxdr runs list` says what is unfinished; `dxdr runs resume RUN` goes on");
     });
     stop
 }
 
 /// Ends the process as one that was interrupted: whoever waits for an answer on a terminal waits no longer.
-fn end(what: &str, hint: &str) -> ! {
-    // Nobody is left to tell when this fails.
-    let _ = writeln!(std::io::stderr(), "\nerror: {what}\nhint: {hint}");
+fn end(terminal: &Terminal, what: &'static str, hint: &str) -> ! {
+    if terminal.for_people() {
+        // Behind the ^C that the terminal shows, or the question.
+        terminal.note("");
+    }
+    terminal.failure(&Failure::new(Kind::Interrupted, what).hint(hint));
     std::process::exit(i32::from(Kind::Interrupted.code()))
 }
 

@@ -11,12 +11,11 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Starts logging. `RUST_LOG` wins over `-v`.
-pub(crate) fn start(format: LogFormat, verbose: u8, quiet: bool) {
+/// Starts logging. `RUST_LOG` wins over `-v`, and `-q` over `-v`; warnings are never quiet.
+pub(crate) fn start(format: LogFormat, verbose: u8, quiet: bool, colour: bool) {
     // The client logs every attempt that fails, also those that are tried again; the command's own error tells it once.
     let default = match (quiet, verbose) {
-        (true, _) => "error,kube_client=off",
-        (false, 0) => "warn,kube_client=off",
+        (true, _) | (false, 0) => "warn,kube_client=off",
         (false, 1) => "warn,dxdr=info",
         (false, 2) => "warn,dxdr=debug",
         _ => "info,dxdr=trace",
@@ -25,9 +24,9 @@ pub(crate) fn start(format: LogFormat, verbose: u8, quiet: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Text => {
-            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(verbose > 1).without_time()).init()
-        }
+        LogFormat::Text => registry
+            .with(fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(verbose > 1).without_time())
+            .init(),
         LogFormat::Json => registry
             .with(
                 fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(true).with_writer(std::io::stderr),

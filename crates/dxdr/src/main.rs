@@ -14,6 +14,7 @@ mod demonstration;
 mod failure;
 mod interruption;
 mod logging;
+mod presentation;
 mod progress;
 mod terminal;
 

@@ -2,11 +2,12 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     failure::{Failure, Kind},
     logging::LogFormat,
+    presentation::Presentation,
 };
 
 /// What is printed on stdout.
@@ -36,7 +37,10 @@ pub(crate) enum Colour {
 pub(crate) struct Terminal {
     pub(crate) output: Output,
     pub(crate) quiet: bool,
+    /// Whether stderr shows colour.
     colour: bool,
+    /// Whether stdout does.
+    colour_data: bool,
     interactive: bool,
     /// Everything that is not data is a log line: stderr belongs to a collector.
     logged: bool,
@@ -44,21 +48,32 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     /// Looks once at what stdout, stderr and stdin are.
-    pub(crate) fn new(output: Output, colour: Colour, quiet: bool, log_format: LogFormat) -> Self {
+    pub(crate) fn new(presentation: &Presentation) -> Self {
+        let &Presentation { output, colour, quiet, log_format } = presentation;
         let logged = log_format == LogFormat::Json;
-        let colour = match colour {
-            Colour::Always => !logged,
+        let shown = |terminal: bool| match colour {
+            Colour::Always => true,
             Colour::Never => false,
-            Colour::Auto if logged => false,
-            Colour::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            Colour::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
         let interactive = io::stdin().is_terminal() && io::stderr().is_terminal() && !logged;
-        Self { output, quiet, colour, interactive, logged }
+        let colour = !logged && shown(io::stderr().is_terminal());
+        Self { output, quiet, colour, colour_data: shown(io::stdout().is_terminal()), interactive, logged }
+    }
+
+    /// Whether stderr is read by people: neither a collector nor the program that reads stdout.
+    pub(crate) fn for_people(&self) -> bool {
+        !self.logged && self.output == Output::Text
+    }
+
+    /// Whether stderr shows colour.
+    pub(crate) fn coloured(&self) -> bool {
+        self.colour
     }
 
     /// Whether progress has somebody to watch it.
     pub(crate) fn watched(&self) -> bool {
-        io::stderr().is_terminal() && !self.quiet
+        io::stderr().is_terminal() && !self.quiet && !self.logged && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
     }
 
     /// Text on stdout: what was asked for. A reader that went away (`| head`) is not an error.
@@ -99,17 +114,22 @@ impl Terminal {
         self.error_line(&format!("{label} {text}"));
     }
 
-    /// An error, its causes and what to do next.
+    /// An error, its causes and what to do next; where a program reads stdout, as one line of JSON, the last one on stderr.
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.logged {
             let causes: Vec<String> = failure.error.chain().skip(1).map(ToString::to_string).collect();
             tracing::error!(
                 kind = failure.kind.word(),
+                code = failure.kind.code(),
                 causes = causes.join("; "),
                 hints = failure.hints.join("; "),
                 "{}",
                 failure.error
             );
+            return;
+        }
+        if !self.for_people() {
+            self.error_line(&failure_json(failure).to_string());
             return;
         }
         if failure.silent {
@@ -151,12 +171,33 @@ impl Terminal {
         }
     }
 
-    /// `text` in a colour, where colour is shown.
-    pub(crate) fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    /// `text` in a colour, where stderr shows colour.
+    fn paint(&self, code: &str, text: &str) -> String {
+        painted(self.colour, code, text)
+    }
+
+    /// `text` for stdout in a colour, where stdout shows colour.
+    pub(crate) fn paint_data(&self, code: &str, text: &str) -> String {
+        painted(self.colour_data, code, text)
     }
 
     fn error_line(&self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
+}
+
+fn painted(colour: bool, code: &str, text: &str) -> String {
+    if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+/// A failure as `dxdr.io/error/v1`.
+fn failure_json(failure: &Failure) -> Value {
+    json!({
+        "format": "dxdr.io/error/v1",
+        "kind": failure.kind.word(),
+        "code": failure.kind.code(),
+        "message": failure.error.to_string(),
+        "causes": failure.error.chain().skip(1).map(ToString::to_string).collect::<Vec<_>>(),
+        "hints": failure.hints,
+    })
 }

@@ -16,6 +16,7 @@ use crate::{
 };
 
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "Examples:\n  dxdr backup now staging\n  dxdr backup now staging --dry-run")]
 pub(crate) enum Backup {
     /// Take a recovery point of an environment, now.
     ///
@@ -73,7 +74,9 @@ pub(crate) fn report(point: RecoveryPoint, terminal: &Terminal) -> Result<(), Fa
     let gaps = point.gaps.clone();
     let (name, at) = (point.name.clone(), dxdr_report::quantity::instant(point.instant));
     let environment = point.environment.to_string();
-    terminal.value(&points::entry_json(&dxdr_catalog::Entry::Ours(point)), || name.clone());
+    let mut json = points::entry_json(&dxdr_catalog::Entry::Ours(point));
+    json["format"] = "dxdr.io/point/v1".into();
+    terminal.value(&json, || name.clone());
     if complete {
         terminal.note(&format!("to return to it: dxdr restore --at {at} {environment}"));
         return Ok(());

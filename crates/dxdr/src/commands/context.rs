@@ -30,7 +30,7 @@ pub(crate) fn with(
         cluster,
         clock: Arc::new(SystemClock),
         reporter: progress::reporter(terminal, log_format),
-        stop: interruption::listen(),
+        stop: interruption::listen(terminal),
         holder: holder(),
         lease_namespace: dxdr_run::LEASE_NAMESPACE.to_owned(),
         program: concat!("dxdr ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -25,12 +25,20 @@ const FIELD_MANAGER: &str = "dxdr-environment";
 )]
 pub(crate) enum EnvironmentCommand {
     /// List the environments of the model.
+    #[command(after_help = "Examples:\n  dxdr environment list\n  dxdr environment list --output json")]
     List,
     /// Print the objects that an environment compiles to, as YAML.
+    #[command(after_help = "Examples:\n  dxdr environment render staging\n  dxdr environment render staging | kubectl diff -f -")]
     Render(Which),
     /// Compare the model with the cluster, field by field. Exit code 3 when they differ.
+    #[command(
+        after_help = "Examples:\n  dxdr environment diff staging\n  dxdr environment diff production --context production-cluster"
+    )]
     Diff(Which),
     /// Make the cluster as the model says, by server-side apply; other managers' fields are left alone.
+    #[command(
+        after_help = "Examples:\n  dxdr environment apply staging --dry-run\n  dxdr environment apply staging\n  dxdr environment apply staging --force --yes"
+    )]
     Apply(Apply),
 }
 
@@ -153,9 +161,9 @@ fn show(compared: &[Compared], environment: &Environment, terminal: &Terminal) {
             let mut text = String::new();
             for object in compared {
                 if object.missing {
-                    text.push_str(&format!("{} {}: missing\n", terminal.paint("32", "+"), object.desired.reference));
+                    text.push_str(&format!("{} {}: missing\n", terminal.paint_data("32", "+"), object.desired.reference));
                 } else if !object.same() {
-                    text.push_str(&format!("{} {}\n", terminal.paint("33", "~"), object.desired.reference));
+                    text.push_str(&format!("{} {}\n", terminal.paint_data("33", "~"), object.desired.reference));
                     text.push_str(&dxdr_report::difference::text(&object.differences, "    "));
                 }
             }
@@ -177,7 +185,7 @@ async fn diff(world: &World, environment: &Environment, terminal: &Terminal) -> 
     if compared.iter().all(Compared::same) {
         Ok(())
     } else {
-        Err(Failure::told(Kind::Partial)
+        Err(Failure::told(Kind::Partial, format!("the cluster is not as the model of {} says", environment.name))
             .hint(format!("to make the cluster as the model says: dxdr environment apply {}", environment.name)))
     }
 }

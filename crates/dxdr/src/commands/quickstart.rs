@@ -37,6 +37,7 @@ use crate::{
 /// staging, shows the plan of a restore to an instant before the damage, restores, and proves that every object is as it was.
 /// Nothing of yours is touched, and nothing is left behind.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  dxdr quickstart\n  dxdr sandbox up    the same cluster, to play with")]
 pub(crate) struct Quickstart {}
 
 /// A cluster around a sandbox in this process.
@@ -230,9 +231,9 @@ impl<'a> Stage<'a> {
     }
 
     fn chapter(&self, title: &str, command: &str) {
-        let mut text = format!("\n{}\n", self.terminal.paint("1", title));
+        let mut text = format!("\n{}\n", self.terminal.paint_data("1", title));
         if !command.is_empty() {
-            text.push_str(&format!("{}\n", self.terminal.paint("2", &format!("$ {command}"))));
+            text.push_str(&format!("{}\n", self.terminal.paint_data("2", &format!("$ {command}"))));
         }
         self.terminal.data(&text);
     }

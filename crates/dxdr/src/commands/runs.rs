@@ -21,14 +21,22 @@ use crate::{
 )]
 pub(crate) enum Runs {
     /// List what ran, newest first, and what was left unfinished.
+    #[command(after_help = "Examples:\n  dxdr runs list\n  dxdr runs list --output json")]
     List,
     /// Show the journal of a run.
+    #[command(after_help = "Examples:\n  dxdr runs show 20240501t100000z-restore-staging-x7k2v")]
     Show(One),
     /// Go on with a run that was killed, stopped or gave up: plans again, and does what is left.
+    #[command(
+        after_help = "Examples:\n  dxdr runs resume 20240501t100000z-restore-staging-x7k2v --dry-run\n  dxdr runs resume 20240501t100000z-restore-staging-x7k2v"
+    )]
     Resume(Decided),
     /// Remove what an unfinished run left in the store, and end it.
     ///
     /// Removes the objects of a recovery point that never came to be. Objects that a restore wrote into a cluster stay there.
+    #[command(
+        after_help = "Examples:\n  dxdr runs clean 20240501t100000z-restore-staging-x7k2v --dry-run\n  dxdr runs clean 20240501t100000z-restore-staging-x7k2v"
+    )]
     Clean(Decided),
 }
 

@@ -42,10 +42,15 @@ const MARK: &str = "# Written by `dxdr sandbox up`; `dxdr sandbox down` removes 
 )]
 pub(crate) enum SandboxCommand {
     /// Start a Kubernetes API on loopback, with dev, staging and production in it.
+    #[command(
+        after_help = "Examples:\n  dxdr sandbox up\n  dxdr sandbox up --empty --port 6443\n  kubectl --kubeconfig .dxdr/sandbox/kubeconfig get pods -A"
+    )]
     Up(Up),
     /// Stop it, and remove what `up` made.
+    #[command(after_help = "Examples:\n  dxdr sandbox down\n  dxdr sandbox down --keep-store")]
     Down(Down),
     /// Say whether it runs, and where.
+    #[command(after_help = "Examples:\n  dxdr sandbox status\n  dxdr sandbox status --output json")]
     Status,
     /// Serve until asked to stop.
     #[command(hide = true)]
@@ -86,7 +91,7 @@ pub(crate) async fn run(command: SandboxCommand, _global: &Global, terminal: &Te
         SandboxCommand::Up(up) => start(&up, &folder, terminal).await,
         SandboxCommand::Down(down) => stop(&down, &folder, terminal).await,
         SandboxCommand::Status => status(&folder, terminal),
-        SandboxCommand::Serve(serve) => serve_until_asked(&serve).await,
+        SandboxCommand::Serve(serve) => serve_until_asked(&serve, terminal).await,
     }
 }
 
@@ -149,7 +154,7 @@ async fn start(up: &Up, folder: &Path, terminal: &Terminal) -> Result<(), Failur
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     terminal.value(
-        &serde_json::json!({"address": format!("http://{address}"), "kubeconfig": folder.join("kubeconfig"), "store": store}),
+        &serde_json::json!({"format": "dxdr.io/sandbox/v1", "running": true, "address": format!("http://{address}"), "kubeconfig": folder.join("kubeconfig"), "store": store}),
         || {
             let kubeconfig = folder.join("kubeconfig");
             format!(
@@ -198,7 +203,7 @@ async fn stop(down: &Down, folder: &Path, terminal: &Terminal) -> Result<(), Fai
 fn status(folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
     let address = running(folder);
     terminal.value(
-        &serde_json::json!({"running": address.is_some(), "address": address.map(|address| format!("http://{address}"))}),
+        &serde_json::json!({"format": "dxdr.io/sandbox/v1", "running": address.is_some(), "address": address.map(|address| format!("http://{address}"))}),
         || match address {
             Some(address) => format!("The sandbox runs at http://{address}."),
             None => "No sandbox runs here. Start one with `dxdr sandbox up`.".to_owned(),
@@ -208,8 +213,8 @@ fn status(folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
 }
 
 /// The server's process: serves, tells its address, and waits to be asked to stop.
-async fn serve_until_asked(serve: &Serve) -> Result<(), Failure> {
-    let stop = interruption::listen();
+async fn serve_until_asked(serve: &Serve, terminal: &Terminal) -> Result<(), Failure> {
+    let stop = interruption::listen(terminal);
     stop.heed();
     let sandbox = Sandbox::new(dxdr_sandbox::Options::default());
     let server = sandbox

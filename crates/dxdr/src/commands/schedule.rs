@@ -20,12 +20,15 @@ use crate::{
 )]
 pub(crate) enum ScheduleCommand {
     /// Print the objects that the policies with `engine: velero` compile to, as YAML; asks no cluster.
+    #[command(after_help = "Examples:\n  dxdr schedule render\n  dxdr schedule render --standby")]
     Render(Which),
     /// Compare the policies with what Velero has, field by field. Exit code 3 when they differ.
     ///
     /// Asks the server for its version by a ServerStatusRequest, which is removed again.
+    #[command(after_help = "Examples:\n  dxdr schedule diff\n  dxdr schedule diff --output json")]
     Diff(Which),
     /// Make Velero's Schedules and locations what the policies say, by server-side apply; others' are left alone.
+    #[command(after_help = "Examples:\n  dxdr schedule apply --dry-run\n  dxdr schedule apply --prune --yes")]
     Apply(Apply),
 }
 
@@ -66,7 +69,8 @@ pub(crate) async fn run(command: ScheduleCommand, global: &Global, terminal: &Te
             if plan.nothing_to_do() {
                 return refusal(&plan);
             }
-            Err(Failure::told(Kind::Partial).hint("to make it as the policies say: dxdr schedule apply"))
+            Err(Failure::told(Kind::Partial, "Velero does not have what the policies say")
+                .hint("to make it as the policies say: dxdr schedule apply"))
         }
         ScheduleCommand::Apply(apply) => carry_out(&world, &apply, terminal).await,
     }
