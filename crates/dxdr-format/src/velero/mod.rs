@@ -3,6 +3,7 @@
 //! [`layout`] names the objects, [`archive`] is the one that holds everything, [`backup`] is the marker without which there is no
 //! backup, and the others stand beside: none of them is needed for a restore, but one that is there and broken is worse than none.
 
+pub mod adoption;
 pub mod archive;
 pub mod backup;
 pub mod duration;

@@ -1,4 +1,5 @@
 //! Acting on a Velero server, through the objects it watches.
 
+pub mod adoption;
 pub mod schedules;
 pub mod server;

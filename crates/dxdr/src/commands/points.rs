@@ -1,8 +1,12 @@
 //! `dxdr points`
 
-use dxdr_provider::{Clock, clock::SystemClock};
+use dxdr_policy::Engine;
+use dxdr_provider::{Clock, StorageErrorKind, clock::SystemClock};
 use dxdr_report::points::{self, Points as Page};
-use dxdr_run::catalog;
+use dxdr_run::{
+    RunError, Store, catalog,
+    velero::adoption::{self, Adoption},
+};
 
 use crate::{
     app::Global,
@@ -13,7 +17,8 @@ use crate::{
 
 /// List recovery points, newest first.
 ///
-/// Velero's own backups in the same store are listed too: they can be restored, and are shown as having no manifest of dxdr's.
+/// What dxdr's Schedules had a Velero server back up becomes a recovery point here: its objects are hashed, its volumes looked up, and
+/// a manifest is written beside them. Velero's other backups are listed, too: they can be restored, and have no manifest of dxdr's.
 /// A point is damaged when one of its objects is missing, or does not have the size that was written.
 /// A point is complete when everything it should hold is in it, and partial when something could not be captured; that is named.
 #[derive(Debug, clap::Args)]
@@ -24,6 +29,30 @@ pub(crate) struct Points {
     /// Write the index of points anew from their manifests, after the store was copied from elsewhere.
     #[arg(long)]
     reindex: bool,
+    /// Do not make recovery points of what Velero's schedules made meanwhile: for an account that may only read.
+    #[arg(long)]
+    no_adopt: bool,
+}
+
+/// Makes recovery points of what Velero's schedules made while dxdr was away. Who may not write still gets the list.
+async fn adopt(store: &Store, environment: Option<&str>, terminal: &Terminal) -> Result<(), Failure> {
+    let adoptions = match adoption::adopt_all(store, environment).await {
+        Ok(adoptions) => adoptions,
+        Err(RunError::Storage(error)) if error.kind == StorageErrorKind::Forbidden => {
+            terminal.warn("Velero's backups are not made recovery points: this account may not write into the store");
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    for adoption in adoptions {
+        match adoption {
+            Adoption::Adopted(point) => terminal.note(&format!("adopted {}, a backup of Velero's", point.name)),
+            Adoption::Failed(name, error) => {
+                terminal.warn(&format!("{name} cannot be adopted: {}", dxdr_run::active::chain(&error)))
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Lists the points.
@@ -32,6 +61,9 @@ pub(crate) async fn run(command: Points, global: &Global, terminal: &Terminal) -
     let environment = command.environment.as_deref().map(|name| world.environment(Some(name))).transpose()?;
     let store = world.store(environment).await?;
     let only = environment.map(|environment| (environment.name.as_str(), environment.namespace.as_str()));
+    if !command.no_adopt && world.model.policies.iter().any(|policy| policy.engine == Engine::Velero) {
+        adopt(&store, only.map(|(name, _)| name), terminal).await?;
+    }
     let found = catalog::all(&store, only).await?;
     if command.reindex {
         let mut written = 0;

@@ -1,6 +1,7 @@
 //! Scenarios of the program `dxdr`, run as its users run it: as a process, in a folder of its own, against the sandbox.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod adoption;
 mod bad_input;
 mod command_line;
 mod documentation;

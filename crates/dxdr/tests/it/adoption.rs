@@ -1,0 +1,139 @@
+//! What Velero's schedules made while dxdr was away becomes recovery points when somebody looks.
+
+use std::{fs, io::Write as _};
+
+use dxdr_format::velero::archive::{ArchiveWriter, ItemPath};
+use flate2::{Compression, write::GzEncoder};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::place::Place;
+
+const MANIFESTS: &str = "\
+apiVersion: dxdr.io/v1alpha1
+kind: Environment
+metadata: {name: staging}
+spec: {namespace: staging, tier: non-production}
+---
+apiVersion: dxdr.io/v1alpha1
+kind: BackupStore
+metadata: {name: primary}
+spec: {directory: {path: store}}
+---
+apiVersion: dxdr.io/v1alpha1
+kind: BackupPolicy
+metadata: {name: all}
+spec: {environments: [staging], objectives: {dataLoss: 2h, recoveryTime: 1h}, engine: velero, store: primary, retention: {daily: 7}}
+";
+
+fn zipped(value: &Value) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(value.to_string().as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A folder as Velero leaves it: two objects, one of them a claim with a CSI snapshot.
+fn backup(place: &Place, name: &str, phase: &str, labels: &Value) {
+    let folder = place.path().join("store/backups").join(name);
+    fs::create_dir_all(&folder).unwrap();
+    let metadata = json!({
+        "kind": "Backup", "apiVersion": "velero.io/v1", "metadata": {"name": name, "namespace": "velero", "labels": labels},
+        "spec": {"includedNamespaces": ["staging"], "snapshotVolumes": true},
+        "status": {"version": 1, "formatVersion": "1.1.0", "phase": phase, "startTimestamp": "2024-05-01T10:00:00Z",
+            "completionTimestamp": "2024-05-01T10:00:09Z"}
+    });
+    let mut archive = ArchiveWriter::new(Vec::new(), Timestamp::UNIX_EPOCH).unwrap();
+    let items = [("persistentvolumeclaims", "PersistentVolumeClaim", "data"), ("configmaps", "ConfigMap", "settings")];
+    for (group_resource, kind, name) in items {
+        let path = ItemPath {
+            group_resource: group_resource.to_owned(),
+            version: Some("v1".to_owned()),
+            namespace: Some("staging".to_owned()),
+            name: name.to_owned(),
+        };
+        let object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "staging"}});
+        archive.append(&path, object.to_string().as_bytes()).unwrap();
+    }
+    let volumes = json!([{"pvcName": "data", "pvcNamespace": "staging", "backupMethod": "CSISnapshot", "result": "succeeded",
+        "csiSnapshotInfo": {"snapshotHandle": "snap-1", "size": 1024, "driver": "csi.example.org"}}]);
+    let write = |file: &str, bytes: &[u8]| fs::write(folder.join(file), bytes).unwrap();
+    write(&format!("{name}.tar.gz"), &archive.finish().unwrap());
+    write(&format!("{name}-volumeinfo.json.gz"), &zipped(&volumes));
+    write("velero-backup.json", metadata.to_string().as_bytes());
+}
+
+fn place() -> Place {
+    let place = Place::empty();
+    fs::create_dir_all(place.path().join("policies")).unwrap();
+    fs::write(place.path().join("policies/all.yaml"), MANIFESTS).unwrap();
+    place
+}
+
+fn manifest(place: &Place, name: &str) -> Option<Vec<u8>> {
+    fs::read(place.path().join("store/backups").join(name).join("dxdr-manifest.json")).ok()
+}
+
+fn points(place: &Place, more: &[&str]) -> Vec<Value> {
+    let said = place.run(&[&["points", "staging", "--output", "json"], more].concat()).exits(0);
+    let page: Value = serde_json::from_str(&said.stdout).unwrap();
+    page["points"].as_array().unwrap().clone()
+}
+
+const NAME: &str = "dxdr-staging-20240501100000";
+
+fn ours() -> Value {
+    json!({"dxdr.io/environment": "staging", "dxdr.io/policy": "all", "velero.io/schedule-name": "dxdr-staging"})
+}
+
+#[test]
+fn a_scheduled_backup_is_adopted_once_and_is_the_same_whoever_does_it() {
+    let place = place();
+    backup(&place, NAME, "Completed", &ours());
+    let first = points(&place, &[]);
+    assert_eq!((first[0]["name"].as_str(), first[0]["state"].as_str()), (Some(NAME), Some("complete")));
+    assert_eq!(first[0]["components"][1]["claim"], "data");
+    let written = manifest(&place, NAME).unwrap();
+    assert_eq!(points(&place, &[]), first);
+    assert_eq!(manifest(&place, NAME).unwrap(), written);
+    // The index has it: an instant finds it.
+    place.run(&["restore", "--at", "2024-05-01T11:00Z", "staging", "--plan"]).exits(0);
+    fs::remove_file(place.path().join("store/backups").join(NAME).join("dxdr-manifest.json")).unwrap();
+    points(&place, &[]);
+    assert_eq!(manifest(&place, NAME).unwrap(), written);
+}
+
+#[test]
+fn what_is_not_over_or_somebody_else_s_or_only_looked_at_stays_as_it_is() {
+    let place = place();
+    backup(&place, "dxdr-staging-20240501110000", "Finalizing", &ours());
+    backup(&place, "nightly-20240501120000", "Completed", &json!({"velero.io/schedule-name": "nightly"}));
+    backup(&place, NAME, "Completed", &ours());
+    points(&place, &["--no-adopt"]);
+    assert_eq!(manifest(&place, NAME), None);
+    points(&place, &[]);
+    assert!(manifest(&place, NAME).is_some());
+    assert_eq!(manifest(&place, "dxdr-staging-20240501110000"), None);
+    assert_eq!(manifest(&place, "nightly-20240501120000"), None);
+}
+
+#[test]
+fn an_archive_that_is_cut_in_half_is_told_and_no_point() {
+    let place = place();
+    backup(&place, NAME, "Completed", &ours());
+    let archive = place.path().join("store/backups").join(NAME).join(format!("{NAME}.tar.gz"));
+    let bytes = fs::read(&archive).unwrap();
+    fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
+    let said = place.run(&["points", "staging"]).exits(0);
+    assert!(said.stderr.contains("cannot be adopted"), "{}", said.stderr);
+    assert_eq!(manifest(&place, NAME), None);
+}
+
+#[test]
+fn a_backup_that_velero_deleted_takes_its_point_along() {
+    let place = place();
+    backup(&place, NAME, "Completed", &ours());
+    points(&place, &[]);
+    fs::remove_dir_all(place.path().join("store/backups").join(NAME)).unwrap();
+    assert_eq!(points(&place, &[]), Vec::<Value>::new());
+    place.run(&["restore", "--at", "2024-05-01T11:00Z", "staging", "--plan"]).refuses(5);
+}
