@@ -226,7 +226,6 @@ fn stdout_holds_the_result_and_nothing_else_and_quiet_leaves_only_that() {
         (&["backup", "now", "staging", "--dry-run"], 1),
         (&["points"], 3),
         (&["restore", "--at", "now", "staging", "--into", "beside", "--yes"], 1),
-        (&["runs", "list"], 4),
     ] {
         let said = served.run(&[arguments, &["--quiet"]].concat()).exits(0);
         assert_eq!(said.stderr, "", "dxdr {}", arguments.join(" "));
