@@ -8,6 +8,7 @@ mod documentation;
 mod gated;
 mod interrupted;
 mod journey;
+mod json_reference;
 mod objects;
 mod place;
 mod real_servers;
