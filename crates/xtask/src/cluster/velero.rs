@@ -72,7 +72,8 @@ pub(crate) fn start(
         // A restore whose volumes do not come holds up every later one as long as this: ten minutes by default.
         .flag("resource-timeout", "1m")
         .command();
-    in_folder(server.arg("server"), &folder);
+    // Its plugins, among them those for CSI, are processes of their own and do not see its flags.
+    in_folder(server.arg("server"), &folder).env("KUBECONFIG", administrator.kubeconfig());
     processes.start("velero", &mut server, PATIENCE)?;
     let path = format!("/apis/velero.io/v1/namespaces/{NAMESPACE}/backupstoragelocations/{LOCATION}");
     wait(processes, &["velero"], "Velero's storage location", || match administrator.get(&path) {
@@ -108,7 +109,6 @@ fn in_folder<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
         .env("HOME", folder)
         .env("TMPDIR", folder.join("temporary"))
         .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env_remove("KUBECONFIG")
 }
 
 fn objects(storage: &Endpoint, version: &str) -> Result<Vec<Value>> {

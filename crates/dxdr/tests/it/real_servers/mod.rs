@@ -4,6 +4,7 @@ mod access;
 mod bucket;
 mod journey;
 mod refusals;
+mod velero;
 
 use std::{cell::RefCell, env, thread, time::Duration};
 
@@ -27,6 +28,8 @@ struct Servers {
     bucket: String,
     access_key: String,
     secret_key: String,
+    /// Where in the bucket; without one, a test's own.
+    prefix: Option<String>,
 }
 
 impl Servers {
@@ -40,6 +43,7 @@ impl Servers {
                 bucket: named("DXDR_TEST_S3_BUCKET")?,
                 access_key: named("DXDR_TEST_S3_ACCESS_KEY")?,
                 secret_key: named("DXDR_TEST_S3_SECRET_KEY")?,
+                prefix: None,
             })
         })();
         if found.is_none() {
@@ -68,10 +72,11 @@ impl World {
             ("AWS_SECRET_ACCESS_KEY", servers.secret_key.clone()),
         ]);
         let Servers { endpoint, bucket, .. } = servers;
+        let prefix = servers.prefix.as_deref().unwrap_or(&namespace);
         place.write(
             "policies/journey.yaml",
             &format!(
-                "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata: {{name: journey}}\nspec: {{namespace: {namespace}, tier: non-production}}\n---\nkind: BackupStore\nmetadata: {{name: primary}}\nspec: {{s3: {{bucket: {bucket}, prefix: {namespace}, region: us-east-1, endpoint: \"{endpoint}\", forcePathStyle: true}}}}\n"
+                "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata: {{name: journey}}\nspec: {{namespace: {namespace}, tier: non-production}}\n---\nkind: BackupStore\nmetadata: {{name: primary}}\nspec: {{s3: {{bucket: {bucket}, prefix: {prefix}, region: us-east-1, endpoint: \"{endpoint}\", forcePathStyle: true}}}}\n"
             ),
         );
         place.write(".dxdr/config.yaml", &format!("manifests: [policies]\nleaseNamespace: {namespace}-leases\n"));
@@ -143,16 +148,16 @@ impl World {
         found.map(|json| serde_json::from_slice(&json).unwrap())
     }
 
-    /// Waits for what a controller does.
+    /// Waits for what a controller does; Velero looks for some things once a minute only.
     #[track_caller]
     fn wait_until(&self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
-        for _ in 0..600 {
+        for _ in 0..1800 {
             if happened(self) {
                 return;
             }
             thread::sleep(Duration::from_millis(100));
         }
-        panic!("not within a minute: {what}");
+        panic!("not within three minutes: {what}");
     }
 }
 

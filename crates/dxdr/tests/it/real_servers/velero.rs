@@ -1,0 +1,194 @@
+//! What dxdr and a real Velero server read of each other's, through one storage location.
+
+use std::{env, fs, path::PathBuf};
+
+use dxdr_environment::ObjectReference;
+use serde_json::{Value, json};
+
+use super::{Servers, World};
+use crate::objects::{self, core, reference};
+
+const CONTENT: &str = "rows of a database";
+
+/// Velero, and the driver whose volumes it takes snapshots of.
+struct Velero {
+    servers: Servers,
+    namespace: String,
+    location: String,
+    storage_class: String,
+    volumes: PathBuf,
+}
+
+impl Velero {
+    /// That of the environment; without one, says which tests did not run.
+    fn named() -> Option<Self> {
+        let named = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let servers = Servers::named()?;
+        let found = (|| {
+            Some(Self {
+                servers: Servers { prefix: Some(named("DXDR_TEST_VELERO_PREFIX")?), ..servers },
+                namespace: named("DXDR_TEST_VELERO_NAMESPACE")?,
+                location: named("DXDR_TEST_VELERO_LOCATION")?,
+                storage_class: named("DXDR_TEST_STORAGE_CLASS")?,
+                volumes: PathBuf::from(named("DXDR_TEST_CSI_DATA")?).join("volumes"),
+            })
+        })();
+        if found.is_none() {
+            eprintln!("did not run: no Velero is named by DXDR_TEST_VELERO_*, or no CSI driver by DXDR_TEST_CSI_DATA");
+        }
+        found
+    }
+
+    /// A namespace with settings, a Service on a port that the API server chose, and a volume with content.
+    fn world(&self, name: &str) -> World {
+        let world = World::with_objects(&self.servers, name);
+        let at = Some(world.namespace.as_str());
+        world.create((
+            core("Service", at, "web"),
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": world.namespace},
+                "spec": {"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 80}]}
+            }),
+        ));
+        world.create((
+            claim(&world.namespace),
+            json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": world.namespace},
+                "spec": {
+                    "storageClassName": self.storage_class, "accessModes": ["ReadWriteOnce"],
+                    "resources": {"requests": {"storage": "1Mi"}}
+                }
+            }),
+        ));
+        fs::write(self.volume_of(&world, &world.namespace).join("content"), CONTENT).unwrap();
+        world
+    }
+
+    /// The folder of the volume that the claim of a namespace is bound to.
+    #[track_caller]
+    fn volume_of(&self, world: &World, namespace: &str) -> PathBuf {
+        let claim = claim(namespace);
+        world.wait_until("the claim is bound", |world| {
+            world.get(&claim).is_some_and(|object| object["status"]["phase"] == "Bound")
+        });
+        let name = world.get(&claim).unwrap()["spec"]["volumeName"].as_str().unwrap().to_owned();
+        let volume = world.get(&core("PersistentVolume", None, &name)).unwrap();
+        self.volumes.join(volume["spec"]["csi"]["volumeHandle"].as_str().unwrap())
+    }
+
+    fn object(&self, kind: &str, name: &str) -> ObjectReference {
+        let plural = format!("{}s", kind.to_lowercase());
+        reference("velero.io", "v1", kind, &plural, Some(&self.namespace), name)
+    }
+
+    fn create(&self, world: &World, kind: &str, name: &str, specification: &Value) -> ObjectReference {
+        let reference = self.object(kind, name);
+        let object = json!({
+            "apiVersion": "velero.io/v1", "kind": kind, "metadata": {"name": name, "namespace": self.namespace},
+            "spec": specification
+        });
+        world.create((reference.clone(), object));
+        reference
+    }
+
+    /// Has Velero back the namespace up, with a snapshot of the volume.
+    #[track_caller]
+    fn back_up(&self, world: &World) -> String {
+        let specification = json!({
+            "includedNamespaces": [world.namespace], "storageLocation": self.location, "snapshotVolumes": true, "ttl": "1h0m0s"
+        });
+        let backup = self.create(world, "Backup", &format!("{}-by-velero", world.namespace), &specification);
+        completed(world, &backup);
+        backup.name
+    }
+
+    /// Has Velero restore a backup into another namespace.
+    #[track_caller]
+    fn restore(&self, world: &World, backup: &str, into: &str) {
+        let specification = json!({
+            "backupName": backup, "includedNamespaces": [world.namespace], "namespaceMapping": {&world.namespace: into}
+        });
+        let restore = self.create(world, "Restore", into, &specification);
+        let status = completed(world, &restore);
+        assert_eq!(status.get("errors"), None, "{status:#}");
+    }
+
+    /// Has Velero delete a backup, with all that is stored of it.
+    #[track_caller]
+    fn delete(&self, world: &World, backup: &str) {
+        self.create(world, "DeleteBackupRequest", backup, &json!({"backupName": backup}));
+        let backup = self.object("Backup", backup);
+        world.wait_until("the backup is deleted", |world| world.get(&backup).is_none());
+    }
+}
+
+fn claim(namespace: &str) -> ObjectReference {
+    core("PersistentVolumeClaim", Some(namespace), "data")
+}
+
+/// Waits for an end, which must be a good one, and answers the status.
+#[track_caller]
+fn completed(world: &World, reference: &ObjectReference) -> Value {
+    const ENDS: [&str; 4] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
+    let mut status = Value::Null;
+    world.wait_until(&format!("{reference} comes to an end"), |world| {
+        status = world.get(reference).map(|mut object| object["status"].take()).unwrap_or_default();
+        status["phase"].as_str().is_some_and(|phase| ENDS.contains(&phase))
+    });
+    assert_eq!(status["phase"], "Completed", "{reference}: {status:#}");
+    status
+}
+
+#[test]
+fn a_backup_by_velero_is_a_point_that_is_planned_and_restored() {
+    let Some(velero) = Velero::named() else { return };
+    let world = velero.world("by-velero");
+    let backup = velero.back_up(&world);
+
+    assert!(world.run(&["points", "journey"]).exits(0).stdout.contains(&backup));
+    let beside = world.beside("by-dxdr");
+    let restore = ["restore", "journey", "--point", &backup, "--into", &beside];
+    let planned = world.run(&[&restore[..], &["--plan"]].concat()).exits(0).stdout;
+    for object in ["configmaps", "services", "persistentvolumeclaims"] {
+        assert!(planned.contains(&format!("+ {object} {beside}/")), "{planned}");
+    }
+    world.run(&[&restore[..], &["--yes"]].concat()).exits(0);
+    assert_eq!(world.get(&core("ConfigMap", Some(&beside), "one")).unwrap()["data"]["value"], "as it was");
+    assert!(world.get(&core("Service", Some(&beside), "web")).is_some());
+    velero.delete(&world, &backup);
+}
+
+#[test]
+fn a_snapshot_by_velero_brings_the_content_of_a_volume_back() {
+    let Some(velero) = Velero::named() else { return };
+    let world = velero.world("content");
+    let backup = velero.back_up(&world);
+    let original = velero.volume_of(&world, &world.namespace);
+    fs::write(original.join("content"), "damaged").unwrap();
+
+    let beside = world.beside("again");
+    velero.restore(&world, &backup, &beside);
+    let restored = velero.volume_of(&world, &beside);
+    assert_ne!(restored, original);
+    assert_eq!(fs::read_to_string(restored.join("content")).unwrap(), CONTENT);
+    velero.delete(&world, &backup);
+}
+
+#[test]
+fn a_point_of_dxdr_is_found_and_restored_by_velero() {
+    let Some(velero) = Velero::named() else { return };
+    let world = velero.world("by-dxdr");
+    let point = world.point();
+    let backup = velero.object("Backup", &point);
+    world.wait_until("Velero has found the point", |world| world.get(&backup).is_some());
+
+    let beside = world.beside("by-velero");
+    velero.restore(&world, &point, &beside);
+    for name in ["one", "two"] {
+        assert_eq!(world.get(&core("ConfigMap", Some(&beside), name)).unwrap()["data"]["value"], "as it was");
+    }
+    assert!(world.get(&core("Service", Some(&beside), "web")).is_some());
+    assert!(world.get(&objects::namespace(&beside).0).is_some());
+    velero.delete(&world, &point);
+    world.run(&["restore", "journey", "--point", &point, "--plan"]).refuses(5);
+}
