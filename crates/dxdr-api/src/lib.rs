@@ -28,4 +28,5 @@ pub mod yaml;
 pub use document::{Document, Resource, custom_resource, parse};
 pub use kind::{API_VERSION, GROUP, Kind, VERSION};
 pub use model::{Model, load, manifests};
+pub use nearest::nearest;
 pub use problem::{Place, Problem, Problems, Severity, SourceText};

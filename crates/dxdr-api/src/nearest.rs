@@ -2,7 +2,7 @@
 
 /// The nearest of `names`, if it is near enough: at most a third of the letters differ and at least one is the same, or more than
 /// half of the shorter name begins the other one, too.
-pub(crate) fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given_lower = given.to_lowercase();
     let length = given.chars().count();
     names

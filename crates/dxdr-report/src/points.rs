@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     quantity::{bytes, duration, instant},
-    table::table,
+    table::fitting,
 };
 
 /// What a listing found.
@@ -24,10 +24,12 @@ pub struct Points<'a> {
     pub store: &'a str,
 }
 
-/// A table, newest first, and what is to be said below it.
-pub fn text(points: &Points<'_>, now: Timestamp) -> String {
+/// A table, newest first, in lines of so many characters where that is known, and what is to be said below it.
+pub fn text(points: &Points<'_>, now: Timestamp, width: Option<usize>) -> String {
     let rows = points.entries.iter().map(|entry| row(entry, now)).collect();
-    let mut text = table(&["INSTANT", "AGE", "NAME", "ENVIRONMENT", "STATE", "OBJECTS", "SIZE", "COVERS"], rows);
+    let header = ["INSTANT", "AGE", "NAME", "ENVIRONMENT", "STATE", "OBJECTS", "SIZE", "COVERS"];
+    // What goes back to a point is its name or its instant, and whether it is complete: those stay.
+    let mut text = fitting(&header, rows, width, &["COVERS", "ENVIRONMENT", "OBJECTS", "SIZE", "AGE"]);
     if points.entries.is_empty() {
         text.push_str(&format!("No recovery points in {}.\n", points.store));
     }

@@ -76,6 +76,12 @@ impl Terminal {
         io::stderr().is_terminal() && !self.quiet && !self.logged && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
     }
 
+    /// Characters in a line of stdout, where they are limited: as `COLUMNS` says, else as the terminal does.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
+        said.or_else(|| terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0)))
+    }
+
     /// Text on stdout: what was asked for. A reader that went away (`| head`) is not an error.
     pub(crate) fn data(&self, text: &str) {
         let mut stdout = io::stdout().lock();
@@ -164,6 +170,10 @@ impl Terminal {
         }
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
+        if !answer.ends_with('\n') {
+            // Ctrl-D leaves the cursor behind the question.
+            self.error_line("");
+        }
         if matches!(answer.trim(), "y" | "Y" | "yes") {
             Ok(())
         } else {

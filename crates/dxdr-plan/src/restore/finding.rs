@@ -93,7 +93,10 @@ impl Finding {
             Self::LoadBalancers => {
                 format!("{count} Services of type LoadBalancer get addresses of their own, reachable from outside")
             }
-            Self::CronJobs => format!("{count} CronJobs are not suspended, and will run here, too"),
+            Self::CronJobs => match count {
+                1 => "1 CronJob is not suspended, and will run here, too".to_owned(),
+                _ => format!("{count} CronJobs are not suspended, and will run here, too"),
+            },
             Self::RunningJobs => format!("{count} Jobs had not finished at the instant, and run again from their beginning"),
             Self::ClusterRights => format!(
                 "{count} ClusterRoleBindings are left out: they give rights in the whole cluster to the original's accounts"

@@ -36,6 +36,10 @@ pub(crate) fn run(command: &Check, global: &Global, terminal: &Terminal) -> Resu
         );
     }
     let files = manifests::files(&paths)?;
+    if files.is_empty() {
+        return Err(Failure::new(Kind::BadInput, "there are no manifests to check: no file ends in .yaml, .yml or .json")
+            .hint("folders are looked at one level deep; name files or other folders: `dxdr check policies/`"));
+    }
     let (problems, valid) = match manifests::read(&paths)? {
         Ok(model) => (Problems(model.warnings), true),
         Err(problems) => (problems, false),

@@ -105,6 +105,9 @@ fn list(world: &World, terminal: &Terminal) {
             "policy": policy(environment), "hosts": environment.hosts,
         })).collect::<Vec<_>>()}),
         || {
+            if environments.is_empty() {
+                return "The manifests have no Environment.".to_owned();
+            }
             let rows = environments
                 .iter()
                 .map(|environment| {

@@ -83,7 +83,7 @@ pub(crate) async fn run(command: Points, global: &Global, terminal: &Terminal) -
         leftovers: &found.leftovers,
         store: &described,
     };
-    terminal.value(&points::json(&page), || points::text(&page, SystemClock.now()));
+    terminal.value(&points::json(&page), || points::text(&page, SystemClock.now(), terminal.width()));
     if let [(name, reason), others @ ..] = found.damaged.as_slice() {
         let others = if others.is_empty() { String::new() } else { format!(", and {} more", others.len()) };
         return Err(Failure::new(Kind::Partial, format!("recovery point {name} is damaged: {reason}{others}"))

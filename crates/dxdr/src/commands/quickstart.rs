@@ -146,7 +146,7 @@ impl<'a> Stage<'a> {
             leftovers: &found.leftovers,
             store: &described,
         };
-        self.terminal.data(&dxdr_report::points::text(&points, self.context.clock.now()));
+        self.terminal.data(&dxdr_report::points::text(&points, self.context.clock.now(), self.terminal.width()));
 
         let command = format!("dxdr restore --at {} staging --in-place --prune", quantity::instant(at));
         self.chapter("The plan of a restore to the instant before", &format!("{command} --dry-run"));

@@ -45,11 +45,18 @@ impl World {
     /// The environment that was named, or the configuration's.
     pub(crate) fn environment(&self, named: Option<&str>) -> Result<&Environment, Failure> {
         let known = || self.model.environments.iter().map(|environment| environment.name.as_str()).collect::<Vec<_>>().join(", ");
+        let known = || Some(known()).filter(|names| !names.is_empty()).unwrap_or_else(|| "no environment at all".to_owned());
         let name = named.or(self.configuration.environment.as_deref()).ok_or_else(|| {
-            Failure::new(Kind::Usage, "no environment is named").hint(format!("the manifests have: {}", known()))
+            Failure::new(Kind::Usage, "no environment is named")
+                .hint(format!("the manifests have: {}", known()))
+                .hint("`environment: NAME` in the configuration names the one that is meant where none is named")
         })?;
-        self.model.environments.iter().find(|environment| environment.name.as_str() == name).ok_or_else(|| {
+        let environments = &self.model.environments;
+        environments.iter().find(|environment| environment.name.as_str() == name).ok_or_else(|| {
+            let names = environments.iter().map(|environment| environment.name.as_str());
+            let meant = dxdr_api::nearest(name, names).map(|name| format!("did you mean `{name}`?"));
             Failure::new(Kind::BadInput, format!("there is no environment `{name}`"))
+                .hints(meant)
                 .hint(format!("the manifests have: {}", known()))
         })
     }

@@ -239,3 +239,24 @@ fn stdout_holds_the_result_and_nothing_else_and_quiet_leaves_only_that() {
         said.stderr
     );
 }
+
+#[test]
+fn a_table_of_points_fits_into_eighty_columns_with_its_names_whole() {
+    let served = Served::new();
+    let point = served.point();
+    let points = |columns: &str| {
+        let output = served.place.command(&["points"]).env("COLUMNS", columns).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let narrow = points("80");
+    assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+    assert!(narrow.contains(&point) && narrow.contains("complete") && narrow.contains("without covers"), "{narrow}");
+    assert!(points("200").contains("COVERS") && !points("200").contains("without"));
+}
+
+#[test]
+fn a_misspelt_environment_is_told_the_one_that_was_meant() {
+    let served = Served::new();
+    let said = served.run(&["backup", "now", "stagging"]).refuses(8);
+    assert!(said.stderr.contains("hint: did you mean `staging`?"), "{}", said.stderr);
+}

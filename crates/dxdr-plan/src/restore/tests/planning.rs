@@ -383,7 +383,7 @@ fn beside_nothing_of_the_original_is_touched() {
         "1 object is left out: a copy would control",
         "1 object would answer for the same hosts",
         "1 Services of type LoadBalancer",
-        "1 CronJobs are not suspended",
+        "1 CronJob is not suspended",
         "1 Jobs had not finished",
         "1 ClusterRoleBindings are left out",
         "1 object has addresses in `staging` written into text",
