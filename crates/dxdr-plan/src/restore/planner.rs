@@ -482,7 +482,7 @@ impl RestorePlanner {
         } else if self.request.existing == Existing::Leave {
             Some(LeaveReason::Asked)
         } else {
-            rules::immutable(&kind.group, &kind.kind, archived, &differences).map(|_| LeaveReason::Immutable)
+            rules::immutable(&kind.group, &kind.kind, &live, &differences).map(|_| LeaveReason::Immutable)
         };
         match reason {
             Some(reason) => Ok(Action::Leave { reason, differences }),

@@ -138,18 +138,15 @@ pub(super) fn controls_outside(group: &str) -> bool {
         .any(|domain| group == *domain || group.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')))
 }
 
-/// The first of `differences` that no server accepts.
-pub(super) fn immutable<'a>(
-    group: &str,
-    kind: &str,
-    archived: &Value,
-    differences: &'a [FieldChange],
-) -> Option<&'a FieldChange> {
+/// The first of `differences` that no server accepts for `live`.
+pub(super) fn immutable<'a>(group: &str, kind: &str, live: &Value, differences: &'a [FieldChange]) -> Option<&'a FieldChange> {
     let under = |path: &str, prefixes: &[&str]| {
         prefixes
             .iter()
             .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
     };
+    // What counts is whether it is frozen now: one that was frozen at the instant and is not any more can go back.
+    let frozen = live.get("immutable").and_then(Value::as_bool) == Some(true);
     let fixed = |path: &str| match (group, kind) {
         ("apps", "Deployment" | "DaemonSet" | "ReplicaSet") => under(path, &["spec.selector"]),
         ("apps", "StatefulSet") => {
@@ -173,13 +170,8 @@ pub(super) fn immutable<'a>(
         }
         ("", "Pod") => path.starts_with("spec."),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => under(path, &["roleRef"]),
-        ("", "Secret") => {
-            under(path, &["type"])
-                || archived.get("immutable").and_then(Value::as_bool) == Some(true) && under(path, &["data", "immutable"])
-        }
-        ("", "ConfigMap") => {
-            archived.get("immutable").and_then(Value::as_bool) == Some(true) && under(path, &["data", "binaryData", "immutable"])
-        }
+        ("", "Secret") => under(path, &["type"]) || frozen && under(path, &["data", "immutable"]),
+        ("", "ConfigMap") => frozen && under(path, &["data", "binaryData", "immutable"]),
         ("storage.k8s.io", "StorageClass") => under(path, &["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"]),
         ("scheduling.k8s.io", "PriorityClass") => under(path, &["value", "preemptionPolicy"]),
         _ => false,

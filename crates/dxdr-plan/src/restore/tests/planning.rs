@@ -214,6 +214,25 @@ fn a_field_that_cannot_be_changed_leaves_the_object_alone_and_is_said() {
 }
 
 #[test]
+fn what_cannot_change_is_what_is_immutable_now() {
+    let frozen = json!({"immutable": true, "data": {"a": "MQ=="}});
+    let free = json!({"data": {"a": "MQ=="}});
+    for kind in ["configmaps", "secrets"] {
+        let archive = Archive::staging().with(kind, "frozen-later", free.clone()).with(kind, "frozen-then", frozen.clone());
+        let mut world = World::of(&archive);
+        world.object(kind, Some("staging"), "frozen-later")["immutable"] = true.into();
+        world.object(kind, Some("staging"), "frozen-then").as_object_mut().unwrap().remove("immutable");
+        let plan = archive.plan(&in_place(), Some(&world));
+        let object = |name: &str| {
+            let mut objects = plan.stages.iter().flat_map(|stage| &stage.objects);
+            objects.find(|object| object.target.name == name).unwrap()
+        };
+        assert!(matches!(object("frozen-later").action, Action::Leave { reason: LeaveReason::Immutable, .. }), "{kind}");
+        assert!(matches!(object("frozen-then").action, Action::Update { .. }), "{kind}");
+    }
+}
+
+#[test]
 fn existing_objects_are_left_when_asked() {
     let archive = Archive::staging().with("configmaps", "changed", json!({"data": {"a": "1"}}));
     let mut world = World::of(&archive);
