@@ -164,13 +164,17 @@ impl Lock {
         loop {
             tokio::time::sleep(interval).await;
             let started = Instant::now();
-            match self.renew().await {
-                Ok(Renewal::Renewed) => last = started,
-                Ok(Renewal::Lost(reason)) => return reason,
-                Err(error) if last.elapsed() >= self.duration => {
+            // A renewal without an answer must not outlast the Lease: somebody else may have it by then. One try it is worth, also
+            // after this process has slept through the whole time.
+            let left = self.duration.saturating_sub(last.elapsed()).max(interval);
+            match tokio::time::timeout(left, self.renew()).await {
+                Err(_) => return format!("it could not be renewed for {:?}: no answer in time", self.duration),
+                Ok(Ok(Renewal::Renewed)) => last = started,
+                Ok(Ok(Renewal::Lost(reason))) => return reason,
+                Ok(Err(error)) if last.elapsed() >= self.duration => {
                     return format!("it could not be renewed for {:?}: {error}", self.duration);
                 }
-                Err(error) => tracing::debug!(environment = self.environment, %error, "the hold could not be renewed yet"),
+                Ok(Err(error)) => tracing::debug!(environment = self.environment, %error, "the hold could not be renewed yet"),
             }
         }
     }

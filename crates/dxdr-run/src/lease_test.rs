@@ -16,6 +16,8 @@ use super::*;
 struct Shelf {
     objects: Mutex<HashMap<String, Value>>,
     down: AtomicBool,
+    /// Takes requests and never answers.
+    silent: AtomicBool,
     namespace_missing: AtomicBool,
 }
 
@@ -58,6 +60,9 @@ impl Cluster for Shelf {
 
     async fn get(&self, reference: &ObjectReference) -> Result<Option<Bytes>, ClusterError> {
         self.reachable(reference)?;
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         Ok(self.objects.lock().unwrap().get(&reference.to_string()).map(|object| Bytes::from(object.to_string())))
     }
 
@@ -249,19 +254,19 @@ async fn a_hold_renews_itself_and_is_given_back() {
 
 #[tokio::test]
 async fn a_hold_that_is_taken_or_cannot_be_renewed_stops_the_run() {
-    for taken in [true, false] {
+    for end in ["taken", "down", "silent"] {
         let (shelf, clock) = world();
         let stop = StopRequest::new();
         let lock = Lock { duration: Duration::from_millis(100), ..lock(&shelf, &clock, "desk/1", "backup-1") };
         let hold = Hold::begin(lock, Duration::from_millis(10), stop.clone()).await.unwrap();
-        if taken {
+        match end {
             // Written as somebody else's between two renewals: a renewal under way meets a conflict and looks again.
-            shelf.change(|lease| {
+            "taken" => shelf.change(|lease| {
                 lease["spec"]["holderIdentity"] = json!("desk/2");
                 lease["metadata"]["resourceVersion"] = json!("1000");
-            });
-        } else {
-            shelf.down.store(true, Ordering::SeqCst);
+            }),
+            "down" => shelf.down.store(true, Ordering::SeqCst),
+            _ => shelf.silent.store(true, Ordering::SeqCst),
         }
         for _ in 0..500 {
             if stop.asked() {
@@ -270,6 +275,6 @@ async fn a_hold_that_is_taken_or_cannot_be_renewed_stops_the_run() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let error = hold.conclude::<()>(Err(RunError::Interrupted)).await.unwrap_err();
-        assert!(matches!(error, RunError::HoldLost { .. }), "{error}");
+        assert!(matches!(error, RunError::HoldLost { .. }), "{end}: {error}");
     }
 }
