@@ -270,7 +270,8 @@ impl Capture {
     fn list(&mut self, task: &ListTask, mut receiver: Pages) -> Result<(), RunError> {
         let mut revision: Option<String> = None;
         let mut kept = 0;
-        let mut last: Option<String> = None;
+        let mut seen = HashSet::new();
+        let mut whole = false;
         while let Some(answer) = receiver.blocking_recv() {
             if self.context.stop.asked() {
                 return Err(RunError::Interrupted);
@@ -292,8 +293,9 @@ impl Capture {
                 self.gap(task, text);
             }
             revision = Some(page.resource_version.clone());
+            whole = page.continuation.is_none();
             for item in &page.items {
-                kept += u64::from(self.item(task, item, &mut last)?);
+                kept += u64::from(self.item(task, item, &mut seen)?);
             }
             self.context.reporter.report(&Event::Progress {
                 step: "capture".to_owned(),
@@ -305,6 +307,10 @@ impl Capture {
         }
         if self.context.stop.asked() {
             return Err(RunError::Interrupted);
+        }
+        // Its reader went without a word: half a list must never pass for all of it.
+        if !whole {
+            return Err(RunError::Unexpected(format!("the list of {} ended before its last page", task.kind)));
         }
         if let Some(resource_version) = revision {
             self.captured.kinds.push(CapturedKind {
@@ -329,7 +335,7 @@ impl Capture {
             let cluster = Arc::clone(&self.context.cluster);
             match self.handle.block_on(cluster.get(&reference)) {
                 Ok(Some(json)) => {
-                    self.item(task, &json, &mut None)?;
+                    self.item(task, &json, &mut HashSet::new())?;
                 }
                 Ok(None) => {}
                 Err(error) if fatal(&error) => return Err(error.into()),
@@ -339,9 +345,9 @@ impl Capture {
         Ok(())
     }
 
-    /// One listed object: decided upon, and written if it is kept. A list that began again repeats what comes before `last`, in the
-    /// server's order: by the bytes of `namespace/name`, in which `a-b/x` comes before `a/x`.
-    fn item(&mut self, task: &ListTask, item: &Bytes, last: &mut Option<String>) -> Result<bool, RunError> {
+    /// One listed object: decided upon, and written if it is kept. A list that began again repeats what is in `seen`. Nothing is
+    /// concluded from the order: the servers behind an APIService list in whichever they like.
+    fn item(&mut self, task: &ListTask, item: &Bytes, seen: &mut HashSet<String>) -> Result<bool, RunError> {
         let head: Head<'_> = match serde_json::from_slice(item) {
             Ok(head) => head,
             Err(error) => {
@@ -349,11 +355,9 @@ impl Capture {
                 return Ok(false);
             }
         };
-        let position = format!("{}/{}", head.metadata.namespace.as_deref().unwrap_or_default(), head.metadata.name);
-        if last.as_ref().is_some_and(|last| position <= *last) {
+        if !seen.insert(format!("{}/{}", head.metadata.namespace.as_deref().unwrap_or_default(), head.metadata.name)) {
             return Ok(false);
         }
-        *last = Some(position);
         match decide(&self.plan, &task.kind, &head) {
             Decision::Keep => {
                 let reference = ObjectReference {
@@ -437,6 +441,7 @@ impl Capture {
         let task = ListTask { kind: kind.clone(), namespace: None, label_selector: None };
         let scope = ListScope { namespace: None, label_selector: None };
         let (cluster, mut continuation) = (Arc::clone(&self.context.cluster), None::<String>);
+        let mut seen = HashSet::new();
         loop {
             let page = match self.handle.block_on(cluster.list(kind, &scope, LARGEST_PAGE, continuation.as_deref())) {
                 Ok(page) => page,
@@ -448,7 +453,7 @@ impl Capture {
             };
             for item in &page.items {
                 if self.collector.belongs(item) {
-                    self.item(&task, item, &mut None)?;
+                    self.item(&task, item, &mut seen)?;
                 }
             }
             continuation = page.continuation;
@@ -500,3 +505,7 @@ fn fatal(error: &ClusterError) -> bool {
             | ClusterErrorKind::TooManyRequests(_)
     )
 }
+
+#[cfg(test)]
+#[path = "capture_test.rs"]
+mod tests;

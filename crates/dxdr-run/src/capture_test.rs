@@ -1,0 +1,171 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use dxdr_environment::{DiscoveredKind, EnvironmentName};
+use dxdr_format::layout::StoreLayout;
+use dxdr_plan::backup::{self, BackupRequest};
+use dxdr_provider::{
+    ObjectStorage, StorageError,
+    clock::SystemClock,
+    cluster::{Discovery, ServerVersion, WriteOptions},
+    object_storage::{ListPage, ListRequest, ObjectReader, ObjectStat},
+};
+use futures::StreamExt;
+use serde_json::json;
+
+use super::*;
+use crate::{event::Silent, stop::StopRequest, store::Store};
+
+/// Lists ConfigMaps from pages that a test wrote down; nobody asks for anything else.
+#[derive(Debug)]
+struct Pageant {
+    pages: Vec<Result<(&'static str, &'static [&'static str], bool), ClusterErrorKind>>,
+    next: AtomicU32,
+}
+
+#[async_trait]
+impl Cluster for Pageant {
+    fn describe(&self) -> String {
+        "pageant".into()
+    }
+
+    async fn version(&self) -> Result<ServerVersion, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn discover(&self) -> Result<Discovery, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn list(&self, kind: &ResourceKind, _: &ListScope, _: u32, _: Option<&str>) -> Result<ObjectPage, ClusterError> {
+        let number = self.next.fetch_add(1, Ordering::SeqCst) as usize;
+        match &self.pages[number] {
+            Ok((resource_version, names, more)) => Ok(ObjectPage {
+                items: names
+                    .iter()
+                    .map(|name| Bytes::from(json!({"metadata": {"name": name, "namespace": "staging"}}).to_string()))
+                    .collect(),
+                resource_version: (*resource_version).to_owned(),
+                continuation: more.then(|| "more".to_owned()),
+            }),
+            Err(error) => Err(ClusterError {
+                kind: error.clone(),
+                action: "list",
+                object: kind.to_string(),
+                cluster: "pageant".into(),
+                message: "refused".into(),
+                source: None,
+            }),
+        }
+    }
+
+    async fn get(&self, _: &ObjectReference) -> Result<Option<Bytes>, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn create(&self, _: &ObjectReference, _: Bytes, _: &WriteOptions) -> Result<Bytes, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn apply(&self, _: &ObjectReference, _: Bytes, _: bool, _: &WriteOptions) -> Result<Bytes, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn replace(&self, _: &ObjectReference, _: Bytes, _: &WriteOptions) -> Result<Bytes, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn delete(&self, _: &ObjectReference, _: Option<&str>, _: &WriteOptions) -> Result<bool, ClusterError> {
+        unreachable!("nobody asks")
+    }
+}
+
+/// Takes an archive and forgets it.
+#[derive(Debug)]
+struct Sink;
+
+#[async_trait]
+impl ObjectStorage for Sink {
+    fn describe(&self) -> String {
+        "sink".into()
+    }
+
+    async fn put(&self, key: &str, body: ObjectBody, _: PutCondition) -> Result<ObjectStat, StorageError> {
+        let ObjectBody::Stream(mut stream) = body else { unreachable!("archives are streamed") };
+        let mut size = 0;
+        while let Some(Ok(chunk)) = stream.next().await {
+            size += chunk.len() as u64;
+        }
+        Ok(ObjectStat { key: key.to_owned(), size, modified: None, tag: None })
+    }
+
+    async fn get(&self, _: &str, _: Option<std::ops::Range<u64>>) -> Result<ObjectReader, StorageError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn list(&self, _: &ListRequest) -> Result<ListPage, StorageError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn stat(&self, _: &str) -> Result<ObjectStat, StorageError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn delete(&self, _: &str) -> Result<(), StorageError> {
+        unreachable!("nobody asks")
+    }
+}
+
+/// Captures `staging`, whose ConfigMaps come in `pages`: revision, names, whether more follow.
+async fn captured(pages: Vec<Result<(&'static str, &'static [&'static str], bool), ClusterErrorKind>>) -> Captured {
+    let context = RunContext {
+        store: Store { name: "sink".into(), storage: Arc::new(Sink), layout: StoreLayout::new("") },
+        cluster: Arc::new(Pageant { pages, next: AtomicU32::new(0) }),
+        clock: Arc::new(SystemClock),
+        reporter: Arc::new(Silent),
+        stop: StopRequest::new(),
+        holder: "test".into(),
+        lease_namespace: "dxdr-system".into(),
+        program: "test".into(),
+    };
+    let kind = DiscoveredKind {
+        kind: ResourceKind {
+            group: String::new(),
+            version: "v1".into(),
+            kind: "ConfigMap".into(),
+            plural: "configmaps".into(),
+            namespaced: true,
+        },
+        verbs: ["create", "delete", "get", "list"].map(str::to_owned).to_vec(),
+        short_names: Vec::new(),
+        singular: "configmap".into(),
+        served_versions: vec!["v1".into()],
+    };
+    let request = BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".into()]);
+    let plan = backup::plan(&request, &[kind], &[], "2024-05-01T10:00:00Z".parse().unwrap(), 1).unwrap();
+    capture(&context, &plan, "archive").await.unwrap()
+}
+
+fn names(captured: &Captured) -> Vec<&str> {
+    captured.resource_list["v1/ConfigMap"].iter().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn a_list_in_no_order_is_captured_whole() {
+    let captured = captured(vec![Ok(("7", &["b", "c"], true)), Ok(("7", &["a", "d"], false))]).await;
+    assert_eq!(names(&captured), ["staging/a", "staging/b", "staging/c", "staging/d"]);
+    assert_eq!((captured.items, captured.gaps.len(), captured.kinds[0].items), (4, 0, 4));
+}
+
+#[tokio::test]
+async fn a_list_that_began_again_has_each_object_once_and_is_called_incomplete() {
+    let pages = vec![
+        Ok(("7", &["a", "c"][..], true)),
+        Err(ClusterErrorKind::Expired),
+        Ok(("9", &["a", "b", "c"][..], true)),
+        Ok(("9", &["d"][..], false)),
+    ];
+    let captured = captured(pages).await;
+    assert_eq!(names(&captured), ["staging/a", "staging/b", "staging/c", "staging/d"]);
+    assert_eq!(captured.gaps.len(), 1, "{:?}", captured.gaps);
+}
