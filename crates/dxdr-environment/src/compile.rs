@@ -26,6 +26,9 @@ use crate::{
 pub const ENVIRONMENT_LABEL: &str = "dxdr.io/environment";
 /// Label with the environment's tier.
 pub const TIER_LABEL: &str = "dxdr.io/tier";
+/// Label that says who made an object, and what dxdr writes there.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+const MANAGED_BY: &str = "dxdr";
 /// Name of the compiled ResourceQuota and LimitRange.
 pub const OBJECT_NAME: &str = "dxdr";
 
@@ -81,6 +84,30 @@ pub fn compile(environment: &Environment, placement: &Placement) -> CompiledEnvi
     CompiledEnvironment { objects: objects.objects, scheduling: environment.node_pool.clone() }
 }
 
+/// The environment that `live` was made for by dxdr; `None` for what anybody else made.
+pub fn environment_of(live: &Value) -> Option<&str> {
+    let label = |name: &str| live.pointer("/metadata/labels").and_then(|labels| labels.get(name)).and_then(Value::as_str);
+    label(ENVIRONMENT_LABEL).filter(|_| label(MANAGED_BY_LABEL) == Some(MANAGED_BY))
+}
+
+/// The label selector of everything that was made by dxdr for `environment`.
+pub fn selector(environment: &str) -> String {
+    format!("{MANAGED_BY_LABEL}={MANAGED_BY},{ENVIRONMENT_LABEL}={environment}")
+}
+
+/// Every kind that [`compile`] makes objects of inside the environment's namespace.
+pub fn kinds_in_namespace() -> Vec<ResourceKind> {
+    vec![resource_quotas(), limit_ranges(), network::network_policies_kind(), access::roles_kind(), access::role_bindings_kind()]
+}
+
+fn resource_quotas() -> ResourceKind {
+    kind("", "v1", "ResourceQuota", "resourcequotas", true)
+}
+
+fn limit_ranges() -> ResourceKind {
+    kind("", "v1", "LimitRange", "limitranges", true)
+}
+
 struct Objects<'a> {
     environment: &'a Environment,
     placement: &'a Placement,
@@ -116,8 +143,7 @@ impl Objects<'_> {
             (resource.clone(), amount)
         };
         let hard: BTreeMap<_, _> = self.environment.quota.iter().map(scaled).collect();
-        let kind = kind("", "v1", "ResourceQuota", "resourcequotas", true);
-        self.push(kind, OBJECT_NAME, [("spec", json!({"hard": quantities(&hard)}))]);
+        self.push(resource_quotas(), OBJECT_NAME, [("spec", json!({"hard": quantities(&hard)}))]);
     }
 
     fn limit_range(&mut self) {
@@ -125,8 +151,7 @@ impl Objects<'_> {
         if limits.is_empty() {
             return;
         }
-        let kind = kind("", "v1", "LimitRange", "limitranges", true);
-        self.push(kind, OBJECT_NAME, [("spec", json!({"limits": limit_items(limits)}))]);
+        self.push(limit_ranges(), OBJECT_NAME, [("spec", json!({"limits": limit_items(limits)}))]);
     }
 
     fn push<const N: usize>(&mut self, kind: ResourceKind, name: &str, fields: [(&str, Value); N]) {
@@ -145,7 +170,7 @@ impl Objects<'_> {
 
     fn own_labels(&self) -> BTreeMap<String, String> {
         [
-            ("app.kubernetes.io/managed-by".to_owned(), "dxdr".to_owned()),
+            (MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned()),
             (ENVIRONMENT_LABEL.to_owned(), self.environment.name.to_string()),
             (TIER_LABEL.to_owned(), self.environment.tier.as_str().to_owned()),
         ]

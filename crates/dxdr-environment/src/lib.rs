@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod canonical;
+pub mod comparison;
 pub mod compile;
 pub mod difference;
 pub mod environment;
@@ -21,6 +22,7 @@ pub mod quantity;
 pub mod scheduling;
 
 pub use canonical::canonical;
+pub use comparison::{ObjectState, PlannedObject};
 pub use compile::{CompiledEnvironment, DesiredObject, Placement, compile};
 pub use difference::{Difference, FieldPath, PathStep, difference, full_difference};
 pub use environment::{Environment, Tier};

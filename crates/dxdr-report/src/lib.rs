@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod backup_plan;
+pub mod comparison;
 pub mod difference;
 pub mod event;
 pub mod points;

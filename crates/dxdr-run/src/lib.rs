@@ -14,6 +14,7 @@ pub mod adaptive_limit;
 pub mod backup;
 pub mod capture;
 pub mod catalog;
+pub mod comparison;
 pub mod context;
 pub mod error;
 pub mod event;

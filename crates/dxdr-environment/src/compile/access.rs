@@ -6,14 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{Objects, kind};
-use crate::environment::{RoleReference, RoleRule, Subject};
+use crate::{
+    ResourceKind,
+    environment::{RoleReference, RoleRule, Subject},
+};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 pub(super) fn roles_and_bindings(objects: &mut Objects<'_>) {
     for role in &objects.environment.roles {
         let rules: Vec<Value> = role.rules.iter().map(rule).collect();
-        objects.push(kind(GROUP, "v1", "Role", "roles", true), &role.name, [("rules", rules.into())]);
+        objects.push(roles_kind(), &role.name, [("rules", rules.into())]);
     }
     let mut bindings: BTreeMap<&RoleReference, BTreeSet<&Subject>> = BTreeMap::new();
     for grant in &objects.environment.access {
@@ -26,8 +29,7 @@ pub(super) fn roles_and_bindings(objects: &mut Objects<'_>) {
         };
         let subjects: Vec<Value> = subjects.into_iter().map(|subject| reference(objects, subject)).collect();
         let role = json!({"apiGroup": GROUP, "kind": role_kind, "name": role_name});
-        let kind = kind(GROUP, "v1", "RoleBinding", "rolebindings", true);
-        objects.push(kind, &name, [("roleRef", role), ("subjects", subjects.into())]);
+        objects.push(role_bindings_kind(), &name, [("roleRef", role), ("subjects", subjects.into())]);
     }
 }
 
@@ -57,4 +59,14 @@ fn reference(objects: &Objects<'_>, subject: &Subject) -> Value {
             json!({"kind": "ServiceAccount", "name": name, "namespace": namespace.as_str()})
         }
     }
+}
+
+/// `roles.rbac.authorization.k8s.io`
+pub(super) fn roles_kind() -> ResourceKind {
+    kind(GROUP, "v1", "Role", "roles", true)
+}
+
+/// `rolebindings.rbac.authorization.k8s.io`
+pub(super) fn role_bindings_kind() -> ResourceKind {
+    kind(GROUP, "v1", "RoleBinding", "rolebindings", true)
 }

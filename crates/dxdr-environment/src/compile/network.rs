@@ -3,12 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::{Objects, kind};
-use crate::isolation::{AllowedPeer, Peer, PortRule};
+use crate::{
+    ResourceKind,
+    isolation::{AllowedPeer, Peer, PortRule},
+};
 
 /// Three policies of fixed names, so that a rule taken out of the model disappears from the cluster with the next apply.
 pub(super) fn network_policies(objects: &mut Objects<'_>) {
     let Some(isolation) = &objects.environment.isolation else { return };
-    let kind = kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true);
+    let kind = network_policies_kind();
     let rules = |peers: &[AllowedPeer], side: &str| {
         let within = isolation.allow_within.then(|| json!({side: [{"podSelector": {}}]}));
         Value::from_iter(within.into_iter().chain(peers.iter().map(|allowed| rule(objects, allowed, side))))
@@ -59,4 +62,9 @@ fn port(rule: &PortRule) -> Value {
         value["endPort"] = end.into();
     }
     value
+}
+
+/// `networkpolicies.networking.k8s.io`
+pub(super) fn network_policies_kind() -> ResourceKind {
+    kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true)
 }

@@ -15,7 +15,7 @@ mod version;
 
 use dxdr_environment::ResourceKind;
 
-pub use plan::{ObjectState, Observed, PlannedObject, SchedulePlan, SchedulesRequest, plan};
+pub use plan::{Observed, SchedulePlan, SchedulesRequest, plan};
 pub use schedule::{schedule_name, time_to_live};
 pub use version::{CronParser, VeleroVersion};
 

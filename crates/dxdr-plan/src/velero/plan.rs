@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use dxdr_environment::{
-    Difference, Environment, ObjectReference,
-    compile::{DesiredObject, ENVIRONMENT_LABEL},
-    difference,
+    Environment, ObjectReference, PlannedObject, comparison,
+    compile::{DesiredObject, environment_of},
 };
 use dxdr_policy::{BackupPolicy, BackupStore, Engine};
 use serde_json::Value;
@@ -63,30 +62,10 @@ pub struct SchedulePlan {
     pub notes: Vec<Note>,
 }
 
-/// One object that must be there.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PlannedObject {
-    /// As it should be.
-    pub desired: DesiredObject,
-    /// As it is.
-    pub state: ObjectState,
-}
-
-/// How an object is, held against how it should be.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ObjectState {
-    /// Not there.
-    Missing,
-    /// As it should be.
-    Same,
-    /// Not as it should be.
-    Differs(Vec<Difference>),
-}
-
 impl SchedulePlan {
     /// Whether everything is as it should be, and nothing of ours is left over.
     pub fn nothing_to_do(&self) -> bool {
-        self.objects.iter().all(|object| object.state == ObjectState::Same) && self.orphaned.is_empty()
+        self.objects.iter().all(PlannedObject::is_same) && self.orphaned.is_empty()
     }
 
     /// The notes that forbid carrying it out.
@@ -119,7 +98,7 @@ pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan
     SchedulePlan {
         namespace: request.namespace.to_owned(),
         version,
-        orphaned: orphaned(request.namespace, &desired, observed),
+        orphaned: comparison::orphaned(&schedules(), &observed.schedules, &desired, is_ours),
         objects: desired.into_iter().map(|desired| compared(desired, observed)).collect(),
         foreign,
         notes,
@@ -259,8 +238,7 @@ fn look_at_overlaps(
 }
 
 fn is_ours(live: &Value) -> bool {
-    let label = |name: &str| live.pointer("/metadata/labels").and_then(|labels| labels.get(name));
-    label("app.kubernetes.io/managed-by").is_some_and(|value| value == "dxdr") && label(ENVIRONMENT_LABEL).is_some()
+    environment_of(live).is_some()
 }
 
 fn name_of(live: &Value) -> &str {
@@ -275,25 +253,10 @@ fn foreign(observed: &Observed) -> Vec<(String, Vec<String>)> {
     observed.schedules.iter().filter(|live| !is_ours(live)).map(|live| (name_of(live).to_owned(), namespaces(live))).collect()
 }
 
-fn orphaned(namespace: &str, desired: &[DesiredObject], observed: &Observed) -> Vec<ObjectReference> {
-    let wanted =
-        |name: &str| desired.iter().any(|desired| desired.reference.kind == schedules() && desired.reference.name == name);
-    let ours = observed.schedules.iter().filter(|live| is_ours(live)).map(name_of);
-    ours.filter(|name| !wanted(name))
-        .map(|name| ObjectReference { kind: schedules(), namespace: Some(namespace.to_owned()), name: name.to_owned() })
-        .collect()
-}
-
 fn compared(desired: DesiredObject, observed: &Observed) -> PlannedObject {
     let live = if desired.reference.kind == schedules() { &observed.schedules } else { &observed.locations };
-    let state = match live.iter().find(|live| name_of(live) == desired.reference.name) {
-        None => ObjectState::Missing,
-        Some(live) => match difference(&desired.value, live) {
-            differences if differences.is_empty() => ObjectState::Same,
-            differences => ObjectState::Differs(differences),
-        },
-    };
-    PlannedObject { desired, state }
+    let live = live.iter().find(|live| name_of(live) == desired.reference.name);
+    PlannedObject::new(desired, live)
 }
 
 fn note(severity: Severity, text: impl Into<String>, hint: Option<&str>) -> Note {

@@ -1,17 +1,16 @@
 //! `dxdr environment`
 
-use bytes::Bytes;
 use dxdr_environment::{
-    Environment,
-    compile::{CompiledEnvironment, DesiredObject, Placement, compile},
-    difference::{Difference, difference},
+    Environment, ObjectReference, PlannedObject,
+    compile::{CompiledEnvironment, Placement, compile},
 };
-use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
+use dxdr_report::comparison;
 use serde_json::{Value, json};
 
+use super::application::Application;
 use crate::{
     app::Global,
-    configuration::{World, hints},
+    configuration::World,
     failure::{Failure, Kind},
     terminal::{Output, Terminal},
 };
@@ -58,22 +57,12 @@ pub(crate) struct Apply {
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
+    /// Remove objects of dxdr's in the namespace that the model does not ask for any more.
+    #[arg(long)]
+    prune: bool,
     /// Take over fields that another manager owns.
     #[arg(long)]
     force: bool,
-}
-
-/// What one object of the model is in the cluster.
-struct Compared {
-    desired: DesiredObject,
-    missing: bool,
-    differences: Vec<Difference>,
-}
-
-impl Compared {
-    fn same(&self) -> bool {
-        !self.missing && self.differences.is_empty()
-    }
 }
 
 /// Runs the command.
@@ -139,98 +128,50 @@ fn compiled(environment: &Environment) -> CompiledEnvironment {
     compile(environment, &Placement::home(environment))
 }
 
-async fn compare(cluster: &dyn Cluster, environment: &Environment) -> Result<Vec<Compared>, Failure> {
-    let mut compared = Vec::new();
-    for desired in compiled(environment).objects {
-        let live = cluster.get(&desired.reference).await?;
-        let live: Option<Value> = live.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok());
-        let differences = live.as_ref().map(|live| difference(&desired.value, live)).unwrap_or_default();
-        compared.push(Compared { desired, missing: live.is_none(), differences });
-    }
-    Ok(compared)
-}
-
-fn show(compared: &[Compared], environment: &Environment, terminal: &Terminal) {
-    let rows: Vec<Value> = compared
-        .iter()
-        .map(|object| {
-            let state = if object.missing { "missing" } else if object.same() { "same" } else { "differs" };
-            json!({"object": object.desired.reference.to_string(), "state": state, "differences": dxdr_report::difference::json(&object.differences)})
-        })
-        .collect();
+fn show(objects: &[PlannedObject], orphaned: &[ObjectReference], environment: &Environment, terminal: &Terminal) {
     terminal.value(
-        &json!({"format": "dxdr.io/environment-diff/v1", "environment": environment.name.as_str(), "objects": rows}),
+        &json!({
+            "format": "dxdr.io/environment-diff/v1",
+            "environment": environment.name.as_str(),
+            "objects": comparison::objects_json(objects),
+            "orphaned": comparison::orphaned_json(orphaned),
+        }),
         || {
-            let mut text = String::new();
-            for object in compared {
-                if object.missing {
-                    text.push_str(&format!("{} {}: missing\n", terminal.paint_data("32", "+"), object.desired.reference));
-                } else if !object.same() {
-                    text.push_str(&format!("{} {}\n", terminal.paint_data("33", "~"), object.desired.reference));
-                    text.push_str(&dxdr_report::difference::text(&object.differences, "    "));
-                }
-            }
-            let same = compared.iter().filter(|object| object.same()).count();
-            text.push_str(&format!(
-                "{} of {} as the model of {} says\n",
-                same,
-                dxdr_report::quantity::counted(compared.len(), "object"),
-                environment.name
-            ));
+            let unasked = "to be removed, the model does not ask for it";
+            let mut text = comparison::text(objects, orphaned, unasked, |colour, sign| terminal.paint_data(colour, sign));
+            let same = objects.iter().filter(|object| object.is_same()).count();
+            let total = dxdr_report::quantity::counted(objects.len(), "object");
+            text.push_str(&format!("{same} of {total} as the model of {} says\n", environment.name));
             text
         },
     );
 }
 
 async fn diff(world: &World, environment: &Environment, terminal: &Terminal) -> Result<(), Failure> {
-    let compared = compare(world.cluster().await?.as_ref(), environment).await?;
-    show(&compared, environment, terminal);
-    if compared.iter().all(Compared::same) {
-        Ok(())
-    } else {
-        Err(Failure::told(Kind::Partial, format!("the cluster is not as the model of {} says", environment.name))
-            .hint(format!("to make the cluster as the model says: dxdr environment apply {}", environment.name)))
+    let (objects, orphaned) = dxdr_run::comparison::environment(world.cluster().await?.as_ref(), environment).await?;
+    show(&objects, &orphaned, environment, terminal);
+    if objects.iter().all(PlannedObject::is_same) && orphaned.is_empty() {
+        return Ok(());
     }
+    let prune = if orphaned.is_empty() { "" } else { " --prune" };
+    Err(Failure::told(Kind::Partial, format!("the cluster is not as the model of {} says", environment.name))
+        .hint(format!("to make the cluster as the model says: dxdr environment apply {}{prune}", environment.name)))
 }
 
 async fn carry_out(world: &World, environment: &Environment, apply: &Apply, terminal: &Terminal) -> Result<(), Failure> {
     let cluster = world.cluster().await?;
-    let compared = compare(cluster.as_ref(), environment).await?;
-    show(&compared, environment, terminal);
-    let todo: Vec<&Compared> = compared.iter().filter(|object| !object.same()).collect();
-    if todo.is_empty() {
-        terminal.note("nothing to do");
-        return Ok(());
+    let (objects, orphaned) = dxdr_run::comparison::environment(cluster.as_ref(), environment).await?;
+    show(&objects, &orphaned, environment, terminal);
+    Application {
+        objects: &objects,
+        orphaned: &orphaned,
+        orphaned_noun: "object",
+        manager: FIELD_MANAGER,
+        prune: apply.prune,
+        force: apply.force,
+        dry_run: apply.dry_run,
+        yes: apply.yes,
     }
-    if !apply.dry_run {
-        let question = format!("Apply {} to {}?", dxdr_report::quantity::counted(todo.len(), "object"), cluster.describe());
-        terminal.consent(&question, apply.yes)?;
-    }
-    let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: apply.dry_run, retry: true };
-    let mut refused: Vec<ClusterError> = Vec::new();
-    for object in todo {
-        let reference = &object.desired.reference;
-        let body = Bytes::from(object.desired.value.to_string());
-        match cluster.apply(reference, body, apply.force, &options).await {
-            Ok(_) => terminal.note(&format!("{} {reference}", if apply.dry_run { "would apply" } else { "applied" })),
-            // Nothing can be checked inside a namespace that a dry run did not make.
-            Err(error) if apply.dry_run && object.missing && error.kind == ClusterErrorKind::NotFound => {
-                terminal.note(&format!("would apply {reference} (not checked: its namespace is not there)"));
-            }
-            Err(error) => {
-                terminal.note(&format!("refused {reference}: {}", error.message));
-                refused.push(error);
-            }
-        }
-    }
-    let Some(first) = refused.first() else { return Ok(()) };
-    let mut failure = Failure::new(
-        Kind::Partial,
-        format!("{} could not be applied, the first: {first}", dxdr_report::quantity::counted(refused.len(), "object")),
-    )
-    .hints(hints::cluster(first));
-    if refused.iter().any(|error| error.kind == ClusterErrorKind::Conflict) {
-        failure = failure.hint("`--force` takes the fields over that another manager owns");
-    }
-    Err(failure.hint("what was applied stays; apply again once that is mended"))
+    .carry_out(cluster.as_ref(), terminal)
+    .await
 }

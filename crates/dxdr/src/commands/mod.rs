@@ -1,5 +1,6 @@
 //! One file a command: its arguments, whose comments are its help, and the function that loads, plans, shows, runs and reports.
 
+mod application;
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod completions;

@@ -2,11 +2,12 @@
 
 use dxdr_environment::DesiredObject;
 use dxdr_plan::velero::{Observed, SchedulePlan, SchedulesRequest, plan};
-use dxdr_provider::{Clock, Cluster, ClusterErrorKind, clock::SystemClock};
-use dxdr_report::{quantity::counted, schedule_plan};
-use dxdr_run::velero::schedules;
+use dxdr_provider::{Clock, Cluster, clock::SystemClock};
+use dxdr_report::schedule_plan;
+use dxdr_run::velero::{schedules, server::FIELD_MANAGER};
 use serde_json::{Value, json};
 
+use super::application::Application;
 use crate::{
     app::Global,
     configuration::World,
@@ -122,54 +123,16 @@ async fn carry_out(world: &World, apply: &Apply, terminal: &Terminal) -> Result<
     let plan = planned(world, &apply.which, cluster.as_ref()).await?;
     terminal.value(&schedule_plan::json(&plan), || schedule_plan::text(&plan));
     refusal(&plan)?;
-    if !apply.prune && !plan.orphaned.is_empty() {
-        terminal.note(&format!("{} of dxdr's stay: `--prune` removes them", counted(plan.orphaned.len(), "Schedule")));
+    Application {
+        objects: &plan.objects,
+        orphaned: &plan.orphaned,
+        orphaned_noun: "Schedule",
+        manager: FIELD_MANAGER,
+        prune: apply.prune,
+        force: apply.force,
+        dry_run: apply.dry_run,
+        yes: apply.yes,
     }
-    let todo = plan.objects.iter().filter(|object| object.state != dxdr_plan::velero::ObjectState::Same).count();
-    let removed = if apply.prune { plan.orphaned.len() } else { 0 };
-    if todo + removed == 0 {
-        terminal.note("nothing to do");
-        return Ok(());
-    }
-    if !apply.dry_run {
-        let question = match removed {
-            0 => format!("Apply {} to {}?", counted(todo, "object"), cluster.describe()),
-            _ => format!(
-                "Apply {} to {} and remove {}?",
-                counted(todo, "object"),
-                cluster.describe(),
-                counted(removed, "Schedule")
-            ),
-        };
-        terminal.consent(&question, apply.yes)?;
-    }
-    let results = schedules::apply(cluster.as_ref(), &plan, apply.prune, apply.force, apply.dry_run).await?;
-    let mut failed: Option<Failure> = None;
-    for result in results {
-        match result.error {
-            None => {
-                let done = match (apply.dry_run, result.removed) {
-                    (true, true) => "would remove",
-                    (true, false) => "would apply",
-                    (false, true) => "removed",
-                    (false, false) => "applied",
-                };
-                terminal.note(&format!("{done} {}", result.object));
-            }
-            Some(error) => {
-                let conflict = error.kind == ClusterErrorKind::Conflict;
-                let failure = Failure { kind: Kind::Partial, ..Failure::from(error) };
-                if failed.is_some() {
-                    terminal.warn(&format!("{:#}", failure.error));
-                    continue;
-                }
-                failed = Some(if conflict {
-                    failure.hint("another manager owns these fields; `--force` takes them over")
-                } else {
-                    failure
-                });
-            }
-        }
-    }
-    failed.map_or(Ok(()), Err)
+    .carry_out(cluster.as_ref(), terminal)
+    .await
 }

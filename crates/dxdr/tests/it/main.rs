@@ -5,6 +5,7 @@ mod adoption;
 mod bad_input;
 mod command_line;
 mod documentation;
+mod environment;
 mod gated;
 mod interrupted;
 mod journey;

@@ -1,4 +1,4 @@
-use dxdr_environment::{EnvironmentName, NamespaceName, Tier};
+use dxdr_environment::{EnvironmentName, NamespaceName, ObjectState, Tier};
 use dxdr_policy::{Objectives, ResourceFilters, Retention, S3Location, Schedule, SecretsPolicy, StoreLocation, VolumeMethod};
 use jiff::SignedDuration;
 use serde_json::json;
