@@ -18,7 +18,7 @@ use dxdr_object_storage::DirectoryStorage;
 use dxdr_provider::{
     Cluster, ClusterError,
     clock::SystemClock,
-    cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WriteOptions},
+    cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WatchStream, WriteOptions},
 };
 use dxdr_run::{Reporter, RunContext, StopRequest, Store};
 
@@ -115,6 +115,10 @@ impl Cluster for CountingWrites {
 
     async fn get(&self, reference: &ObjectReference) -> Result<Option<Bytes>, ClusterError> {
         self.read().get(reference).await
+    }
+
+    async fn watch(&self, reference: &ObjectReference, resource_version: &str) -> Result<WatchStream, ClusterError> {
+        self.read().watch(reference, resource_version).await
     }
 
     async fn create(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {

@@ -94,6 +94,19 @@ pub(crate) fn push_page(target: &mut String, scope: &ListScope, limit: u32, cont
     );
 }
 
+/// Adds the query of a watch of one object. The server ends it after `seconds`.
+pub(crate) fn push_watch(target: &mut String, name: &str, resource_version: &str, seconds: u64) {
+    push_query(
+        target,
+        &[
+            ("watch", Some("true")),
+            ("fieldSelector", Some(&format!("metadata.name={name}"))),
+            ("resourceVersion", Some(resource_version)),
+            ("timeoutSeconds", Some(&seconds.to_string())),
+        ],
+    );
+}
+
 /// Adds the query of a write.
 pub(crate) fn push_write(target: &mut String, options: &WriteOptions, force: Option<bool>) {
     let force = force.map(|force| if force { "true" } else { "false" });

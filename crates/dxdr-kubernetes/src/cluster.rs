@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_provider::{
     Cluster, ClusterError, ClusterErrorKind,
-    cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WriteOptions},
+    cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WatchStream, WriteOptions},
 };
 use http::Method;
 use serde::Deserialize;
@@ -20,11 +20,15 @@ use crate::{
     failure::Failure,
     page,
     retry::{Retries, RetryPolicy},
+    watch,
 };
 
 /// Bytes. A page of 500 objects at etcd's limit of 1.5 MiB each would be three times as long, but does not occur; what does is a
 /// `limit` that something between us and the server ignores.
 const LONGEST_ANSWER: usize = 256 << 20;
+
+/// How long a watch may last: servers end them anyway, and an idle connection that died unnoticed is noticed then.
+const WATCH: Duration = Duration::from_secs(60);
 
 /// An API server and the way to it. Cheap to share behind an `Arc`; calls may run side by side.
 pub struct KubernetesCluster {
@@ -157,6 +161,15 @@ impl Cluster for KubernetesCluster {
             Err(failure) if failure.object_missing => Ok(None),
             Err(failure) => Err(self.exchange.error(&call, failure)),
         }
+    }
+
+    async fn watch(&self, reference: &ObjectReference, resource_version: &str) -> Result<WatchStream, ClusterError> {
+        let mut call = self.write(reference, Method::GET, "watch", call::collection_of)?;
+        call::push_watch(&mut call.target, &reference.name, resource_version, WATCH.as_secs());
+        let opened = tokio::time::timeout(self.timeouts.request, self.exchange.open(&call)).await;
+        let opened = opened.unwrap_or_else(|_| Err(Failure::new(ClusterErrorKind::TimedOut, "no answer in time")));
+        let body = opened.map_err(|failure| self.exchange.error(&call, failure))?;
+        Ok(watch::events(body, self.exchange.failing(&call)))
     }
 
     async fn create(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {

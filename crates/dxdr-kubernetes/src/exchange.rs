@@ -69,7 +69,33 @@ impl Exchange {
         if worth_it { self.retries.wait_after(tries, asked) } else { None }
     }
 
+    /// Sends the call once, and answers its body as it comes.
+    pub(crate) async fn open(&self, call: &Call) -> Result<Body, Failure> {
+        let response = self.send(call).await?;
+        let code = response.status();
+        if code.is_success() {
+            return Ok(response.into_body());
+        }
+        Err(self.refused(response).await)
+    }
+
     async fn once(&self, call: &Call) -> Result<Bytes, Failure> {
+        let response = self.send(call).await?;
+        if response.status().is_success() {
+            note_warnings(call, response.headers());
+            return self.collect(response, self.longest_answer).await;
+        }
+        Err(self.refused(response).await)
+    }
+
+    async fn refused(&self, response: Response<Body>) -> Failure {
+        let (code, retry_after) = (response.status(), retry_after(response.headers()));
+        // A failed answer that cannot be read to its end is still a failed answer.
+        let body = self.collect(response, LONGEST_FAILURE).await.unwrap_or_default();
+        failure::of_answer(code, retry_after, &body)
+    }
+
+    async fn send(&self, call: &Call) -> Result<Response<Body>, Failure> {
         let request = Request::builder()
             .method(call.method.clone())
             .uri(&call.target)
@@ -78,16 +104,7 @@ impl Exchange {
             .header(header::USER_AGENT, concat!("dxdr/", env!("CARGO_PKG_VERSION")))
             .body(Body::from(call.body.clone()))
             .map_err(|error| Failure::new(ClusterErrorKind::Invalid, "no request can be made of it").with_source(error))?;
-        let response = self.client.send(request).await.map_err(|error| failure::of_transport(&error, self.connect_limit))?;
-        let code = response.status();
-        if code.is_success() {
-            note_warnings(call, response.headers());
-            return self.collect(response, self.longest_answer).await;
-        }
-        let retry_after = retry_after(response.headers());
-        // A failed answer that cannot be read to its end is still a failed answer.
-        let body = self.collect(response, LONGEST_FAILURE).await.unwrap_or_default();
-        Err(failure::of_answer(code, retry_after, &body))
+        self.client.send(request).await.map_err(|error| failure::of_transport(&error, self.connect_limit))
     }
 
     async fn collect(&self, response: Response<Body>, longest: usize) -> Result<Bytes, Failure> {
@@ -120,15 +137,21 @@ impl Exchange {
         Ok(first.unwrap_or_else(|| joined.freeze()))
     }
 
-    pub(crate) fn error(&self, call: &Call, failure: Failure) -> ClusterError {
-        ClusterError {
+    /// Makes errors of the call when this is not at hand any more.
+    pub(crate) fn failing(&self, call: &Call) -> impl Fn(Failure) -> ClusterError + Send + 'static {
+        let (action, object, cluster) = (call.action, call.object.clone(), self.description.clone());
+        move |failure| ClusterError {
             kind: failure.kind,
-            action: call.action,
-            object: call.object.clone(),
-            cluster: self.description.clone(),
+            action,
+            object: object.clone(),
+            cluster: cluster.clone(),
             message: failure.message,
             source: failure.source,
         }
+    }
+
+    pub(crate) fn error(&self, call: &Call, failure: Failure) -> ClusterError {
+        self.failing(call)(failure)
     }
 }
 

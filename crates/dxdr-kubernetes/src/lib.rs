@@ -27,6 +27,7 @@ mod kubeconfig;
 mod page;
 mod proxy;
 mod retry;
+mod watch;
 
 pub use cluster::KubernetesCluster;
 pub use connect::{ConnectOptions, Timeouts, connect, connect_from};

@@ -8,6 +8,7 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dxdr_environment::{DiscoveredKind, ObjectReference, ResourceKind};
+use futures::stream::BoxStream;
 
 /// A Kubernetes API.
 #[async_trait]
@@ -34,6 +35,11 @@ pub trait Cluster: Debug + Send + Sync {
     /// The object as the server has it, or `None`.
     async fn get(&self, reference: &ObjectReference) -> Result<Option<Bytes>, ClusterError>;
 
+    /// What happens to the object from `resource_version` on, event by event. The stream ends whenever the server or the network
+    /// ends it, which it will: look at the object again and watch from there. [`ClusterErrorKind::Expired`] when the version is too
+    /// old.
+    async fn watch(&self, reference: &ObjectReference, resource_version: &str) -> Result<WatchStream, ClusterError>;
+
     /// Creates the object whose JSON is `body`; answers what the server made of it.
     async fn create(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError>;
 
@@ -51,6 +57,18 @@ pub trait Cluster: Debug + Send + Sync {
 
     /// Deletes the object; with `uid`, only if it is still that one. `Ok(false)` when it was not there.
     async fn delete(&self, reference: &ObjectReference, uid: Option<&str>, options: &WriteOptions) -> Result<bool, ClusterError>;
+}
+
+/// Events of a watch.
+pub type WatchStream = BoxStream<'static, Result<WatchEvent, ClusterError>>;
+
+/// What happened to a watched object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchEvent {
+    /// It is like this now: JSON.
+    Applied(Bytes),
+    /// It is gone.
+    Deleted,
 }
 
 /// How a write is made.

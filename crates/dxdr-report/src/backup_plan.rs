@@ -1,6 +1,9 @@
 //! The plan of a backup.
 
-use dxdr_plan::backup::{BackupPlan, SecretsRule};
+use dxdr_plan::{
+    backup::{BackupPlan, SecretsRule},
+    velero::VeleroBackupPlan,
+};
 use serde_json::{Value, json};
 
 use crate::quantity::{counted, instant};
@@ -82,6 +85,37 @@ pub fn json(plan: &BackupPlan) -> Value {
         "unresolved": plan.unresolved,
         "gaps": plan.gaps.iter().map(|gap| json!({"what": gap.what, "reason": gap.reason})).collect::<Vec<_>>(),
         "keys": plan.keys,
+        "steps": plan.steps.all().iter().map(|step| json!({"id": step.id, "title": step.title, "reason": step.reason})).collect::<Vec<_>>(),
+    })
+}
+
+/// What Velero will be asked for, for people.
+pub fn velero_text(plan: &VeleroBackupPlan, store: &str) -> String {
+    let mut text = format!(
+        "Recovery point {} of {} ({}) by Velero, through its location `{}`, into {store}\n",
+        plan.point,
+        plan.environment,
+        plan.namespaces.join(", "),
+        plan.location
+    );
+    for (number, step) in plan.steps.all().iter().enumerate() {
+        text.push_str(&format!("  {}. {}: {}\n", number + 1, step.title, step.reason));
+    }
+    text.push_str("  Secrets: all of them are in the archive as they are in the API; Velero cannot leave out what a SealedSecret recreates\n");
+    text
+}
+
+/// The same as `dxdr.io/velero-backup-plan/v1`.
+pub fn velero_json(plan: &VeleroBackupPlan) -> Value {
+    json!({
+        "format": "dxdr.io/velero-backup-plan/v1",
+        "point": plan.point,
+        "run": plan.run,
+        "environment": plan.environment.as_str(),
+        "namespaces": plan.namespaces,
+        "policy": plan.policy,
+        "location": plan.location,
+        "backup": plan.object.value,
         "steps": plan.steps.all().iter().map(|step| json!({"id": step.id, "title": step.title, "reason": step.reason})).collect::<Vec<_>>(),
     })
 }

@@ -137,6 +137,7 @@ pub fn resumption_text(resumption: &Resumption, store: &str) -> String {
             text.push_str(&format!("\n{}", backup_plan::text(plan, store)));
         }
         Resumption::Backup { .. } => {}
+        Resumption::VeleroBackup { plan, .. } => text.push_str(&format!("\n{}", backup_plan::velero_text(plan, store))),
         Resumption::Restore { order, prepared, .. } => {
             text.push_str(&format!("\n{}", restore_plan::text(&prepared.plan, &order.entry, store)));
         }
@@ -149,6 +150,7 @@ pub fn resumption_json(resumption: &Resumption) -> Value {
     let (history, left) = left(resumption);
     let (backup, restore) = match resumption {
         Resumption::Backup { plan, .. } => (backup_plan::json(plan), Value::Null),
+        Resumption::VeleroBackup { plan, .. } => (backup_plan::velero_json(plan), Value::Null),
         Resumption::Restore { order, prepared, .. } => {
             (order.protective.as_ref().map_or(Value::Null, backup_plan::json), restore_plan::json(&prepared.plan))
         }
@@ -165,7 +167,7 @@ pub fn resumption_json(resumption: &Resumption) -> Value {
 /// The steps that a resumed run has left: of its own point those not done, of the stages those that were planned again.
 fn left(resumption: &Resumption) -> (&History, Vec<(String, String)>) {
     match resumption {
-        Resumption::Backup { history, .. } => {
+        Resumption::Backup { history, .. } | Resumption::VeleroBackup { history, .. } => {
             (history, history.left().into_iter().map(|step| (step.id.clone(), step.title.clone())).collect())
         }
         Resumption::Restore { order, prepared, history } => {

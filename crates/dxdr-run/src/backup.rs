@@ -175,14 +175,14 @@ pub fn namespace_reference(name: &str) -> ObjectReference {
 }
 
 /// Fails unless the store is there and lets us in: some servers make a bucket that is missing when something is put into it.
-async fn reachable_store(context: &RunContext) -> Result<(), RunError> {
+pub(crate) async fn reachable_store(context: &RunContext) -> Result<(), RunError> {
     let prefix = context.store.layout.backups_prefix();
     context.store.storage.list(&ListRequest { prefix, limit: Some(1), ..ListRequest::default() }).await?;
     Ok(())
 }
 
 /// Fails unless the namespace is there and not going away: a backup of a namespace that is being deleted holds what is left of it.
-async fn living_namespace(context: &RunContext, name: &str) -> Result<(), RunError> {
+pub(crate) async fn living_namespace(context: &RunContext, name: &str) -> Result<(), RunError> {
     let problem = match context.cluster.get(&namespace_reference(name)).await? {
         None => "is not there",
         Some(json) => {

@@ -105,6 +105,25 @@ pub enum RunError {
         #[source]
         source: ClusterError,
     },
+    /// Velero cannot be asked to back up into the store.
+    #[error(transparent)]
+    NoLocation(#[from] dxdr_plan::velero::NoLocation),
+    /// Velero ended a backup from which nothing can be restored.
+    #[error("Velero ended backup `{backup}` as {phase}: {reason}")]
+    VeleroBackup {
+        /// Which.
+        backup: String,
+        /// How.
+        phase: String,
+        /// Why.
+        reason: String,
+    },
+    /// An object that was being followed was deleted.
+    #[error("{object} was deleted by somebody while it was being followed")]
+    Vanished {
+        /// Which.
+        object: String,
+    },
     /// Planning found no way.
     #[error(transparent)]
     Plan(#[from] dxdr_plan::PlanError),

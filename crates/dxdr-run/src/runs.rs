@@ -8,6 +8,7 @@ use dxdr_format::journal::{Entry, Finished, Planned, RunKind};
 use dxdr_plan::{
     backup::{BackupPlan, RecordedBackup},
     restore::RestoreRequest,
+    velero::VeleroBackupPlan,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -21,6 +22,7 @@ use crate::{
     lease,
     restore::{self, PROTECTIVE, Prepared, RestoreOrder, RestoreReport},
     store::Store,
+    velero,
 };
 
 /// The step of a backup whose evidence has the point's instant.
@@ -134,10 +136,14 @@ fn last(history: &History) -> String {
 
 /// What cleaning up would remove, in the order in which it does: the keys of a point that never came to be. `velero-backup.json` goes
 /// first, so that Velero never sees half a backup, then the entry of the index, then the rest. A restore leaves objects in the
-/// cluster, which its plan names; they are not removed, since they may be in use.
+/// cluster, which its plan names; they are not removed, since they may be in use. A backup that Velero was asked for is Velero's to
+/// delete, with its snapshots.
 pub async fn leftovers(store: &Store, history: &History) -> Result<Vec<String>, RunError> {
     let Some(planned) = history.planned() else { return Ok(Vec::new()) };
     let mut keys = Vec::new();
+    if VeleroBackupPlan::recorded(&planned.parameters) {
+        return Ok(keys);
+    }
     for point in planned.points() {
         // With its manifest it is a recovery point, whatever became of the run.
         if store.read(&store.layout.manifest_key(&point)).await?.is_some() {
@@ -198,6 +204,13 @@ pub enum Resumption {
         /// What was done.
         history: History,
     },
+    /// A backup that Velero makes.
+    VeleroBackup {
+        /// As it was asked for.
+        plan: Box<VeleroBackupPlan>,
+        /// What was done.
+        history: History,
+    },
     /// A restore.
     Restore {
         /// With the protective point where it is not there yet.
@@ -218,6 +231,11 @@ pub async fn prepare(context: &RunContext, environment: &Environment, mut histor
     let planned = history.planned().ok_or_else(|| RunError::NoSuchRun(history.run.clone()))?.clone();
     let unusable = || RunError::Unexpected(format!("the journal of {} does not say what was asked for", planned.run));
     match planned.kind {
+        RunKind::Backup if VeleroBackupPlan::recorded(&planned.parameters) => {
+            let plan =
+                VeleroBackupPlan::parse(environment.name.clone(), &planned.run, &planned.parameters).ok_or_else(unusable)?;
+            Ok(Resumption::VeleroBackup { plan: Box::new(plan), history })
+        }
         RunKind::Backup => {
             let recorded =
                 RecordedBackup::parse(environment.name.clone(), &planned.run, &planned.parameters).ok_or_else(unusable)?;
@@ -250,6 +268,9 @@ pub async fn prepare(context: &RunContext, environment: &Environment, mut histor
 /// Goes on with an unfinished run: does what is left.
 pub async fn resume(context: &RunContext, resumption: Resumption) -> Result<Resumed, RunError> {
     match resumption {
+        Resumption::VeleroBackup { plan, history } => {
+            Ok(Resumed::Backup(Box::new(velero::backup::resume(context, &plan, history).await?)))
+        }
         Resumption::Backup { plan, history } => Ok(Resumed::Backup(Box::new(backup::resume(context, &plan, history).await?))),
         Resumption::Restore { order, prepared, history } => {
             let earlier = history.planned().filter(|_| order.protective.is_none()).and_then(protective_point);

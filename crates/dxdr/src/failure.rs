@@ -311,6 +311,19 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
                     .to_owned(),
             ],
         ),
+        RunError::NoLocation(_) => {
+            (Kind::Refused, vec!["`dxdr schedule diff` says what is missing, `dxdr schedule apply` makes it".to_owned()])
+        }
+        RunError::VeleroBackup { backup, .. } => (
+            Kind::Failed,
+            vec![
+                format!("`velero backup describe {backup} --details` and `velero backup logs {backup}` say more"),
+                "`dxdr schedule diff` says whether Velero can use its location".to_owned(),
+            ],
+        ),
+        RunError::Vanished { .. } => {
+            (Kind::Failed, vec!["whoever deleted it had a reason; take another recovery point".to_owned()])
+        }
         RunError::NoVelero { .. } => (
             Kind::Refused,
             vec![

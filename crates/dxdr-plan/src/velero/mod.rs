@@ -8,6 +8,7 @@
 //!
 //! Only fields that the model decides are named, so that server-side apply leaves everybody else's alone, Velero's own included.
 
+mod backup;
 mod location;
 mod plan;
 mod schedule;
@@ -15,6 +16,7 @@ mod version;
 
 use dxdr_environment::ResourceKind;
 
+pub use backup::{NoLocation, RUN_LABEL, VeleroBackupPlan, VeleroBackupSteps, backup_plan, location_of};
 pub use plan::{Observed, SchedulePlan, SchedulesRequest, plan};
 pub use schedule::{schedule_name, time_to_live};
 pub use version::{CronParser, VeleroVersion};

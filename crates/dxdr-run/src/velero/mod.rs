@@ -1,5 +1,7 @@
 //! Acting on a Velero server, through the objects it watches.
 
 pub mod adoption;
+pub mod backup;
+pub mod follow;
 pub mod schedules;
 pub mod server;

@@ -3,9 +3,9 @@
 use dxdr_catalog::{RecoveryPoint, Trigger};
 use dxdr_environment::Environment;
 use dxdr_plan::backup::BackupPlan;
-use dxdr_policy::BackupPolicy;
+use dxdr_policy::{BackupPolicy, Engine};
 use dxdr_report::{backup_plan, points};
-use dxdr_run::{RunContext, backup};
+use dxdr_run::{RunContext, backup, velero};
 
 use super::context;
 use crate::{
@@ -21,6 +21,7 @@ pub(crate) enum Backup {
     /// Take a recovery point of an environment, now.
     ///
     /// Reads every kind of the environment's namespace and what belongs to it, and writes Velero's format into the policy's store.
+    /// Under a policy with `engine: velero` a Velero server does that: it is asked, followed, and what it wrote becomes the point.
     /// The recovery point exists once its manifest is written, last. A backup adds to the store and changes nothing else, so it
     /// does not ask; `--dry-run` shows the plan and stops there. What could not be read is named, and the exit code is 3.
     #[command(
@@ -44,7 +45,11 @@ pub(crate) async fn run(command: Backup, global: &Global, terminal: &Terminal) -
     let world = World::load(global)?;
     let environment = world.environment(now.environment.as_deref())?;
     let context = context::of(&world, Some(environment), global, terminal).await?;
-    let plan = plan(&context, environment, world.policy(environment)).await?;
+    let policy = world.policy(environment);
+    if let Some(policy) = policy.filter(|policy| policy.engine == Engine::Velero) {
+        return by_velero(&world, environment, policy, &context, now.dry_run, terminal).await;
+    }
+    let plan = plan(&context, environment, policy).await?;
     terminal.note(&backup_plan::text(&plan, &context.store.storage.describe()));
     let secrets = backup::plain_secrets(&context, &plan).await?;
     let kms_key = world.store_declaration(Some(environment))?.kms_key();
@@ -57,6 +62,25 @@ pub(crate) async fn run(command: Backup, global: &Global, terminal: &Terminal) -
     }
     let point = backup::backup(&context, &plan).await?;
     report(point, terminal)
+}
+
+/// Has a Velero server take the point.
+async fn by_velero(
+    world: &World,
+    environment: &Environment,
+    policy: &BackupPolicy,
+    context: &RunContext,
+    dry_run: bool,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let store = world.store_declaration(Some(environment))?;
+    let plan = velero::backup::plan(context, environment, policy, store, world.velero_namespace()).await?;
+    terminal.note(&backup_plan::velero_text(&plan, &context.store.storage.describe()));
+    if dry_run {
+        terminal.value(&backup_plan::velero_json(&plan), || format!("{} would be asked for; nothing was changed", plan.point));
+        return Ok(());
+    }
+    report(velero::backup::backup(context, &plan).await?, terminal)
 }
 
 /// Plans a recovery point asked for by a person.

@@ -127,6 +127,7 @@ async fn resume(
     let mut json = page::resumption_json(&resumption);
     let (capturing, refusal) = match &resumption {
         Resumption::Backup { plan, .. } => (Some(plan.as_ref()), Ok(())),
+        Resumption::VeleroBackup { .. } => (None, Ok(())),
         Resumption::Restore { order, prepared, .. } => (order.protective.as_ref(), restore::refusal(&prepared.plan)),
     };
     if let Some(plan) = capturing.filter(|plan| !plan.lists.is_empty()) {

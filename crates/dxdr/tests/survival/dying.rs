@@ -13,7 +13,7 @@ use bytes::Bytes;
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_provider::{
     Cluster, ClusterError, ObjectStorage, StorageError,
-    cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WriteOptions},
+    cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WatchStream, WriteOptions},
     object_storage::{ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, PutCondition},
 };
 use tokio::sync::Notify;
@@ -114,6 +114,11 @@ impl Cluster for DyingCluster {
     async fn get(&self, reference: &ObjectReference) -> Result<Option<Bytes>, ClusterError> {
         self.life.spend().await;
         self.inner.get(reference).await
+    }
+
+    async fn watch(&self, reference: &ObjectReference, resource_version: &str) -> Result<WatchStream, ClusterError> {
+        self.life.spend().await;
+        self.inner.watch(reference, resource_version).await
     }
 
     async fn create(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {

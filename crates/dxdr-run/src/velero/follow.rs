@@ -1,0 +1,112 @@
+//! Following one of Velero's objects to the end of its phases.
+//!
+//! ```text
+//! look ─► over? ─► yes: done
+//!          no ─► watch from there ─► event ─► over? …
+//!                   └─ cut off, too old, ended: look again
+//! ```
+//!
+//! Phases only move forward, and every look starts from what is there: a watch that breaks loses nothing.
+
+use std::time::Duration;
+
+use dxdr_environment::ObjectReference;
+use dxdr_provider::{Cluster, cluster::WatchEvent};
+use futures::StreamExt;
+use serde_json::Value;
+
+use crate::{
+    error::RunError,
+    event::{Event, Reporter},
+    stop::StopRequest,
+};
+
+/// Between two looks where the watch ends at once, so that nobody is asked in a tight loop.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// A watch that says nothing for so long is taken for dead; servers end theirs earlier.
+const SILENCE: Duration = Duration::from_secs(90);
+/// A server that runs takes up a new object within a second or two.
+const UNNOTICED: Duration = Duration::from_secs(30);
+
+/// Follows `object` until `over` says so of it, and answers it as it is then. Every change is reported as progress of `step`.
+///
+/// # Errors
+/// [`RunError::Interrupted`] when somebody asked to stop, [`RunError::Vanished`] when the object was deleted.
+pub async fn follow(
+    cluster: &dyn Cluster,
+    reporter: &dyn Reporter,
+    stop: &StopRequest,
+    object: &ObjectReference,
+    step: &str,
+    over: impl Fn(&Value) -> bool,
+) -> Result<Value, RunError> {
+    let began = tokio::time::Instant::now();
+    let mut warned = false;
+    loop {
+        let vanished = || RunError::Vanished { object: object.to_string() };
+        let live = cluster.get(object).await?.ok_or_else(vanished)?;
+        let mut live: Value = parsed(&live)?;
+        tell(reporter, step, &live);
+        if over(&live) {
+            return Ok(live);
+        }
+        if !warned && phase(&live).is_none_or(|phase| phase == "New") && began.elapsed() > UNNOTICED {
+            warned = true;
+            let text = format!("nobody has taken up {object} for {} s: does a Velero server run?", UNNOTICED.as_secs());
+            reporter.report(&Event::Warning { text });
+        }
+        let version = live.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
+        // Whatever keeps a watch from being opened, the next look tells whether it is for good.
+        if let Ok(mut events) = cluster.watch(object, &version).await {
+            loop {
+                let limit = if warned || phase(&live).is_some_and(|phase| phase != "New") { SILENCE } else { UNNOTICED };
+                let next = tokio::select! {
+                    next = tokio::time::timeout(limit, events.next()) => next,
+                    () = stop.wait() => return Err(RunError::Interrupted),
+                };
+                match next {
+                    Ok(Some(Ok(WatchEvent::Applied(json)))) => {
+                        live = parsed(&json)?;
+                        tell(reporter, step, &live);
+                        if over(&live) {
+                            return Ok(live);
+                        }
+                    }
+                    Ok(Some(Ok(WatchEvent::Deleted))) => return Err(vanished()),
+                    Ok(Some(Err(_)) | None) | Err(_) => break,
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(BETWEEN_LOOKS) => {}
+            () = stop.wait() => return Err(RunError::Interrupted),
+        }
+    }
+}
+
+/// `status.phase`
+pub fn phase(object: &Value) -> Option<&str> {
+    object.pointer("/status/phase").and_then(Value::as_str).filter(|phase| !phase.is_empty())
+}
+
+fn parsed(json: &[u8]) -> Result<Value, RunError> {
+    serde_json::from_slice(json).map_err(|error| RunError::Unexpected(format!("an object of Velero's is no JSON: {error}")))
+}
+
+fn tell(reporter: &dyn Reporter, step: &str, object: &Value) {
+    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_u64);
+    let mut at = phase(object).unwrap_or("New").to_owned();
+    if let Some(position) = number("/status/queuePosition").filter(|_| at == "Queued") {
+        at.push_str(&format!(", position {position}"));
+    }
+    reporter.report(&Event::Progress {
+        step: step.to_owned(),
+        done: number("/status/progress/itemsBackedUp").or(number("/status/progress/itemsRestored")).unwrap_or_default(),
+        total: number("/status/progress/totalItems"),
+        bytes: 0,
+        at,
+    });
+}
+
+#[cfg(test)]
+mod tests;
