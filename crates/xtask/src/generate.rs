@@ -66,6 +66,9 @@ fn report(differences: &[Difference]) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Pages beside the generated ones that a test of the program keeps true.
+const MADE_BY_TESTS: [&str; 1] = ["docs/reference/json.md"];
+
 /// How the repository differs from what would be made. Paths are relative to the root.
 #[derive(Debug, PartialEq, Eq)]
 enum Difference {
@@ -114,7 +117,7 @@ fn compare(root: &Path, made: &BTreeMap<PathBuf, Vec<u8>>) -> Result<Vec<Differe
         names.retain(|path| path.is_file());
         for path in names {
             let relative = folder.join(path.file_name().unwrap_or_default());
-            if !made.contains_key(&relative) {
+            if !made.contains_key(&relative) && !MADE_BY_TESTS.iter().any(|made| Path::new(made) == relative) {
                 differences.push(Difference::Unknown(relative));
             }
         }
