@@ -3,7 +3,11 @@
 //! The archive is read in passes. A pass takes as many stages as lie in the archive in the plan's order: all of ours in one or two
 //! passes, each stage in one of its own at worst. Between two stages everything in flight is waited for.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use dxdr_environment::ObjectReference;
 use dxdr_format::journal::Evidence;
@@ -109,7 +113,7 @@ async fn write_stage(
         stage.objects.iter().filter(|object| object.writes()).map(|object| (object.index, object)).collect();
     let request = Arc::new(prepared.request.clone());
     let mut in_flight: JoinSet<(ObjectReference, Written)> = JoinSet::new();
-    let mut stopped = None;
+    let (mut stopped, mut refused) = (None, HashSet::new());
     let mut bytes = 0;
     for _ in 0..planned.len() {
         if context.stop.asked() {
@@ -126,7 +130,7 @@ async fn write_stage(
         };
         if in_flight.len() >= WRITES_IN_FLIGHT
             && let Some(done) = in_flight.join_next().await
-            && let Some(error) = settle(context, done, report)
+            && let Some(error) = settle(context, done, report, &mut refused)
         {
             stopped = Some(error);
             break;
@@ -151,14 +155,16 @@ async fn write_stage(
     }
     // What is in flight is finished in any case: a write whose answer nobody reads is a write nobody knows of.
     while let Some(done) = in_flight.join_next().await {
-        let error = settle(context, done, report);
+        let error = settle(context, done, report, &mut refused);
         stopped = stopped.or(error);
     }
     if let Some(error) = stopped {
         // Objects that were not tried again any more tell nothing but that somebody asked to stop.
         return Err(if context.stop.asked() { RunError::Interrupted } else { error });
     }
-    for object in stage.objects.iter().filter(|object| object.target.kind.plural == "customresourcedefinitions") {
+    let definitions = stage.objects.iter().filter(|object| object.target.kind.plural == "customresourcedefinitions");
+    // A refused one is never established: its objects fail, and are named, too.
+    for object in definitions.filter(|object| !refused.contains(&object.target)) {
         established(context, &object.target).await?;
     }
     let summary = format!("{}: {} objects", stage.title, planned.len());
@@ -170,6 +176,7 @@ fn settle(
     context: &RunContext,
     done: Result<(ObjectReference, Written), tokio::task::JoinError>,
     report: &mut RestoreReport,
+    refused: &mut HashSet<ObjectReference>,
 ) -> Option<RunError> {
     let (reference, written) = match done {
         Ok(done) => done,
@@ -192,6 +199,7 @@ fn settle(
         Written::Failed(error) => {
             context.reporter.report(&Event::ObjectFailed { object: reference.clone(), error: error.message.clone() });
             report.failed.push(error);
+            refused.insert(reference);
         }
     }
     None
@@ -208,6 +216,9 @@ fn hopeless(reference: &ObjectReference, error: &ClusterError) -> bool {
 async fn established(context: &RunContext, definition: &ObjectReference) -> Result<(), RunError> {
     let deadline = tokio::time::Instant::now() + ESTABLISHING;
     loop {
+        if context.stop.asked() {
+            return Err(RunError::Interrupted);
+        }
         if let Some(json) = context.cluster.get(definition).await?
             && serde_json::from_slice::<Value>(&json).is_ok_and(|definition| is_established(&definition))
         {

@@ -18,6 +18,7 @@ pub mod write;
 use std::sync::Arc;
 
 use dxdr_catalog::{Entry, RecoveryPoint, Sha256};
+use dxdr_environment::EnvironmentName;
 use dxdr_format::journal::{Evidence, Outcome, Planned, RunKind};
 use dxdr_plan::{
     PlanError,
@@ -149,10 +150,7 @@ pub async fn prepare(
 fn unknown_extent(entry: &Entry) -> Option<String> {
     match entry {
         Entry::Ours(point) if point.complete() => None,
-        Entry::Ours(point) => {
-            let gaps: Vec<&str> = point.gaps.iter().map(|gap| gap.what.as_str()).collect();
-            Some(format!("recovery point {} is partial, it lacks {}", point.name, gaps.join(", ")))
-        }
+        Entry::Ours(point) => Some(format!("recovery point {} is partial, it lacks {}", point.name, lacks(point))),
         Entry::Foreign(backup) => {
             Some(format!("{} is a backup of Velero's, whose filters may have left objects out", backup.name))
         }
@@ -259,16 +257,24 @@ async fn steps(
 ) -> Result<(), RunError> {
     if let Some(protective) = &order.protective {
         let point = backup::steps(context, protective, run).await?;
-        context.reporter.report(&Event::Warning {
-            text: format!(
-                "to undo this restore: dxdr restore {} --point {} --in-place --prune",
-                order.request.environment, point.name
-            ),
-        });
+        context.reporter.report(&Event::Warning { text: way_back(&order.request.environment, &point) });
         report.protective_point = Some(point.name);
     }
     apply::stages(context, prepared, run, report).await?;
     prune(context, prepared, run, report).await
+}
+
+/// How to undo a restore with its protective point. A partial point brings nothing back that it lacks, and nobody may prune by it.
+fn way_back(environment: &EnvironmentName, point: &RecoveryPoint) -> String {
+    let command = format!("to undo this restore: dxdr restore {environment} --point {} --in-place", point.name);
+    if point.complete() {
+        return format!("{command} --prune");
+    }
+    format!("{command}; it does not bring back {}, which could not be captured", lacks(point))
+}
+
+fn lacks(point: &RecoveryPoint) -> String {
+    point.gaps.iter().map(|gap| gap.what.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Deletes what was not there at the instant, guarded by the `uid` that the plan saw.

@@ -163,6 +163,35 @@ fn kinds_that_may_not_be_listed_make_a_partial_point_that_says_so() {
 }
 
 #[test]
+fn a_protective_point_that_is_partial_promises_no_more_than_it_holds() {
+    let served = Served::new();
+    let point = served.point();
+    served.delete(&core("ConfigMap", Some("staging"), "one"));
+    let said = served.run(&restore(&point, &IN_PLACE)).exits(0);
+    assert!(said.stderr.contains("--in-place --prune"), "{}", said.stderr);
+    served.delete(&core("ConfigMap", Some("staging"), "one"));
+    served.sandbox.faults().add(Fault::new(Failing::Forbidden).method("GET").path("/namespaces/staging/secrets"));
+    let said = served.run(&restore(&point, &IN_PLACE)).refuses(3);
+    let undo = said.stderr.lines().find(|line| line.contains("to undo this restore")).unwrap_or_default();
+    assert!(undo.contains("does not bring back secrets in staging") && !undo.contains("--prune"), "{}", said.stderr);
+}
+
+#[test]
+fn a_definition_that_may_not_be_created_is_named_and_everything_else_is_restored() {
+    let served = Served::new();
+    served.create(definition("v1"));
+    let widget = reference("example.org", "v1", "Widget", "widgets", Some("staging"), "gear");
+    let object = json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "gear", "namespace": "staging"}});
+    served.create((widget, object));
+    let point = served.point();
+    served.delete(&definition("v1").0);
+    served.sandbox.faults().add(Fault::new(Failing::Forbidden).method("POST").path("/customresourcedefinitions"));
+    let said = served.run(&restore(&point, &["staging", "--into", "beside", "--yes"])).refuses(3);
+    assert!(said.stderr.contains("lacks the verb `create` on `customresourcedefinitions"), "{}", said.stderr);
+    assert!(served.get(&core("ConfigMap", Some("beside"), "one")).is_some());
+}
+
+#[test]
 fn kinds_that_may_not_be_created_are_named_with_the_right_that_is_missing() {
     let served = Served::new();
     let point = served.point();
