@@ -474,10 +474,7 @@ impl RestorePlanner {
         if differences.is_empty() {
             return Ok(Action::Same);
         }
-        let is_own_namespace = kind.plural == "namespaces" && kind.group.is_empty() && !self.request.beside();
-        let shared =
-            !kind.namespaced && !is_own_namespace && (self.request.cluster_scoped != ClusterScoped::All || self.request.beside());
-        let reason = if shared {
+        let reason = if self.request.leaves_shared(kind) {
             Some(LeaveReason::SharedByCluster)
         } else if self.request.existing == Existing::Leave {
             Some(LeaveReason::Asked)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dxdr_environment::EnvironmentName;
+use dxdr_environment::{EnvironmentName, ResourceKind};
 use jiff::Timestamp;
 
 /// What is asked of a restore.
@@ -42,6 +42,12 @@ impl RestoreRequest {
     /// Whether production goes on beside what is restored.
     pub fn beside(&self) -> bool {
         matches!(self.target, Target::Beside { .. })
+    }
+
+    /// Whether an object of this kind is the whole cluster's, and is left as it is where it is there.
+    pub fn leaves_shared(&self, kind: &ResourceKind) -> bool {
+        let is_own_namespace = kind.plural == "namespaces" && kind.group.is_empty() && !self.beside();
+        !kind.namespaced && !is_own_namespace && (self.cluster_scoped != ClusterScoped::All || self.beside())
     }
 
     /// All that it takes to ask the same again, for the journal. [`from_parameters`](Self::from_parameters) reads it.

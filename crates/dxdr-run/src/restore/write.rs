@@ -93,7 +93,8 @@ async fn create(
         // Made by a controller in the meantime (a namespace's default ServiceAccount), or by an attempt whose answer was lost.
         Err(error) if error.kind == ClusterErrorKind::AlreadyExists => match cluster.get(target).await? {
             Some(live) if differing(desired, &live).is_empty() => Ok(Written::Unchanged),
-            Some(_) if request.existing == Existing::Leave => Ok(Written::Left),
+            // The plan did not see it, because it may not list the kind, or because it was made since: left as it would have been.
+            Some(_) if request.existing == Existing::Leave || request.leaves_shared(&target.kind) => Ok(Written::Left),
             _ => apply(cluster, target, desired, body).await,
         },
         Err(error) => Err(error),

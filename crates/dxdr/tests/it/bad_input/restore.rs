@@ -177,6 +177,30 @@ fn a_protective_point_that_is_partial_promises_no_more_than_it_holds() {
 }
 
 #[test]
+fn what_the_whole_cluster_shares_is_left_alone_even_where_the_plan_could_not_see_it() {
+    let served = Served::new();
+    let role = reference("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", None, "operator");
+    let with = |verbs: Value| {
+        let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}]);
+        let object = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "operator"}, "rules": rules});
+        (role.clone(), object)
+    };
+    served.create(with(json!(["get", "delete"])));
+    let binding = reference("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", Some("staging"), "operator");
+    let object = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "operator", "namespace": "staging"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "operator"}
+    });
+    served.create((binding, object));
+    let point = served.point();
+    served.delete(&role);
+    served.create(with(json!(["get"])));
+    served.sandbox.faults().add(Fault::new(Failing::Forbidden).method("GET").path("/clusterroles?"));
+    served.run(&restore(&point, &["staging", "--into", "beside", "--yes"])).exits(0);
+    assert_eq!(served.get(&role).unwrap()["rules"][0]["verbs"], json!(["get"]));
+}
+
+#[test]
 fn a_definition_that_may_not_be_created_is_named_and_everything_else_is_restored() {
     let served = Served::new();
     served.create(definition("v1"));
