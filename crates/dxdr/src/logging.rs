@@ -13,14 +13,18 @@ pub(crate) enum LogFormat {
 
 /// Starts logging. `RUST_LOG` wins over `-v`, and `-q` over `-v`; warnings are never quiet.
 pub(crate) fn start(format: LogFormat, verbose: u8, quiet: bool, colour: bool) {
-    // The client logs every attempt that fails, also those that are tried again; the command's own error tells it once.
+    // The clients log every attempt that fails, also those that are tried again, and every place without credentials; the command's
+    // own error tells it once.
     let default = match (quiet, verbose) {
-        (true, _) | (false, 0) => "warn,kube_client=off",
+        (true, _) | (false, 0) => "warn,kube_client=off,aws_config=off",
         (false, 1) => "warn,dxdr=info",
         (false, 2) => "warn,dxdr=debug",
         _ => "info,dxdr=trace",
     };
-    let default = if format == LogFormat::Json && verbose == 0 && !quiet { "warn,kube_client=off,dxdr=info" } else { default };
+    let default = match (format, quiet, verbose) {
+        (LogFormat::Json, false, 0) => "warn,kube_client=off,aws_config=off,dxdr=info",
+        _ => default,
+    };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     match format {

@@ -98,6 +98,16 @@ fn wrong_credentials_are_named_and_not_shown() {
 }
 
 #[test]
+fn credentials_that_are_nowhere_are_one_error_and_no_log() {
+    // Stands for the bucket, and for the machine's own service that gives credentials.
+    let nobody = ScriptedBucket::start(|_| (403, "AccessDenied"));
+    let service = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", nobody.endpoint().to_owned());
+    let served = Served::with_store(Place::with_environment(vec![service]), &nobody.manifest());
+    let said = served.refuses_and_changes_nothing(&["points", "staging"], 7);
+    assert!(said.stderr.starts_with("error: ") && said.stderr.contains("hint: check AWS_ACCESS_KEY_ID"), "{}", said.stderr);
+}
+
+#[test]
 fn a_read_only_bucket_takes_no_backup_and_lets_the_environment_go() {
     let bucket = ScriptedBucket::start(|method| if *method == Method::GET { EMPTY } else { (403, "AccessDenied") });
     let served = with_bucket(&bucket);
