@@ -7,6 +7,7 @@ use dxdr_catalog::{
 };
 use dxdr_environment::{Environment, NamespaceName};
 use dxdr_plan::restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Target};
+use dxdr_policy::{BackupPolicy, ResourceFilters};
 use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::{backup_plan, restore_plan};
 use dxdr_run::{
@@ -235,7 +236,10 @@ async fn order(
     let protective = match request.target {
         Target::InPlace if namespace_exists(context, environment).await? => {
             let trigger = Trigger::Protective { restore_run: run.clone() };
-            let mut plan = backups::plan(context, environment, world.policy(environment), trigger).await?;
+            // What the policy leaves out may be in an older point, and is written over and removed all the same.
+            let policy =
+                world.policy(environment).map(|policy| BackupPolicy { resources: ResourceFilters::default(), ..policy.clone() });
+            let mut plan = backups::plan(context, environment, policy.as_ref(), trigger).await?;
             plan.run.clone_from(&run);
             Some(plan)
         }

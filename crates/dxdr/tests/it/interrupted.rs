@@ -268,3 +268,19 @@ fn until_it_asks(mut terminal: fs::File) {
         asked.1.wait_timeout_while(asked.0.lock().unwrap(), patience, |shown| !shown.contains("[y/N]")).unwrap();
     assert!(!timeout.timed_out(), "it never asked:\n{shown}");
 }
+
+#[test]
+fn a_protective_point_holds_what_the_policy_leaves_out() {
+    let world = World::of(3);
+    let point = world.point();
+    world.config_map("stray", "was not there");
+    let before = world.state();
+    let policy = "---\napiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {name: without-settings}\nspec: {environments: [staging], objectives: {dataLoss: 1h, recoveryTime: 30m}, engine: native, store: primary, resources: {excluded: [configmaps]}, retention: {hourly: 1, atLeast: 1}}\n";
+    world.declare("staging", policy);
+    let in_place = ["--in-place", "--prune", "--yes", "--output", "json"];
+    let restore = |point: &str| world.place.run(&[&["restore", "staging", "--point", point], &in_place[..]].concat()).exits(0);
+    let report: Value = serde_json::from_str(&restore(&point).stdout).unwrap();
+    assert!(!world.state().contains_key("configmaps/stray"));
+    restore(report["protectivePoint"].as_str().unwrap());
+    assert_eq!(world.state(), before);
+}
