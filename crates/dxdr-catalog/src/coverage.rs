@@ -15,6 +15,8 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::recovery_point::{Component, RecoveryPoint};
+
 /// What one component can be restored to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Available {
@@ -124,6 +126,27 @@ impl NotCovered {
         }
         hints
     }
+}
+
+/// What each component of `point` is restored to, and whether that is close enough together. Keys in escrow are of no instant: they
+/// open what was sealed before and behind it alike.
+pub fn of_point(point: &RecoveryPoint, max_skew: SignedDuration) -> Result<Settled, NotCovered> {
+    let components: Vec<Available> = components(point)
+        .into_iter()
+        .map(|(component, instant)| Available { component, states: States::Taken(vec![instant]) })
+        .collect();
+    settle(point.instant, &components, max_skew)
+}
+
+/// The components of `point` that have an instant, by their names for people.
+pub fn components(point: &RecoveryPoint) -> Vec<(String, Timestamp)> {
+    let named = |component: &Component| match component {
+        Component::Resources(resources) => Some(("resources".to_owned(), resources.instant)),
+        Component::Volume(volume) => Some((format!("volume {}/{}", volume.namespace, volume.claim), volume.instant)),
+        Component::Database(database) => Some((format!("database {}", database.name), database.instant)),
+        Component::Keys(_) => None,
+    };
+    point.components.iter().filter_map(named).collect()
 }
 
 /// Settles what each of `components` is restored to when the environment goes back to `at`.

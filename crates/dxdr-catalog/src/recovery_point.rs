@@ -5,6 +5,8 @@ use std::fmt;
 use dxdr_environment::EnvironmentName;
 use jiff::Timestamp;
 
+use crate::coverage;
+
 /// What a manifest says of a recovery point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveryPoint {
@@ -59,9 +61,9 @@ impl RecoveryPoint {
         })
     }
 
-    /// How far apart the instants of its components lie.
+    /// How far apart what it brings back lies.
     pub fn skew(&self) -> jiff::SignedDuration {
-        let instants = self.components.iter().map(Component::instant);
+        let instants = coverage::components(self).into_iter().map(|(_, instant)| instant);
         match (instants.clone().min(), instants.max()) {
             (Some(first), Some(last)) => last.duration_since(first),
             _ => jiff::SignedDuration::ZERO,

@@ -34,6 +34,10 @@ pub struct BackupPolicy {
     pub retention: Retention,
 }
 
+/// How far apart the instants of one point may lie where nothing is said: capturing an environment takes seconds, a policy for several
+/// environments takes a few minutes, and databases are exported while it runs.
+pub const MAX_SKEW: SignedDuration = SignedDuration::from_mins(10);
+
 impl BackupPolicy {
     /// When a recovery point of `environment` is taken: as written, or as the objective asks.
     pub fn schedule_of(&self, environment: &EnvironmentName) -> Schedule {

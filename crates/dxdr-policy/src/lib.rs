@@ -18,7 +18,7 @@ pub mod schedule;
 pub mod store;
 
 pub use backup::{
-    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, Objectives, ResourceFilters, SecretsPolicy, VolumeMethod,
+    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, ResourceFilters, SecretsPolicy, VolumeMethod,
 };
 pub use cron_field::{Fault, FieldError};
 pub use objective::{Newest, Standing, data_loss_standing};

@@ -15,9 +15,6 @@ use jiff::{
 
 use crate::cron_field::{self, Field, FieldError};
 
-/// How many firings [`Schedule::longest_interval`] looks at: a year of hourly ones, a week of those every minute.
-const FIRINGS_LOOKED_AT: usize = 10_000;
-
 /// When something happens.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -253,19 +250,6 @@ impl Schedule {
         })
     }
 
-    /// The longest time between two of the ten thousand firings that follow `from`: of hourly ones a year, of those every minute a
-    /// week, in which no clock may be set. [`Schedule::longest_interval_between`] is exact.
-    pub fn longest_interval(&self, from: Timestamp) -> SignedDuration {
-        let (mut longest, mut last) = (SignedDuration::ZERO, None::<Timestamp>);
-        for firing in self.firings(from).take(FIRINGS_LOOKED_AT) {
-            if let Some(last) = last {
-                longest = longest.max(firing.duration_since(last));
-            }
-            last = Some(firing);
-        }
-        longest
-    }
-
     /// The longest time between two firings of the days from `first` to `last`, days on which clocks are set included: where an hour
     /// is repeated, a schedule of every half hour leaves an hour and a half. `None` when there are not two.
     pub fn longest_interval_between(&self, first: Date, last: Date) -> Option<SignedDuration> {
@@ -495,7 +479,10 @@ mod tests {
     #[test]
     fn the_longest_interval_is_found_across_a_weekend() {
         let schedule = Schedule::parse("0 * * * mon-fri", None).unwrap();
-        assert_eq!(schedule.longest_interval(at("2026-11-20T00:00:00Z")), SignedDuration::from_hours(49));
+        assert_eq!(
+            schedule.longest_interval_between(Date::constant(2026, 11, 20), Date::constant(2026, 12, 20)),
+            Some(SignedDuration::from_hours(49))
+        );
     }
 
     #[test]
@@ -504,7 +491,8 @@ mod tests {
             let data_loss = SignedDuration::from_mins(minutes);
             for environment in ["staging", "dev", "production"] {
                 let schedule = Schedule::derived(environment, data_loss);
-                let longest = schedule.longest_interval(at("2026-11-20T00:00:00Z"));
+                let (first, last) = (Date::constant(2026, 11, 20), Date::constant(2027, 1, 20));
+                let longest = schedule.longest_interval_between(first, last).unwrap();
                 assert!(longest <= data_loss, "{} for {minutes} min", schedule.expression());
                 assert_eq!(schedule, Schedule::derived(environment, data_loss));
             }

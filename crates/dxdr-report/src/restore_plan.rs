@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dxdr_catalog::Entry;
+use dxdr_catalog::{Entry, coverage};
 use dxdr_plan::{
     Note, Severity,
     restore::{Action, FieldChange, LeftOutReason, PlannedObject, RestorePlan},
@@ -31,6 +31,14 @@ pub fn text(plan: &RestorePlan, entry: &Entry, store: &str) -> String {
         Entry::Foreign(_) => "a backup of Velero's, without a manifest of dxdr's",
     };
     text.push_str(&format!("  from {} ({kind}) in {store}\n", plan.point));
+    if let Entry::Ours(point) = entry
+        && point.components.len() > 1
+    {
+        for (component, at) in coverage::components(point) {
+            text.push_str(&format!("  {component} as of {}\n", instant(at)));
+        }
+        text.push_str(&format!("  {} apart\n", duration(point.skew())));
+    }
     if plan.offline {
         text.push_str(
             "  planned from the store alone: what lives in the target is not known, so every object counts as missing there\n",
@@ -145,12 +153,18 @@ fn more(text: &mut String, count: usize) {
 }
 
 /// All of it as `dxdr.io/restore-plan/v1`.
-pub fn json(plan: &RestorePlan) -> Value {
+pub fn json(plan: &RestorePlan, entry: &Entry) -> Value {
+    let (components, apart) = match entry {
+        Entry::Ours(point) => (coverage::components(point), point.skew().as_secs_f64()),
+        Entry::Foreign(_) => (vec![("resources".to_owned(), plan.instant)], 0.0),
+    };
     json!({
         "format": "dxdr.io/restore-plan/v1",
         "environment": plan.environment.as_str(),
         "point": plan.point,
         "instant": plan.instant.to_string(),
+        "components": components.iter().map(|(component, at)| json!({"component": component, "instant": at.to_string()})).collect::<Vec<_>>(),
+        "skewSeconds": apart,
         "sourceNamespace": plan.source_namespace,
         "targetNamespace": plan.target_namespace,
         "offline": plan.offline,

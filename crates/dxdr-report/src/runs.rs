@@ -152,7 +152,7 @@ pub fn resumption_json(resumption: &Resumption) -> Value {
         Resumption::Backup { plan, .. } => (backup_plan::json(plan), Value::Null),
         Resumption::VeleroBackup { plan, .. } => (backup_plan::velero_json(plan), Value::Null),
         Resumption::Restore { order, prepared, .. } => {
-            (order.protective.as_ref().map_or(Value::Null, backup_plan::json), restore_plan::json(&prepared.plan))
+            (order.protective.as_ref().map_or(Value::Null, backup_plan::json), restore_plan::json(&prepared.plan, &order.entry))
         }
     };
     json!({

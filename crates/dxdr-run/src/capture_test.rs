@@ -7,7 +7,7 @@ use dxdr_plan::backup::{self, BackupRequest};
 use dxdr_provider::{
     ObjectStorage, StorageError,
     clock::SystemClock,
-    cluster::{Discovery, ServerVersion, WriteOptions},
+    cluster::{Discovery, ServerVersion, WatchStream, WriteOptions},
     object_storage::{ListPage, ListRequest, ObjectReader, ObjectStat},
 };
 use futures::StreamExt;
@@ -60,6 +60,10 @@ impl Cluster for Pageant {
     }
 
     async fn get(&self, _: &ObjectReference) -> Result<Option<Bytes>, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn watch(&self, _: &ObjectReference, _: &str) -> Result<WatchStream, ClusterError> {
         unreachable!("nobody asks")
     }
 

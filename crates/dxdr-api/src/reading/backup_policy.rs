@@ -2,10 +2,10 @@
 
 use dxdr_environment::{EnvironmentName, FieldPath};
 use dxdr_policy::{
-    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, Objectives, ResourceFilters, Retention, Schedule, SecretsPolicy,
-    VolumeMethod,
+    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, ResourceFilters, Retention, Schedule,
+    SecretsPolicy, VolumeMethod,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, civil::Date};
 
 use super::{Reading, field_path};
 use crate::{
@@ -16,12 +16,9 @@ use crate::{
     },
 };
 
-/// How far apart the instants of what a restore brings back may lie, unless a policy says otherwise: a backup of the largest
-/// environments takes a few minutes, and databases are exported while it runs.
-const MAX_SKEW: SignedDuration = SignedDuration::from_mins(10);
-
-/// Where looking for the longest time between two firings begins: a leap year, so that whatever a calendar does happens soon.
-const LOOKED_AT_FROM: Timestamp = Timestamp::constant(1_704_067_200, 0);
+/// The days on which schedules are looked at: years that are to come, so that only clocks count that will still be set, and enough of
+/// them for three leap days. Fixed, so that what is right does not depend on the day it is read.
+const LOOKED_AT: (Date, Date) = (Date::constant(2026, 1, 1), Date::constant(2037, 12, 31));
 
 impl Reading<'_> {
     /// The policy; only to be used when there are no problems.
@@ -100,20 +97,26 @@ impl Reading<'_> {
     }
 
     fn keeps_objective(&mut self, path: &FieldPath, schedule: &Schedule, data_loss: SignedDuration) {
-        let longest = schedule.longest_interval(LOOKED_AT_FROM);
-        if longest <= data_loss {
-            return;
-        }
+        let longest = |schedule: &Schedule| schedule.longest_interval_between(LOOKED_AT.0, LOOKED_AT.1);
+        let Some(interval) = longest(schedule).filter(|interval| *interval > data_loss) else { return };
         let promised = duration::written(data_loss);
         let problem = self.wrong(path, format!("the schedule cannot keep `spec.objectives.dataLoss` of {promised}"));
-        let found =
-            format!("`{}`, which leaves up to {} between recovery points", schedule.expression(), duration::written(longest));
+        let expression = schedule.expression();
+        let found = format!("`{expression}`, which leaves up to {} between recovery points", duration::written(interval));
+        let keeps = |schedule: &Schedule| longest(schedule).is_some_and(|interval| interval <= data_loss);
+        let derived = Schedule::derived("", data_loss);
         // A day of 25 hours is no reason to refuse "every day".
-        let usually = Schedule::parse(schedule.expression(), None).map(|schedule| schedule.longest_interval(LOOKED_AT_FROM));
-        let problem = if usually.is_ok_and(|usually| usually <= data_loss) {
-            problem.warning().found(found).hint("only where clocks are set back; a schedule in UTC has no such days")
+        let problem = if Schedule::parse(expression, None).is_ok_and(|schedule| keeps(&schedule)) {
+            problem.warning().found(found).hint(format!(
+                "only where clocks are set back, since a repeated hour fires once; write `{{cron: \"{expression}\", timeZone: UTC}}`"
+            ))
+        } else if keeps(&derived) {
+            problem.found(found).hint(format!(
+                "leave `schedule` out: it then follows from `objectives.dataLoss`; or write `{{cron: \"{}\", timeZone: UTC}}`",
+                derived.expression()
+            ))
         } else {
-            problem.found(found).hint("leave `schedule` out: it then follows from `objectives.dataLoss`")
+            problem.found(found).hint("no schedule fires more often than every minute: promise at least `1m`")
         };
         self.report(problem);
     }

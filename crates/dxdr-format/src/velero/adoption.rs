@@ -92,7 +92,7 @@ pub fn environment_of(backup: &Backup) -> Option<EnvironmentName> {
 pub fn recovery_point(folder: Folder<'_>) -> Option<RecoveryPoint> {
     let Folder { backup, archive, volumes, results, objects } = folder;
     let environment = environment_of(backup)?;
-    let (started, instant) = (backup.status.start_timestamp?, backup.status.completion_timestamp?);
+    let (started, completed) = (backup.status.start_timestamp?, backup.status.completion_timestamp?);
     let label = |name: &str| backup.metadata.labels.get(name).cloned();
     let annotation = |name: &str| backup.metadata.annotations.get(name).cloned();
     let kinds = archive
@@ -107,9 +107,11 @@ pub fn recovery_point(folder: Folder<'_>) -> Option<RecoveryPoint> {
             items: *items,
         })
         .collect();
-    let resources = ResourcesComponent { instant, items: archive.items, bytes: archive.bytes, kinds };
+    let resources = ResourcesComponent { instant: completed, items: archive.items, bytes: archive.bytes, kinds };
     let mut components = vec![Component::Resources(resources)];
-    components.extend(volumes.iter().filter(|volume| captured(volume)).map(|volume| component(volume, archive, instant)));
+    components.extend(volumes.iter().filter(|volume| captured(volume)).map(|volume| component(volume, archive, completed)));
+    // Everything in the point was captured at or before its instant; a copy of a volume may have taken longer.
+    let instant = components.iter().map(Component::instant).max().unwrap_or(completed);
     Some(RecoveryPoint {
         name: backup.metadata.name.clone(),
         environment,

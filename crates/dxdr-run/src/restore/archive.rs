@@ -77,17 +77,22 @@ impl ArchiveSource {
             let mut number = 0;
             while let Some(batch) = receiver.blocking_recv() {
                 for (path, json) in batch.items() {
-                    if !visit(&mut state, number, path, json)? {
-                        return Ok(state);
+                    match visit(&mut state, number, path, json) {
+                        Ok(true) => number += 1,
+                        Ok(false) => return Ok(state),
+                        Err(error) => {
+                            // An archive that is not what was written is the better reason, and only its end tells.
+                            while receiver.blocking_recv().is_some() {}
+                            return Err(error);
+                        }
                     }
-                    number += 1;
                 }
             }
             Ok::<T, RunError>(state)
         });
         let (read, looked) = tokio::join!(reading, looking);
         let panicked = |panic: tokio::task::JoinError| RunError::Unexpected(panic.to_string());
-        let state = looked.map_err(panicked)??;
+        let looked = looked.map_err(panicked)?;
         let digest = read.map_err(panicked)?.map_err(|source| RunError::Unrestorable {
             key: self.key.clone(),
             store: self.store.storage.describe(),
@@ -100,7 +105,7 @@ impl ArchiveSource {
                 expected: expected.to_string(),
                 found: found.to_string(),
             }),
-            _ => Ok(state),
+            _ => looked,
         }
     }
 

@@ -1,13 +1,13 @@
 //! `dxdr restore`
 
 use dxdr_catalog::{
-    Entry, Trigger, name,
+    Entry, Trigger, coverage, name,
     query::{self, Choice, Query},
     target::{self, RecoveryTarget},
 };
 use dxdr_environment::{Environment, NamespaceName};
 use dxdr_plan::restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Target};
-use dxdr_policy::{BackupPolicy, ResourceFilters};
+use dxdr_policy::{BackupPolicy, MAX_SKEW, ResourceFilters};
 use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::{backup_plan, restore_plan};
 use dxdr_run::{
@@ -70,6 +70,9 @@ pub(crate) struct Restore {
     /// Go back to a partial point too, instead of the newest complete one.
     #[arg(long)]
     pub(crate) allow_partial: bool,
+    /// How far apart the instants of resources, volumes and databases may lie: `10m`, `1h` [default: the policy's maxSkew].
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) max_skew: Option<jiff::SignedDuration>,
     /// Show the plan from the store alone, without a cluster, and stop.
     #[arg(long)]
     pub(crate) plan: bool,
@@ -88,17 +91,19 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let store = world.store(Some(environment)).await?;
     let now = SystemClock.now();
     let entry = choose(&command, &world, environment, &store, terminal).await?;
+    close_together(&entry, command.max_skew.or(world.policy(environment).map(|policy| policy.max_skew)))?;
     let request = request(&command, environment, &entry, now)?;
     if command.plan {
         let prepared = restores::prepare(&store, None, &entry, request).await?;
-        terminal
-            .value(&restore_plan::json(&prepared.plan), || restore_plan::text(&prepared.plan, &entry, &store.storage.describe()));
+        terminal.value(&restore_plan::json(&prepared.plan, &entry), || {
+            restore_plan::text(&prepared.plan, &entry, &store.storage.describe())
+        });
         return refusal(&prepared.plan);
     }
     let context = context::with_store(&world, store, global, terminal).await?;
     let prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
     let mut text = restore_plan::text(&prepared.plan, &entry, &context.store.storage.describe());
-    let mut json = restore_plan::json(&prepared.plan);
+    let mut json = restore_plan::json(&prepared.plan, &entry);
     let order = if prepared.plan.refused() || prepared.plan.nothing_to_do() {
         None
     } else {
@@ -171,6 +176,18 @@ async fn choose(
     }
     terminal.note(&format!("recovery point {}, {} before it", entry.name(), dxdr_report::quantity::duration(data_loss)));
     Ok(entry.clone())
+}
+
+/// Fails unless what the point brings back is close enough to one instant.
+fn close_together(entry: &Entry, max_skew: Option<jiff::SignedDuration>) -> Result<(), Failure> {
+    let Entry::Ours(point) = entry else { return Ok(()) };
+    coverage::of_point(point, max_skew.unwrap_or(MAX_SKEW)).map(|_| ()).map_err(|refusal| {
+        let hints = refusal.hints();
+        Failure::from_error(Kind::NoWayBack, refusal)
+            .context(format!("recovery point {} is not of one instant", point.name))
+            .hints(hints)
+            .hint(format!("`dxdr points {}` shows the others; `--point NAME` takes one of them", point.environment))
+    })
 }
 
 fn resolve(command: &Restore, world: &World, environment: &Environment) -> Result<RecoveryTarget, Failure> {

@@ -137,3 +137,24 @@ fn a_backup_that_velero_deleted_takes_its_point_along() {
     assert_eq!(points(&place, &[]), Vec::<Value>::new());
     place.run(&["restore", "--at", "2024-05-01T11:00Z", "staging", "--plan"]).refuses(5);
 }
+
+#[test]
+fn a_point_whose_parts_are_too_far_apart_is_refused_unless_that_is_said_to_be_fine() {
+    let place = place();
+    backup(&place, NAME, "Completed", &ours());
+    // The snapshot's own time is not in the archive, so that Velero's counts: of ten minutes later.
+    let folder = place.path().join("store/backups").join(NAME);
+    let volumes = json!([{"pvcName": "data", "pvcNamespace": "staging", "backupMethod": "CSISnapshot", "result": "succeeded",
+        "completionTimestamp": "2024-05-01T10:20:09Z", "csiSnapshotInfo": {"snapshotHandle": "snap-1", "driver": "csi.example.org"}}]);
+    fs::write(folder.join(format!("{NAME}-volumeinfo.json.gz")), zipped(&volumes)).unwrap();
+    points(&place, &[]);
+    let restore = ["restore", "--at", "2024-05-01T11:00Z", "staging", "--plan"];
+    let said = place.run(&restore).refuses(5);
+    assert!(said.stderr.contains("--max-skew 20m"), "{}", said.stderr);
+    place.run(&[&restore[..], &["--max-skew", "19m"]].concat()).refuses(5);
+    let said = place.run(&[&restore[..], &["--max-skew", "20m"]].concat()).exits(0);
+    assert!(said.stdout.contains("volume staging/data as of 2024-05-01T10:20:09Z"), "{}", said.stdout);
+    let said = place.run(&[&restore[..], &["--max-skew", "20m", "--output", "json"]].concat()).exits(0);
+    let plan: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!((&plan["skewSeconds"], &plan["components"][1]["component"]), (&json!(1200.0), &json!("volume staging/data")));
+}
