@@ -242,6 +242,9 @@ pub fn restore_text(report: &RestoreReport) -> String {
     for (object, reason) in &report.not_served {
         text.push_str(&format!("  not restored: {object}: {reason}\n"));
     }
+    if let Some(reason) = &report.kept {
+        text.push_str(&format!("  nothing was removed: {reason}\n"));
+    }
     if let Some(point) = &report.protective_point {
         text.push_str(&format!(
             "The state before is recovery point {point}. To undo this restore: dxdr restore {} --point {point} --in-place --prune\n",
@@ -267,6 +270,7 @@ pub fn restore_json(report: &RestoreReport) -> Value {
         "created": report.created, "updated": report.updated, "unchanged": report.unchanged, "left": report.left, "pruned": report.pruned,
         "differing": report.differing.iter().map(|(object, paths)| json!({"object": object, "paths": paths})).collect::<Vec<_>>(),
         "failed": report.failed.iter().map(|error| json!({"object": error.object, "reason": error.message})).collect::<Vec<_>>(),
+        "kept": report.kept,
         "notServed": report.not_served.iter().map(|(object, reason)| json!({"object": object, "reason": reason})).collect::<Vec<_>>(),
     })
 }

@@ -77,6 +77,8 @@ pub struct RestoreReport {
     pub failed: Vec<ClusterError>,
     /// Objects that the target does not serve: their names, and what it does serve.
     pub not_served: Vec<(String, String)>,
+    /// Why objects that were to be removed were kept.
+    pub kept: Option<String>,
 }
 
 impl RestoreReport {
@@ -89,7 +91,7 @@ impl RestoreReport {
 
     /// Whether everything of the plan is as it was at the instant.
     pub fn complete(&self) -> bool {
-        self.failed.is_empty() && self.not_served.is_empty()
+        self.failed.is_empty() && self.not_served.is_empty() && self.kept.is_none()
     }
 }
 
@@ -258,9 +260,18 @@ async fn steps(
     if let Some(protective) = &order.protective {
         let point = backup::steps(context, protective, run).await?;
         context.reporter.report(&Event::Warning { text: way_back(&order.request.environment, &point) });
+        if !point.complete() {
+            report.kept = Some(format!("the protective point lacks {}, so nothing would bring them back", lacks(&point)));
+        }
         report.protective_point = Some(point.name);
     }
     apply::stages(context, prepared, run, report).await?;
+    if !report.failed.is_empty() {
+        report.kept = Some("not everything could be written, and what is there may still be needed".to_owned());
+    }
+    if prepared.plan.prune.is_empty() {
+        report.kept = None;
+    }
     prune(context, prepared, run, report).await
 }
 
@@ -286,6 +297,11 @@ async fn prune(
 ) -> Result<(), RunError> {
     let Some(step) = prepared.plan.prune_step() else { return Ok(()) };
     run.start(&step).await?;
+    if let Some(reason) = &report.kept {
+        let text = format!("{} objects that were not there at the instant are kept: {reason}", prepared.plan.prune.len());
+        context.reporter.report(&Event::Warning { text });
+        return run.finish(&step, "nothing removed", Evidence::new()).await;
+    }
     for object in &prepared.plan.prune {
         if context.stop.asked() {
             return Err(RunError::Interrupted);

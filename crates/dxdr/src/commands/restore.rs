@@ -289,6 +289,10 @@ pub(crate) fn tell(report: &RestoreReport, terminal: &Terminal) -> Result<(), Fa
         return Ok(());
     }
     let again = "then restore again: what is there as planned is left alone";
+    if let (Some(reason), []) = (&report.kept, report.failed.as_slice()) {
+        return Err(Failure::new(Kind::Partial, format!("what was not there at the instant was not removed: {reason}"))
+            .hint("mend what the protective point lacks and restore again, or remove it yourself: `--dry-run` names it"));
+    }
     let Some(first) = report.failed.first() else {
         let (object, reason) =
             report.not_served.first().map(|(object, reason)| (object.as_str(), reason.as_str())).unwrap_or_default();

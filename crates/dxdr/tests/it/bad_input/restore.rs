@@ -177,6 +177,29 @@ fn a_protective_point_that_is_partial_promises_no_more_than_it_holds() {
 }
 
 #[test]
+fn nothing_is_removed_that_nothing_would_bring_back() {
+    let served = Served::new();
+    let point = served.point();
+    served.create(objects::config_map("staging", "stray", "x"));
+    let stray = core("ConfigMap", Some("staging"), "stray");
+    let prune = restore(&point, &["staging", "--in-place", "--prune", "--yes"]);
+    // A protective point that lacks something.
+    served.sandbox.faults().add(Fault::new(Failing::Forbidden).method("GET").path("/namespaces/staging/services"));
+    let said = served.run(&prune).refuses(3);
+    assert!(said.stderr.contains("the protective point lacks services in staging"), "{}", said.stderr);
+    assert!(served.get(&stray).is_some());
+    served.sandbox.faults().clear();
+    // An object that could not be written.
+    served.delete(&core("ConfigMap", Some("staging"), "one"));
+    let denied = Failing::DeniedByWebhook { webhook: "policy.example.org".to_owned(), message: "no".to_owned() };
+    served.sandbox.faults().add(Fault::new(denied).method("POST").path("/configmaps").times(1));
+    served.run(&prune).refuses(3);
+    assert!(served.get(&stray).is_some());
+    served.run(&prune).exits(0);
+    assert!(served.get(&stray).is_none());
+}
+
+#[test]
 fn what_the_whole_cluster_shares_is_left_alone_even_where_the_plan_could_not_see_it() {
     let served = Served::new();
     let role = reference("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", None, "operator");
