@@ -16,10 +16,13 @@ use serde_json::json;
 use super::*;
 use crate::{event::Silent, stop::StopRequest, store::Store};
 
+/// What a list answers: its resourceVersion, the names on the page, and whether more follow.
+type Page = Result<(&'static str, &'static [&'static str], bool), ClusterErrorKind>;
+
 /// Lists ConfigMaps from pages that a test wrote down; nobody asks for anything else.
 #[derive(Debug)]
 struct Pageant {
-    pages: Vec<Result<(&'static str, &'static [&'static str], bool), ClusterErrorKind>>,
+    pages: Vec<Page>,
     next: AtomicU32,
 }
 
@@ -121,7 +124,7 @@ impl ObjectStorage for Sink {
 }
 
 /// Captures `staging`, whose ConfigMaps come in `pages`: revision, names, whether more follow.
-async fn captured(pages: Vec<Result<(&'static str, &'static [&'static str], bool), ClusterErrorKind>>) -> Captured {
+async fn captured(pages: Vec<Page>) -> Captured {
     let context = RunContext {
         store: Store { name: "sink".into(), storage: Arc::new(Sink), layout: StoreLayout::new("") },
         cluster: Arc::new(Pageant { pages, next: AtomicU32::new(0) }),

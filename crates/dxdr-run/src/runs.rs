@@ -191,7 +191,7 @@ pub enum Resumed {
     /// A recovery point.
     Backup(Box<RecoveryPoint>),
     /// A restore.
-    Restore(RestoreReport),
+    Restore(Box<RestoreReport>),
 }
 
 /// An unfinished run, planned again: what is left of it.
@@ -276,7 +276,7 @@ pub async fn resume(context: &RunContext, resumption: Resumption) -> Result<Resu
             let earlier = history.planned().filter(|_| order.protective.is_none()).and_then(protective_point);
             let mut report = restore::resume(context, &order, *prepared, history).await?;
             report.protective_point = report.protective_point.or(earlier);
-            Ok(Resumed::Restore(report))
+            Ok(Resumed::Restore(Box::new(report)))
         }
     }
 }
