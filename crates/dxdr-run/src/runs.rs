@@ -87,6 +87,8 @@ pub async fn list(store: &Store) -> Result<Found, RunError> {
             Err(error) => return Err(error),
         }
     }
+    // Two runs may begin in one second, and no more than that is in their names.
+    found.runs.sort_by(|left, right| right.started.cmp(&left.started).then_with(|| right.run.cmp(&left.run)));
     Ok(found)
 }
 

@@ -81,8 +81,9 @@ impl ArchiveSource {
                         Ok(true) => number += 1,
                         Ok(false) => return Ok(state),
                         Err(error) => {
-                            // An archive that is not what was written is the better reason, and only its end tells.
-                            while receiver.blocking_recv().is_some() {}
+                            // Of an item that makes no sense, an archive that is not what was written is the better reason, and
+                            // only its end tells.
+                            while matches!(error, RunError::Plan(_)) && receiver.blocking_recv().is_some() {}
                             return Err(error);
                         }
                     }
@@ -92,7 +93,10 @@ impl ArchiveSource {
         });
         let (read, looked) = tokio::join!(reading, looking);
         let panicked = |panic: tokio::task::JoinError| RunError::Unexpected(panic.to_string());
-        let looked = looked.map_err(panicked)?;
+        let looked = match looked.map_err(panicked)? {
+            Err(error) if !matches!(error, RunError::Plan(_)) => return Err(error),
+            looked => looked,
+        };
         let digest = read.map_err(panicked)?.map_err(|source| RunError::Unrestorable {
             key: self.key.clone(),
             store: self.store.storage.describe(),
