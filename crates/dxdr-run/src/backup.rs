@@ -210,22 +210,20 @@ async fn source_cluster(context: &RunContext) -> SourceCluster {
 
 /// Takes the recovery point that `plan` describes.
 pub async fn backup(context: &RunContext, plan: &BackupPlan) -> Result<RecoveryPoint, RunError> {
-    let hold = lease::hold(context, plan.environment.as_str(), &plan.run).await?;
-    let result = match ActiveRun::begin(context, &plan.run, planned(context, plan)).await {
-        Ok(run) => carry_out(context, plan, run).await,
-        Err(error) => Err(error),
-    };
-    hold.conclude(result).await
+    lease::held(context, plan.environment.as_str(), &plan.run, async {
+        let run = ActiveRun::begin(context, &plan.run, planned(context, plan)).await?;
+        carry_out(context, plan, run).await
+    })
+    .await
 }
 
 /// Goes on with a backup that an earlier process left. The capture is repeated unless it was finished.
 pub async fn resume(context: &RunContext, plan: &BackupPlan, history: History) -> Result<RecoveryPoint, RunError> {
-    let hold = lease::hold(context, plan.environment.as_str(), &plan.run).await?;
-    let result = match ActiveRun::resume(context, history).await {
-        Ok(run) => carry_out(context, plan, run).await,
-        Err(error) => Err(error),
-    };
-    hold.conclude(result).await
+    lease::held(context, plan.environment.as_str(), &plan.run, async {
+        let run = ActiveRun::resume(context, history).await?;
+        carry_out(context, plan, run).await
+    })
+    .await
 }
 
 #[tracing::instrument(name = "backup", skip_all, fields(run = plan.run, environment = %plan.environment, point = plan.point))]

@@ -38,6 +38,18 @@ pub struct Hold {
     renewal: JoinHandle<()>,
 }
 
+/// Does `work` while `environment` is held for `run`. Nothing of it begins before.
+pub async fn held<T>(
+    context: &RunContext,
+    environment: &str,
+    run: &str,
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
+    let hold = hold(context, environment, run).await?;
+    let result = work.await;
+    hold.conclude(result).await
+}
+
 /// Holds `environment` for `run`, and keeps holding it. When the hold is lost, the context's stop request is asked.
 ///
 /// A Lease that an earlier process of the same run left is waited for, at most [`DURATION`], and taken at once if that process ran

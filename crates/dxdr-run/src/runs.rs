@@ -170,9 +170,7 @@ pub async fn leftovers(store: &Store, history: &History) -> Result<Vec<String>, 
 /// Removes what a run left, and ends its journal. Refused while another process holds the environment.
 pub async fn clean(context: &RunContext, history: &History) -> Result<Vec<String>, RunError> {
     let environment = history.planned().map(|planned| planned.environment.clone()).unwrap_or_default();
-    let hold = lease::hold(context, &environment, &history.run).await?;
-    let result = remove(context, history).await;
-    hold.conclude(result).await
+    lease::held(context, &environment, &history.run, remove(context, history)).await
 }
 
 async fn remove(context: &RunContext, history: &History) -> Result<Vec<String>, RunError> {

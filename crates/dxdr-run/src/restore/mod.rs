@@ -174,8 +174,14 @@ pub struct RestoreOrder {
 
 /// Carries out a restore as a new run.
 pub async fn restore(context: &RunContext, order: &RestoreOrder, prepared: Prepared) -> Result<RestoreReport, RunError> {
-    let environment = order.request.environment.to_string();
-    let hold = lease::hold(context, &environment, &order.run).await?;
+    lease::held(context, order.request.environment.as_str(), &order.run, async {
+        let run = ActiveRun::begin(context, &order.run, planned(context, order, &prepared)).await?;
+        carry_out(context, order, prepared, run).await
+    })
+    .await
+}
+
+fn planned(context: &RunContext, order: &RestoreOrder, prepared: &Prepared) -> Planned {
     let mut parameters: Map<String, Value> =
         order.request.parameters().into_iter().map(|(key, value)| (key, value.into())).collect();
     let protective = order.protective.as_ref();
@@ -184,22 +190,17 @@ pub async fn restore(context: &RunContext, order: &RestoreOrder, prepared: Prepa
     }
     let protective_steps =
         protective.map(|plan| plan.steps.all().into_iter().map(backup::recorded).collect()).unwrap_or_default();
-    let planned = Planned {
+    Planned {
         run: order.run.clone(),
         kind: RunKind::Restore,
-        environment,
+        environment: order.request.environment.to_string(),
         parameters,
         points: protective.map(|plan| plan.point.clone()).into_iter().collect(),
         steps: [protective_steps, prepared.plan.steps().iter().map(backup::recorded).collect::<Vec<_>>()].concat(),
         program: context.program.clone(),
         holder: context.holder.clone(),
         started: context.clock.now(),
-    };
-    let result = match ActiveRun::begin(context, &order.run, planned).await {
-        Ok(run) => carry_out(context, order, prepared, run).await,
-        Err(error) => Err(error),
-    };
-    hold.conclude(result).await
+    }
 }
 
 /// Goes on with a restore that an earlier process left: plans again, and does what is left.
@@ -209,12 +210,11 @@ pub async fn resume(
     prepared: Prepared,
     history: History,
 ) -> Result<RestoreReport, RunError> {
-    let hold = lease::hold(context, order.request.environment.as_str(), &order.run).await?;
-    let result = match ActiveRun::resume(context, history).await {
-        Ok(run) => carry_out(context, order, prepared, run).await,
-        Err(error) => Err(error),
-    };
-    hold.conclude(result).await
+    lease::held(context, order.request.environment.as_str(), &order.run, async {
+        let run = ActiveRun::resume(context, history).await?;
+        carry_out(context, order, prepared, run).await
+    })
+    .await
 }
 
 #[tracing::instrument(name = "restore", skip_all, fields(run = order.run, environment = %order.request.environment, point = order.request.point))]
