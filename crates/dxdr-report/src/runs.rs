@@ -152,7 +152,7 @@ pub fn resumption_json(resumption: &Resumption) -> Value {
         Resumption::Backup { plan, .. } => (backup_plan::json(plan), Value::Null),
         Resumption::VeleroBackup { plan, .. } => (backup_plan::velero_json(plan), Value::Null),
         Resumption::Restore { order, prepared, .. } => {
-            (order.protective.as_ref().map_or(Value::Null, backup_plan::json), restore_plan::json(&prepared.plan, &order.entry))
+            (order.to_protect().map_or(Value::Null, backup_plan::json), restore_plan::json(&prepared.plan, &order.entry))
         }
     };
     json!({
@@ -171,7 +171,7 @@ fn left(resumption: &Resumption) -> (&History, Vec<(String, String)>) {
             (history, history.left().into_iter().map(|step| (step.id.clone(), step.title.clone())).collect())
         }
         Resumption::Restore { order, prepared, history } => {
-            let protective = order.protective.iter().flat_map(|plan| plan.steps.records());
+            let protective = order.to_protect().into_iter().flat_map(|plan| plan.steps.records());
             let left = protective.filter(|step| history.finished(&step.id).is_none()).chain(prepared.plan.steps());
             (history, left.map(|step| (step.id, step.title)).collect())
         }

@@ -20,7 +20,7 @@ use crate::{
     event::Event,
     journal::{History, Journal},
     lease,
-    restore::{self, PROTECTIVE, Prepared, RestoreOrder, RestoreReport},
+    restore::{self, PROTECTIVE, Prepared, ProtectivePoint, RestoreOrder, RestoreReport},
     store::Store,
     velero,
 };
@@ -251,10 +251,10 @@ pub async fn prepare(context: &RunContext, environment: &Environment, mut histor
             let gone = || RunError::PointGone { point: request.point.clone(), run: planned.run.clone() };
             let entry = catalog::named(&context.store, &request.point).await?.ok_or_else(gone)?;
             let protective = match planned.parameters.get(PROTECTIVE) {
-                Some(Value::Object(parameters)) if history.finished(MANIFEST).is_none() => {
+                Some(Value::Object(parameters)) => {
                     let recorded =
                         RecordedBackup::parse(environment.name.clone(), &planned.run, parameters).ok_or_else(unusable)?;
-                    Some(backup_plan(context, environment, &recorded, &mut history).await?)
+                    Some(protective(context, environment, &recorded, &mut history).await?)
                 }
                 _ => None,
             };
@@ -273,10 +273,7 @@ pub async fn resume(context: &RunContext, resumption: Resumption) -> Result<Resu
         }
         Resumption::Backup { plan, history } => Ok(Resumed::Backup(Box::new(backup::resume(context, &plan, history).await?))),
         Resumption::Restore { order, prepared, history } => {
-            let earlier = history.planned().filter(|_| order.protective.is_none()).and_then(protective_point);
-            let mut report = restore::resume(context, &order, *prepared, history).await?;
-            report.protective_point = report.protective_point.or(earlier);
-            Ok(Resumed::Restore(Box::new(report)))
+            Ok(Resumed::Restore(Box::new(restore::resume(context, &order, *prepared, history).await?)))
         }
     }
 }
@@ -284,6 +281,23 @@ pub async fn resume(context: &RunContext, resumption: Resumption) -> Result<Resu
 /// The point that a restore in place takes first, by its journal.
 pub fn protective_point(planned: &Planned) -> Option<String> {
     planned.parameters.get(PROTECTIVE)?.get("point")?.as_str().map(str::to_owned)
+}
+
+/// The way back of a restore that an earlier process left: what is left of taking it, or the point itself.
+async fn protective(
+    context: &RunContext,
+    environment: &Environment,
+    recorded: &RecordedBackup,
+    history: &mut History,
+) -> Result<ProtectivePoint, RunError> {
+    if history.finished(MANIFEST).is_none() {
+        return Ok(ProtectivePoint::ToTake(Box::new(backup_plan(context, environment, recorded, history).await?)));
+    }
+    let point = match catalog::named(&context.store, &recorded.point).await? {
+        Some(dxdr_catalog::Entry::Ours(point)) => Some(Box::new(point)),
+        Some(dxdr_catalog::Entry::Foreign(_)) | None => None,
+    };
+    Ok(ProtectivePoint::Taken { name: recorded.point.clone(), point })
 }
 
 /// What is left of a backup. What was captured is not captured again, unless the archive is not there any more as it was left.

@@ -168,8 +168,32 @@ pub struct RestoreOrder {
     pub entry: Entry,
     /// What was asked for.
     pub request: RestoreRequest,
-    /// The protective point to take first; in place only.
-    pub protective: Option<BackupPlan>,
+    /// The way back; in place only.
+    pub protective: Option<ProtectivePoint>,
+}
+
+impl RestoreOrder {
+    /// The protective point that is still to be taken.
+    pub fn to_protect(&self) -> Option<&BackupPlan> {
+        match &self.protective {
+            Some(ProtectivePoint::ToTake(plan)) => Some(plan),
+            Some(ProtectivePoint::Taken { .. }) | None => None,
+        }
+    }
+}
+
+/// The recovery point of the state before a restore in place.
+#[derive(Debug)]
+pub enum ProtectivePoint {
+    /// Taken before anything is written.
+    ToTake(Box<BackupPlan>),
+    /// An earlier process of the same run took it.
+    Taken {
+        /// Its name.
+        name: String,
+        /// As it is in the store; `None` when somebody removed it since.
+        point: Option<Box<RecoveryPoint>>,
+    },
 }
 
 /// Carries out a restore as a new run.
@@ -184,7 +208,7 @@ pub async fn restore(context: &RunContext, order: &RestoreOrder, prepared: Prepa
 fn planned(context: &RunContext, order: &RestoreOrder, prepared: &Prepared) -> Planned {
     let mut parameters: Map<String, Value> =
         order.request.parameters().into_iter().map(|(key, value)| (key, value.into())).collect();
-    let protective = order.protective.as_ref();
+    let protective = order.to_protect();
     if let Some(plan) = protective {
         parameters.insert(PROTECTIVE.to_owned(), plan.parameters().into());
     }
@@ -257,13 +281,16 @@ async fn steps(
     run: &mut ActiveRun,
     report: &mut RestoreReport,
 ) -> Result<(), RunError> {
-    if let Some(protective) = &order.protective {
-        let point = backup::steps(context, protective, run).await?;
-        context.reporter.report(&Event::Warning { text: way_back(&order.request.environment, &point) });
-        if !point.complete() {
-            report.kept = Some(format!("the protective point lacks {}, so nothing would bring them back", lacks(&point)));
+    match &order.protective {
+        Some(ProtectivePoint::ToTake(plan)) => {
+            let point = backup::steps(context, plan, run).await?;
+            protected(context, order, &point, report);
         }
-        report.protective_point = Some(point.name);
+        Some(ProtectivePoint::Taken { point: Some(point), .. }) => protected(context, order, point, report),
+        Some(ProtectivePoint::Taken { name, point: None }) => {
+            report.kept = Some(format!("the protective point {name} is gone, so nothing would bring them back"));
+        }
+        None => {}
     }
     apply::stages(context, prepared, run, report).await?;
     if !report.failed.is_empty() {
@@ -273,6 +300,15 @@ async fn steps(
         report.kept = None;
     }
     prune(context, prepared, run, report).await
+}
+
+/// Says how to go back, and keeps what a partial point would not bring back.
+fn protected(context: &RunContext, order: &RestoreOrder, point: &RecoveryPoint, report: &mut RestoreReport) {
+    context.reporter.report(&Event::Warning { text: way_back(&order.request.environment, point) });
+    if !point.complete() {
+        report.kept = Some(format!("the protective point lacks {}, so nothing would bring them back", lacks(point)));
+    }
+    report.protective_point = Some(point.name.clone());
 }
 
 /// How to undo a restore with its protective point. A partial point brings nothing back that it lacks, and nobody may prune by it.

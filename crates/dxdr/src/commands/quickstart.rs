@@ -18,7 +18,7 @@ use dxdr_provider::Cluster;
 use dxdr_report::{backup_plan, quantity, restore_plan, runs as page};
 use dxdr_run::{
     RunContext, Store, backup, catalog,
-    restore::{self, RestoreOrder},
+    restore::{self, ProtectivePoint, RestoreOrder},
 };
 use dxdr_sandbox::Sandbox;
 
@@ -165,7 +165,12 @@ impl<'a> Stage<'a> {
         let secrets = backup::plain_secrets(&self.context, &protective).await?;
         self.say(&format!("First, recovery point {} of the state as it is now", protective.point));
         self.terminal.data(&backup_plan::secrets_text(secrets.as_deref(), None));
-        let order = RestoreOrder { run, entry: entry.clone(), request: request.clone(), protective: Some(protective) };
+        let order = RestoreOrder {
+            run,
+            entry: entry.clone(),
+            request: request.clone(),
+            protective: Some(ProtectivePoint::ToTake(Box::new(protective))),
+        };
         let report = restore::restore(&self.context, &order, prepared).await?;
         self.terminal.data(&page::restore_text(&report));
 

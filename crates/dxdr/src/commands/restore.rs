@@ -12,7 +12,7 @@ use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::{backup_plan, restore_plan};
 use dxdr_run::{
     RunContext, Store, backup as backups, catalog,
-    restore::{self as restores, RestoreOrder, RestoreReport},
+    restore::{self as restores, ProtectivePoint, RestoreOrder, RestoreReport},
 };
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -108,7 +108,7 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
         None
     } else {
         let order = order(&context, &world, environment, entry, request.clone(), now).await?;
-        if let Some(plan) = &order.protective {
+        if let Some(plan) = order.to_protect() {
             let secrets = backups::plain_secrets(&context, plan).await?;
             let kms_key = world.store_declaration(Some(environment))?.kms_key();
             text.push_str(&format!(
@@ -258,7 +258,7 @@ async fn order(
                 world.policy(environment).map(|policy| BackupPolicy { resources: ResourceFilters::default(), ..policy.clone() });
             let mut plan = backups::plan(context, environment, policy.as_ref(), trigger).await?;
             plan.run.clone_from(&run);
-            Some(plan)
+            Some(ProtectivePoint::ToTake(Box::new(plan)))
         }
         _ => None,
     };
@@ -291,7 +291,7 @@ pub(crate) fn tell(report: &RestoreReport, terminal: &Terminal) -> Result<(), Fa
     let again = "then restore again: what is there as planned is left alone";
     if let (Some(reason), []) = (&report.kept, report.failed.as_slice()) {
         return Err(Failure::new(Kind::Partial, format!("what was not there at the instant was not removed: {reason}"))
-            .hint("mend what the protective point lacks and restore again, or remove it yourself: `--dry-run` names it"));
+            .hint("restore again, with a protective point that is whole, or remove it yourself: `--dry-run` names it"));
     }
     let Some(first) = report.failed.first() else {
         let (object, reason) =

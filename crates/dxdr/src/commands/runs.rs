@@ -128,7 +128,7 @@ async fn resume(
     let (capturing, refusal) = match &resumption {
         Resumption::Backup { plan, .. } => (Some(plan.as_ref()), Ok(())),
         Resumption::VeleroBackup { .. } => (None, Ok(())),
-        Resumption::Restore { order, prepared, .. } => (order.protective.as_ref(), restore::refusal(&prepared.plan)),
+        Resumption::Restore { order, prepared, .. } => (order.to_protect(), restore::refusal(&prepared.plan)),
     };
     if let Some(plan) = capturing.filter(|plan| !plan.lists.is_empty()) {
         let secrets = backup::plain_secrets(&context, plan).await?;

@@ -18,10 +18,10 @@ use dxdr_provider::{
 use dxdr_run::{
     RunContext, RunError, StopRequest, Store, backup, catalog,
     event::Silent,
-    restore::{self, RestoreOrder, RestoreReport},
+    restore::{self, ProtectivePoint, RestoreOrder, RestoreReport},
     runs::{self, Resumed, RunState},
 };
-use dxdr_sandbox::Sandbox;
+use dxdr_sandbox::{Failing, Fault as ApiFault, Sandbox};
 use dying::{DyingCluster, DyingStorage, Life};
 use serde_json::json;
 
@@ -29,6 +29,7 @@ const STAGING: &str = "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata
 
 /// A cluster with a small environment, and an empty store.
 struct World {
+    sandbox: Sandbox,
     cluster: Arc<dyn Cluster>,
     storage: Arc<dyn ObjectStorage>,
     environment: Environment,
@@ -40,7 +41,8 @@ impl World {
         let client = kube::Client::new(sandbox.router(), "default");
         let cluster: Arc<dyn Cluster> = Arc::new(KubernetesCluster::new(client, "sandbox"));
         let model = dxdr_api::load(&[dxdr_api::SourceText { name: "staging.yaml", text: STAGING }]).unwrap();
-        let world = Self { cluster, storage: Arc::new(MemoryStorage::new("test")), environment: model.environments[0].clone() };
+        let world =
+            Self { sandbox, cluster, storage: Arc::new(MemoryStorage::new("test")), environment: model.environments[0].clone() };
         world
             .create(
                 &backup::namespace_reference("staging"),
@@ -110,7 +112,8 @@ impl World {
         let trigger = Trigger::Protective { restore_run: run.clone() };
         let protective = backup::plan(context, &self.environment, None, trigger).await?;
         let protective = protective.clone().named(&protective.point, &run);
-        restore::restore(context, &RestoreOrder { run, entry, request, protective: Some(protective) }, prepared).await
+        let protective = Some(ProtectivePoint::ToTake(Box::new(protective)));
+        restore::restore(context, &RestoreOrder { run, entry, request, protective }, prepared).await
     }
 
     /// Whether the environment is as it was at the point.
@@ -128,9 +131,8 @@ impl World {
         let mut points = Vec::new();
         for entry in found.entries {
             let Entry::Ours(point) = entry else { panic!("nobody else writes into this store") };
-            restore::prepare(&context.store, None, &Entry::Ours(point.clone()), request(&self.environment, &point))
-                .await
-                .unwrap();
+            let request = RestoreRequest { prune: point.complete(), ..request(&self.environment, &point) };
+            restore::prepare(&context.store, None, &Entry::Ours(point.clone()), request).await.unwrap();
             points.push(point);
         }
         points
@@ -402,6 +404,42 @@ fn a_restore_that_is_killed_at_any_call_is_resumed_and_everything_is_as_it_was()
             assert!(world.points().await.iter().any(|point| point.name == protective), "after {calls} calls");
             assert_eq!(world.unfinished().await, None);
         }
+    });
+}
+
+#[test]
+fn a_restore_that_is_resumed_removes_nothing_that_its_protective_point_would_not_bring_back() {
+    in_a_process(async {
+        let (mut partial, mut gone) = (0, 0);
+        for calls in (60..).step_by(4) {
+            let world = World::new().await;
+            let point = world.take().await;
+            world.damage().await;
+            world.sandbox.faults().add(ApiFault::new(Failing::Forbidden).method("GET").path("/namespaces/staging/services"));
+            let (context, life) = world.process(calls, 0);
+            if survives(&life, world.restore_as(&context, &point)).await {
+                break;
+            }
+            world.sandbox.faults().clear();
+            let Some(run) = world.unfinished().await else { continue };
+            // A point that was not finished is finished by the second process, to which nothing is forbidden.
+            let Some(protective) = world.points().await.into_iter().find(|point| !point.complete()) else { continue };
+            if (partial + gone) % 2 == 0 {
+                partial += 1;
+                let Resumed::Restore(report) = world.resume(&run).await else { panic!("it was a restore") };
+                let reason = report.kept.unwrap_or_default();
+                assert!(reason.contains("lacks services in staging"), "after {calls} calls: {reason:?}");
+            } else {
+                gone += 1;
+                let store = world.immortal(1).store;
+                store.storage.delete(&store.layout.manifest_key(&protective.name)).await.unwrap();
+                let Resumed::Restore(report) = world.resume(&run).await else { panic!("it was a restore") };
+                let reason = report.kept.unwrap_or_default();
+                assert!(reason.contains("is gone"), "after {calls} calls: {reason:?}");
+            }
+            assert!(world.cluster.get(&config_map("stray")).await.unwrap().is_some(), "after {calls} calls");
+        }
+        assert!(partial > 0 && gone > 0, "{partial} {gone}");
     });
 }
 
