@@ -18,6 +18,7 @@ pub mod environment;
 pub mod isolation;
 pub mod name;
 pub mod object;
+pub mod permission;
 pub mod quantity;
 pub mod scheduling;
 

@@ -44,6 +44,11 @@ impl StoreLayout {
         &self.own
     }
 
+    /// `velero-dxdr/probes/NAME`: written to see whether that is possible, and removed again.
+    pub fn probe_key(&self, name: &str) -> String {
+        format!("{}probes/{name}", self.own)
+    }
+
     /// `velero/backups/`: a directory below it is a backup.
     pub fn backups_prefix(&self) -> String {
         format!("{}backups/", self.velero)

@@ -1,5 +1,7 @@
 //! Who was denied what: the authorizer's words, read.
 
+use dxdr_environment::permission::Lacking;
+
 /// A request that the authorizer refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
@@ -37,20 +39,10 @@ impl Denied {
 
     /// The commands by which an administrator grants `verbs` (`get,list`) on the resource, and no more.
     pub fn grant(&self, verbs: &str) -> [String; 2] {
-        let (resource, user) = (&self.resource, &self.user);
+        let resource = self.resource.as_str();
         let name = format!("dxdr-{}", resource.split(['.', '/']).next().unwrap_or(resource));
-        let (role, binding, option, place) = match &self.namespace {
-            Some(namespace) => ("role", "rolebinding", "role", format!(" --namespace {namespace}")),
-            None => ("clusterrole", "clusterrolebinding", "clusterrole", String::new()),
-        };
-        let subject = match user.strip_prefix("system:serviceaccount:") {
-            Some(account) => format!("--serviceaccount={account}"),
-            None => format!("--user='{user}'"),
-        };
-        [
-            format!("kubectl create {role} {name}{place} --verb={verbs} --resource={resource}"),
-            format!("kubectl create {binding} {name}{place} --{option}={name} {subject}"),
-        ]
+        let namespace = self.namespace.as_deref();
+        Lacking { user: &self.user, name: &name, verbs, resources: resource, namespace }.grant()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod glob;
 pub mod kind_name;
 pub mod label;
 pub mod order;
+pub mod readiness;
 pub mod related;
 pub mod restore;
 pub mod review;

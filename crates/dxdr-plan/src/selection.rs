@@ -11,6 +11,7 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use dxdr_environment::{DiscoveredKind, ResourceKind};
+use dxdr_policy::ResourceFilters;
 
 use crate::{error::PlanError, glob::Glob, kind_name::KindName, label::LabelSelector};
 
@@ -42,6 +43,23 @@ pub struct Filters {
     pub label_selector: Option<LabelSelector>,
     /// Labels of which objects must have one set.
     pub or_label_selectors: Vec<LabelSelector>,
+}
+
+impl Filters {
+    /// What a policy takes of a namespace.
+    pub fn of_policy(namespace: &str, filters: &ResourceFilters) -> Self {
+        Self {
+            included_namespaces: vec![namespace.to_owned()],
+            included_resources: filters.included.clone(),
+            excluded_resources: filters.excluded.clone(),
+            include_cluster_resources: filters.include_cluster_resources,
+            included_cluster_scoped: filters.included_cluster_scoped.clone(),
+            excluded_cluster_scoped: filters.excluded_cluster_scoped.clone(),
+            included_namespace_scoped: filters.included_namespace_scoped.clone(),
+            excluded_namespace_scoped: filters.excluded_namespace_scoped.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Filters that make sense together.

@@ -12,6 +12,7 @@ pub mod difference;
 pub mod event;
 pub mod points;
 pub mod quantity;
+pub mod readiness;
 pub mod restore_plan;
 pub mod runs;
 pub mod schedule_plan;

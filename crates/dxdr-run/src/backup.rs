@@ -25,7 +25,7 @@ use dxdr_plan::{
     backup::{BackupPlan, BackupRequest, RecordedBackup, SecretsRule},
     selection::Filters,
 };
-use dxdr_policy::{BackupPolicy, ResourceFilters};
+use dxdr_policy::BackupPolicy;
 use dxdr_provider::{
     ClusterErrorKind, StorageErrorKind,
     cluster::{Discovery, ListScope},
@@ -66,7 +66,7 @@ pub async fn plan(
     request.environment_digest = Some(sha256(canonical::canonical(environment).to_string().as_bytes()));
     if let Some(policy) = policy {
         request.policy = Some(policy.name.to_string());
-        request.filters = filters(namespace, &policy.resources);
+        request.filters = Filters::of_policy(namespace, &policy.resources);
         if policy.secrets.sealed_only {
             request.secrets = SecretsRule::LeaveOutSealed;
         }
@@ -135,21 +135,6 @@ pub async fn plain_secrets(context: &RunContext, plan: &BackupPlan) -> Result<Op
         }
     }
     Ok(Some(names))
-}
-
-/// The policy's filters, for the environment's namespace.
-fn filters(namespace: &str, filters: &ResourceFilters) -> Filters {
-    Filters {
-        included_namespaces: vec![namespace.to_owned()],
-        included_resources: filters.included.clone(),
-        excluded_resources: filters.excluded.clone(),
-        include_cluster_resources: filters.include_cluster_resources,
-        included_cluster_scoped: filters.included_cluster_scoped.clone(),
-        excluded_cluster_scoped: filters.excluded_cluster_scoped.clone(),
-        included_namespace_scoped: filters.included_namespace_scoped.clone(),
-        excluded_namespace_scoped: filters.excluded_namespace_scoped.clone(),
-        ..Filters::default()
-    }
 }
 
 /// What makes the names of this process's runs differ from those of another one that starts in the same second.

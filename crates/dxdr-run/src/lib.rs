@@ -20,6 +20,7 @@ pub mod error;
 pub mod event;
 pub mod journal;
 pub mod lease;
+pub mod readiness;
 pub mod restore;
 pub mod runs;
 pub mod stop;

@@ -170,7 +170,7 @@ async fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Runs(command) => commands::runs::run(command, global, terminal).await,
         Command::Environment(command) => commands::environment::run(command, global, terminal).await,
         Command::Schedule(command) => commands::schedule::run(command, global, terminal).await,
-        Command::Check(command) => commands::check::run(&command, global, terminal),
+        Command::Check(command) => commands::check::run(&command, global, terminal).await,
         Command::Sandbox(command) => commands::sandbox::run(command, global, terminal).await,
         Command::Quickstart(command) => commands::quickstart::run(command, terminal).await,
         Command::Completions(command) => commands::completions::run(&command, terminal),

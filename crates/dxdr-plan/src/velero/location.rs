@@ -11,7 +11,7 @@ use super::storage_locations;
 
 /// Where a store is for Velero.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Settled {
+pub(crate) enum Settled {
     /// A location of somebody else's, by name; and what about it is not as the store says: field, found, expected.
     Theirs { name: String, differences: Vec<(String, String, String)> },
     /// Ours, there or not.
@@ -58,12 +58,12 @@ impl<'a> Place<'a> {
 }
 
 /// The plugin that a server needs for a location of this provider.
-pub(super) fn plugin(store: &BackupStore) -> Option<String> {
+pub(crate) fn plugin(store: &BackupStore) -> Option<String> {
     Place::of_store(store).map(|place| format!("velero.io/{}", place.provider))
 }
 
 /// Finds or makes the location of `store` among `live`, all locations of `namespace`.
-pub(super) fn settle(store: &BackupStore, live: &[Value], namespace: &str, read_only: bool) -> Settled {
+pub(crate) fn settle(store: &BackupStore, live: &[Value], namespace: &str, read_only: bool) -> Settled {
     let Some(place) = Place::of_store(store) else { return Settled::NotForVelero };
     let name_of = |live: &Value| live.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let ours =

@@ -9,7 +9,7 @@
 //! Only fields that the model decides are named, so that server-side apply leaves everybody else's alone, Velero's own included.
 
 mod backup;
-mod location;
+pub(crate) mod location;
 mod plan;
 mod schedule;
 mod version;

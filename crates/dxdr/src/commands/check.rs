@@ -1,5 +1,7 @@
 //! `dxdr check`
 
+mod cluster;
+
 use std::path::PathBuf;
 
 use dxdr_api::{Problem, Problems, Severity};
@@ -16,15 +18,33 @@ use crate::{
 ///
 /// Fields and values are checked, and what refers to what: unknown environments and stores, two environments with one namespace,
 /// overlapping policies, schedules that never fire or cannot keep the objective. Nothing is contacted.
+///
+/// With `--cluster`, the cluster and the stores are looked at instead: a row each for the API server, Velero with its plugins and
+/// locations, the stores, volume snapshots and the account's rights, with what to do. Exit code 3 when something is not as it must be, 7 when
+/// something does not answer or a right is missing.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  dxdr check\n  dxdr check policies/ other.yaml\n  dxdr check policies/ --output json")]
+#[command(
+    after_help = "Examples:\n  dxdr check\n  dxdr check policies/ other.yaml\n  dxdr check policies/ --output json\n  dxdr check --cluster\n  dxdr check --cluster --dry-run --output json"
+)]
 pub(crate) struct Check {
     /// Files and folders; the configuration's manifests when left out.
+    #[arg(conflicts_with = "cluster")]
     paths: Vec<PathBuf>,
+    /// Look at the cluster and the stores instead; `--manifests` names other manifests.
+    ///
+    /// A small object is written into each store, and a ServerStatusRequest for Velero; both are removed again.
+    #[arg(long)]
+    cluster: bool,
+    /// With `--cluster`: write nothing at all; what is not tried is `unknown`.
+    #[arg(long, requires = "cluster")]
+    dry_run: bool,
 }
 
 /// Checks and prints a row each.
-pub(crate) fn run(command: &Check, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+pub(crate) async fn run(command: &Check, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    if command.cluster {
+        return cluster::run(command.dry_run, global, terminal).await;
+    }
     let paths = if command.paths.is_empty() {
         world::paths(global, &file::load(global.config.as_deref())?)
     } else {

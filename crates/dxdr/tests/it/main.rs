@@ -12,6 +12,7 @@ mod journey;
 mod json_reference;
 mod objects;
 mod place;
+mod readiness;
 mod real_servers;
 mod scripted_bucket;
 mod served;

@@ -127,7 +127,7 @@ fn objects(storage: &Endpoint, version: &str) -> Result<Vec<Value>> {
             "metadata": {"name": "velero", "namespace": NAMESPACE, "labels": labels},
             "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
                 "metadata": {"labels": labels},
-                "spec": {"containers": [{"name": "velero", "image": format!("velero/velero:{version}"), "args": ["server"]}]}
+                "spec": {"containers": [{"name": "velero", "image": format!("velero/velero:{version}"), "args": ["server", "--features=EnableCSI"]}]}
             }}
         }),
         json!({

@@ -192,3 +192,40 @@ fn a_point_of_dxdr_is_found_and_restored_by_velero() {
     velero.delete(&world, &point);
     world.run(&["restore", "journey", "--point", &point, "--plan"]).refuses(5);
 }
+
+#[test]
+fn a_check_of_the_cluster_finds_what_velero_would_stumble_over() {
+    let Some(velero) = Velero::named() else { return };
+    let world = velero.world("check");
+    let policy = "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {name: all}\nspec: {environments: [journey], objectives: {dataLoss: 2h, recoveryTime: 1h}, engine: velero, volumes: {method: csiSnapshot}, store: primary, retention: {daily: 7}}\n";
+    world.place.write("policies/policy.yaml", policy);
+    velero.volume_of(&world, &world.namespace);
+    let namespaced = ["check", "--cluster", "--output", "json", "--velero-namespace", &velero.namespace];
+    let page: Value = serde_json::from_str(&world.run(&namespaced).exits(0).stdout).unwrap();
+    let rows = page["rows"].as_array().unwrap();
+    let result = |what: &str| rows.iter().find(|row| row["what"] == what).map(|row| row["result"].as_str().unwrap_or_default());
+    let driver = format!("snapshots: class for driver {}", env::var("DXDR_TEST_CSI_DRIVER").unwrap());
+    for what in [
+        "velero: server",
+        "velero: plugin velero.io/aws",
+        "velero: feature EnableCSI",
+        "velero: location of store primary",
+        "velero: location of store primary: credential",
+        "store primary: writable",
+        "store primary: folders of Velero's prefix",
+        driver.as_str(),
+        "rights: back up journey",
+    ] {
+        assert_eq!(result(what), Some("ok"), "{what}: {page:#}");
+    }
+
+    // The bucket itself as a location: there is none for it, and there are folders in it that Velero does not know.
+    let elsewhere = World::with_objects(&Servers { prefix: None, ..velero.servers.clone() }, "folder");
+    elsewhere.point();
+    let other = World::with_objects(&Servers { prefix: Some("\"\"".to_owned()), ..velero.servers.clone() }, "unknown-folder");
+    other.place.write("policies/policy.yaml", policy);
+    let said = other.run(&["check", "--cluster", "--velero-namespace", &velero.namespace]).exits(3).stdout;
+    assert!(said.contains("`dxdr schedule apply` makes it"), "{said}");
+    assert!(said.contains(&format!("`{}/`", elsewhere.namespace)), "{said}");
+    assert!(said.contains("aws s3 mv --recursive"), "{said}");
+}
