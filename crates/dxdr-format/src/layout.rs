@@ -84,6 +84,11 @@ impl StoreLayout {
         self.object_key(name, MANIFEST)
     }
 
+    /// `velero/restores/NAME/restore-NAME-results.gz`: what Velero says of a Restore.
+    pub fn restore_results_key(&self, name: &str) -> String {
+        format!("{}restores/{name}/restore-{name}-results.gz", self.velero_prefix())
+    }
+
     /// `velero-dxdr/runs/`: a directory below it is a run.
     pub fn runs_prefix(&self) -> String {
         format!("{}runs/", self.own)

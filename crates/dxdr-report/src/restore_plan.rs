@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dxdr_catalog::{Entry, coverage};
 use dxdr_plan::{
     Note, Severity,
-    restore::{Action, FieldChange, LeftOutReason, PlannedObject, RestorePlan},
+    restore::{Action, CapturedVolume, Executor, FieldChange, LeftOutReason, PlannedObject, RestorePlan, VolumeSource},
 };
 use serde_json::{Value, json};
 
@@ -39,6 +39,9 @@ pub fn text(plan: &RestorePlan, entry: &Entry, store: &str) -> String {
         }
         text.push_str(&format!("  {} apart\n", duration(point.skew())));
     }
+    if plan.executor == Executor::Velero {
+        text.push_str("  carried out by Velero, whose own rules apply; what it does is compared with this plan afterwards\n");
+    }
     if plan.offline {
         text.push_str(
             "  planned from the store alone: what lives in the target is not known, so every object counts as missing there\n",
@@ -53,6 +56,12 @@ pub fn text(plan: &RestorePlan, entry: &Entry, store: &str) -> String {
     }
     for stage in &plan.stages {
         stage_text(&mut text, stage.title, stage.reason, &stage.objects);
+    }
+    if let Some(step) = plan.velero_step() {
+        text.push_str(&format!("{}: {}\n", step.title, step.reason));
+        for volume in &plan.through_velero {
+            text.push_str(&format!("  + {} ({}), as of {}\n", volume.claim, volume.method, instant(volume.instant)));
+        }
     }
     if !plan.prune.is_empty() {
         text.push_str(&format!("Remove what was not there ({})\n", plan.prune.len()));
@@ -115,13 +124,25 @@ fn object_text(text: &mut String, object: &PlannedObject) {
         Action::Same => ("=", &[], String::new()),
         Action::Leave { differences, reason } => ("!", differences, format!(" stays as it is: {reason}")),
     };
-    text.push_str(&format!("  {sign} {}{why}\n", object.target));
+    let filled = object.volume.as_ref().filter(|_| object.action == Action::Create).map(|volume| volume_text(volume));
+    text.push_str(&format!("  {sign} {}{why}{}\n", object.target, filled.unwrap_or_default()));
     for change in differences.iter().take(FIELDS_SHOWN) {
         let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "(nothing)".to_owned());
         text.push_str(&format!("      {}: {} → {}\n", change.path, value(&change.from), value(&change.to)));
     }
     if differences.len() > FIELDS_SHOWN {
         text.push_str(&format!("      … and {} more\n", counted(differences.len() - FIELDS_SHOWN, "field")));
+    }
+}
+
+fn volume_text(volume: &CapturedVolume) -> String {
+    match &volume.source {
+        VolumeSource::Snapshot { driver, handle } => {
+            format!(" filled from snapshot {handle} of {driver}, as of {}", instant(volume.instant))
+        }
+        VolumeSource::Velero { method } => {
+            format!(" with the data that Velero kept ({method}), as of {}", instant(volume.instant))
+        }
     }
 }
 
@@ -167,6 +188,7 @@ pub fn json(plan: &RestorePlan, entry: &Entry) -> Value {
         "skewSeconds": apart,
         "sourceNamespace": plan.source_namespace,
         "targetNamespace": plan.target_namespace,
+        "executor": plan.executor.word(),
         "offline": plan.offline,
         "refused": plan.refused(),
         "notes": plan.notes.iter().map(note_json).collect::<Vec<_>>(),
@@ -175,6 +197,9 @@ pub fn json(plan: &RestorePlan, entry: &Entry) -> Value {
             "objects": stage.objects.iter().map(object_json).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "leftOut": plan.left_out.iter().map(|left_out| json!({"object": left_out.object.to_string(), "reason": left_out.reason.to_string()})).collect::<Vec<_>>(),
+        "throughVelero": plan.through_velero.iter().map(|volume| json!({
+            "object": volume.claim.to_string(), "method": volume.method, "instant": volume.instant.to_string(),
+        })).collect::<Vec<_>>(),
         "prune": plan.prune.iter().map(|object| json!({"object": object.reference.to_string(), "uid": object.uid})).collect::<Vec<_>>(),
         "counts": {
             "items": plan.counts.items, "create": plan.counts.create, "update": plan.counts.update, "same": plan.counts.same,
@@ -194,6 +219,18 @@ fn note_json(note: &Note) -> Value {
     json!({"severity": severity, "text": note.text, "hint": note.hint, "count": note.count, "object": note.object.as_ref().map(ToString::to_string)})
 }
 
+/// `restored`: whether a new volume is made of it.
+fn volume_json(volume: &CapturedVolume, restored: bool) -> Value {
+    let (method, driver, handle) = match &volume.source {
+        VolumeSource::Snapshot { driver, handle } => ("csi-snapshot", Some(driver), Some(handle)),
+        VolumeSource::Velero { method } => (method.as_str(), None, None),
+    };
+    json!({
+        "method": method, "driver": driver, "handle": handle, "instant": volume.instant.to_string(), "size": volume.size,
+        "restored": restored,
+    })
+}
+
 fn object_json(object: &PlannedObject) -> Value {
     let (action, differences, reason) = match &object.action {
         Action::Create => ("create", &[][..], None),
@@ -206,6 +243,7 @@ fn object_json(object: &PlannedObject) -> Value {
         "action": action,
         "reason": reason,
         "differences": differences.iter().map(|change| json!({"path": change.path, "from": change.from, "to": change.to})).collect::<Vec<_>>(),
+        "volume": object.volume.as_ref().map(|volume| volume_json(volume, object.action == Action::Create)),
         "changes": object.changes.iter().map(|change| change.to_string()).collect::<Vec<_>>(),
     })
 }

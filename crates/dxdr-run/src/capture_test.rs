@@ -133,6 +133,7 @@ async fn captured(pages: Vec<Page>) -> Captured {
         stop: StopRequest::new(),
         holder: "test".into(),
         lease_namespace: "dxdr-system".into(),
+        velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
         program: "test".into(),
     };
     let kind = DiscoveredKind {

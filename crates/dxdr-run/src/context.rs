@@ -26,6 +26,8 @@ pub struct RunContext {
     pub holder: String,
     /// Where Leases are held.
     pub lease_namespace: String,
+    /// Where Velero is installed, for what is left to it.
+    pub velero_namespace: String,
     /// Name and version of the program, for manifests and journals.
     pub program: String,
 }

@@ -118,6 +118,16 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// Velero ended a Restore that did nothing, or cannot begin it.
+    #[error("Velero's restore `{restore}` is {phase}: {reason}")]
+    VeleroRestore {
+        /// Which.
+        restore: String,
+        /// How.
+        phase: String,
+        /// Why.
+        reason: String,
+    },
     /// An object that was being followed was deleted.
     #[error("{object} was deleted by somebody while it was being followed")]
     Vanished {

@@ -180,6 +180,9 @@ async fn remove(context: &RunContext, history: &History) -> Result<Vec<String>, 
     for key in &keys {
         context.store.storage.delete(key).await?;
     }
+    if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
+        restore::discard_snapshots(context, &history.run).await?;
+    }
     let summary = format!("{} objects removed", keys.len());
     journal.record(&Entry::Finished(Finished::cleaned(summary, context.clock.now()))).await?;
     Ok(keys)

@@ -321,6 +321,13 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
                 "`dxdr schedule diff` says whether Velero can use its location".to_owned(),
             ],
         ),
+        RunError::VeleroRestore { restore, .. } => (
+            Kind::Failed,
+            vec![
+                format!("`velero restore describe {restore} --details` and `velero restore logs {restore}` say more"),
+                "`dxdr schedule diff` says whether Velero can use its location".to_owned(),
+            ],
+        ),
         RunError::Vanished { .. } => {
             (Kind::Failed, vec!["whoever deleted it had a reason; take another recovery point".to_owned()])
         }

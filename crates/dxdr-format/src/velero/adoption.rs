@@ -109,7 +109,7 @@ pub fn recovery_point(folder: Folder<'_>) -> Option<RecoveryPoint> {
         .collect();
     let resources = ResourcesComponent { instant: completed, items: archive.items, bytes: archive.bytes, kinds };
     let mut components = vec![Component::Resources(resources)];
-    components.extend(volumes.iter().filter(|volume| captured(volume)).map(|volume| component(volume, archive, completed)));
+    components.extend(captured_volumes(volumes, archive, completed).map(Component::Volume));
     // Everything in the point was captured at or before its instant; a copy of a volume may have taken longer.
     let instant = components.iter().map(Component::instant).max().unwrap_or(completed);
     Some(RecoveryPoint {
@@ -134,12 +134,21 @@ pub fn recovery_point(folder: Folder<'_>) -> Option<RecoveryPoint> {
     })
 }
 
+/// What Velero kept of volumes. `completed`: the instant of what nothing else is known of.
+pub fn captured_volumes<'a>(
+    volumes: &'a [VolumeInfo],
+    archive: &'a ArchiveFacts,
+    completed: Timestamp,
+) -> impl Iterator<Item = VolumeComponent> + 'a {
+    volumes.iter().filter(|volume| captured(volume)).map(move |volume| component(volume, archive, completed))
+}
+
 /// Whether something of the volume was kept.
 fn captured(volume: &VolumeInfo) -> bool {
     !volume.skipped && volume.result != "failed" && volume.handle().is_some()
 }
 
-fn component(volume: &VolumeInfo, archive: &ArchiveFacts, completed: Timestamp) -> Component {
+fn component(volume: &VolumeInfo, archive: &ArchiveFacts, completed: Timestamp) -> VolumeComponent {
     let csi = volume.csi_snapshot_info.as_ref();
     let method = match (volume.backup_method.as_str(), volume.snapshot_data_moved) {
         (_, true) => "data-mover",
@@ -156,7 +165,7 @@ fn component(volume: &VolumeInfo, archive: &ArchiveFacts, completed: Timestamp) 
     let handle = volume.handle().unwrap_or_default().to_owned();
     // A copy file by file is of no instant: what it has was there at its end at the latest.
     let taken = csi.and_then(|info| archive.taken.get(&info.snapshot_handle)).copied();
-    Component::Volume(VolumeComponent {
+    VolumeComponent {
         namespace: volume.pvc_namespace.clone(),
         claim: volume.pvc_name.clone(),
         instant: taken.or(volume.completion_timestamp).unwrap_or(completed),
@@ -164,7 +173,7 @@ fn component(volume: &VolumeInfo, archive: &ArchiveFacts, completed: Timestamp) 
         driver: csi.map(|info| info.driver.clone()).unwrap_or_default(),
         handle,
         size,
-    })
+    }
 }
 
 /// What is missing: volumes that were not captured, claims of which nothing is known, and what Velero says went wrong.

@@ -37,6 +37,12 @@ pub struct Messages {
 }
 
 impl Messages {
+    /// All of them, in one line each.
+    pub fn all(&self) -> Vec<String> {
+        let texts = self.velero.iter().chain(&self.cluster).chain(self.namespaces.values().flatten());
+        texts.map(|text| text.trim().replace('\n', " ")).collect()
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.velero.len() + self.cluster.len() + self.namespaces.values().map(Vec::len).sum::<usize>()

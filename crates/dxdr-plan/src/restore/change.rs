@@ -30,6 +30,10 @@ pub enum Change {
     PodAdmission,
     /// The volume of a claim.
     ClaimBinding,
+    /// What a claim's volume was filled from.
+    DataSource,
+    /// A storage class has another name in the target.
+    StorageClass,
     /// The claim's identity in a volume.
     VolumeClaim,
     /// A Job's generated labels and selector.
@@ -47,7 +51,7 @@ pub enum Change {
 }
 
 impl Change {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 21] = [
         Self::ServerFields,
         Self::Status,
         Self::ManagedFields,
@@ -60,6 +64,8 @@ impl Change {
         Self::Node,
         Self::PodAdmission,
         Self::ClaimBinding,
+        Self::DataSource,
+        Self::StorageClass,
         Self::VolumeClaim,
         Self::JobIdentity,
         Self::AccountTokens,
@@ -84,6 +90,8 @@ impl Change {
             Self::Node => "the node removed",
             Self::PodAdmission => "what admission adds removed",
             Self::ClaimBinding => "the bound volume removed",
+            Self::DataSource => "the data source removed",
+            Self::StorageClass => "the storage class replaced",
             Self::VolumeClaim => "the claim's uid removed",
             Self::JobIdentity => "generated labels and selector removed",
             Self::AccountTokens => "account tokens removed",
@@ -111,6 +119,8 @@ impl Change {
             Self::Node => "the scheduler finds a place for it",
             Self::PodAdmission => "admission puts it in again, and refuses what is stale",
             Self::ClaimBinding => "the volume may be gone, or belong to the original",
+            Self::DataSource => "the old volume was filled from it once; the new one is filled from what was captured",
+            Self::StorageClass => "the target has it under another name, as asked",
             Self::VolumeClaim => "the claim has another uid now",
             Self::JobIdentity => "they carry the old Job's uid",
             Self::AccountTokens => "the tokens of the old account are void",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dxdr_environment::ObjectReference;
 
+use super::volume::SNAPSHOTS;
 use crate::review::{Note, Severity};
 
 /// One sort of finding. The order is that of the notes of one severity.
@@ -16,7 +17,12 @@ pub(super) enum Finding {
     NotServed { kind: String, served: String },
     Immutable,
     Unknown { kind: String, reason: String },
-    EmptyVolumes,
+    SnapshotsNotServed,
+    FileSystemCopies,
+    EmptyVolumes { asked: bool },
+    VolumesStay,
+    NoDriver { driver: String },
+    NoStorageClass { class: String },
     SharedStorage,
     ClaimsRemoved,
     Sealed,
@@ -40,6 +46,8 @@ impl Finding {
             Self::NothingThere { .. }
             | Self::Terminating { .. }
             | Self::NamespaceMissing { .. }
+            | Self::SnapshotsNotServed
+            | Self::FileSystemCopies
             | Self::Quota { stands: true, .. } => Severity::Fatal,
             Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } => Severity::Information,
             _ => Severity::Warning,
@@ -69,8 +77,30 @@ impl Finding {
             }
             Self::Immutable => format!("{these} {have} a field that differs and cannot be changed, and {stay} as {they} {are}"),
             Self::Unknown { kind, reason } => format!("it is not known which {kind} live in the target: {reason}"),
-            Self::EmptyVolumes => {
-                format!("{count} volume claims are created with new, empty volumes: this archive holds no volume data")
+            Self::SnapshotsNotServed => {
+                format!(
+                    "{} cannot be restored from {}: the target does not serve {SNAPSHOTS}",
+                    volumes(count),
+                    if count == 1 { "its snapshot" } else { "their snapshots" }
+                )
+            }
+            Self::FileSystemCopies => format!(
+                "of {} there is a copy made file by file, which Velero alone brings back, while the pods that mount it start",
+                volumes(count)
+            ),
+            Self::EmptyVolumes { asked } => {
+                let why = if *asked { "as asked" } else { "nothing of their data was captured" };
+                format!("{} created with new, empty volumes: {why}", claims(count, "is", "are"))
+            }
+            Self::VolumesStay => {
+                format!("{} there, and the data of their volumes stays as it is now", claims(count, "is", "are"))
+            }
+            Self::NoDriver { driver } => format!(
+                "{} made from snapshots of {driver}, and no CSI driver of that name is in the target",
+                claims(count, "is", "are")
+            ),
+            Self::NoStorageClass { class } => {
+                format!("{} for storage class `{class}`, which is not in the target", claims(count, "asks", "ask"))
             }
             Self::SharedStorage => {
                 format!("{count} volumes are left out: their storage still holds, and belongs to, the original")
@@ -131,7 +161,18 @@ impl Finding {
             Self::Unknown { .. } => {
                 "give the account the right to list the kind; objects that exist are applied over when they are met"
             }
-            Self::EmptyVolumes => "restore the volumes' data from their snapshots, or the databases from their exports",
+            Self::SnapshotsNotServed => {
+                "install the snapshot controller and its definitions, restore where the storage is, or take `--empty-volumes`"
+            }
+            Self::FileSystemCopies => "let Velero restore everything with `--executor velero`, or take `--empty-volumes`",
+            Self::EmptyVolumes { .. } => "bring their data back from where else it is: exports of databases, replicas",
+            Self::VolumesStay => {
+                "for the data of the instant restore beside, or scale down, delete the claim and restore again: it is then made from its snapshot"
+            }
+            Self::NoDriver { .. } => "install the driver of the storage that holds the snapshots, or take `--empty-volumes`",
+            Self::NoStorageClass { .. } => {
+                "name one that is there with `--storage-class OLD=NEW`; until then the claims stay pending"
+            }
             Self::SharedStorage => "to use the old storage again, create the volume by hand, with the original gone",
             Self::ClaimsRemoved => "leave them with `--exclude persistentvolumeclaims`",
             Self::Sealed => "seal them anew for the namespace if it is to stay",
@@ -149,6 +190,14 @@ impl Finding {
             Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } | Self::UnresolvedKind { .. } => return None,
         })
     }
+}
+
+fn volumes(count: u32) -> String {
+    if count == 1 { "1 volume".to_owned() } else { format!("{count} volumes") }
+}
+
+fn claims(count: u32, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 volume claim {one}") } else { format!("{count} volume claims {many}") }
 }
 
 /// Findings with the objects they hold for.

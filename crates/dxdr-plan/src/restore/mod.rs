@@ -10,6 +10,7 @@
 //! executor share [`transform`](transform::transform), so what is compared is what is written.
 
 pub mod change;
+mod claim;
 mod finding;
 pub mod live;
 mod mapping;
@@ -21,12 +22,14 @@ pub mod request;
 mod rules;
 mod settlement;
 pub mod transform;
+pub mod volume;
 
 pub use change::{Change, Changes};
 pub use live::{FieldChange, LiveObjects};
 pub use plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, PrunedObject, RestorePlan, Stage};
 pub use planner::RestorePlanner;
-pub use request::{ClusterScoped, Existing, RestoreRequest, Target};
+pub use request::{ClusterScoped, Executor, Existing, RestoreRequest, Target, Volumes};
+pub use volume::{CapturedVolume, VeleroVolume, VolumeSource};
 
 #[cfg(test)]
 mod tests;

@@ -5,12 +5,22 @@ use std::{fmt, time::Duration};
 use dxdr_environment::{EnvironmentName, ObjectReference};
 use jiff::Timestamp;
 
-use super::{change::Changes, live::FieldChange};
+use super::{
+    change::Changes,
+    live::FieldChange,
+    request::Executor,
+    volume::{CapturedVolume, VeleroVolume, VolumeSource},
+};
 use crate::{
     order::StageName,
     review::{Note, Severity},
     step::Step,
 };
+
+/// Step in which Velero brings back volumes.
+const VELERO: &str = "velero-volumes";
+/// Step that removes what stands for snapshots.
+const RELEASE: &str = "release-snapshots";
 
 /// A restore, decided.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,12 +35,16 @@ pub struct RestorePlan {
     pub source_namespace: String,
     /// The namespace that is written to.
     pub target_namespace: String,
+    /// Who carries it out.
+    pub executor: Executor,
     /// Made without a cluster: what lives in the target is not known, and every object is shown as missing there.
     pub offline: bool,
     /// What is written or compared, stage by stage; within a stage in the archive's order, and free to run together.
     pub stages: Vec<Stage>,
     /// What is not restored, in the archive's order.
     pub left_out: Vec<LeftOut>,
+    /// Claims that a Restore of Velero's brings back, limited to them.
+    pub through_velero: Vec<VeleroVolume>,
     /// What is removed afterwards, in the reverse of the stages' order.
     pub prune: Vec<PrunedObject>,
     /// What a person should know, worst first.
@@ -44,8 +58,55 @@ pub struct RestorePlan {
 impl RestorePlan {
     /// The steps of the run that carries it out.
     pub fn steps(&self) -> Vec<Step> {
+        if self.executor == Executor::Velero {
+            return vec![Self::velero_restore()];
+        }
         let stages = self.stages.iter().filter(|stage| stage.objects.iter().any(PlannedObject::writes));
-        stages.map(Stage::step).chain(self.prune_step()).collect()
+        let (early, late): (Vec<_>, Vec<_>) = stages.partition(|stage| !stage.behind_claims());
+        let early = early.into_iter().map(Stage::step).chain(self.velero_step());
+        early.chain(late.into_iter().map(Stage::step)).chain(self.release_step()).chain(self.prune_step()).collect()
+    }
+
+    /// The step that has Velero bring back what only it can read, when there is something of that.
+    pub fn velero_step(&self) -> Option<Step> {
+        let title = format!("Have Velero bring back {} volumes", self.through_velero.len());
+        (!self.through_velero.is_empty()).then(|| {
+            Step::new(
+                VELERO,
+                title,
+                "nobody else can read what it kept of them; the other claims are there, and it leaves them alone",
+                true,
+            )
+        })
+    }
+
+    /// The step that lets go of the snapshots which new volumes were made from, when there are any.
+    pub fn release_step(&self) -> Option<Step> {
+        let filled = self.stages.iter().flat_map(|stage| &stage.objects).any(|object| {
+            object.action == Action::Create
+                && object.volume.as_ref().is_some_and(|volume| matches!(volume.source, VolumeSource::Snapshot { .. }))
+        });
+        filled.then(Self::release)
+    }
+
+    /// The step that has Velero carry out everything.
+    pub fn velero_restore() -> Step {
+        Step::new(
+            "velero-restore",
+            "Have Velero carry it out",
+            "it was asked for by name; what comes of it is compared with this plan",
+            true,
+        )
+    }
+
+    /// The step itself: of every plan.
+    pub fn release() -> Step {
+        Step::new(
+            RELEASE,
+            "Let go of the snapshots that volumes were made from",
+            "a volume that is there needs its snapshot no longer; the storage keeps it",
+            true,
+        )
     }
 
     /// The last step, when there is something to remove.
@@ -94,6 +155,12 @@ impl Stage {
         Self { id: name.id(), title: name.title(), reason: name.reason(), objects }
     }
 
+    /// Whether what it writes finds the volume claims there.
+    pub fn behind_claims(&self) -> bool {
+        let place = |id| StageName::ALL.iter().position(|stage| stage.id() == id);
+        place(self.id) > place(StageName::Claims.id())
+    }
+
     /// The step that carries it out.
     pub fn step(&self) -> Step {
         Step::new(self.id, self.title, self.reason, true)
@@ -111,6 +178,8 @@ pub struct PlannedObject {
     pub action: Action,
     /// How what is written differs from what is archived.
     pub changes: Changes,
+    /// Of a claim: what was captured of its volume.
+    pub volume: Option<Box<CapturedVolume>>,
 }
 
 impl PlannedObject {
@@ -202,6 +271,11 @@ pub enum LeftOutReason {
     Provisioned,
     /// A volume whose storage the original still uses.
     SharedStorage,
+    /// A claim whose volume a Restore of Velero's brings back.
+    ThroughVelero {
+        /// `data-mover`, `native-snapshot`.
+        method: String,
+    },
     /// A cluster-wide right of the original.
     ClusterRight,
     /// Only the original namespace can open it.
@@ -230,6 +304,7 @@ impl fmt::Display for LeftOutReason {
             Self::NotNeeded => formatter.write_str("no restored object needs it"),
             Self::Provisioned => formatter.write_str("its storage class provides a new volume"),
             Self::SharedStorage => formatter.write_str("its storage still belongs to the original"),
+            Self::ThroughVelero { method } => write!(formatter, "Velero brings it back with its volume ({method})"),
             Self::ClusterRight => formatter.write_str("it gives rights in the whole cluster to the original"),
             Self::SealedForNamespace => formatter.write_str("it can be opened in its own namespace only"),
             Self::ControlsOutside => {

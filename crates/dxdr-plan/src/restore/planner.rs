@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use dxdr_catalog::VolumeComponent;
 use dxdr_environment::{DiscoveredKind, ObjectReference, ResourceKind};
 use serde_json::Value;
 
@@ -18,6 +19,7 @@ use super::{
     request::{ClusterScoped, Existing, RestoreRequest},
     rules,
     transform::{self, strip},
+    volume::{CapturedVolume, VeleroVolume},
 };
 use crate::{
     error::PlanError,
@@ -30,12 +32,12 @@ const USUAL_RATE: u32 = 500;
 
 /// Plans a restore, item by item.
 pub struct RestorePlanner {
-    request: RestoreRequest,
+    pub(super) request: RestoreRequest,
     include: Vec<(KindName, bool)>,
     exclude: Vec<(KindName, bool)>,
     /// What the target serves, by group and plural; `None`: there is no target to ask.
     pub(super) served: Option<HashMap<String, DiscoveredKind>>,
-    live: Option<LiveObjects>,
+    pub(super) live: Option<LiveObjects>,
     captured: Option<BTreeSet<String>>,
     rate: u32,
     pub(super) items: Vec<Item>,
@@ -47,6 +49,9 @@ pub struct RestorePlanner {
     pub(super) priority_classes: HashSet<String>,
     pub(super) cluster_roles: HashSet<String>,
     quotas: Vec<Quota>,
+    /// What was captured of volumes, by the claim in the source namespace.
+    pub(super) captured_volumes: HashMap<String, CapturedVolume>,
+    pub(super) through_velero: Vec<VeleroVolume>,
     archived_kinds: BTreeSet<String>,
 }
 
@@ -59,6 +64,7 @@ pub(super) struct Item {
     pub(super) uid: Option<u128>,
     pub(super) verdict: Verdict,
     pub(super) detail: Detail,
+    pub(super) volume: Option<Box<CapturedVolume>>,
 }
 
 pub(super) enum Verdict {
@@ -109,6 +115,8 @@ impl RestorePlanner {
             priority_classes: HashSet::new(),
             cluster_roles: HashSet::new(),
             quotas: Vec::new(),
+            captured_volumes: HashMap::new(),
+            through_velero: Vec::new(),
             archived_kinds: BTreeSet::new(),
             request,
         };
@@ -121,6 +129,14 @@ impl RestorePlanner {
     #[must_use]
     pub fn captured(mut self, kinds: impl IntoIterator<Item = String>) -> Self {
         self.captured = Some(kinds.into_iter().collect());
+        self
+    }
+
+    /// Tells what was captured of volumes.
+    #[must_use]
+    pub fn volumes<'a>(mut self, components: impl IntoIterator<Item = &'a VolumeComponent>) -> Self {
+        let ours = components.into_iter().filter(|component| component.namespace == self.request.source_namespace);
+        self.captured_volumes = ours.map(|component| (component.claim.clone(), CapturedVolume::of(component))).collect();
         self
     }
 
@@ -186,6 +202,7 @@ impl RestorePlanner {
                     uid,
                     verdict: Verdict::LeftOut(reason),
                     detail: Detail::Nothing,
+                    volume: None,
                 }
             }
             None => self.consider(index, source, uid, object, json)?,
@@ -328,6 +345,7 @@ impl RestorePlanner {
             self.look_for_hazards(&source, &object, json);
         }
         let transformed = transform::transform(&self.request, object);
+        let source_name = source.name.clone();
         let text = |pointer: &str| transformed.object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let target = ObjectReference {
             namespace: text("/metadata/namespace").filter(|namespace| !namespace.is_empty()),
@@ -337,11 +355,14 @@ impl RestorePlanner {
         let action = self.action(&target, &transformed.object)?;
         let is_namespace = target.kind.group.is_empty() && target.kind.plural == "namespaces";
         let renamed_from = (!is_namespace && target.name != source.name).then_some(source.name);
-        let verdict = Verdict::Restore { action, changes: transformed.changes };
+        let (verdict, volume) = match self.volume(&source_name, &target, &action, &transformed.object) {
+            Ok(volume) => (Verdict::Restore { action, changes: transformed.changes }, volume),
+            Err(reason) => (Verdict::LeftOut(reason), None),
+        };
         if target.kind.group.is_empty() && target.kind.plural == "resourcequotas" {
             self.remember_quota(&target, &transformed.object, &verdict);
         }
-        Ok(Item { index, target, renamed_from, uid, verdict, detail })
+        Ok(Item { index, target, renamed_from, uid, verdict, detail, volume })
     }
 
     fn detail(&self, source: &ObjectReference, object: &Value) -> Detail {
@@ -512,7 +533,7 @@ impl RestorePlanner {
         let mut creates_namespace = false;
         self.items.sort_by_key(|item| item.index);
         for item in std::mem::take(&mut self.items) {
-            let Item { index, target, renamed_from, verdict, .. } = item;
+            let Item { index, target, renamed_from, verdict, volume, .. } = item;
             match verdict {
                 Verdict::LeftOut(reason) => {
                     counts.left_out += 1;
@@ -527,9 +548,6 @@ impl RestorePlanner {
                             counts.create += 1;
                             if target.kind.namespaced {
                                 *created.entry(target.kind.group_resource()).or_default() += 1;
-                            }
-                            if target.kind.group.is_empty() && target.kind.plural == "persistentvolumeclaims" {
-                                self.findings.of(Finding::EmptyVolumes, &target);
                             }
                         }
                         Action::Update { .. } => counts.update += 1,
@@ -548,6 +566,7 @@ impl RestorePlanner {
                         target,
                         action,
                         changes,
+                        volume,
                     });
                 }
             }
@@ -579,9 +598,11 @@ impl RestorePlanner {
             instant: self.request.instant,
             source_namespace,
             target_namespace,
+            executor: self.request.executor,
             offline: self.live.is_none(),
             stages: stages.into_iter().map(|(name, objects)| Stage::new(name, objects)).collect(),
             left_out,
+            through_velero: self.through_velero,
             prune,
             notes: self.findings.into_notes(),
             counts,

@@ -28,6 +28,12 @@ pub struct RestoreRequest {
     pub exclude: Vec<String>,
     /// What becomes of objects outside of the namespace.
     pub cluster_scoped: ClusterScoped,
+    /// Who carries it out.
+    pub executor: Executor,
+    /// What new volumes are made from.
+    pub volumes: Volumes,
+    /// Storage classes that have another name in the target: the archive's, and the target's.
+    pub storage_classes: BTreeMap<String, String>,
 }
 
 impl RestoreRequest {
@@ -61,6 +67,12 @@ impl RestoreRequest {
             ("include", self.include.join(",")),
             ("exclude", self.exclude.join(",")),
             ("cluster-scoped", self.cluster_scoped.word().to_owned()),
+            ("executor", self.executor.word().to_owned()),
+            ("volumes", self.volumes.word().to_owned()),
+            (
+                "storage-classes",
+                self.storage_classes.iter().map(|(from, to)| format!("{from}={to}")).collect::<Vec<_>>().join(","),
+            ),
         ]);
         if let Target::Beside { namespace } = &self.target {
             parameters.insert("beside", namespace.clone());
@@ -91,6 +103,16 @@ impl RestoreRequest {
             cluster_scoped: [ClusterScoped::Needed, ClusterScoped::None, ClusterScoped::All]
                 .into_iter()
                 .find(|scope| text("cluster-scoped").is_some_and(|word| word == scope.word()))?,
+            executor: [Executor::Dxdr, Executor::Velero]
+                .into_iter()
+                .find(|executor| text("executor").is_some_and(|word| word == executor.word()))?,
+            volumes: [Volumes::Captured, Volumes::Empty]
+                .into_iter()
+                .find(|volumes| text("volumes").is_some_and(|word| word == volumes.word()))?,
+            storage_classes: list("storage-classes")?
+                .iter()
+                .map(|pair| pair.split_once('=').map(|(from, to)| (from.to_owned(), to.to_owned())))
+                .collect::<Option<_>>()?,
         })
     }
 }
@@ -125,6 +147,43 @@ pub enum ClusterScoped {
     None,
     /// Everything in the archive; in place, what differs is changed, too.
     All,
+}
+
+/// Who carries a restore out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executor {
+    /// dxdr itself.
+    Dxdr,
+    /// A Velero server, by a Restore of its own.
+    Velero,
+}
+
+impl Executor {
+    /// What people call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dxdr => "dxdr",
+            Self::Velero => "velero",
+        }
+    }
+}
+
+/// What the new volumes of claims are made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volumes {
+    /// What was captured of the old ones, where something was.
+    Captured,
+    /// Nothing.
+    Empty,
+}
+
+impl Volumes {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Captured => "captured",
+            Self::Empty => "empty",
+        }
+    }
 }
 
 impl ClusterScoped {

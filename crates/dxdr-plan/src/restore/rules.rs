@@ -1,5 +1,6 @@
 //! What is known of kinds: what no restore brings back, what its owner makes again, which fields cannot change.
 
+use dxdr_environment::Quantity;
 use serde_json::Value;
 
 use super::{live::FieldChange, plan::LeftOutReason};
@@ -167,6 +168,7 @@ pub(super) fn immutable<'a>(group: &str, kind: &str, live: &Value, differences: 
         ("batch", "Job") => under(path, &["spec.selector", "spec.template", "spec.completionMode", "spec.manualSelector"]),
         ("", "PersistentVolumeClaim") => {
             path.starts_with("spec.") && !under(path, &["spec.resources", "spec.volumeAttributesClassName"])
+                || differences.iter().any(|difference| difference.path == path && shrinks(difference))
         }
         ("", "Pod") => path.starts_with("spec."),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => under(path, &["roleRef"]),
@@ -177,6 +179,13 @@ pub(super) fn immutable<'a>(group: &str, kind: &str, live: &Value, differences: 
         _ => false,
     };
     differences.iter().find(|difference| fixed(&difference.path))
+}
+
+/// Whether a volume would have to become smaller.
+fn shrinks(difference: &FieldChange) -> bool {
+    let amount = |text: &Option<String>| Quantity::parse(text.as_deref()?.trim_matches('"')).ok();
+    difference.path == "spec.resources.requests.storage"
+        && matches!((amount(&difference.from), amount(&difference.to)), (Some(from), Some(to)) if to < from)
 }
 
 /// `metadata.uid` and others as a number that takes no allocation. Not a UUID: a hash of it.

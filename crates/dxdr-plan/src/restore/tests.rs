@@ -1,4 +1,5 @@
 mod planning;
 mod properties;
 mod transformation;
+mod volumes;
 mod world;

@@ -1,5 +1,7 @@
 //! What is written of an archived object. The one function that planner and executor share.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -24,6 +26,9 @@ pub struct Transformed {
 pub fn transform(request: &RestoreRequest, mut object: Value) -> Transformed {
     let (group, kind) = identity(&object);
     let mut changes = strip(&group, &kind, &mut object, request.beside());
+    if rename_classes(&group, &kind, &mut object, &request.storage_classes) {
+        changes.insert(Change::StorageClass);
+    }
     let (source, target) = (request.source_namespace.as_str(), request.target_namespace());
     let mut rewritten = Vec::new();
     if source != target {
@@ -34,6 +39,28 @@ pub fn transform(request: &RestoreRequest, mut object: Value) -> Transformed {
         }
     }
     Transformed { object, changes, rewritten }
+}
+
+/// Replaces the storage classes of a claim, or of a StatefulSet's templates of claims; whether there was something to replace.
+fn rename_classes(group: &str, kind: &str, object: &mut Value, classes: &BTreeMap<String, String>) -> bool {
+    let mut renamed = false;
+    let mut rename = |claim: &mut Value| {
+        if let Some(class) = claim.pointer_mut("/spec/storageClassName")
+            && let Some(other) = class.as_str().and_then(|class| classes.get(class))
+        {
+            *class = other.as_str().into();
+            renamed = true;
+        }
+    };
+    match (group, kind) {
+        ("", "PersistentVolumeClaim") => rename(object),
+        ("apps", "StatefulSet") => {
+            let templates = object.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut);
+            templates.into_iter().flatten().for_each(rename);
+        }
+        _ => {}
+    }
+    renamed
 }
 
 /// `live` made to be `desired`: what a server set itself stays (addresses, bindings, the `resourceVersion` that guards the write),
@@ -113,6 +140,8 @@ pub(super) fn strip(group: &str, kind: &str, object: &mut Value, beside: bool) -
         ("", "PersistentVolumeClaim") => {
             let bound = remove_in(object, "/spec", &["volumeName"]);
             changes.insert_if(bound, Change::ClaimBinding);
+            let filled = remove_in(object, "/spec", &["dataSource", "dataSourceRef"]);
+            changes.insert_if(filled, Change::DataSource);
         }
         ("", "PersistentVolume") => {
             let claimed = remove_in(object, "/spec/claimRef", &["uid", "resourceVersion"]);

@@ -11,6 +11,7 @@
 mod backup;
 pub(crate) mod location;
 mod plan;
+mod restore;
 mod schedule;
 mod version;
 
@@ -18,6 +19,7 @@ use dxdr_environment::ResourceKind;
 
 pub use backup::{NoLocation, RUN_LABEL, VeleroBackupPlan, VeleroBackupSteps, backup_plan, location_of};
 pub use plan::{Observed, SchedulePlan, SchedulesRequest, plan};
+pub use restore::{restore_of_everything, restore_of_volumes};
 pub use schedule::{schedule_name, time_to_live};
 pub use version::{CronParser, VeleroVersion};
 
@@ -55,6 +57,11 @@ pub fn snapshot_locations() -> ResourceKind {
 /// `backups.velero.io`
 pub fn backups() -> ResourceKind {
     kind("Backup", "backups")
+}
+
+/// `restores.velero.io`
+pub fn restores() -> ResourceKind {
+    kind("Restore", "restores")
 }
 
 /// `serverstatusrequests.velero.io`

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    Prepared, RestoreReport,
+    Prepared, RestoreReport, volumes,
     write::{Written, write},
 };
 use crate::{
@@ -47,6 +47,7 @@ pub async fn stages(
         prepared.plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| !object.writes()).count() as u64;
     let total = prepared.plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| object.writes()).count() as u64;
     let writing = Writing { context, prepared, limit: AdaptiveLimit::new(Bounds::default()), total };
+    let mut claims_are_there = false;
     for pass in passes(&prepared.plan.stages) {
         let wanted: HashMap<u32, &PlannedObject> = pass
             .iter()
@@ -61,6 +62,9 @@ pub async fn stages(
         let reading = tokio::spawn(async move { source.pick(numbers, fingerprints, sender).await });
         let mut written = Ok(());
         for stage in pass {
+            if stage.behind_claims() && !std::mem::replace(&mut claims_are_there, true) {
+                volumes::through_velero(context, prepared, run, report).await?;
+            }
             written = write_stage(&writing, stage, &mut receiver, run, report).await;
             if written.is_err() {
                 break;
@@ -71,7 +75,10 @@ pub async fn stages(
         reading.await.map_err(|panic| RunError::Unexpected(panic.to_string()))??;
         written?;
     }
-    Ok(())
+    if !claims_are_there {
+        volumes::through_velero(context, prepared, run, report).await?;
+    }
+    volumes::release(context, prepared, run).await
 }
 
 /// What all stages of a restore share.
@@ -137,9 +144,9 @@ async fn write_stage(
         }
         bytes += json.len() as u64;
         let (cluster, request, object) = (Arc::clone(&context.cluster), Arc::clone(&request), (*object).clone());
-        let (limit, stop) = (limit.clone(), context.stop.clone());
+        let (limit, stop, run) = (limit.clone(), context.stop.clone(), report.run.clone());
         in_flight.spawn(async move {
-            let written = write(cluster.as_ref(), &limit, &stop, &request, &object, &json).await;
+            let written = write(cluster.as_ref(), &limit, &stop, (&run, &request), &object, &json).await;
             (object.target, written)
         });
         let done = report.created + report.updated + report.failed.len() as u64;

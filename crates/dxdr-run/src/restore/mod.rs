@@ -13,6 +13,7 @@
 pub mod apply;
 pub mod archive;
 pub mod live;
+mod volumes;
 pub mod write;
 
 use std::sync::Arc;
@@ -23,12 +24,14 @@ use dxdr_format::journal::{Evidence, Outcome, Planned, RunKind};
 use dxdr_plan::{
     PlanError,
     backup::BackupPlan,
-    restore::{RestorePlan, RestorePlanner, RestoreRequest},
+    restore::{Action, Executor, RestorePlan, RestorePlanner, RestoreRequest},
+    velero::restore_of_everything,
 };
 use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
 
 use crate::{
     active::ActiveRun, backup, context::RunContext, error::RunError, event::Event, journal::History, lease, store::Store,
+    velero::restore as velero,
 };
 use serde_json::{Map, Value};
 
@@ -95,6 +98,8 @@ impl RestoreReport {
     }
 }
 
+pub(crate) use volumes::discard as discard_snapshots;
+
 /// The archive of an entry.
 pub fn source(store: &Store, entry: &Entry) -> ArchiveSource {
     let key = store.layout.archive_key(entry.name());
@@ -136,7 +141,9 @@ pub async fn prepare(
         Entry::Ours(point) => point.resources().map(|resources| resources.kinds.clone()).unwrap_or_default(),
         Entry::Foreign(_) => Vec::new(),
     };
+    let volumes = volumes::captured(store, entry).await?;
     let planner = RestorePlanner::new(request.clone(), kinds.as_deref(), live)?
+        .volumes(&volumes)
         .captured(captured.into_iter().map(|kind| kind.group_resource));
     let (planner, fingerprints) = source
         .visit((planner, Fingerprints::default()), |(planner, fingerprints), number, item, json| {
@@ -292,7 +299,10 @@ async fn steps(
         }
         None => {}
     }
-    apply::stages(context, prepared, run, report).await?;
+    match order.request.executor {
+        Executor::Dxdr => apply::stages(context, prepared, run, report).await?,
+        Executor::Velero => return by_velero(context, order, prepared, run, report).await,
+    }
     if !report.failed.is_empty() {
         report.kept = Some("not everything could be written, and what is there may still be needed".to_owned());
     }
@@ -300,6 +310,44 @@ async fn steps(
         report.kept = None;
     }
     prune(context, prepared, run, report).await
+}
+
+/// Has Velero carry everything out, and holds what came of it against the plan.
+async fn by_velero(
+    context: &RunContext,
+    order: &RestoreOrder,
+    prepared: &Prepared,
+    run: &mut ActiveRun,
+    report: &mut RestoreReport,
+) -> Result<(), RunError> {
+    let step = RestorePlan::velero_restore();
+    run.start(&step).await?;
+    let object = restore_of_everything(&order.request, run.id(), &context.velero_namespace);
+    let outcome = velero::restore(context, &object, &order.request.point, &step).await?;
+    let now = prepare(&context.store, Some(&context.cluster), &order.entry, order.request.clone()).await?;
+    report.left = now.plan.counts.leave;
+    for planned in now.plan.stages.iter().flat_map(|stage| &stage.objects) {
+        match &planned.action {
+            Action::Create => report.failed.push(volumes::not_back(context, &planned.target, &outcome)),
+            Action::Update { differences, .. } => {
+                let paths = differences.iter().map(|difference| difference.path.clone()).collect();
+                report.differing.push((planned.target.to_string(), paths));
+            }
+            Action::Same | Action::Leave { .. } => {}
+        }
+    }
+    let (was, is) = (&prepared.plan.counts, &now.plan.counts);
+    report.created = was.create.saturating_sub(is.create);
+    report.updated = was.update.saturating_sub(is.update);
+    report.unchanged = was.same;
+    for text in outcome.errors.iter().chain(&outcome.warnings) {
+        context.reporter.report(&Event::Warning { text: format!("Velero: {text}") });
+    }
+    let summary = format!(
+        "{}: {} created, {} updated, {} differ, {} missing",
+        outcome.phase, report.created, report.updated, is.update, is.create
+    );
+    run.finish(&step, &summary, Evidence::new()).await
 }
 
 /// Says how to go back, and keeps what a partial point would not bring back.

@@ -8,6 +8,7 @@ use dxdr_plan::restore::{Action, Existing, PlannedObject, RestoreRequest, transf
 use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
 use serde_json::Value;
 
+use super::volumes;
 use crate::{adaptive_limit::AdaptiveLimit, stop::StopRequest};
 
 /// The field manager of everything dxdr restores.
@@ -47,7 +48,7 @@ pub async fn write(
     cluster: &dyn Cluster,
     limit: &AdaptiveLimit,
     stop: &StopRequest,
-    request: &RestoreRequest,
+    (run, request): (&str, &RestoreRequest),
     planned: &PlannedObject,
     archived: &[u8],
 ) -> Written {
@@ -55,7 +56,12 @@ pub async fn write(
         Ok(object) => object,
         Err(error) => return Written::Failed(unreadable(cluster, &planned.target, &error)),
     };
-    let desired = transform::transform(request, object).object;
+    let mut desired = transform::transform(request, object).object;
+    if let (Action::Create, Some(volume)) = (&planned.action, &planned.volume)
+        && let Err(error) = volumes::fill(cluster, stop, run, &planned.target, volume, &mut desired).await
+    {
+        return Written::Failed(error);
+    }
     let body = Bytes::from(desired.to_string());
     let mut pause = Duration::from_millis(100);
     for attempt in 1.. {

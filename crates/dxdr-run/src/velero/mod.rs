@@ -3,5 +3,6 @@
 pub mod adoption;
 pub mod backup;
 pub mod follow;
+pub mod restore;
 pub mod schedules;
 pub mod server;

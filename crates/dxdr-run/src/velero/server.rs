@@ -96,7 +96,7 @@ pub async fn objects(
 }
 
 /// A kind that is not served, or a namespace that is not there, means that Velero is not installed here.
-fn no_velero(error: dxdr_provider::ClusterError, namespace: &str) -> RunError {
+pub(crate) fn no_velero(error: dxdr_provider::ClusterError, namespace: &str) -> RunError {
     match error.kind {
         ClusterErrorKind::NotFound => RunError::NoVelero { namespace: namespace.to_owned(), source: error },
         _ => error.into(),

@@ -33,6 +33,7 @@ pub(crate) fn with(
         stop: interruption::listen(terminal),
         holder: holder(),
         lease_namespace: dxdr_run::LEASE_NAMESPACE.to_owned(),
+        velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
         program: concat!("dxdr ", env!("CARGO_PKG_VERSION")).to_owned(),
     }
 }
@@ -51,5 +52,6 @@ fn holder() -> String {
 pub(crate) async fn with_store(world: &World, store: Store, global: &Global, terminal: &Terminal) -> Result<RunContext, Failure> {
     let mut context = with(store, world.cluster().await?, terminal, global.log_format);
     context.lease_namespace = world.lease_namespace();
+    context.velero_namespace = world.velero_namespace().to_owned();
     Ok(context)
 }

@@ -12,7 +12,7 @@ use dxdr_environment::Environment;
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_object_storage::DirectoryStorage;
-use dxdr_plan::restore::{ClusterScoped, Existing, RestoreRequest, Target};
+use dxdr_plan::restore::{ClusterScoped, Executor, Existing, RestoreRequest, Target, Volumes};
 use dxdr_policy::BackupPolicy;
 use dxdr_provider::Cluster;
 use dxdr_report::{backup_plan, quantity, restore_plan, runs as page};
@@ -220,6 +220,9 @@ impl<'a> Stage<'a> {
             include: Vec::new(),
             exclude: Vec::new(),
             cluster_scoped: ClusterScoped::Needed,
+            executor: Executor::Dxdr,
+            volumes: Volumes::Captured,
+            storage_classes: std::collections::BTreeMap::new(),
         };
         Ok((entry, request))
     }

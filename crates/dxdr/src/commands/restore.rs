@@ -6,7 +6,7 @@ use dxdr_catalog::{
     target::{self, RecoveryTarget},
 };
 use dxdr_environment::{Environment, NamespaceName};
-use dxdr_plan::restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Target};
+use dxdr_plan::restore::{ClusterScoped, Executor, Existing, RestorePlan, RestoreRequest, Target, Volumes};
 use dxdr_policy::{BackupPolicy, MAX_SKEW, ResourceFilters};
 use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::{backup_plan, restore_plan};
@@ -67,6 +67,15 @@ pub(crate) struct Restore {
     /// Not these kinds; may be given more than once.
     #[arg(long, value_name = "KIND")]
     pub(crate) exclude: Vec<String>,
+    /// Who carries it out: dxdr, or a Restore of Velero's, whose result is compared with the plan.
+    #[arg(long, value_name = "EXECUTOR", value_enum, default_value_t = ExecutorName::Dxdr, conflicts_with_all = ["prune", "storage_class", "plan"])]
+    pub(crate) executor: ExecutorName,
+    /// Create volume claims with new, empty volumes, whatever was captured of the old ones.
+    #[arg(long)]
+    pub(crate) empty_volumes: bool,
+    /// A storage class that has another name in the target; may be given more than once.
+    #[arg(long, value_name = "OLD=NEW", value_parser = storage_class)]
+    pub(crate) storage_class: Vec<(String, String)>,
     /// Go back to a partial point too, instead of the newest complete one.
     #[arg(long)]
     pub(crate) allow_partial: bool,
@@ -82,6 +91,31 @@ pub(crate) struct Restore {
     /// Do not ask.
     #[arg(long, short)]
     pub(crate) yes: bool,
+}
+
+/// Who carries a restore out, as a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ExecutorName {
+    /// dxdr itself.
+    Dxdr,
+    /// A Velero server.
+    Velero,
+}
+
+impl From<ExecutorName> for Executor {
+    fn from(name: ExecutorName) -> Self {
+        match name {
+            ExecutorName::Dxdr => Self::Dxdr,
+            ExecutorName::Velero => Self::Velero,
+        }
+    }
+}
+
+fn storage_class(given: &str) -> Result<(String, String), String> {
+    match given.split_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() && !given.contains(',') => Ok((from.to_owned(), to.to_owned())),
+        _ => Err("give the name in the archive and the one in the target: `gp2=gp3`".to_owned()),
+    }
 }
 
 /// Restores.
@@ -237,6 +271,9 @@ fn request(command: &Restore, environment: &Environment, entry: &Entry, now: jif
         include: command.include.clone(),
         exclude: command.exclude.clone(),
         cluster_scoped: ClusterScoped::Needed,
+        executor: command.executor.into(),
+        volumes: if command.empty_volumes { Volumes::Empty } else { Volumes::Captured },
+        storage_classes: command.storage_class.iter().cloned().collect(),
     })
 }
 

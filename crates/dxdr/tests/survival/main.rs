@@ -11,7 +11,7 @@ use dxdr_environment::{Environment, ObjectReference, ResourceKind};
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_object_storage::{Action, Fault, Faulty, MemoryStorage};
-use dxdr_plan::restore::{ClusterScoped, Existing, RestoreRequest, Target};
+use dxdr_plan::restore::{ClusterScoped, Executor, Existing, RestoreRequest, Target, Volumes};
 use dxdr_provider::{
     Cluster, ObjectStorage, StorageErrorKind, clock::SystemClock, cluster::WriteOptions, object_storage::PutCondition,
 };
@@ -87,6 +87,7 @@ impl World {
             // A process number that no process has: the Lease of a process that is gone is free for its own run.
             holder: format!("{host}/{}/1", 4_194_305 + number),
             lease_namespace: dxdr_run::LEASE_NAMESPACE.to_owned(),
+            velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
             program: "test".to_owned(),
         };
         (context, life)
@@ -189,6 +190,9 @@ fn request(environment: &Environment, point: &RecoveryPoint) -> RestoreRequest {
         include: Vec::new(),
         exclude: Vec::new(),
         cluster_scoped: ClusterScoped::Needed,
+        executor: Executor::Dxdr,
+        volumes: Volumes::Captured,
+        storage_classes: std::collections::BTreeMap::new(),
     }
 }
 

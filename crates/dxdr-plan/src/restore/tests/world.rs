@@ -6,7 +6,8 @@ use dxdr_environment::{DiscoveredKind, EnvironmentName, ResourceKind};
 use serde_json::{Value, json};
 
 use crate::restore::{
-    Action, ClusterScoped, Existing, LiveObjects, PlannedObject, RestorePlan, RestorePlanner, RestoreRequest, Target,
+    Action, ClusterScoped, Executor, Existing, LiveObjects, PlannedObject, RestorePlan, RestorePlanner, RestoreRequest, Target,
+    Volumes,
     transform::{replacement, transform},
 };
 
@@ -85,6 +86,9 @@ pub(super) fn in_place() -> RestoreRequest {
         include: Vec::new(),
         exclude: Vec::new(),
         cluster_scoped: ClusterScoped::Needed,
+        executor: Executor::Dxdr,
+        volumes: Volumes::Captured,
+        storage_classes: BTreeMap::new(),
     }
 }
 

@@ -9,9 +9,12 @@ mod velero;
 use std::{cell::RefCell, env, thread, time::Duration};
 
 use bytes::Bytes;
-use dxdr_environment::ObjectReference;
+use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_kubernetes::{ConnectOptions, KubernetesCluster};
-use dxdr_provider::{Cluster, ClusterError, cluster::WriteOptions};
+use dxdr_provider::{
+    Cluster, ClusterError,
+    cluster::{ListScope, WriteOptions},
+};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -146,6 +149,14 @@ impl World {
     fn get(&self, reference: &ObjectReference) -> Option<Value> {
         let found = self.runtime.block_on(self.cluster.get(reference)).unwrap();
         found.map(|json| serde_json::from_slice(&json).unwrap())
+    }
+
+    /// The names of a kind's objects, `of_namespace` only where one is given.
+    fn names(&self, kind: &ResourceKind, of_namespace: Option<&str>) -> Vec<String> {
+        let scope = ListScope { namespace: of_namespace.map(str::to_owned), label_selector: None };
+        let page = self.runtime.block_on(self.cluster.list(kind, &scope, 500, None)).unwrap();
+        let names = page.items.iter().map(|item| serde_json::from_slice::<Value>(item).unwrap()["metadata"]["name"].take());
+        names.map(|name| name.as_str().unwrap().to_owned()).collect()
     }
 
     /// Waits for what a controller does; Velero looks for some things once a minute only.

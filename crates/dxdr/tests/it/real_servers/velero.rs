@@ -3,6 +3,7 @@
 use std::{env, fs, path::PathBuf};
 
 use dxdr_environment::ObjectReference;
+use dxdr_plan::restore::volume;
 use serde_json::{Value, json};
 
 use super::{Servers, World};
@@ -152,9 +153,57 @@ fn a_backup_by_velero_is_a_point_that_is_planned_and_restored() {
     for object in ["configmaps", "services", "persistentvolumeclaims"] {
         assert!(planned.contains(&format!("+ {object} {beside}/")), "{planned}");
     }
+    assert!(planned.contains("filled from snapshot"), "{planned}");
+    let original = velero.volume_of(&world, &world.namespace);
+    fs::write(original.join("content"), "damaged").unwrap();
     world.run(&[&restore[..], &["--yes"]].concat()).exits(0);
     assert_eq!(world.get(&core("ConfigMap", Some(&beside), "one")).unwrap()["data"]["value"], "as it was");
     assert!(world.get(&core("Service", Some(&beside), "web")).is_some());
+    let restored = velero.volume_of(&world, &beside);
+    assert_ne!(restored, original);
+    assert_eq!(fs::read_to_string(restored.join("content")).unwrap(), CONTENT);
+    // Nothing that stands for the snapshot is left, and the storage has it all the same.
+    assert_eq!(world.names(&volume::snapshots(), Some(&beside)), [""; 0]);
+    let again = world.beside("again");
+    world.run(&["restore", "journey", "--point", &backup, "--into", &again, "--yes"]).exits(0);
+    assert_eq!(fs::read_to_string(velero.volume_of(&world, &again).join("content")).unwrap(), CONTENT);
+    assert!(!world.names(&volume::contents(), None).iter().any(|name| name.starts_with("dxdr-")));
+    velero.delete(&world, &backup);
+}
+
+#[test]
+fn a_claim_that_was_lost_is_filled_from_its_snapshot_in_place() {
+    let Some(velero) = Velero::named() else { return };
+    let world = velero.world("lost-claim");
+    let backup = velero.back_up(&world);
+    let original = velero.volume_of(&world, &world.namespace);
+    world.delete(&claim(&world.namespace));
+    world.wait_until("the claim is gone", |world| world.get(&claim(&world.namespace)).is_none());
+    world.run(&["restore", "journey", "--point", &backup, "--in-place", "--yes"]).exits(0);
+    let restored = velero.volume_of(&world, &world.namespace);
+    assert_ne!(restored, original);
+    assert_eq!(fs::read_to_string(restored.join("content")).unwrap(), CONTENT);
+    let again = world.run(&["restore", "journey", "--point", &backup, "--in-place", "--yes"]).exits(0);
+    assert!(
+        again.stdout.contains("nothing to do") || again.stderr.contains("nothing to do"),
+        "{}\n{}",
+        again.stdout,
+        again.stderr
+    );
+    velero.delete(&world, &backup);
+}
+
+#[test]
+fn a_restore_that_velero_carries_out_is_held_against_the_plan() {
+    let Some(velero) = Velero::named() else { return };
+    let world = velero.world("carried-out");
+    let backup = velero.back_up(&world);
+    let beside = world.beside("by-executor");
+    let said =
+        world.run(&["restore", "journey", "--point", &backup, "--into", &beside, "--executor", "velero", "--yes"]).exits(0);
+    assert!(said.stderr.contains("Have Velero carry it out"), "{}", said.stderr);
+    assert_eq!(world.get(&core("ConfigMap", Some(&beside), "one")).unwrap()["data"]["value"], "as it was");
+    assert_eq!(fs::read_to_string(velero.volume_of(&world, &beside).join("content")).unwrap(), CONTENT);
     velero.delete(&world, &backup);
 }
 

@@ -1,0 +1,368 @@
+//! Volumes: what was captured of them, filling new ones from the storage's snapshots, letting go of these, and having Velero bring
+//! back what only it can read.
+//!
+//! ```text
+//! claim ─► content for the handle ─► VolumeSnapshot ─► ready ─► claim with data source ─► bound ─► both objects deleted
+//! ```
+//!
+//! The content's policy is Retain from its first moment: nothing that is deleted here takes the storage's snapshot along.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dxdr_catalog::{Component, Entry, VolumeComponent, name};
+use dxdr_environment::{ObjectReference, ResourceKind};
+use dxdr_format::{
+    hashing::sha256,
+    journal::Evidence,
+    velero::{
+        adoption::{ArchiveFacts, captured_volumes},
+        layout::BackupObject,
+        volume_info,
+    },
+};
+use dxdr_plan::{
+    restore::{
+        CapturedVolume, RestorePlan, VolumeSource,
+        volume::{self, ImportedSnapshot},
+    },
+    velero::{RUN_LABEL, restore_of_volumes},
+};
+use dxdr_provider::{
+    Cluster, ClusterError, ClusterErrorKind,
+    cluster::{ListScope, WriteOptions},
+};
+use serde_json::Value;
+
+use super::{Prepared, RestoreReport, write};
+use crate::{
+    active::ActiveRun,
+    context::RunContext,
+    error::RunError,
+    event::Event,
+    stop::StopRequest,
+    store::Store,
+    velero::restore::{VeleroOutcome, restore},
+};
+
+/// A storage that has the snapshot answers within seconds.
+const GETTING_READY: Duration = Duration::from_secs(300);
+/// An error that the storage repeats for so long is its answer.
+const FAILING: Duration = Duration::from_secs(30);
+/// How long claims may take to be bound before their snapshots are left to them. Claims that wait for a consumer are bound once their
+/// pods are scheduled.
+const BINDING: Duration = Duration::from_secs(120);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+const PAGE: u32 = 500;
+/// Annotation of a VolumeSnapshot with the claim that it fills.
+const CLAIM: &str = "dxdr.io/claim";
+
+/// What was captured of the volumes of `entry`.
+pub(super) async fn captured(store: &Store, entry: &Entry) -> Result<Vec<VolumeComponent>, RunError> {
+    match entry {
+        Entry::Ours(point) => Ok(point
+            .components
+            .iter()
+            .filter_map(|component| match component {
+                Component::Volume(volume) => Some(volume.clone()),
+                _ => None,
+            })
+            .collect()),
+        Entry::Foreign(backup) => {
+            let key = store.layout.backup_object_key(&backup.name, BackupObject::VolumeInfo);
+            let Some(bytes) = store.read(&key).await? else { return Ok(Vec::new()) };
+            let format = |source| RunError::Format { key: key.clone(), store: store.storage.describe(), source };
+            let volumes = volume_info::decode(&bytes).map_err(format)?;
+            let completed = backup.completed.or(backup.started).unwrap_or_default();
+            Ok(captured_volumes(&volumes, &ArchiveFacts::default(), completed).collect())
+        }
+    }
+}
+
+/// Makes the storage's snapshot known for the claim `desired`, which is about to be created, and lets it be filled from it.
+/// Repeatable: the objects' names follow from the run and the claim. What a failure leaves is removed again.
+pub(super) async fn fill(
+    cluster: &dyn Cluster,
+    stop: &StopRequest,
+    run: &str,
+    claim: &ObjectReference,
+    captured: &CapturedVolume,
+    desired: &mut Value,
+) -> Result<(), ClusterError> {
+    let VolumeSource::Snapshot { driver, handle } = &captured.source else { return Ok(()) };
+    let name = format!("dxdr-{:.20}", sha256(format!("{run} {claim}").as_bytes()).to_string());
+    let mode = desired.pointer("/spec/volumeMode").and_then(Value::as_str).unwrap_or("Filesystem");
+    let class = class_of(cluster, driver).await;
+    let mut imported = volume::imported(run, &name, claim, (driver, handle), class.as_deref(), mode);
+    imported.snapshot.value["metadata"]["annotations"] = serde_json::json!({CLAIM: claim.name});
+    for object in [&imported.content, &imported.snapshot] {
+        match cluster.create(&object.reference, Bytes::from(object.value.to_string()), &options()).await {
+            Ok(_) => {}
+            Err(error) if error.kind == ClusterErrorKind::AlreadyExists => {}
+            Err(error) => return Err(discarded(cluster, &imported, error).await),
+        }
+    }
+    if let Err(error) = ready(cluster, stop, claim, &imported, handle).await {
+        return Err(discarded(cluster, &imported, error).await);
+    }
+    volume::fill(desired, &name, captured.size);
+    Ok(())
+}
+
+/// The error, with what was made until it happened removed again as far as it can be.
+async fn discarded(cluster: &dyn Cluster, imported: &ImportedSnapshot, error: ClusterError) -> ClusterError {
+    for object in [&imported.snapshot, &imported.content] {
+        // The first error is what must be heard of; a content that stays keeps nothing and deletes nothing.
+        let _ = cluster.delete(&object.reference, None, &options()).await;
+    }
+    error
+}
+
+/// A VolumeSnapshotClass of the driver, the default one first: drivers that need credentials find them through it.
+async fn class_of(cluster: &dyn Cluster, driver: &str) -> Option<String> {
+    let scope = ListScope { namespace: None, label_selector: None };
+    // An account that may not list them gets along without, as most drivers do.
+    let page = cluster.list(&volume::classes(), &scope, PAGE, None).await.ok()?;
+    let classes: Vec<Value> = page.items.iter().filter_map(|item| serde_json::from_slice(item).ok()).collect();
+    let of_driver = classes.iter().filter(|class| class.get("driver").and_then(Value::as_str) == Some(driver));
+    let is_default = |class: &Value| {
+        let annotation = class.pointer("/metadata/annotations/snapshot.storage.kubernetes.io~1is-default-class");
+        annotation.and_then(Value::as_str) == Some("true")
+    };
+    let best = of_driver.max_by_key(|class| is_default(class))?;
+    best.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// Waits until the snapshot can be used.
+async fn ready(
+    cluster: &dyn Cluster,
+    stop: &StopRequest,
+    claim: &ObjectReference,
+    imported: &ImportedSnapshot,
+    handle: &str,
+) -> Result<(), ClusterError> {
+    let began = tokio::time::Instant::now();
+    let (mut failing_since, mut reason) = (None, "nobody has taken it up: does a snapshot controller run?".to_owned());
+    loop {
+        let objects = [cluster.get(&imported.snapshot.reference).await?, cluster.get(&imported.content.reference).await?];
+        let objects =
+            objects.map(|object| object.and_then(|json| serde_json::from_slice::<Value>(&json).ok()).unwrap_or_default());
+        if objects.first().and_then(|snapshot| snapshot.pointer("/status/readyToUse")).and_then(Value::as_bool) == Some(true) {
+            return Ok(());
+        }
+        let error = objects.iter().find_map(|object| object.pointer("/status/error/message")?.as_str());
+        match error {
+            Some(error) => {
+                reason = error.to_owned();
+                failing_since.get_or_insert_with(tokio::time::Instant::now);
+            }
+            None => failing_since = None,
+        }
+        let given_up = failing_since.is_some_and(|since| since.elapsed() > FAILING) || began.elapsed() > GETTING_READY;
+        if given_up || stop.asked() {
+            if stop.asked() {
+                reason = "somebody asked to stop".to_owned();
+            }
+            return Err(ClusterError {
+                kind: ClusterErrorKind::Other,
+                action: "restore",
+                object: claim.to_string(),
+                cluster: cluster.describe(),
+                message: format!("snapshot {handle} cannot be used: {reason}"),
+                source: None,
+            });
+        }
+        tokio::select! {
+            () = tokio::time::sleep(BETWEEN_LOOKS) => {}
+            () = stop.wait() => {}
+        }
+    }
+}
+
+/// Waits until the run's claims are bound, and deletes what stood for their snapshots. Claims that nobody uses yet may wait for their
+/// consumer for ever: their objects stay, and are named.
+pub(super) async fn release(context: &RunContext, prepared: &Prepared, run: &mut ActiveRun) -> Result<(), RunError> {
+    let from_snapshots = prepared
+        .plan
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.objects)
+        .any(|object| object.volume.as_ref().is_some_and(|volume| matches!(volume.source, VolumeSource::Snapshot { .. })));
+    if !from_snapshots {
+        return Ok(());
+    }
+    let cluster = context.cluster.as_ref();
+    let mut held = of_run(cluster, run.id(), volume::snapshots(), Some(&prepared.plan.target_namespace)).await?;
+    if held.is_empty() && prepared.plan.release_step().is_none() {
+        return Ok(());
+    }
+    let step = RestorePlan::release();
+    run.start(&step).await?;
+    let count = held.len();
+    let began = tokio::time::Instant::now();
+    loop {
+        let mut waiting = Vec::new();
+        for snapshot in held {
+            if is_bound(cluster, &snapshot).await? {
+                drop_snapshot(cluster, &snapshot.reference).await?;
+            } else {
+                waiting.push(snapshot);
+            }
+        }
+        held = waiting;
+        if held.is_empty() || began.elapsed() > BINDING {
+            break;
+        }
+        context.reporter.report(&Event::Progress {
+            step: step.id.clone(),
+            done: (count - held.len()) as u64,
+            total: Some(count as u64),
+            bytes: 0,
+            at: "claims that are bound".to_owned(),
+        });
+        tokio::select! {
+            () = tokio::time::sleep(BETWEEN_LOOKS) => {}
+            () = context.stop.wait() => return Err(RunError::Interrupted),
+        }
+    }
+    for snapshot in &held {
+        let text = format!(
+            "claim {} is not bound yet, so {} stays: delete it, and the VolumeSnapshotContent of that name, when it is (`kubectl delete volumesnapshot,volumesnapshotcontent -l {RUN_LABEL}={} -n {}`)",
+            snapshot.claim,
+            snapshot.reference,
+            name::shortened(run.id(), name::LONGEST),
+            prepared.plan.target_namespace,
+        );
+        context.reporter.report(&Event::Warning { text });
+    }
+    let summary = format!("{} of {count} snapshots let go of", count - held.len());
+    run.finish(&step, &summary, Evidence::new()).await
+}
+
+/// Deletes what stands for snapshots in the cluster for a run that is cleaned up.
+pub(crate) async fn discard(context: &RunContext, run: &str) -> Result<u64, RunError> {
+    let cluster = context.cluster.as_ref();
+    let mut discarded = 0;
+    for content in of_run(cluster, run, volume::contents(), None).await? {
+        if let Some(snapshot) = content.of {
+            cluster.delete(&snapshot, None, &options()).await?;
+        }
+        discarded += u64::from(cluster.delete(&content.reference, None, &options()).await?);
+    }
+    Ok(discarded)
+}
+
+/// An object that stands for a snapshot.
+struct Held {
+    reference: ObjectReference,
+    /// The claim it fills.
+    claim: String,
+    /// Of a content: its VolumeSnapshot.
+    of: Option<ObjectReference>,
+}
+
+/// The run's snapshots or contents. None where the kind is not served, or may not be listed: then nothing was made of it either.
+async fn of_run(cluster: &dyn Cluster, run: &str, kind: ResourceKind, namespace: Option<&str>) -> Result<Vec<Held>, RunError> {
+    let selector = format!("{RUN_LABEL}={}", name::shortened(run, name::LONGEST));
+    let scope = ListScope { namespace: namespace.map(str::to_owned), label_selector: Some(selector) };
+    let (mut held, mut continuation) = (Vec::new(), None::<String>);
+    loop {
+        let page = match cluster.list(&kind, &scope, PAGE, continuation.as_deref()).await {
+            Ok(page) => page,
+            Err(error) if matches!(error.kind, ClusterErrorKind::NotFound | ClusterErrorKind::Forbidden) => return Ok(held),
+            Err(error) => return Err(error.into()),
+        };
+        for item in &page.items {
+            let object: Value =
+                serde_json::from_slice(item).map_err(|error| RunError::Unexpected(format!("a {kind}: {error}")))?;
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            let of = text("/spec/volumeSnapshotRef/name").map(|name| ObjectReference {
+                kind: volume::snapshots(),
+                namespace: text("/spec/volumeSnapshotRef/namespace"),
+                name,
+            });
+            held.push(Held {
+                reference: ObjectReference {
+                    kind: kind.clone(),
+                    namespace: namespace.map(str::to_owned),
+                    name: text("/metadata/name").unwrap_or_default(),
+                },
+                claim: text("/metadata/annotations/dxdr.io~1claim").unwrap_or_default(),
+                of,
+            });
+        }
+        continuation = page.continuation;
+        if continuation.is_none() {
+            return Ok(held);
+        }
+    }
+}
+
+/// Whether the claim that the snapshot fills is bound, or gone.
+async fn is_bound(cluster: &dyn Cluster, snapshot: &Held) -> Result<bool, RunError> {
+    let kind = ResourceKind {
+        group: String::new(),
+        version: "v1".to_owned(),
+        kind: "PersistentVolumeClaim".to_owned(),
+        plural: "persistentvolumeclaims".to_owned(),
+        namespaced: true,
+    };
+    let claim = ObjectReference { kind, namespace: snapshot.reference.namespace.clone(), name: snapshot.claim.clone() };
+    let Some(json) = cluster.get(&claim).await? else { return Ok(true) };
+    let claim: Value = serde_json::from_slice(&json).unwrap_or_default();
+    Ok(claim.pointer("/status/phase").and_then(Value::as_str) == Some("Bound"))
+}
+
+/// Deletes a VolumeSnapshot and the content of its name, in this order: a content whose snapshot is there is in use.
+async fn drop_snapshot(cluster: &dyn Cluster, snapshot: &ObjectReference) -> Result<(), RunError> {
+    cluster.delete(snapshot, None, &options()).await?;
+    let content = ObjectReference { kind: volume::contents(), namespace: None, name: snapshot.name.clone() };
+    cluster.delete(&content, None, &options()).await?;
+    Ok(())
+}
+
+/// Has Velero bring back the volumes that only it can read.
+pub(super) async fn through_velero(
+    context: &RunContext,
+    prepared: &Prepared,
+    run: &mut ActiveRun,
+    report: &mut RestoreReport,
+) -> Result<(), RunError> {
+    let Some(step) = prepared.plan.velero_step() else { return Ok(()) };
+    run.start(&step).await?;
+    let object = restore_of_volumes(&prepared.plan, run.id(), &context.velero_namespace);
+    let outcome = restore(context, &object, &prepared.plan.point, &step).await?;
+    let mut back = 0;
+    for volume in &prepared.plan.through_velero {
+        if context.cluster.get(&volume.claim).await?.is_some() {
+            back += 1;
+        } else {
+            report.failed.push(not_back(context, &volume.claim, &outcome));
+        }
+    }
+    report.created += back;
+    run.finish(&step, &format!("{}: {back} volumes", outcome.phase), Evidence::new()).await
+}
+
+/// An object that Velero did not bring back.
+pub(super) fn not_back(context: &RunContext, object: &ObjectReference, outcome: &VeleroOutcome) -> ClusterError {
+    let about: Vec<&str> =
+        outcome.errors.iter().chain(&outcome.warnings).map(String::as_str).filter(|text| text.contains(&object.name)).collect();
+    let reason = match (about.first(), outcome.errors.first()) {
+        (Some(about), _) => format!("Velero says: {about}"),
+        (None, Some(error)) => format!("Velero's Restore is {}: {error}", outcome.phase),
+        (None, None) => format!("Velero's Restore is {}, and does not say why", outcome.phase),
+    };
+    ClusterError {
+        kind: ClusterErrorKind::Other,
+        action: "restore",
+        object: object.to_string(),
+        cluster: context.cluster.describe(),
+        message: reason,
+        source: None,
+    }
+}
+
+fn options() -> WriteOptions {
+    WriteOptions { retry: true, ..write::options() }
+}

@@ -1,0 +1,104 @@
+//! A Restore by a Velero server: asked for, followed, and what it says came of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dxdr_environment::{DesiredObject, ObjectReference};
+use dxdr_format::velero::results;
+use dxdr_plan::{step::Step, velero};
+use dxdr_provider::{ClusterErrorKind, cluster::WriteOptions};
+use serde_json::Value;
+
+use super::{
+    follow::{follow, phase},
+    server::{self, FIELD_MANAGER},
+};
+use crate::{context::RunContext, error::RunError, event::Event};
+
+/// Velero looks into its locations once a minute, whatever their period says.
+const SYNCHRONIZING: Duration = Duration::from_secs(150);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// Phases that a Restore does not leave.
+const OVER: [&str; 4] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
+
+/// What Velero says came of a Restore.
+#[derive(Debug, Default)]
+pub struct VeleroOutcome {
+    /// `Completed`, `PartiallyFailed`.
+    pub phase: String,
+    /// What it says went wrong.
+    pub errors: Vec<String>,
+    /// What it says went otherwise than one would think.
+    pub warnings: Vec<String>,
+}
+
+/// Asks for `restore` of backup `point` and follows it to its end. Repeatable: its name is the run's own.
+///
+/// # Errors
+/// When Velero does not know the backup, or refuses, or fails.
+pub async fn restore(context: &RunContext, restore: &DesiredObject, point: &str, step: &Step) -> Result<VeleroOutcome, RunError> {
+    synchronized(context, point, step).await?;
+    let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false, retry: true };
+    match context.cluster.create(&restore.reference, Bytes::from(restore.value.to_string()), &options).await {
+        Ok(_) => {}
+        // An earlier process of this run asked, or the first try of this one did.
+        Err(error) if error.kind == ClusterErrorKind::AlreadyExists => {}
+        Err(error) => return Err(server::no_velero(error, &context.velero_namespace)),
+    }
+    let over = |object: &Value| phase(object).is_some_and(|phase| OVER.contains(&phase));
+    let (cluster, reporter) = (context.cluster.as_ref(), context.reporter.as_ref());
+    let object = follow(cluster, reporter, &context.stop, &restore.reference, &step.id, over).await?;
+    let phase = phase(&object).unwrap_or_default().to_owned();
+    let (errors, warnings) = said(context, &restore.reference.name).await;
+    if matches!(phase.as_str(), "Completed" | "PartiallyFailed") {
+        return Ok(VeleroOutcome { phase, errors, warnings });
+    }
+    let refusals = object.pointer("/status/validationErrors").and_then(Value::as_array).into_iter().flatten();
+    let mut reasons: Vec<String> = refusals.filter_map(Value::as_str).map(str::to_owned).collect();
+    reasons.extend(object.pointer("/status/failureReason").and_then(Value::as_str).map(str::to_owned));
+    reasons.extend(errors);
+    let reason = if reasons.is_empty() { "it does not say why".to_owned() } else { reasons.join("; ") };
+    Err(RunError::VeleroRestore { restore: restore.reference.name.clone(), phase, reason })
+}
+
+/// Waits until Velero knows the backup, which it finds in the store by itself.
+async fn synchronized(context: &RunContext, point: &str, step: &Step) -> Result<(), RunError> {
+    let namespace = &context.velero_namespace;
+    let backup = ObjectReference { kind: velero::backups(), namespace: Some(namespace.clone()), name: point.to_owned() };
+    let deadline = tokio::time::Instant::now() + SYNCHRONIZING;
+    loop {
+        if context.cluster.get(&backup).await.map_err(|error| server::no_velero(error, namespace))?.is_some() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(RunError::VeleroRestore {
+                restore: point.to_owned(),
+                phase: "New".to_owned(),
+                reason: format!(
+                    "Velero has not found the backup in {} s: does one of its locations lead to {}, and is it Available?",
+                    SYNCHRONIZING.as_secs(),
+                    context.store.storage.describe()
+                ),
+            });
+        }
+        context.reporter.report(&Event::Progress {
+            step: step.id.clone(),
+            done: 0,
+            total: None,
+            bytes: 0,
+            at: "waiting until Velero finds the backup".to_owned(),
+        });
+        tokio::select! {
+            () = tokio::time::sleep(BETWEEN_LOOKS) => {}
+            () = context.stop.wait() => return Err(RunError::Interrupted),
+        }
+    }
+}
+
+/// Errors and warnings, in Velero's words. They are for reading only: a store that does not have them keeps nothing from going on.
+async fn said(context: &RunContext, restore: &str) -> (Vec<String>, Vec<String>) {
+    let key = context.store.layout.restore_results_key(restore);
+    let Ok(Some(bytes)) = context.store.read(&key).await else { return Default::default() };
+    let results = results::decode(&bytes).unwrap_or_default();
+    (results.errors.all(), results.warnings.all())
+}
