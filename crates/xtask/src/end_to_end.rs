@@ -38,28 +38,39 @@ pub(crate) struct Arguments {
 
 /// The exit code is that of `cargo test`; 3 when a program that is needed is not installed.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    interruption::watch()?;
-    // The paths of sockets below it may have 107 bytes at most.
-    let folder = tempfile::Builder::new().prefix("dxdr-").tempdir().context("cannot create a temporary folder")?;
-    let directory = folder.path().join("cluster");
-    fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-
     let all = !arguments.without_velero;
-    let parts = Parts { s3: true, csi: all, velero: all };
-    let outcome = Cluster::start(&directory, parts).and_then(|cluster| {
+    in_cluster(Parts { s3: true, csi: all, velero: all }, arguments.keep, |cluster, folder| {
         let mut variables = cluster.test_variables();
         if let Some(context) = &arguments.context {
-            let kubeconfig = kubeconfig_of(cluster.kubectl(), context, folder.path())?;
+            let kubeconfig = kubeconfig_of(cluster.kubectl(), context, folder)?;
             for (name, value) in &mut variables {
                 if *name == "DXDR_TEST_KUBECONFIG" {
                     value.clone_from(&kubeconfig);
                 }
             }
         }
-        test(&variables, &arguments.test_arguments)
-    });
+        let mut command = Command::new(checkout::cargo());
+        command.arg("test");
+        for name in CRATES {
+            command.args(["--package", name]);
+        }
+        command.arg("--no-fail-fast").args(&arguments.test_arguments);
+        let begin = Instant::now();
+        let code = test(&mut command, &variables);
+        eprintln!("end-to-end tests took {} s", begin.elapsed().as_secs());
+        code
+    })
+}
 
-    if arguments.keep && outcome.is_ok() {
+/// Does something with servers in a temporary folder, which is handed on, and stops them.
+pub(crate) fn in_cluster(parts: Parts, keep: bool, act: impl FnOnce(&Cluster, &Path) -> Result<ExitCode>) -> Result<ExitCode> {
+    interruption::watch()?;
+    // The paths of sockets below it may have 107 bytes at most.
+    let folder = tempfile::Builder::new().prefix("dxdr-").tempdir().context("cannot create a temporary folder")?;
+    let directory = folder.path().join("cluster");
+    fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let outcome = Cluster::start(&directory, parts).and_then(|cluster| act(&cluster, folder.path()));
+    if keep && outcome.is_ok() {
         eprintln!("the servers are still running; to use and to stop them:\n");
         println!(". {0}/environment\ncargo xtask cluster down --delete --directory {0}", directory.display());
         let _kept = folder.keep();
@@ -76,19 +87,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
-fn test(variables: &[(&str, String)], arguments: &[OsString]) -> Result<ExitCode> {
-    let begin = Instant::now();
-    let mut command = Command::new(checkout::cargo());
-    command.current_dir(checkout::root()).arg("test");
-    for name in CRATES {
-        command.args(["--package", name]);
-    }
-    let mut child = command
-        .arg("--no-fail-fast")
-        .args(arguments)
-        .envs(variables.iter().map(|(name, value)| (name, value)))
-        .spawn()
-        .context("cannot run cargo test")?;
+/// Runs a `cargo test` with `variables` in its environment; its exit code is the answer.
+pub(crate) fn test(command: &mut Command, variables: &[(&str, String)]) -> Result<ExitCode> {
+    command.current_dir(checkout::root()).envs(variables.iter().map(|(name, value)| (name, value)));
+    let mut child = command.spawn().context("cannot run cargo test")?;
     let status = loop {
         if let Some(status) = child.try_wait().context("cannot wait for cargo test")? {
             break status;
@@ -101,7 +103,6 @@ fn test(variables: &[(&str, String)], arguments: &[OsString]) -> Result<ExitCode
         }
         thread::sleep(Duration::from_millis(50));
     };
-    eprintln!("end-to-end tests took {} s", begin.elapsed().as_secs());
     // Without a code it was ended by a signal.
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }

@@ -3,6 +3,7 @@
 //! - `cluster` starts a real Kubernetes control plane (and an S3 server) as plain processes on loopback,
 //!   from programs built here out of the Go module proxy at pinned versions.
 //! - `end-to-end` runs the tests that need such servers against them.
+//! - `differential` holds dxdr against a real Velero.
 //! - `layers` holds the crates to the arrows of the architecture.
 //! - `bench` measures the product against the physical parts of what it does.
 //! - `builtin-types` makes the sandbox's table of types from a real server.
@@ -26,6 +27,7 @@ mod bench;
 mod builtin_types;
 mod checkout;
 mod cluster;
+mod differential;
 mod end_to_end;
 mod failure;
 mod generate;
@@ -47,6 +49,8 @@ enum Chore {
     Cluster(cluster::Command),
     /// Run the tests that need a real control plane and a real S3 server
     EndToEnd(end_to_end::Arguments),
+    /// Hold dxdr against a real Velero: backups and restores of generated namespaces, compared object by object
+    Differential(differential::Arguments),
     /// Measure backups, restores, plans and the catalog against their physical parts; prints a table, asserts nothing
     Bench(bench::Arguments),
     /// Check that the crates depend on each other as the architecture says
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Cluster(command) => cluster::run(command),
         Chore::EndToEnd(arguments) => end_to_end::run(&arguments),
+        Chore::Differential(arguments) => differential::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Layers => layers::run(),
         Chore::BuiltinTypes(arguments) => builtin_types::run(&arguments),

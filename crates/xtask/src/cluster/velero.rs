@@ -22,6 +22,8 @@ const NAMESPACE: &str = "velero";
 /// Of its own in the bucket: an unknown folder beside `backups` makes Velero call the location unavailable.
 const PREFIX: &str = "velero";
 const LOCATION: &str = "default";
+/// Kinds that tests make objects of.
+const DEFINITIONS_OF_TESTS: &str = include_str!("definitions.yaml");
 /// Asked to stop, it waits for a restore that is being finished, up to half a minute.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -55,6 +57,7 @@ pub(crate) fn start(
     let plugin = plugins.join("velero-plugin-for-aws");
     symlink(&programs.plugin, &plugin).with_context(|| format!("cannot make {}", plugin.display()))?;
     administrator.apply_definitions(&definitions(&programs.velero, &folder)?)?;
+    administrator.apply_definitions(DEFINITIONS_OF_TESTS)?;
     administrator.apply_objects(&objects(storage, &programs.version)?)?;
 
     let block = Block::of(&folder)?;

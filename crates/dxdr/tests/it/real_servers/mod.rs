@@ -2,6 +2,7 @@
 
 mod access;
 mod bucket;
+mod differential;
 mod journey;
 mod refusals;
 mod velero;

@@ -12,17 +12,18 @@ use crate::objects::{self, core, reference};
 const CONTENT: &str = "rows of a database";
 
 /// Velero, and the driver whose volumes it takes snapshots of.
-struct Velero {
-    servers: Servers,
+pub(super) struct Velero {
+    pub(super) servers: Servers,
     namespace: String,
-    location: String,
-    storage_class: String,
+    pub(super) location: String,
+    pub(super) storage_class: String,
+    pub(super) waiting_storage_class: String,
     volumes: PathBuf,
 }
 
 impl Velero {
     /// That of the environment; without one, says which tests did not run.
-    fn named() -> Option<Self> {
+    pub(super) fn named() -> Option<Self> {
         let named = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let servers = Servers::named()?;
         let found = (|| {
@@ -31,6 +32,7 @@ impl Velero {
                 namespace: named("DXDR_TEST_VELERO_NAMESPACE")?,
                 location: named("DXDR_TEST_VELERO_LOCATION")?,
                 storage_class: named("DXDR_TEST_STORAGE_CLASS")?,
+                waiting_storage_class: named("DXDR_TEST_WAITING_STORAGE_CLASS")?,
                 volumes: PathBuf::from(named("DXDR_TEST_CSI_DATA")?).join("volumes"),
             })
         })();
@@ -82,7 +84,7 @@ impl Velero {
         reference("velero.io", "v1", kind, &plural, Some(&self.namespace), name)
     }
 
-    fn create(&self, world: &World, kind: &str, name: &str, specification: &Value) -> ObjectReference {
+    pub(super) fn create(&self, world: &World, kind: &str, name: &str, specification: &Value) -> ObjectReference {
         let reference = self.object(kind, name);
         let object = json!({
             "apiVersion": "velero.io/v1", "kind": kind, "metadata": {"name": name, "namespace": self.namespace},
@@ -116,7 +118,7 @@ impl Velero {
 
     /// Has Velero delete a backup, with all that is stored of it.
     #[track_caller]
-    fn delete(&self, world: &World, backup: &str) {
+    pub(super) fn delete(&self, world: &World, backup: &str) {
         self.create(world, "DeleteBackupRequest", backup, &json!({"backupName": backup}));
         let backup = self.object("Backup", backup);
         world.wait_until("the backup is deleted", |world| world.get(&backup).is_none());
@@ -129,14 +131,21 @@ fn claim(namespace: &str) -> ObjectReference {
 
 /// Waits for an end, which must be a good one, and answers the status.
 #[track_caller]
-fn completed(world: &World, reference: &ObjectReference) -> Value {
+pub(super) fn completed(world: &World, reference: &ObjectReference) -> Value {
+    let status = ended(world, reference);
+    assert_eq!(status["phase"], "Completed", "{reference}: {status:#}");
+    status
+}
+
+/// Waits for an end, and answers the status.
+#[track_caller]
+pub(super) fn ended(world: &World, reference: &ObjectReference) -> Value {
     const ENDS: [&str; 4] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
     let mut status = Value::Null;
     world.wait_until(&format!("{reference} comes to an end"), |world| {
         status = world.get(reference).map(|mut object| object["status"].take()).unwrap_or_default();
         status["phase"].as_str().is_some_and(|phase| ENDS.contains(&phase))
     });
-    assert_eq!(status["phase"], "Completed", "{reference}: {status:#}");
     status
 }
 

@@ -1,0 +1,30 @@
+//! dxdr and a real Velero side by side, over as many generated namespaces as one likes.
+//!
+//! The suite is a test of the program's (`real_servers/differential`), which `end-to-end` runs with a few namespaces.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::{checkout, cluster::Parts, end_to_end};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// How many namespaces: one for each of the numbers from 0 on
+    #[arg(long, default_value_t = 200, value_name = "NUMBER")]
+    seeds: u32,
+    /// Leave the servers running afterwards, and say how to stop them
+    #[arg(long)]
+    keep: bool,
+}
+
+/// The exit code is that of `cargo test`; 3 when a program that is needed is not installed.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    end_to_end::in_cluster(Parts { s3: true, csi: true, velero: true }, arguments.keep, |cluster, _| {
+        let mut variables = cluster.test_variables();
+        variables.push(("DXDR_TEST_SEEDS", arguments.seeds.to_string()));
+        let mut command = Command::new(checkout::cargo());
+        command.args(["test", "--package", "dxdr", "--test", "it", "real_servers::differential", "--", "--nocapture"]);
+        end_to_end::test(&mut command, &variables)
+    })
+}
