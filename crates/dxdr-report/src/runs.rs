@@ -230,11 +230,14 @@ pub fn restore_text(report: &RestoreReport) -> String {
         report.created, report.updated, report.unchanged, report.pruned
     );
     if report.left > 0 {
-        text.push_str(&format!(", {} left different as asked", report.left));
+        text.push_str(&format!(", {} left different", report.left));
     }
     text.push('\n');
     for (object, paths) in &report.differing {
         text.push_str(&format!("  the server made something else of {object}: {}\n", paths.join(", ")));
+    }
+    for object in &report.immutable {
+        text.push_str(&format!("  left different: {object}: a field of it cannot be changed\n"));
     }
     for error in &report.failed {
         text.push_str(&format!("  failed: {}: {}\n", error.object, error.message));
@@ -269,6 +272,7 @@ pub fn restore_json(report: &RestoreReport) -> Value {
         "protectivePoint": report.protective_point,
         "created": report.created, "updated": report.updated, "unchanged": report.unchanged, "left": report.left, "pruned": report.pruned,
         "differing": report.differing.iter().map(|(object, paths)| json!({"object": object, "paths": paths})).collect::<Vec<_>>(),
+        "immutable": report.immutable,
         "failed": report.failed.iter().map(|error| json!({"object": error.object, "reason": error.message})).collect::<Vec<_>>(),
         "kept": report.kept,
         "notServed": report.not_served.iter().map(|(object, reason)| json!({"object": object, "reason": reason})).collect::<Vec<_>>(),

@@ -34,6 +34,7 @@ pub(super) enum Finding {
     RunningJobs,
     ClusterRights,
     NamesSource { namespace: String },
+    Recreated,
     Orphans,
     SharedByCluster,
     TargetExists { namespace: String },
@@ -49,14 +50,17 @@ impl Finding {
             | Self::SnapshotsNotServed
             | Self::FileSystemCopies
             | Self::Quota { stands: true, .. } => Severity::Fatal,
-            Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } => Severity::Information,
+            Self::Recreated | Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } => Severity::Information,
             _ => Severity::Warning,
         }
     }
 
     fn text(&self, count: u32) -> String {
-        let (noun, are, have, stay, they) =
-            if count == 1 { ("object", "is", "has", "stays", "it") } else { ("objects", "are", "have", "stay", "they") };
+        let (noun, are, was, have, stay, they) = if count == 1 {
+            ("object", "is", "was", "has", "stays", "it")
+        } else {
+            ("objects", "are", "were", "have", "stay", "they")
+        };
         let these = format!("{count} {noun}");
         match self {
             Self::NothingThere { namespace } => {
@@ -76,6 +80,9 @@ impl Finding {
                 format!("{these} of kind {kind} {are} left out: the target serves it as {served} only")
             }
             Self::Immutable => format!("{these} {have} a field that differs and cannot be changed, and {stay} as {they} {are}"),
+            Self::Recreated => format!(
+                "{these} {have} a field that differs and cannot be changed, and {are} deleted and created as {they} {was}"
+            ),
             Self::Unknown { kind, reason } => format!("it is not known which {kind} live in the target: {reason}"),
             Self::SnapshotsNotServed => {
                 format!(
@@ -187,7 +194,9 @@ impl Finding {
             Self::NamesSource { .. } => {
                 "look through the objects before the workloads start; network policies can keep them apart"
             }
-            Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } | Self::UnresolvedKind { .. } => return None,
+            Self::Recreated | Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } | Self::UnresolvedKind { .. } => {
+                return None;
+            }
         })
     }
 }

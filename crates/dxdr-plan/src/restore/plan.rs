@@ -121,6 +121,12 @@ impl RestorePlan {
         self.prune.is_empty() && self.counts.create == 0 && self.counts.update == 0
     }
 
+    /// Objects that stay different because nobody can change them.
+    pub fn immutable(&self) -> impl Iterator<Item = &PlannedObject> {
+        let objects = self.stages.iter().flat_map(|stage| &stage.objects);
+        objects.filter(|object| matches!(object.action, Action::Leave { reason: LeaveReason::Immutable, .. }))
+    }
+
     /// Whether a note forbids carrying it out.
     pub fn refused(&self) -> bool {
         self.refusals().next().is_some()
@@ -201,6 +207,8 @@ pub enum Action {
         /// Some fields are only in the live object. Server-side apply leaves such fields to whoever wrote them, so the object must be
         /// replaced by [`replacement`](super::transform::replacement).
         removes: bool,
+        /// A field differs that nobody can change, and nothing is lost by deleting the object and creating it as it was.
+        recreates: bool,
     },
     /// It is there as it was.
     Same,
@@ -222,6 +230,8 @@ pub enum LeaveReason {
     SharedByCluster,
     /// A field differs that no server lets anybody change.
     Immutable,
+    /// A volume claim that has grown: what it held fits into it.
+    Larger,
 }
 
 impl fmt::Display for LeaveReason {
@@ -229,6 +239,7 @@ impl fmt::Display for LeaveReason {
         formatter.write_str(match self {
             Self::Asked => "existing objects are left as they are, as asked",
             Self::SharedByCluster => "it belongs to the whole cluster",
+            Self::Larger => "the volume has grown since, and none ever shrinks",
             Self::Immutable => "a field differs that cannot be changed; only deleting and creating the object would",
         })
     }

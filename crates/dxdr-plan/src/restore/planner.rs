@@ -500,15 +500,19 @@ impl RestorePlanner {
         } else if self.request.existing == Existing::Leave {
             Some(LeaveReason::Asked)
         } else {
-            rules::immutable(&kind.group, &kind.kind, &live, &differences).map(|_| LeaveReason::Immutable)
+            rules::immutable(&kind.group, &kind.kind, &live, &differences)
         };
+        if reason == Some(LeaveReason::Immutable) && rules::recreated(&kind.group, &kind.kind) {
+            self.findings.of(Finding::Recreated, target);
+            return Ok(Action::Update { differences, removes: false, recreates: true });
+        }
         match reason {
             Some(reason) => Ok(Action::Leave { reason, differences }),
             None => {
                 let removes = differences.iter().any(|difference| difference.to.is_none());
                 // A list that is shorter now than it was loses nothing by being applied; one that is longer might.
                 let removes = removes || differences.iter().any(|difference| is_list(&difference.from));
-                Ok(Action::Update { differences, removes })
+                Ok(Action::Update { differences, removes, recreates: false })
             }
         }
     }
@@ -557,7 +561,7 @@ impl RestorePlanner {
                             match reason {
                                 LeaveReason::Immutable => self.findings.of(Finding::Immutable, &target),
                                 LeaveReason::SharedByCluster => self.findings.of(Finding::SharedByCluster, &target),
-                                LeaveReason::Asked => {}
+                                LeaveReason::Asked | LeaveReason::Larger => {}
                             }
                         }
                     }

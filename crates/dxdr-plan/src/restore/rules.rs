@@ -3,7 +3,10 @@
 use dxdr_environment::Quantity;
 use serde_json::Value;
 
-use super::{live::FieldChange, plan::LeftOutReason};
+use super::{
+    live::FieldChange,
+    plan::{LeaveReason, LeftOutReason},
+};
 
 /// A controller's reference in an object.
 pub(super) struct Controller<'a> {
@@ -82,7 +85,9 @@ pub(super) fn left_out(group: &str, kind: &str, name: &str, object: &Value) -> O
         }
         ("batch", "Job") if text("/status/completionTime").is_some() || has_failed(object) => Some(LeftOutReason::Finished),
         ("rbac.authorization.k8s.io", _)
-            if text("/metadata/labels/kubernetes.io~1bootstrapping") == Some("rbac-defaults") || name.starts_with("system:") =>
+            if text("/metadata/labels/kubernetes.io~1bootstrapping") == Some("rbac-defaults")
+                // In a namespace, anybody may call a Role so.
+                || kind.starts_with("Cluster") && name.starts_with("system:") =>
         {
             Some(LeftOutReason::MadeByCluster)
         }
@@ -139,8 +144,13 @@ pub(super) fn controls_outside(group: &str) -> bool {
         .any(|domain| group == *domain || group.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')))
 }
 
-/// The first of `differences` that no server accepts for `live`.
-pub(super) fn immutable<'a>(group: &str, kind: &str, live: &Value, differences: &'a [FieldChange]) -> Option<&'a FieldChange> {
+/// Kinds that are nothing but what is in them: deleting one and creating it as it was loses nothing, and stops nothing that runs.
+pub(super) fn recreated(group: &str, kind: &str) -> bool {
+    matches!((group, kind), ("", "ConfigMap" | "Secret") | ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding"))
+}
+
+/// Why no server accepts `differences` for `live`, where one of them is of a field that cannot be changed.
+pub(super) fn immutable(group: &str, kind: &str, live: &Value, differences: &[FieldChange]) -> Option<LeaveReason> {
     let under = |path: &str, prefixes: &[&str]| {
         prefixes
             .iter()
@@ -168,7 +178,6 @@ pub(super) fn immutable<'a>(group: &str, kind: &str, live: &Value, differences: 
         ("batch", "Job") => under(path, &["spec.selector", "spec.template", "spec.completionMode", "spec.manualSelector"]),
         ("", "PersistentVolumeClaim") => {
             path.starts_with("spec.") && !under(path, &["spec.resources", "spec.volumeAttributesClassName"])
-                || differences.iter().any(|difference| difference.path == path && shrinks(difference))
         }
         ("", "Pod") => path.starts_with("spec."),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => under(path, &["roleRef"]),
@@ -178,7 +187,11 @@ pub(super) fn immutable<'a>(group: &str, kind: &str, live: &Value, differences: 
         ("scheduling.k8s.io", "PriorityClass") => under(path, &["value", "preemptionPolicy"]),
         _ => false,
     };
-    differences.iter().find(|difference| fixed(&difference.path))
+    if differences.iter().any(|difference| fixed(&difference.path)) {
+        return Some(LeaveReason::Immutable);
+    }
+    let is_claim = (group, kind) == ("", "PersistentVolumeClaim");
+    (is_claim && differences.iter().any(shrinks)).then_some(LeaveReason::Larger)
 }
 
 /// Whether a volume would have to become smaller.

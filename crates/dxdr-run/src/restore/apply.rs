@@ -43,8 +43,7 @@ pub async fn stages(
     run: &mut ActiveRun,
     report: &mut RestoreReport,
 ) -> Result<(), RunError> {
-    report.unchanged +=
-        prepared.plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| !object.writes()).count() as u64;
+    report.unchanged += prepared.plan.counts.same;
     let total = prepared.plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| object.writes()).count() as u64;
     let writing = Writing { context, prepared, limit: AdaptiveLimit::new(Bounds::default()), total };
     let mut claims_are_there = false;

@@ -70,8 +70,10 @@ pub struct RestoreReport {
     pub updated: u64,
     /// Objects that were as planned already.
     pub unchanged: u64,
-    /// Objects that differ and were left as they are, as asked.
+    /// Objects that differ and were left as they are.
     pub left: u64,
+    /// Of these, the ones that should have been changed and that nobody can change.
+    pub immutable: Vec<String>,
     /// Objects deleted because they were not there at the instant.
     pub pruned: u64,
     /// Objects that the server made something else of: their names and the fields.
@@ -89,12 +91,19 @@ impl RestoreReport {
     pub fn of_plan(plan: &RestorePlan) -> Self {
         let not_served = plan.not_served().map(|left_out| (left_out.object.to_string(), left_out.reason.to_string())).collect();
         let beside = (plan.target_namespace != plan.source_namespace).then(|| plan.target_namespace.clone());
-        Self { environment: plan.environment.to_string(), beside, not_served, ..Self::default() }
+        Self {
+            environment: plan.environment.to_string(),
+            beside,
+            not_served,
+            left: plan.counts.leave,
+            immutable: plan.immutable().map(|object| object.target.to_string()).collect(),
+            ..Self::default()
+        }
     }
 
     /// Whether everything of the plan is as it was at the instant.
     pub fn complete(&self) -> bool {
-        self.failed.is_empty() && self.not_served.is_empty() && self.kept.is_none()
+        self.failed.is_empty() && self.not_served.is_empty() && self.immutable.is_empty() && self.kept.is_none()
     }
 }
 

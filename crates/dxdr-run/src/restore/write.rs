@@ -67,6 +67,7 @@ pub async fn write(
     for attempt in 1.. {
         let result = match planned.action {
             Action::Create => limit.within(create(cluster, request, &planned.target, &desired, body.clone())).await,
+            Action::Update { recreates: true, .. } => limit.within(recreate(cluster, &planned.target, &desired)).await,
             Action::Update { removes: false, .. } => limit.within(apply(cluster, &planned.target, &desired, body.clone())).await,
             Action::Update { removes: true, .. } => limit.within(replace(cluster, request, &planned.target, &desired)).await,
             Action::Same => return Written::Unchanged,
@@ -132,6 +133,29 @@ async fn replace(
             Ok(answer) => return Ok(compared(desired, &answer, Written::Updated)),
             // A controller wrote it in between.
             Err(error) if error.kind == ClusterErrorKind::Conflict && attempt < ATTEMPTS => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Written::Unchanged)
+}
+
+/// Deletes the object, and creates it as it was. One that was deleted by an earlier attempt is only created.
+async fn recreate(cluster: &dyn Cluster, target: &ObjectReference, desired: &Value) -> Result<Written, ClusterError> {
+    if let Some(live) = cluster.get(target).await? {
+        let live: Value = serde_json::from_slice(&live).map_err(|error| unreadable(cluster, target, &error))?;
+        if difference(desired, &live).is_empty() {
+            return Ok(Written::Unchanged);
+        }
+        let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
+        cluster.delete(target, uid, &options()).await?;
+    }
+    for attempt in 1.. {
+        match cluster.create(target, Bytes::from(desired.to_string()), &options()).await {
+            Ok(answer) => return Ok(compared(desired, &answer, Written::Updated)),
+            // Its finalizers hold it for a moment.
+            Err(error) if error.kind == ClusterErrorKind::AlreadyExists && attempt < ATTEMPTS => {
+                tokio::time::sleep(Duration::from_millis(100) * attempt).await;
+            }
             Err(error) => return Err(error),
         }
     }

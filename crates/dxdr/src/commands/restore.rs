@@ -165,7 +165,8 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let Some(order) = order else {
         let report = RestoreReport { unchanged: prepared.plan.counts.same, ..RestoreReport::of_plan(&prepared.plan) };
         if report.complete() {
-            terminal.note("nothing to do: everything is as it was");
+            let stays = if report.left == 0 { "everything is as it was" } else { "what differs stays as it is" };
+            terminal.note(&format!("nothing to do: {stays}"));
         }
         return tell(&report, terminal);
     };
@@ -329,6 +330,14 @@ pub(crate) fn tell(report: &RestoreReport, terminal: &Terminal) -> Result<(), Fa
     if let (Some(reason), []) = (&report.kept, report.failed.as_slice()) {
         return Err(Failure::new(Kind::Partial, format!("what was not there at the instant was not removed: {reason}"))
             .hint("restore again, with a protective point that is whole, or remove it yourself: `--dry-run` names it"));
+    }
+    if let (Some(first), [], []) = (report.immutable.first(), report.failed.as_slice(), report.not_served.as_slice()) {
+        let message = match report.immutable.len() {
+            1 => format!("{first} stays different: a field of it cannot be changed"),
+            count => format!("{count} objects stay different, the first of them {first}: a field of each cannot be changed"),
+        };
+        return Err(Failure::new(Kind::Partial, message)
+            .hint("`--dry-run` says which field; delete the object and restore again to have it as it was"));
     }
     let Some(first) = report.failed.first() else {
         let (object, reason) =

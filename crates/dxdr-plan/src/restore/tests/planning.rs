@@ -179,7 +179,7 @@ fn live_objects_are_the_same_or_differ_field_by_field() {
             .map(|object| object.action.clone())
             .unwrap()
     };
-    let Action::Update { differences, removes } = action("configmaps staging/changed") else { panic!() };
+    let Action::Update { differences, removes, recreates: false } = action("configmaps staging/changed") else { panic!() };
     let fields: Vec<_> =
         differences.iter().map(|field| (field.path.as_str(), field.from.as_deref(), field.to.as_deref())).collect();
     assert_eq!(
@@ -194,7 +194,7 @@ fn live_objects_are_the_same_or_differ_field_by_field() {
 }
 
 #[test]
-fn a_field_that_cannot_be_changed_leaves_the_object_alone_and_is_said() {
+fn a_field_that_cannot_be_changed_leaves_the_object_alone_unless_nothing_is_lost_by_creating_it_again() {
     let archive = Archive::staging()
         .with("deployments.apps", "api", json!({"spec": {"selector": {"matchLabels": {"app": "api"}}}}))
         .with("rolebindings.rbac.authorization.k8s.io", "edit", json!({"roleRef": {"kind": "Role", "name": "edit"}}))
@@ -204,12 +204,29 @@ fn a_field_that_cannot_be_changed_leaves_the_object_alone_and_is_said() {
     world.object("rolebindings.rbac.authorization.k8s.io", Some("staging"), "edit")["roleRef"]["name"] = "view".into();
     world.object("statefulsets.apps", Some("staging"), "redis")["spec"]["replicas"] = 0.into();
     let plan = archive.plan(&in_place(), Some(&world));
-    assert_eq!((plan.counts.leave, plan.counts.update), (2, 1));
-    assert!(
-        notes(&plan)
-            .contains(&"warning: 2 objects have a field that differs and cannot be changed, and stay as they are".to_owned()),
-        "{:?}",
-        notes(&plan)
+    assert_eq!((plan.counts.leave, plan.counts.update), (1, 2));
+    assert_eq!(
+        notes(&plan),
+        [
+            "warning: 1 object has a field that differs and cannot be changed, and stays as it is",
+            "note: 1 object has a field that differs and cannot be changed, and is deleted and created as it was"
+        ]
+    );
+    assert_eq!(plan.immutable().map(|object| object.target.to_string()).collect::<Vec<_>>(), ["deployments.apps staging/api"]);
+}
+
+#[test]
+fn a_role_of_a_namespace_may_be_called_as_those_of_the_cluster() {
+    let archive = Archive::staging().with("roles.rbac.authorization.k8s.io", "system:app:reader", json!({"rules": []})).with(
+        "roles.rbac.authorization.k8s.io",
+        "system:controller:token-cleaner",
+        json!({"metadata": {"labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}}),
+    );
+    let plan = archive.plan(&in_place(), None);
+    assert!(shown(&plan).contains(&"roles: create roles.rbac.authorization.k8s.io staging/system:app:reader".to_owned()));
+    assert_eq!(
+        left_out(&plan),
+        ["roles.rbac.authorization.k8s.io staging/system:controller:token-cleaner: every cluster makes it itself"]
     );
 }
 
@@ -227,8 +244,8 @@ fn what_cannot_change_is_what_is_immutable_now() {
             let mut objects = plan.stages.iter().flat_map(|stage| &stage.objects);
             objects.find(|object| object.target.name == name).unwrap()
         };
-        assert!(matches!(object("frozen-later").action, Action::Leave { reason: LeaveReason::Immutable, .. }), "{kind}");
-        assert!(matches!(object("frozen-then").action, Action::Update { .. }), "{kind}");
+        assert!(matches!(object("frozen-later").action, Action::Update { recreates: true, .. }), "{kind}");
+        assert!(matches!(object("frozen-then").action, Action::Update { recreates: false, .. }), "{kind}");
     }
 }
 

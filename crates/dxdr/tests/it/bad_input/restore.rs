@@ -53,6 +53,35 @@ fn a_namespace_that_is_going_away_is_neither_backed_up_nor_restored_into() {
 }
 
 #[test]
+fn what_cannot_be_changed_is_created_again_where_nothing_is_lost_by_it_and_named_where_something_is() {
+    let served = Served::new();
+    let (frozen, mut object) = objects::config_map("staging", "frozen", "as it was");
+    object["immutable"] = true.into();
+    served.create((frozen.clone(), object.clone()));
+    let claim = core("PersistentVolumeClaim", Some("staging"), "data");
+    let asking = |mode: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "staging"},
+            "spec": {"accessModes": [mode], "resources": {"requests": {"storage": "1Gi"}}}
+        })
+    };
+    served.create((claim.clone(), asking("ReadWriteOnce")));
+    let point = served.point();
+    served.delete(&frozen);
+    object["data"]["value"] = "otherwise".into();
+    served.create((frozen.clone(), object));
+    served.run(&restore(&point, &IN_PLACE)).exits(0);
+    assert_eq!(served.get(&frozen).unwrap()["data"]["value"], "as it was");
+    // A claim that is created again has another volume.
+    served.delete(&claim);
+    served.create((claim, asking("ReadWriteMany")));
+    for _ in 0..2 {
+        let said = served.run(&restore(&point, &IN_PLACE)).refuses(3);
+        assert!(said.stderr.contains("persistentvolumeclaims staging/data stays different"), "{}", said.stderr);
+    }
+}
+
+#[test]
 fn a_namespace_that_is_not_there_is_not_backed_up() {
     let served = Served::new();
     served.delete(&core("Namespace", None, "staging"));
