@@ -122,6 +122,15 @@ impl Cluster for CountingWrites {
         self.read().watch(reference, resource_version).await
     }
 
+    async fn watch_all(
+        &self,
+        kind: &ResourceKind,
+        scope: &ListScope,
+        resource_version: &str,
+    ) -> Result<WatchStream, ClusterError> {
+        self.inner.watch_all(kind, scope, resource_version).await
+    }
+
     async fn create(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {
         self.write().create(reference, body, options).await
     }

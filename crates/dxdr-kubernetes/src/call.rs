@@ -94,13 +94,14 @@ pub(crate) fn push_page(target: &mut String, scope: &ListScope, limit: u32, cont
     );
 }
 
-/// Adds the query of a watch of one object. The server ends it after `seconds`.
-pub(crate) fn push_watch(target: &mut String, name: &str, resource_version: &str, seconds: u64) {
+/// Adds the query of a watch of what the selectors name. The server ends it after `seconds`.
+pub(crate) fn push_watch(target: &mut String, fields: Option<&str>, labels: Option<&str>, resource_version: &str, seconds: u64) {
     push_query(
         target,
         &[
             ("watch", Some("true")),
-            ("fieldSelector", Some(&format!("metadata.name={name}"))),
+            ("fieldSelector", fields),
+            ("labelSelector", labels),
             ("resourceVersion", Some(resource_version)),
             ("timeoutSeconds", Some(&seconds.to_string())),
         ],

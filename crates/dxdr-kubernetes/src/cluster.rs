@@ -100,6 +100,14 @@ impl KubernetesCluster {
         Ok(Call { method, ..Call::read(target, action, object, self.timeouts.request) })
     }
 
+    /// Opens a watch and answers its events.
+    async fn watched(&self, call: &Call) -> Result<WatchStream, ClusterError> {
+        let opened = tokio::time::timeout(self.timeouts.request, self.exchange.open(call)).await;
+        let opened = opened.unwrap_or_else(|_| Err(Failure::new(ClusterErrorKind::TimedOut, "no answer in time")));
+        let body = opened.map_err(|failure| self.exchange.error(call, failure))?;
+        Ok(watch::events(body, self.exchange.failing(call)))
+    }
+
     fn unaddressable(&self, action: &'static str, object: &str, problem: Unaddressable) -> ClusterError {
         let call = Call::read(String::new(), action, object.to_owned(), Duration::ZERO);
         self.exchange.error(&call, Failure::new(ClusterErrorKind::Invalid, problem.0))
@@ -137,10 +145,7 @@ impl Cluster for KubernetesCluster {
         limit: u32,
         continuation: Option<&str>,
     ) -> Result<ObjectPage, ClusterError> {
-        let object = match &scope.namespace {
-            Some(namespace) if kind.namespaced => format!("{kind} in {namespace}"),
-            _ => kind.to_string(),
-        };
+        let object = listed(kind, scope);
         let mut target =
             call::collection(kind, scope.namespace.as_deref()).map_err(|problem| self.unaddressable("list", &object, problem))?;
         call::push_page(&mut target, scope, limit, continuation);
@@ -165,11 +170,22 @@ impl Cluster for KubernetesCluster {
 
     async fn watch(&self, reference: &ObjectReference, resource_version: &str) -> Result<WatchStream, ClusterError> {
         let mut call = self.write(reference, Method::GET, "watch", call::collection_of)?;
-        call::push_watch(&mut call.target, &reference.name, resource_version, WATCH.as_secs());
-        let opened = tokio::time::timeout(self.timeouts.request, self.exchange.open(&call)).await;
-        let opened = opened.unwrap_or_else(|_| Err(Failure::new(ClusterErrorKind::TimedOut, "no answer in time")));
-        let body = opened.map_err(|failure| self.exchange.error(&call, failure))?;
-        Ok(watch::events(body, self.exchange.failing(&call)))
+        let name = format!("metadata.name={}", reference.name);
+        call::push_watch(&mut call.target, Some(&name), None, resource_version, WATCH.as_secs());
+        self.watched(&call).await
+    }
+
+    async fn watch_all(
+        &self,
+        kind: &ResourceKind,
+        scope: &ListScope,
+        resource_version: &str,
+    ) -> Result<WatchStream, ClusterError> {
+        let object = listed(kind, scope);
+        let mut target = call::collection(kind, scope.namespace.as_deref())
+            .map_err(|problem| self.unaddressable("watch", &object, problem))?;
+        call::push_watch(&mut target, None, scope.label_selector.as_deref(), resource_version, WATCH.as_secs());
+        self.watched(&Call::read(target, "watch", object, self.timeouts.request)).await
     }
 
     async fn create(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {
@@ -211,6 +227,14 @@ impl Cluster for KubernetesCluster {
             Err(failure) if failure.object_missing => Ok(false),
             Err(failure) => Err(self.exchange.error(&call, failure)),
         }
+    }
+}
+
+/// `pods in staging`, as people name a list.
+fn listed(kind: &ResourceKind, scope: &ListScope) -> String {
+    match &scope.namespace {
+        Some(namespace) if kind.namespaced => format!("{kind} in {namespace}"),
+        _ => kind.to_string(),
     }
 }
 

@@ -3,12 +3,17 @@
 //! Lists stand in the order in which their kinds are restored, so that an archive of ours is restored in one or two passes.
 
 mod recorded;
+mod volume;
 
 use dxdr_catalog::{Gap, Sha256, Trigger, name};
 use dxdr_environment::{DiscoveredKind, EnvironmentName, ResourceKind};
+use dxdr_policy::{VolumeMethod, VolumePolicy};
 use jiff::{SignedDuration, Timestamp};
 
-pub use recorded::RecordedBackup;
+pub use {
+    recorded::RecordedBackup,
+    volume::{ObservedVolumes, SNAPSHOT_GROUP, SnapshotPlan, VolumeFate, VolumePlan},
+};
 
 use crate::{
     error::PlanError,
@@ -30,6 +35,8 @@ pub struct BackupRequest {
     pub filters: Filters,
     /// Which Secrets to take.
     pub secrets: SecretsRule,
+    /// How volumes are captured.
+    pub volumes: VolumePolicy,
     /// How long the point is kept; `None`: until somebody deletes it.
     pub keep: Option<SignedDuration>,
     /// Why it is taken.
@@ -41,13 +48,14 @@ pub struct BackupRequest {
 }
 
 impl BackupRequest {
-    /// Everything in the namespaces, Secrets included, kept for ever.
+    /// Everything in the namespaces, Secrets and volumes included, kept for ever.
     pub fn of_environment(environment: EnvironmentName, namespaces: Vec<String>) -> Self {
         Self {
             environment,
             filters: Filters { included_namespaces: namespaces.clone(), ..Filters::default() },
             namespaces,
             secrets: SecretsRule::All,
+            volumes: VolumePolicy::by(VolumeMethod::CsiSnapshot),
             keep: None,
             trigger: Trigger::Requested,
             policy: None,
@@ -98,6 +106,12 @@ pub struct BackupPlan {
     pub gaps: Vec<Gap>,
     /// Which Secrets go into the archive.
     pub secrets: SecretsRule,
+    /// How volumes are captured.
+    pub volume_policy: VolumePolicy,
+    /// What becomes of each volume, by namespace and claim.
+    pub volumes: Vec<VolumePlan>,
+    /// Namespaces of which nobody knows what volumes there are, and why.
+    pub unknown_volumes: Vec<Gap>,
     /// Keys that will be written, relative to the point's folder, in order.
     pub keys: Vec<String>,
     /// What the run does.
@@ -120,20 +134,38 @@ pub struct ListTask {
 /// The steps of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupSteps {
+    /// Having snapshots of volumes taken.
+    pub snapshot: Option<Step>,
     /// Reading the cluster into the archive.
     pub capture: Step,
+    /// Making sure of the snapshots.
+    pub retain: Option<Step>,
     /// Writing what describes the archive.
     pub describe: Step,
     /// Making it possible to find the point.
     pub index: Step,
     /// Making it a recovery point.
     pub manifest: Step,
+    /// Removing what was only needed to take snapshots.
+    pub release: Option<Step>,
 }
 
 impl BackupSteps {
     /// All of them in order.
-    pub fn all(&self) -> [&Step; 4] {
-        [&self.capture, &self.describe, &self.index, &self.manifest]
+    pub fn all(&self) -> Vec<&Step> {
+        let always = |step| Some(step);
+        [
+            self.snapshot.as_ref(),
+            always(&self.capture),
+            self.retain.as_ref(),
+            always(&self.describe),
+            always(&self.index),
+            always(&self.manifest),
+            self.release.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// All of them in order, for the journal.
@@ -176,7 +208,7 @@ fn assembled(
 ) -> BackupPlan {
     let expires = request.keep.and_then(|keep| now.checked_add(keep).ok());
     let point = name::point_name(&request.environment, now, seed);
-    let steps = steps(&request.namespaces, lists.len(), &point);
+    let steps = steps(&request.namespaces, lists.len(), 0, &point);
     BackupPlan {
         run: name::run_name("backup", &request.environment, now, seed),
         environment: request.environment.clone(),
@@ -192,6 +224,9 @@ fn assembled(
         unresolved: selection.unresolved.clone(),
         gaps: Vec::new(),
         secrets: request.secrets,
+        volume_policy: request.volumes,
+        volumes: Vec::new(),
+        unknown_volumes: Vec::new(),
         keys: keys(&point),
         steps,
         filters: request.filters.clone(),
@@ -203,11 +238,16 @@ fn assembled(
 impl BackupPlan {
     /// The same plan under the names that an earlier process of its run chose.
     pub fn named(mut self, point: &str, run: &str) -> Self {
-        self.keys = keys(point);
-        self.steps = steps(&self.namespaces, self.lists.len(), point);
         self.point = point.to_owned();
         self.run = run.to_owned();
+        self.lay_out();
         self
+    }
+
+    /// Fixes keys and steps, by the names and the volumes that the plan has.
+    fn lay_out(&mut self) {
+        self.keys = keys(&self.point);
+        self.steps = steps(&self.namespaces, self.lists.len(), self.snapshots().count(), &self.point);
     }
 
     fn with(self, related_kinds: Vec<ResourceKind>, gaps: Vec<Gap>) -> Self {
@@ -274,14 +314,26 @@ fn keys(point: &str) -> Vec<String> {
     .collect()
 }
 
-fn steps(namespaces: &[String], lists: usize, point: &str) -> BackupSteps {
+fn steps(namespaces: &[String], lists: usize, snapshots: usize, point: &str) -> BackupSteps {
     let namespaces = if namespaces.is_empty() { "all namespaces".to_owned() } else { namespaces.join(", ") };
+    let with_snapshots = |id: &str, title: String, reason: &str| (snapshots > 0).then(|| Step::new(id, title, reason, true));
+    let volumes = if snapshots == 1 { "1 volume".to_owned() } else { format!("{snapshots} volumes") };
     BackupSteps {
+        snapshot: with_snapshots(
+            "snapshot",
+            format!("Have snapshots taken of {volumes}"),
+            "all at once, just before the objects are read, so that they are of one moment; named after the point, so that none is taken twice",
+        ),
         capture: Step::new(
             "capture",
             format!("Read {lists} lists of {namespaces} into the archive"),
             "the objects as the API server has them, each kind as of one moment",
             true,
+        ),
+        retain: with_snapshots(
+            "retain",
+            "Wait until the snapshots can be restored from".to_owned(),
+            "some storage uploads them first; the point says which can be relied on",
         ),
         describe: Step::new(
             "describe",
@@ -300,6 +352,11 @@ fn steps(namespaces: &[String], lists: usize, point: &str) -> BackupSteps {
             format!("Write the manifest of {point}"),
             "the recovery point exists from here on, and not before",
             true,
+        ),
+        release: with_snapshots(
+            "release",
+            "Take the snapshots' objects out of the cluster".to_owned(),
+            "the storage keeps the snapshots, and the point names them; until there is a point, what was made can still be removed through its objects",
         ),
     }
 }

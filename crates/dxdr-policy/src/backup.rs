@@ -21,7 +21,7 @@ pub struct BackupPolicy {
     /// Name of the store.
     pub store: String,
     /// How volumes are captured.
-    pub volumes: VolumeMethod,
+    pub volumes: VolumePolicy,
     /// How databases are captured; `None`: not at all.
     pub databases: Option<DatabasePolicy>,
     /// How Secrets are captured.
@@ -99,7 +99,26 @@ pub enum Engine {
     Velero,
 }
 
+/// How long a snapshot may take until it can be restored from, where nothing is said: Velero's own value.
+pub const SNAPSHOT_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
+
 /// How volumes are captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VolumePolicy {
+    /// The method.
+    pub method: VolumeMethod,
+    /// How long a snapshot may take until it can be restored from.
+    pub timeout: SignedDuration,
+}
+
+impl VolumePolicy {
+    /// By `method`, with the usual timeout.
+    pub const fn by(method: VolumeMethod) -> Self {
+        Self { method, timeout: SNAPSHOT_TIMEOUT }
+    }
+}
+
+/// By what means volumes are captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum VolumeMethod {
     /// A snapshot of the CSI driver.

@@ -18,7 +18,8 @@ pub mod schedule;
 pub mod store;
 
 pub use backup::{
-    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, ResourceFilters, SecretsPolicy, VolumeMethod,
+    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, ResourceFilters, SNAPSHOT_TIMEOUT, SecretsPolicy,
+    VolumeMethod, VolumePolicy,
 };
 pub use cron_field::{Fault, FieldError};
 pub use objective::{Newest, Standing, data_loss_standing};

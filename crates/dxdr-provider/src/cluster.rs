@@ -40,6 +40,14 @@ pub trait Cluster: Debug + Send + Sync {
     /// old.
     async fn watch(&self, reference: &ObjectReference, resource_version: &str) -> Result<WatchStream, ClusterError>;
 
+    /// The same for every object of a kind in `scope`.
+    async fn watch_all(
+        &self,
+        kind: &ResourceKind,
+        scope: &ListScope,
+        resource_version: &str,
+    ) -> Result<WatchStream, ClusterError>;
+
     /// Creates the object whose JSON is `body`; answers what the server made of it.
     async fn create(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError>;
 
@@ -67,7 +75,7 @@ pub type WatchStream = BoxStream<'static, Result<WatchEvent, ClusterError>>;
 pub enum WatchEvent {
     /// It is like this now: JSON.
     Applied(Bytes),
-    /// It is gone.
+    /// It is gone; of several watched ones, one is.
     Deleted,
 }
 

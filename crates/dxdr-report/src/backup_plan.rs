@@ -1,7 +1,7 @@
 //! The plan of a backup.
 
 use dxdr_plan::{
-    backup::{BackupPlan, SecretsRule},
+    backup::{BackupPlan, SecretsRule, VolumeFate, VolumePlan},
     velero::VeleroBackupPlan,
 };
 use serde_json::{Value, json};
@@ -25,6 +25,9 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
             counted(plan.left_out_kinds.len(), "kind")
         ));
     }
+    for volume in &plan.volumes {
+        text.push_str(&volume_text(volume));
+    }
     for name in &plan.unresolved {
         text.push_str(&format!("  The server does not know `{name}`.\n"));
     }
@@ -32,6 +35,36 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
         text.push_str(&format!("  It will lack {}: {}\n", gap.what, gap.reason));
     }
     text
+}
+
+/// One that nothing protects is among what the point will lack.
+fn volume_text(volume: &VolumePlan) -> String {
+    let VolumePlan { namespace, claim, fate, .. } = volume;
+    match fate {
+        VolumeFate::Snapshot(snapshot) => format!(
+            "  Volume {namespace}/{claim}: snapshot by {}, class {} ({})\n",
+            snapshot.driver, snapshot.class, snapshot.why
+        ),
+        VolumeFate::LeftOut(reason) => format!("  Volume {namespace}/{claim} is left out: {reason}\n"),
+        VolumeFate::Unprotected(_) => String::new(),
+    }
+}
+
+fn volume_json(volume: &VolumePlan) -> Value {
+    let (what, snapshot, reason) = match &volume.fate {
+        VolumeFate::Snapshot(snapshot) => ("snapshot", Some(snapshot), snapshot.why.as_str()),
+        VolumeFate::LeftOut(reason) => ("left-out", None, reason.as_str()),
+        VolumeFate::Unprotected(reason) => ("unprotected", None, reason.as_str()),
+    };
+    json!({
+        "namespace": volume.namespace,
+        "claim": volume.claim,
+        "volume": volume.volume,
+        "what": what,
+        "driver": snapshot.map(|snapshot| &snapshot.driver),
+        "class": snapshot.map(|snapshot| &snapshot.class),
+        "reason": reason,
+    })
 }
 
 /// The Secrets that go into the archive as plain as the API has them, each by its name, and what is known of the store's encryption:
@@ -81,6 +114,7 @@ pub fn json(plan: &BackupPlan) -> Value {
         "expires": plan.expires.map(|at| at.to_string()),
         "secretsLeftOut": plan.secrets == SecretsRule::LeaveOutSealed,
         "lists": plan.lists.iter().map(|task| json!({"kind": task.kind.group_resource(), "version": task.kind.version, "namespace": task.namespace})).collect::<Vec<_>>(),
+        "volumes": plan.volumes.iter().map(volume_json).collect::<Vec<_>>(),
         "leftOut": plan.left_out_kinds.iter().map(|kind| json!({"kind": kind.kind.group_resource(), "reason": kind.reason.to_string()})).collect::<Vec<_>>(),
         "unresolved": plan.unresolved,
         "gaps": plan.gaps.iter().map(|gap| json!({"what": gap.what, "reason": gap.reason})).collect::<Vec<_>>(),

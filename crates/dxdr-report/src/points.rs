@@ -168,7 +168,7 @@ fn component_json(component: &Component) -> Value {
         }
         Component::Volume(volume) => json!({
             "kind": "volume", "instant": volume.instant.to_string(), "namespace": volume.namespace, "claim": volume.claim,
-            "method": volume.method, "driver": volume.driver, "size": volume.size
+            "method": volume.method, "driver": volume.driver, "handle": volume.handle, "size": volume.size
         }),
         Component::Database(database) => json!({
             "kind": "database", "instant": database.instant.to_string(), "name": database.name, "method": database.method

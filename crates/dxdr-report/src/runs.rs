@@ -4,7 +4,8 @@ use dxdr_format::journal::{Entry, Outcome, RunKind};
 use dxdr_run::{
     journal::History,
     restore::RestoreReport,
-    runs::{self, Found, Resumption, RunState, RunSummary},
+    runs::{self, Found, Leftovers, Resumption, RunState, RunSummary},
+    snapshot::SnapshotLeft,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -204,11 +205,19 @@ fn entry_json(entry: &Entry) -> Value {
 }
 
 /// What cleaning up would remove, and what stays.
-pub fn leftovers_text(history: &History, keys: &[String]) -> String {
-    let mut text = match keys {
+pub fn leftovers_text(history: &History, left: &Leftovers) -> String {
+    let mut text = match left.keys.as_slice() {
         [] => "It left nothing in the store that is no recovery point.".to_owned(),
         keys => format!("It left {} in the store:\n  {}", counted(keys.len(), "object"), keys.join("\n  ")),
     };
+    for snapshot in &left.snapshots {
+        let what = if snapshot.kept {
+            "its objects; a recovery point has the storage's snapshot"
+        } else {
+            "with the storage's snapshot"
+        };
+        text.push_str(&format!("\nVolumeSnapshot {}/{}, if it is there, {what}", snapshot.namespace, snapshot.name));
+    }
     if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
         text.push_str(&format!(
             "\nWhat it wrote into the cluster stays there; `dxdr runs resume {}` would write the rest.",
@@ -219,8 +228,12 @@ pub fn leftovers_text(history: &History, keys: &[String]) -> String {
 }
 
 /// The same as `dxdr.io/clean/v1`; `removed` says whether it was done.
-pub fn leftovers_json(history: &History, keys: &[String], removed: bool) -> Value {
-    json!({"format": "dxdr.io/clean/v1", "run": history.run, "removed": removed, "objects": keys})
+pub fn leftovers_json(history: &History, left: &Leftovers, removed: bool) -> Value {
+    let snapshot = |left: &SnapshotLeft| json!({"namespace": left.namespace, "name": left.name, "kept": left.kept});
+    let snapshots: Vec<Value> = left.snapshots.iter().map(snapshot).collect();
+    json!({
+        "format": "dxdr.io/clean/v1", "run": history.run, "removed": removed, "objects": left.keys, "snapshots": snapshots,
+    })
 }
 
 /// What a restore did, for people.

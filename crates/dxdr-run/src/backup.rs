@@ -1,7 +1,7 @@
-//! Carrying out a backup: capture, describe, index, and the manifest last.
+//! Carrying out a backup: snapshots of volumes, capture, describe, index, and then the manifest.
 //!
 //! ```text
-//! hold ─► capture ─► describe (side objects, velero-backup.json) ─► index ─► manifest, read back ─► release
+//! hold ─► snapshot ─► capture ─► retain ─► describe (side objects, velero-backup.json) ─► index ─► manifest, read back ─► release ─► let go
 //! ```
 //!
 //! Until the manifest is written there is no recovery point, only leftovers that the run's journal names. Each step writes objects
@@ -44,6 +44,7 @@ use crate::{
     error::RunError,
     journal::History,
     lease,
+    snapshot::{self, Volumes},
 };
 
 /// A Secret may be a megabyte.
@@ -70,9 +71,12 @@ pub async fn plan(
         if policy.secrets.sealed_only {
             request.secrets = SecretsRule::LeaveOutSealed;
         }
+        request.volumes = policy.volumes;
     }
     let discovery = look(context, &request.namespaces).await?;
-    Ok(dxdr_plan::backup::plan(&request, &discovery.kinds, &discovery.failed_groups, now, seed(context))?)
+    let plan = dxdr_plan::backup::plan(&request, &discovery.kinds, &discovery.failed_groups, now, seed(context))?;
+    let observed = snapshot::observe(context, &plan, &discovery.kinds).await?;
+    Ok(plan.with_volumes(&observed))
 }
 
 /// Plans what an earlier process of a run began, under its names, on the cluster as it is now.
@@ -227,12 +231,27 @@ async fn carry_out(context: &RunContext, plan: &BackupPlan, mut run: ActiveRun) 
 
 /// The steps themselves: also part of a restore in place, whose journal then has them.
 pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun) -> Result<RecoveryPoint, RunError> {
+    let mut volumes = Volumes::default();
+    if let Some(step) = &plan.steps.snapshot {
+        let taken = match run.earlier(step) {
+            Some(evidence) => snapshot::from_evidence(&evidence)?,
+            None => {
+                run.start(step).await?;
+                let taken = snapshot::take(context, plan).await?;
+                let summary = format!("{} taken, {} failed", taken.snapshots.len(), taken.failed.len());
+                run.finish(step, &summary, snapshot::to_evidence(&taken)?).await?;
+                taken
+            }
+        };
+        volumes.taken = Some(taken);
+    }
+
     let captured = match run.earlier(&plan.steps.capture) {
         Some(evidence) => Evidenced::from_evidence(&evidence)?,
         None => {
             run.start(&plan.steps.capture).await?;
             let key = context.store.layout.archive_key(&plan.point);
-            let captured = capture(context, plan, &key).await?;
+            let captured = capture(context, plan, volumes.snapshots(), &key).await?;
             let evidenced = Evidenced::new(captured, source_cluster(context).await);
             let summary = format!("{} objects of {} kinds", evidenced.items, evidenced.kinds.len());
             run.finish(&plan.steps.capture, &summary, evidenced.to_evidence()?).await?;
@@ -240,16 +259,29 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
         }
     };
 
+    if let (Some(step), Some(taken)) = (&plan.steps.retain, &volumes.taken) {
+        volumes.retained = match run.earlier(step) {
+            Some(evidence) => snapshot::from_evidence(&evidence)?,
+            None => {
+                run.start(step).await?;
+                let retained = snapshot::retain(context, plan, taken).await?;
+                let summary = format!("{} are kept", taken.snapshots.len() - retained.failed.len().min(taken.snapshots.len()));
+                run.finish(step, &summary, snapshot::to_evidence(&retained)?).await?;
+                retained
+            }
+        };
+    }
+
     run.start(&plan.steps.describe).await?;
     let mut objects = vec![captured.archive(&plan.point)];
-    for (key, bytes) in side_objects(plan, &captured)? {
+    for (key, bytes) in side_objects(plan, &captured, &volumes)? {
         objects.push(StoredObject { key: key.clone(), size: bytes.len() as u64, sha256: sha256(&bytes) });
         let key = context.store.layout.object_key(&plan.point, &key);
         context.store.write(&key, bytes, PutCondition::Always).await?;
     }
     run.finish(&plan.steps.describe, &format!("{} side objects", objects.len() - 1), Evidence::new()).await?;
 
-    let point = recovery_point(plan, &captured, objects);
+    let point = recovery_point(plan, &captured, &volumes, objects);
     run.start(&plan.steps.index).await?;
     // A capture that was done again has another instant, and the entry of the first one would lead to it from the wrong one.
     for instant in run.all_earlier(&plan.steps.capture).iter().filter_map(instant_of_capture) {
@@ -275,6 +307,12 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
         });
     }
     run.finish(&plan.steps.manifest, "written and read back", Evidence::new()).await?;
+
+    if let (Some(step), Some(taken)) = (&plan.steps.release, &volumes.taken) {
+        run.start(step).await?;
+        snapshot::release(context, plan, taken).await?;
+        run.finish(step, "the storage has the snapshots, the cluster nothing of them", Evidence::new()).await?;
+    }
     Ok(point)
 }
 
@@ -298,14 +336,15 @@ pub(crate) fn recorded(step: &Step) -> PlannedStep {
 }
 
 /// The objects beside the archive, by their keys in the point's folder, `velero-backup.json` last: with it Velero sees the backup.
-fn side_objects(plan: &BackupPlan, captured: &Evidenced) -> Result<Vec<(String, Bytes)>, RunError> {
+fn side_objects(plan: &BackupPlan, captured: &Evidenced, volumes: &Volumes) -> Result<Vec<(String, Bytes)>, RunError> {
     let name = &plan.point;
     let unexpected = |error: dxdr_format::FormatError| RunError::Unexpected(error.to_string());
-    let errors: Vec<String> = captured.gaps.iter().map(|gap| format!("{}: {}", gap.what, gap.reason)).collect();
+    let errors: Vec<String> = gaps(plan, captured, volumes).iter().map(|gap| format!("{}: {}", gap.what, gap.reason)).collect();
     let side = velero::side::SideObjects {
         name,
         resource_list: &captured.resource_list,
         errors: &errors,
+        volumes: &volumes.infos(plan),
         started: plan.started,
         completed: captured.instant,
         items: captured.items,
@@ -323,13 +362,28 @@ fn side_objects(plan: &BackupPlan, captured: &Evidenced) -> Result<Vec<(String, 
         expires: plan.expires,
         items: captured.items,
         errors: errors.len() as u64,
+        snapshots: (plan.snapshots().count() as u64, volumes.components().len() as u64),
     });
     let metadata = velero::backup::encode(&backup).map_err(unexpected)?;
     objects.push((velero::layout::METADATA.to_owned(), Bytes::from(metadata)));
     Ok(objects)
 }
 
-fn recovery_point(plan: &BackupPlan, captured: &Evidenced, objects: Vec<StoredObject>) -> RecoveryPoint {
+/// Everything that the point lacks.
+fn gaps(plan: &BackupPlan, captured: &Evidenced, volumes: &Volumes) -> Vec<Gap> {
+    let mut gaps = captured.gaps.clone();
+    gaps.extend(volumes.gaps(plan));
+    gaps.sort();
+    gaps
+}
+
+fn recovery_point(plan: &BackupPlan, captured: &Evidenced, volumes: &Volumes, objects: Vec<StoredObject>) -> RecoveryPoint {
+    let resources = Component::Resources(ResourcesComponent {
+        instant: captured.instant,
+        items: captured.items,
+        bytes: captured.bytes,
+        kinds: captured.kinds.clone(),
+    });
     RecoveryPoint {
         name: plan.point.clone(),
         environment: plan.environment.clone(),
@@ -343,14 +397,9 @@ fn recovery_point(plan: &BackupPlan, captured: &Evidenced, objects: Vec<StoredOb
         expires: plan.expires,
         cluster: captured.cluster.clone(),
         environment_digest: plan.environment_digest,
-        components: vec![Component::Resources(ResourcesComponent {
-            instant: captured.instant,
-            items: captured.items,
-            bytes: captured.bytes,
-            kinds: captured.kinds.clone(),
-        })],
+        components: [vec![resources], volumes.components()].concat(),
         objects,
-        gaps: captured.gaps.clone(),
+        gaps: gaps(plan, captured, volumes),
     }
 }
 

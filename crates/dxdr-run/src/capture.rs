@@ -22,7 +22,10 @@ use dxdr_catalog::{CapturedKind, Gap, Sha256, StoredObject};
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_format::{
     hashing::Hashing,
-    velero::archive::{ArchiveWriter, ItemPath},
+    velero::{
+        archive::{ArchiveWriter, ItemPath},
+        csi_snapshot::CsiSnapshot,
+    },
 };
 use dxdr_plan::{
     backup::{BackupPlan, ListTask},
@@ -41,7 +44,13 @@ use tokio::{
     sync::{Semaphore, mpsc},
 };
 
-use crate::{context::RunContext, error::RunError, event::Event, stream};
+use crate::{
+    context::RunContext,
+    error::RunError,
+    event::Event,
+    snapshot::{content_reference, snapshot_reference},
+    stream,
+};
 
 /// Lists read at the same time. Two keep the server and the decoder busy; the others hide the latency of small kinds.
 const LISTS_IN_FLIGHT: usize = 4;
@@ -76,15 +85,22 @@ pub struct Captured {
     pub instant: Timestamp,
 }
 
-/// Reads what `plan` says and stores it as the archive under `key`. Stores nothing when it fails.
+/// Reads what `plan` says and stores it as the archive under `key`, with what leads to the `snapshots` of its volumes. Stores nothing
+/// when it fails.
 #[tracing::instrument(skip_all)]
-pub async fn capture(context: &RunContext, plan: &BackupPlan, key: &str) -> Result<Captured, RunError> {
+pub async fn capture(
+    context: &RunContext,
+    plan: &BackupPlan,
+    snapshots: &[CsiSnapshot],
+    key: &str,
+) -> Result<Captured, RunError> {
     let receivers = start_lists(context, plan);
     let (writer, bytes) = stream::writer();
-    let (world, plan, handle) = (context.clone(), plan.clone(), Handle::current());
+    let (world, plan, snapshots, handle) = (context.clone(), plan.clone(), snapshots.to_vec(), Handle::current());
     let writing = tokio::task::spawn_blocking(move || {
-        let mut capture = Capture::new(plan, world, handle, writer)?;
+        let mut capture = Capture::new(plan, world, snapshots, handle, writer)?;
         capture.lists(receivers)?;
+        capture.snapshots()?;
         capture.related()?;
         capture.finish()
     });
@@ -233,6 +249,7 @@ pub(crate) fn kept_name(plan: &BackupPlan, kind: &ResourceKind, json: &[u8]) -> 
 struct Capture {
     plan: BackupPlan,
     context: RunContext,
+    snapshots: Vec<CsiSnapshot>,
     handle: Handle,
     archive: ArchiveWriter<Hashing<stream::StreamWriter>>,
     collector: RelatedCollector,
@@ -241,7 +258,13 @@ struct Capture {
 }
 
 impl Capture {
-    fn new(plan: BackupPlan, context: RunContext, handle: Handle, writer: stream::StreamWriter) -> Result<Self, RunError> {
+    fn new(
+        plan: BackupPlan,
+        context: RunContext,
+        snapshots: Vec<CsiSnapshot>,
+        handle: Handle,
+        writer: stream::StreamWriter,
+    ) -> Result<Self, RunError> {
         let archive = ArchiveWriter::new(Hashing::new(writer), plan.started)?;
         let captured = Captured {
             archive: StoredObject { key: String::new(), size: 0, sha256: Sha256([0; 32]) },
@@ -254,7 +277,7 @@ impl Capture {
             instant: plan.started,
         };
         let collector = RelatedCollector::new(&plan);
-        Ok(Self { plan, context, handle, archive, collector, scratch: Vec::new(), captured })
+        Ok(Self { plan, context, snapshots, handle, archive, collector, scratch: Vec::new(), captured })
     }
 
     /// Takes every list in plan order.
@@ -263,7 +286,21 @@ impl Capture {
         for (task, receiver) in tasks.iter().zip(receivers) {
             self.list(task, receiver)?;
         }
-        self.captured.instant = up_to_milliseconds(self.context.clock.now().max(self.plan.started));
+        let earlier = self.snapshots.iter().map(|snapshot| snapshot.taken).fold(self.plan.started, Timestamp::max);
+        // A storage whose clock goes ahead of ours has taken nothing after the point's instant for that.
+        self.captured.instant = up_to_milliseconds(self.context.clock.now().max(earlier));
+        Ok(())
+    }
+
+    /// Writes what leads from the claims to the snapshots, whatever the filters say: without it there is no data.
+    fn snapshots(&mut self) -> Result<(), RunError> {
+        let (snapshots, point) = (self.snapshots.clone(), self.plan.point.clone());
+        for snapshot in snapshots {
+            let object = snapshot_reference(&snapshot.namespace, &snapshot.name);
+            self.write(&object, snapshot.volume_snapshot(&point).to_string().as_bytes(), true)?;
+            let content = content_reference(&snapshot.content);
+            self.write(&content, snapshot.volume_snapshot_content(&point).to_string().as_bytes(), true)?;
+        }
         Ok(())
     }
 
@@ -366,7 +403,10 @@ impl Capture {
                     name: head.metadata.name.to_string(),
                 };
                 let complete = head.api_version.is_some();
-                self.write(&reference, item, complete)?;
+                match self.annotated(&reference, item) {
+                    Some(claim) => self.write(&reference, &claim, complete)?,
+                    None => self.write(&reference, item, complete)?,
+                }
                 Ok(true)
             }
             Decision::Skip(reason) => {
@@ -374,6 +414,17 @@ impl Capture {
                 Ok(false)
             }
         }
+    }
+
+    /// A claim with its snapshot's name; `None` for everything that has none.
+    fn annotated(&self, reference: &ObjectReference, json: &[u8]) -> Option<Vec<u8>> {
+        if !reference.kind.group.is_empty() || reference.kind.plural != "persistentvolumeclaims" {
+            return None;
+        }
+        let is_of = |snapshot: &&CsiSnapshot| {
+            snapshot.claim == reference.name && reference.namespace.as_deref() == Some(snapshot.namespace.as_str())
+        };
+        self.snapshots.iter().find(is_of)?.annotated(json)
     }
 
     /// Writes one object, with `apiVersion` and `kind` put in front where the list left them out.
@@ -496,7 +547,7 @@ fn up_to_milliseconds(instant: Timestamp) -> Timestamp {
 }
 
 /// Whether an error ends the capture: a server that is gone or does not know us fails every list, and says so once.
-fn fatal(error: &ClusterError) -> bool {
+pub(crate) fn fatal(error: &ClusterError) -> bool {
     matches!(
         error.kind,
         ClusterErrorKind::Unreachable

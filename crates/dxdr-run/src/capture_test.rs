@@ -70,6 +70,10 @@ impl Cluster for Pageant {
         unreachable!("nobody asks")
     }
 
+    async fn watch_all(&self, _: &ResourceKind, _: &ListScope, _: &str) -> Result<WatchStream, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
     async fn create(&self, _: &ObjectReference, _: Bytes, _: &WriteOptions) -> Result<Bytes, ClusterError> {
         unreachable!("nobody asks")
     }
@@ -151,7 +155,7 @@ async fn captured(pages: Vec<Page>) -> Captured {
     };
     let request = BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".into()]);
     let plan = backup::plan(&request, &[kind], &[], "2024-05-01T10:00:00Z".parse().unwrap(), 1).unwrap();
-    capture(&context, &plan, "archive").await.unwrap()
+    capture(&context, &plan, &[], "archive").await.unwrap()
 }
 
 fn names(captured: &Captured) -> Vec<&str> {

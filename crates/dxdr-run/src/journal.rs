@@ -92,6 +92,11 @@ impl History {
         })
     }
 
+    /// Whether a step was begun.
+    pub fn started(&self, step: &str) -> bool {
+        self.entries.iter().any(|entry| matches!(entry, Entry::StepStarted(started) if started.step == step))
+    }
+
     /// The evidence of a step that was finished.
     pub fn finished(&self, step: &str) -> Option<&journal::Evidence> {
         if self.disregarded.as_deref() == Some(step) { None } else { self.evidence(step).pop() }

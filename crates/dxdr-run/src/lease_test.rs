@@ -70,6 +70,10 @@ impl Cluster for Shelf {
         unreachable!("nobody asks")
     }
 
+    async fn watch_all(&self, _: &ResourceKind, _: &ListScope, _: &str) -> Result<WatchStream, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
     async fn create(&self, reference: &ObjectReference, body: Bytes, _: &WriteOptions) -> Result<Bytes, ClusterError> {
         self.reachable(reference)?;
         if reference.kind.plural == "namespaces" {

@@ -23,6 +23,7 @@ pub mod lease;
 pub mod readiness;
 pub mod restore;
 pub mod runs;
+pub mod snapshot;
 pub mod stop;
 pub mod store;
 pub mod stream;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use dxdr_catalog::RecoveryPoint;
 use dxdr_environment::Environment;
-use dxdr_format::journal::{Entry, Finished, Planned, RunKind};
+use dxdr_format::{
+    journal::{Entry, Finished, Planned, RunKind},
+    velero::csi_snapshot::CsiSnapshot,
+};
 use dxdr_plan::{
     backup::{BackupPlan, RecordedBackup},
     restore::RestoreRequest,
@@ -21,6 +24,7 @@ use crate::{
     journal::{History, Journal},
     lease,
     restore::{self, PROTECTIVE, Prepared, ProtectivePoint, RestoreOrder, RestoreReport},
+    snapshot::{self, SnapshotLeft, Taken},
     store::Store,
     velero,
 };
@@ -29,6 +33,10 @@ use crate::{
 const CAPTURE: &str = "capture";
 /// The step of a backup behind which the point exists.
 const MANIFEST: &str = "manifest";
+/// The step of a backup whose evidence has the snapshots of volumes.
+const SNAPSHOT: &str = "snapshot";
+/// The step of a backup behind which nothing of them is in the cluster any more.
+const RELEASE: &str = "release";
 
 /// A run, in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,19 +144,31 @@ fn last(history: &History) -> String {
     }
 }
 
-/// What cleaning up would remove, in the order in which it does: the keys of a point that never came to be. `velero-backup.json` goes
+/// What cleaning up would remove.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Keys of the store, in the order in which they go.
+    pub keys: Vec<String>,
+    /// Snapshots of volumes, as far as they are there.
+    pub snapshots: Vec<SnapshotLeft>,
+}
+
+/// What cleaning up would remove: snapshots of volumes, and the keys of a point that never came to be. `velero-backup.json` goes
 /// first, so that Velero never sees half a backup, then the entry of the index, then the rest. A restore leaves objects in the
 /// cluster, which its plan names; they are not removed, since they may be in use. A backup that Velero was asked for is Velero's to
 /// delete, with its snapshots.
-pub async fn leftovers(store: &Store, history: &History) -> Result<Vec<String>, RunError> {
-    let Some(planned) = history.planned() else { return Ok(Vec::new()) };
-    let mut keys = Vec::new();
+pub async fn leftovers(store: &Store, history: &History) -> Result<Leftovers, RunError> {
+    let mut left = Leftovers::default();
+    let Some(planned) = history.planned() else { return Ok(left) };
+    let keys = &mut left.keys;
     if VeleroBackupPlan::recorded(&planned.parameters) {
-        return Ok(keys);
+        return Ok(left);
     }
+    let mut exists = false;
     for point in planned.points() {
         // With its manifest it is a recovery point, whatever became of the run.
         if store.read(&store.layout.manifest_key(&point)).await?.is_some() {
+            exists = true;
             continue;
         }
         let marker = store.layout.backup_key(&point);
@@ -164,28 +184,56 @@ pub async fn leftovers(store: &Store, history: &History) -> Result<Vec<String>, 
         }
         keys.extend(rest);
     }
-    Ok(keys)
+    left.snapshots = snapshots_left(history, planned, exists);
+    Ok(left)
+}
+
+/// The snapshots whose objects the run may have left in the cluster; `exists` says whether there is a point that needs them.
+fn snapshots_left(history: &History, planned: &Planned, exists: bool) -> Vec<SnapshotLeft> {
+    if !history.started(SNAPSHOT) || history.finished(RELEASE).is_some() {
+        return Vec::new();
+    }
+    let nested = planned.parameters.get(PROTECTIVE).and_then(Value::as_object);
+    let parameters = nested.unwrap_or(&planned.parameters);
+    let taken = taken(history);
+    let recorded = RecordedBackup::planned_snapshots(parameters).unwrap_or_default();
+    recorded
+        .into_iter()
+        .map(|(namespace, name)| {
+            let is_it = |known: &CsiSnapshot| known.namespace == namespace && known.name == name;
+            let kept = exists && taken.iter().any(is_it);
+            SnapshotLeft { namespace, name, kept }
+        })
+        .collect()
+}
+
+/// The snapshots that an earlier process saw taken.
+fn taken(history: &History) -> Vec<CsiSnapshot> {
+    let evidence = history.evidence(SNAPSHOT).pop();
+    evidence.and_then(|evidence| snapshot::from_evidence::<Taken>(evidence).ok()).map(|taken| taken.snapshots).unwrap_or_default()
 }
 
 /// Removes what a run left, and ends its journal. Refused while another process holds the environment.
-pub async fn clean(context: &RunContext, history: &History) -> Result<Vec<String>, RunError> {
+pub async fn clean(context: &RunContext, history: &History) -> Result<Leftovers, RunError> {
     let environment = history.planned().map(|planned| planned.environment.clone()).unwrap_or_default();
     lease::held(context, &environment, &history.run, remove(context, history)).await
 }
 
-async fn remove(context: &RunContext, history: &History) -> Result<Vec<String>, RunError> {
+async fn remove(context: &RunContext, history: &History) -> Result<Leftovers, RunError> {
     let mut journal = Journal::behind(&context.store, history);
     journal.record(&Entry::resumed(&context.holder, context.clock.now())).await?;
-    let keys = leftovers(&context.store, history).await?;
-    for key in &keys {
+    let left = leftovers(&context.store, history).await?;
+    // Before the evidence of what the storage calls them is out of reach.
+    snapshot::discard(context, &left.snapshots, &taken(history)).await?;
+    for key in &left.keys {
         context.store.storage.delete(key).await?;
     }
     if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
         restore::discard_snapshots(context, &history.run).await?;
     }
-    let summary = format!("{} objects removed", keys.len());
+    let summary = format!("{} objects removed", left.keys.len() + left.snapshots.len());
     journal.record(&Entry::Finished(Finished::cleaned(summary, context.clock.now()))).await?;
-    Ok(keys)
+    Ok(left)
 }
 
 /// What a resumed run came to.
@@ -293,7 +341,8 @@ async fn protective(
     recorded: &RecordedBackup,
     history: &mut History,
 ) -> Result<ProtectivePoint, RunError> {
-    if history.finished(MANIFEST).is_none() {
+    let unreleased = history.left().iter().any(|step| step.id == RELEASE);
+    if history.finished(MANIFEST).is_none() || unreleased {
         return Ok(ProtectivePoint::ToTake(Box::new(backup_plan(context, environment, recorded, history).await?)));
     }
     let point = match catalog::named(&context.store, &recorded.point).await? {

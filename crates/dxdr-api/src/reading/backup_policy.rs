@@ -2,8 +2,8 @@
 
 use dxdr_environment::{EnvironmentName, FieldPath};
 use dxdr_policy::{
-    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, ResourceFilters, Retention, Schedule,
-    SecretsPolicy, VolumeMethod,
+    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, ResourceFilters, Retention, SNAPSHOT_TIMEOUT,
+    Schedule, SecretsPolicy, VolumeMethod, VolumePolicy,
 };
 use jiff::{SignedDuration, civil::Date};
 
@@ -35,6 +35,10 @@ impl Reading<'_> {
             Some(text) => self.duration(&field_path!["spec", "maxSkew"], text),
             None => Some(MAX_SKEW),
         };
+        let timeout = match &spec.volumes.timeout {
+            Some(text) => self.duration(&field_path!["spec", "volumes", "timeout"], text),
+            None => Some(SNAPSHOT_TIMEOUT),
+        };
         let databases = self.database_policy(spec.databases);
         let retention = self.retention(&spec.retention);
         let resources = self.resources(&spec.resources);
@@ -48,10 +52,13 @@ impl Reading<'_> {
                 EngineName::Velero => Engine::Velero,
             },
             store: spec.store.clone(),
-            volumes: match spec.volumes.method {
-                VolumeMethodName::CsiSnapshot => VolumeMethod::CsiSnapshot,
-                VolumeMethodName::DataMover => VolumeMethod::DataMover,
-                VolumeMethodName::None => VolumeMethod::None,
+            volumes: VolumePolicy {
+                method: match spec.volumes.method {
+                    VolumeMethodName::CsiSnapshot => VolumeMethod::CsiSnapshot,
+                    VolumeMethodName::DataMover => VolumeMethod::DataMover,
+                    VolumeMethodName::None => VolumeMethod::None,
+                },
+                timeout: timeout?,
             },
             databases,
             secrets: SecretsPolicy { sealed_only: spec.secrets.sealed_only },

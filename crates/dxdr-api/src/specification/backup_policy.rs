@@ -73,12 +73,15 @@ pub(crate) enum EngineName {
 }
 
 /// How volumes are captured.
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct VolumesSpec {
     /// The method.
     #[serde(default)]
     pub(crate) method: VolumeMethodName,
+    /// How long a snapshot may take until it can be restored from; `10m` when left out. A volume that takes longer is missing in the
+    /// recovery point, which is then partial.
+    pub(crate) timeout: Option<String>,
 }
 
 /// How a volume is captured.

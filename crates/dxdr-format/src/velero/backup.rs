@@ -188,6 +188,8 @@ pub struct NativeBackup<'a> {
     pub items: u64,
     /// Gaps. With any, the phase is `PartiallyFailed`.
     pub errors: u64,
+    /// CSI snapshots: asked for, and to be restored from.
+    pub snapshots: (u64, u64),
 }
 
 impl Backup {
@@ -228,6 +230,8 @@ impl Backup {
                 start_timestamp: Some(native.started),
                 completion_timestamp: Some(native.completed),
                 errors: native.errors,
+                csi_volume_snapshots_attempted: native.snapshots.0,
+                csi_volume_snapshots_completed: native.snapshots.1,
                 progress: Some(Progress { total_items: native.items, items_backed_up: native.items }),
                 ..Status::default()
             },
@@ -325,6 +329,7 @@ mod tests {
             expires: Some("2024-05-31T10:00:00.5Z".parse().unwrap()),
             items: 61,
             errors,
+            snapshots: (0, 0),
         })
     }
 

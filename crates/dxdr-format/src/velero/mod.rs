@@ -6,6 +6,7 @@
 pub mod adoption;
 pub mod archive;
 pub mod backup;
+pub mod csi_snapshot;
 pub mod duration;
 pub mod item_operation;
 pub mod layout;

@@ -12,7 +12,8 @@ use super::{
     pod_volume_backup,
     resource_list::{self, ResourceList},
     results::{self, Messages, Results},
-    volume_info, volume_snapshot,
+    volume_info::{self, VolumeInfo},
+    volume_snapshot,
 };
 use crate::{FormatError, compressed};
 
@@ -25,6 +26,8 @@ pub struct SideObjects<'a> {
     pub resource_list: &'a BTreeMap<String, Vec<String>>,
     /// What could not be captured, and why.
     pub errors: &'a [String],
+    /// What became of each volume.
+    pub volumes: &'a [VolumeInfo],
     /// When capturing began.
     pub started: Timestamp,
     /// When it ended.
@@ -41,7 +44,7 @@ impl SideObjects<'_> {
             (BackupObject::Logs, compressed::compress("log", self.log().as_bytes())?),
             (BackupObject::Results, results::encode(&Results { errors, warnings: Messages::default() })?),
             (BackupObject::ResourceList, resource_list::encode(&ResourceList(self.resource_list.clone()))?),
-            (BackupObject::VolumeInfo, volume_info::encode(&[])?),
+            (BackupObject::VolumeInfo, volume_info::encode(self.volumes)?),
             (BackupObject::ItemOperations, item_operation::encode(&[])?),
             (BackupObject::VolumeSnapshots, volume_snapshot::encode(&[])?),
             (BackupObject::PodVolumeBackups, pod_volume_backup::encode(&[])?),

@@ -207,6 +207,7 @@ fn the_objects_beside_our_archive_are_all_there_and_always_the_same() {
         name: "staging-1",
         resource_list: &list,
         errors: &["secrets in s: forbidden, \"as they say\"".to_owned()],
+        volumes: &[],
         started: "2024-05-01T10:00:00Z".parse().unwrap(),
         completed: "2024-05-01T10:00:04Z".parse().unwrap(),
         items: 2,

@@ -1,11 +1,12 @@
 //! A backup as its journal has it: all that it takes to finish what was begun, whatever the manifests say by then.
 
-use dxdr_catalog::{Sha256, Trigger};
+use dxdr_catalog::{Gap, Sha256, Trigger};
 use dxdr_environment::{DiscoveredKind, EnvironmentName};
-use jiff::Timestamp;
+use dxdr_policy::{VolumeMethod, VolumePolicy};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{BackupPlan, BackupRequest, SecretsRule, assembled, plan};
+use super::{BackupPlan, BackupRequest, SecretsRule, VolumePlan, assembled, plan, volume};
 use crate::{
     error::PlanError,
     label::LabelSelector,
@@ -25,6 +26,10 @@ pub struct RecordedBackup {
     pub expires: Option<Timestamp>,
     /// What was asked for.
     pub request: BackupRequest,
+    /// What was to become of each volume: it is not decided anew, or a snapshot would be taken that nothing else knows of.
+    pub volumes: Vec<VolumePlan>,
+    /// Namespaces of which nobody knew what volumes there are.
+    pub unknown_volumes: Vec<Gap>,
 }
 
 impl BackupPlan {
@@ -49,6 +54,10 @@ impl BackupPlan {
             ("environment-digest", json!(self.environment_digest.map(|digest| digest.to_string()))),
             ("secrets", json!(secrets)),
             ("filters", filters(&self.filters)),
+            ("volumeMethod", json!(method_word(self.volume_policy.method))),
+            ("volumeTimeout", json!(self.volume_policy.timeout.as_secs())),
+            ("volumes", volume::parameters(&self.volumes)),
+            ("unknownVolumes", self.unknown_volumes.iter().map(|gap| json!({"what": gap.what, "reason": gap.reason})).collect()),
         ]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
@@ -61,7 +70,12 @@ impl RecordedBackup {
     pub fn parse(environment: EnvironmentName, run: &str, parameters: &Map<String, Value>) -> Option<Self> {
         let text = |key: &str| parameters.get(key)?.as_str();
         let optional = |key: &str| parameters.get(key).is_none_or(Value::is_null);
+        let unknown = |gap: &Value| {
+            Some(Gap { what: gap.get("what")?.as_str()?.to_owned(), reason: gap.get("reason")?.as_str()?.to_owned() })
+        };
         Some(Self {
+            volumes: volume::recorded(parameters.get("volumes")?)?,
+            unknown_volumes: parameters.get("unknownVolumes")?.as_array()?.iter().map(unknown).collect::<Option<_>>()?,
             point: text("point")?.to_owned(),
             run: run.to_owned(),
             started: text("started")?.parse().ok()?,
@@ -74,6 +88,10 @@ impl RecordedBackup {
                     "all" => SecretsRule::All,
                     "leave-out-sealed" => SecretsRule::LeaveOutSealed,
                     _ => return None,
+                },
+                volumes: VolumePolicy {
+                    method: method(text("volumeMethod")?)?,
+                    timeout: SignedDuration::from_secs(parameters.get("volumeTimeout")?.as_i64()?),
                 },
                 keep: None,
                 trigger: match text("trigger")? {
@@ -90,6 +108,14 @@ impl RecordedBackup {
                 },
             },
         })
+    }
+
+    /// The snapshots that a journal's backup has taken: namespace and name of each VolumeSnapshot.
+    pub fn planned_snapshots(parameters: &Map<String, Value>) -> Option<Vec<(String, String)>> {
+        let point = parameters.get("point")?.as_str()?;
+        let volumes = volume::recorded(parameters.get("volumes")?)?;
+        let snapshots = volumes.iter().filter(|volume| volume.snapshot().is_some());
+        Some(snapshots.map(|volume| (volume.namespace.clone(), volume.snapshot_name(point))).collect())
     }
 
     /// Plans it again, under the names and times that it has, on the cluster as it is now.
@@ -110,8 +136,23 @@ impl RecordedBackup {
     }
 
     fn dressed(&self, plan: BackupPlan) -> BackupPlan {
+        let plan = plan.decided(self.volumes.clone(), self.unknown_volumes.clone());
         BackupPlan { expires: self.expires, ..plan.named(&self.point, &self.run) }
     }
+}
+
+fn method_word(method: VolumeMethod) -> &'static str {
+    match method {
+        VolumeMethod::CsiSnapshot => "csi-snapshot",
+        VolumeMethod::DataMover => "data-mover",
+        VolumeMethod::None => "none",
+    }
+}
+
+fn method(word: &str) -> Option<VolumeMethod> {
+    [VolumeMethod::CsiSnapshot, VolumeMethod::DataMover, VolumeMethod::None]
+        .into_iter()
+        .find(|method| method_word(*method) == word)
 }
 
 fn filters(filters: &Filters) -> Value {
@@ -211,7 +252,7 @@ mod tests {
     #[test]
     fn a_journal_that_lacks_something_is_not_guessed_at() {
         let plan = planned();
-        for key in ["point", "started", "namespaces", "filters", "secrets", "trigger"] {
+        for key in ["point", "started", "namespaces", "filters", "secrets", "trigger", "volumes"] {
             let mut parameters = plan.parameters();
             parameters.remove(key);
             assert_eq!(RecordedBackup::parse(plan.environment.clone(), &plan.run, &parameters), None, "{key}");

@@ -57,7 +57,7 @@ impl<'a> Model<'a> {
     pub fn with_volumes(&self) -> impl Iterator<Item = (&'a Environment, &'a BackupPolicy)> {
         self.policies
             .iter()
-            .filter(|policy| policy.volumes != VolumeMethod::None)
+            .filter(|policy| policy.volumes.method != VolumeMethod::None)
             .flat_map(|policy| self.environments_of(policy).map(move |environment| (environment, policy)))
     }
 }

@@ -102,11 +102,12 @@ fn backup(model: &Model<'_>, environment: &Environment, taken: &[String]) -> Act
     }
     rights.extend(each(&["get"], "namespaces", namespace));
     rights.extend(taken.iter().map(|resource| Right::new("list", resource, namespace)));
-    if policy.is_some_and(|policy| policy.volumes == VolumeMethod::CsiSnapshot) {
-        rights.extend(each(&["get", "create", "delete"], "volumesnapshots.snapshot.storage.k8s.io", namespace));
+    if policy.is_none_or(|policy| policy.volumes.method == VolumeMethod::CsiSnapshot) {
+        rights.extend(each(&["get", "list", "watch", "create", "delete"], "volumesnapshots.snapshot.storage.k8s.io", namespace));
         rights.extend(each(&["get", "patch", "delete"], "volumesnapshotcontents.snapshot.storage.k8s.io", None));
         rights.extend(each(&["list"], "volumesnapshotclasses.snapshot.storage.k8s.io", None));
         rights.extend(each(&["get"], "persistentvolumes", None));
+        rights.extend(each(&["get"], "storageclasses.storage.k8s.io", None));
     }
     activity(format!("back up {}", environment.name), "backup", rights)
 }

@@ -63,7 +63,7 @@ pub(super) fn rows(model: &Model<'_>, observed: &Observed) -> Vec<Row> {
         if rows.iter().any(|row| row.outcome == Outcome::Unreachable) {
             return rows;
         }
-        let asked = model.policies.iter().any(|policy| policy.volumes != VolumeMethod::None);
+        let asked = model.policies.iter().any(|policy| policy.volumes.method != VolumeMethod::None);
         let why =
             if asked { "no claim of an environment is on a CSI volume" } else { "no policy asks for the content of volumes" };
         rows.push(Row::not_needed(WHAT, why));

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use dxdr_environment::{DiscoveredKind, EnvironmentName, NamespaceName, ResourceKind, Tier};
-use dxdr_policy::{Objectives, ResourceFilters, Retention, S3Location, SecretsPolicy, StoreLocation};
+use dxdr_policy::{Objectives, ResourceFilters, Retention, S3Location, SecretsPolicy, StoreLocation, VolumePolicy};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn policy(engine: Engine, volumes: VolumeMethod) -> BackupPolicy {
         schedule: None,
         engine,
         store: "primary".to_owned(),
-        volumes,
+        volumes: VolumePolicy::by(volumes),
         databases: None,
         secrets: SecretsPolicy::default(),
         resources: ResourceFilters::default(),

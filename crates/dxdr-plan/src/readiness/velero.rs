@@ -103,7 +103,7 @@ fn plugins(model: &Model<'_>, found: &VeleroObserved) -> Vec<Row> {
 /// CSI snapshots are a feature that must be switched on, and nothing but the server's flags says whether it is.
 fn features(model: &Model<'_>, found: &VeleroObserved) -> Option<Row> {
     const WHAT: &str = "velero: feature EnableCSI";
-    if !model.by_velero().any(|policy| policy.volumes != VolumeMethod::None) {
+    if !model.by_velero().any(|policy| policy.volumes.method != VolumeMethod::None) {
         return None;
     }
     let deployment = found.deployment.as_ref()?;
@@ -127,7 +127,7 @@ fn features(model: &Model<'_>, found: &VeleroObserved) -> Option<Row> {
 /// Who moves data runs on every node.
 fn node_agent(model: &Model<'_>, found: &VeleroObserved) -> Option<Row> {
     const WHAT: &str = "velero: node agents";
-    if !model.by_velero().any(|policy| policy.volumes == VolumeMethod::DataMover) {
+    if !model.by_velero().any(|policy| policy.volumes.method == VolumeMethod::DataMover) {
         return None;
     }
     let remedy = "`velero install --use-node-agent`, or `deployNodeAgent: true` in the Helm chart's values";
@@ -249,7 +249,7 @@ fn credential(model: &Model<'_>, what: &str, live: &Value, found: &VeleroObserve
 /// Snapshots by a plugin of Velero's own are taken of volumes that no CSI driver made, and only where such a location is.
 fn native(model: &Model<'_>, observed: &Observed, found: &VeleroObserved) -> Option<Row> {
     const WHAT: &str = "velero: VolumeSnapshotLocations";
-    if !model.by_velero().any(|policy| policy.volumes != VolumeMethod::None) {
+    if !model.by_velero().any(|policy| policy.volumes.method != VolumeMethod::None) {
         return None;
     }
     let others: Vec<String> = model

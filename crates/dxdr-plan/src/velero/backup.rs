@@ -188,7 +188,9 @@ impl VeleroBackupPlan {
 #[cfg(test)]
 mod tests {
     use dxdr_environment::{NamespaceName, Tier};
-    use dxdr_policy::{Engine, Objectives, ResourceFilters, Retention, S3Location, SecretsPolicy, StoreLocation, VolumeMethod};
+    use dxdr_policy::{
+        Engine, Objectives, ResourceFilters, Retention, S3Location, SecretsPolicy, StoreLocation, VolumeMethod, VolumePolicy,
+    };
     use jiff::SignedDuration;
 
     use super::*;
@@ -202,7 +204,7 @@ mod tests {
             schedule: None,
             engine: Engine::Velero,
             store: "primary".to_owned(),
-            volumes: VolumeMethod::CsiSnapshot,
+            volumes: VolumePolicy::by(VolumeMethod::CsiSnapshot),
             databases: None,
             secrets: SecretsPolicy::default(),
             resources: ResourceFilters::default(),

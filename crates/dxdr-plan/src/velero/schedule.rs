@@ -15,8 +15,6 @@ use super::{POLICY_LABEL, schedules};
 const LONGEST_NAME: usize = name::LONGEST - 15;
 /// In front of an environment's name.
 const PREFIX: &str = "dxdr-";
-/// How long a snapshot may take to get its handle; Velero's own value, written because servers' defaults differ.
-const SNAPSHOT_TIMEOUT: &str = "10m0s";
 /// How long uploads of a data mover may take.
 const OPERATION_TIMEOUT: &str = "4h0m0s";
 /// Kept "for ever", where nothing is said of retention: Velero knows no such value.
@@ -81,10 +79,10 @@ pub(super) fn template(environment: &Environment, policy: &BackupPolicy, locatio
     put("storageLocation", location.into());
     put("includedNamespaces", json!([environment.namespace.as_str()]));
     put("ttl", go_duration(time_to_live(&policy.retention)).into());
-    put("snapshotVolumes", (policy.volumes != VolumeMethod::None).into());
-    put("snapshotMoveData", (policy.volumes == VolumeMethod::DataMover).into());
+    put("snapshotVolumes", (policy.volumes.method != VolumeMethod::None).into());
+    put("snapshotMoveData", (policy.volumes.method == VolumeMethod::DataMover).into());
     put("defaultVolumesToFsBackup", false.into());
-    put("csiSnapshotTimeout", SNAPSHOT_TIMEOUT.into());
+    put("csiSnapshotTimeout", go_duration(policy.volumes.timeout).into());
     put("itemOperationTimeout", OPERATION_TIMEOUT.into());
     filters(&policy.resources, &mut template);
     Value::Object(template)
@@ -109,15 +107,20 @@ fn filters(filters: &ResourceFilters, template: &mut Map<String, Value>) {
     }
 }
 
-/// Whole hours, as Go prints them: another spelling of the same time would look like drift once Velero has written the object.
+/// Whole seconds, as Go prints them: another spelling of the same time would look like drift once Velero has written the object.
 fn go_duration(duration: SignedDuration) -> String {
-    format!("{}h0m0s", duration.as_hours())
+    let seconds = duration.as_secs().max(0);
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use dxdr_environment::{EnvironmentName, NamespaceName, environment::Tier};
-    use dxdr_policy::{Engine, Objectives, Schedule, SecretsPolicy};
+    use dxdr_policy::{Engine, Objectives, Schedule, SecretsPolicy, VolumePolicy};
 
     use super::*;
 
@@ -129,7 +132,7 @@ mod tests {
             schedule: Some(Schedule::parse("*/30 * * * *", Some("Europe/Berlin")).unwrap()),
             engine: Engine::Velero,
             store: "primary".to_owned(),
-            volumes: VolumeMethod::CsiSnapshot,
+            volumes: VolumePolicy::by(VolumeMethod::CsiSnapshot),
             databases: None,
             secrets: SecretsPolicy::default(),
             resources: ResourceFilters::default(),
@@ -178,7 +181,7 @@ mod tests {
     fn filters_are_velero_s_own() {
         let mut policy = policy();
         policy.resources.excluded_namespace_scoped = vec!["pods".to_owned()];
-        policy.volumes = VolumeMethod::DataMover;
+        policy.volumes.method = VolumeMethod::DataMover;
         let template = &schedule(&environment("staging"), &policy, "primary", "velero", false).value["spec"]["template"];
         assert_eq!(template["excludedNamespaceScopedResources"], json!(["pods"]));
         assert_eq!(template["snapshotMoveData"], true);

@@ -33,7 +33,8 @@ pub(crate) enum Runs {
     Resume(Decided),
     /// Remove what an unfinished run left in the store, and end it.
     ///
-    /// Removes the objects of a recovery point that never came to be. Objects that a restore wrote into a cluster stay there.
+    /// Removes the objects of a recovery point that never came to be, and the snapshots of volumes that were taken for it, in the storage,
+    /// too. Objects that a restore wrote into a cluster stay there.
     #[command(
         after_help = "Examples:\n  dxdr runs clean 20240501t100000z-restore-staging-x7k2v --dry-run\n  dxdr runs clean 20240501t100000z-restore-staging-x7k2v"
     )]
@@ -89,7 +90,11 @@ pub(crate) async fn run(command: Runs, global: &Global, terminal: &Terminal) -> 
             let context = context::with_store(&world, store, global, terminal).await?;
             let removed = runs::clean(&context, &history).await?;
             terminal.value(&page::leftovers_json(&history, &removed, true), || {
-                format!("{} removed; run {} is ended", dxdr_report::quantity::counted(removed.len(), "object"), decided.run)
+                format!(
+                    "{} removed; run {} is ended",
+                    dxdr_report::quantity::counted(removed.keys.len() + removed.snapshots.len(), "object"),
+                    decided.run
+                )
             });
             Ok(())
         }

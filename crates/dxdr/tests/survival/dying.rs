@@ -121,6 +121,16 @@ impl Cluster for DyingCluster {
         self.inner.watch(reference, resource_version).await
     }
 
+    async fn watch_all(
+        &self,
+        kind: &ResourceKind,
+        scope: &ListScope,
+        resource_version: &str,
+    ) -> Result<WatchStream, ClusterError> {
+        self.life.spend().await;
+        self.inner.watch_all(kind, scope, resource_version).await
+    }
+
     async fn create(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {
         self.life.spend().await;
         self.inner.create(reference, body, options).await

@@ -349,7 +349,7 @@ fn what_velero_would_see_of_a_killed_backup_goes_first() {
             let context = world.immortal(1);
             let history = runs::unfinished(&context.store, &run).await.unwrap();
             let leftovers = runs::leftovers(&context.store, &history).await.unwrap();
-            let place = |part: &str| leftovers.iter().position(|key| key.contains(part));
+            let place = |part: &str| leftovers.keys.iter().position(|key| key.contains(part));
             if let Some(index) = place("/points/") {
                 seen += 1;
                 assert_eq!((place("velero-backup.json"), index), (Some(0), 1), "{leftovers:?}");

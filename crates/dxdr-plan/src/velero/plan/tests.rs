@@ -1,5 +1,7 @@
 use dxdr_environment::{EnvironmentName, NamespaceName, ObjectState, Tier};
-use dxdr_policy::{Objectives, ResourceFilters, Retention, S3Location, Schedule, SecretsPolicy, StoreLocation, VolumeMethod};
+use dxdr_policy::{
+    Objectives, ResourceFilters, Retention, S3Location, Schedule, SecretsPolicy, StoreLocation, VolumeMethod, VolumePolicy,
+};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -22,7 +24,7 @@ impl Model {
             schedule: Some(Schedule::parse("5 * * * *", None).unwrap()),
             engine: Engine::Velero,
             store: "primary".to_owned(),
-            volumes: VolumeMethod::CsiSnapshot,
+            volumes: VolumePolicy::by(VolumeMethod::CsiSnapshot),
             databases: None,
             secrets: SecretsPolicy::default(),
             resources: ResourceFilters::default(),

@@ -78,6 +78,10 @@ impl Cluster for Breaking {
         }
     }
 
+    async fn watch_all(&self, _: &ResourceKind, _: &ListScope, _: &str) -> Result<WatchStream, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
     async fn create(&self, _: &ObjectReference, _: Bytes, _: &WriteOptions) -> Result<Bytes, ClusterError> {
         unreachable!("nobody asks")
     }

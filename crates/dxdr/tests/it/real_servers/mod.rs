@@ -6,6 +6,7 @@ mod differential;
 mod journey;
 mod refusals;
 mod velero;
+mod volumes;
 
 use std::{cell::RefCell, env, thread, time::Duration};
 

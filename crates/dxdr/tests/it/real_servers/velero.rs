@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Servers, World};
 use crate::objects::{self, core, reference};
 
-const CONTENT: &str = "rows of a database";
+pub(super) const CONTENT: &str = "rows of a database";
 
 /// Velero, and the driver whose volumes it takes snapshots of.
 pub(super) struct Velero {
@@ -18,7 +18,7 @@ pub(super) struct Velero {
     pub(super) location: String,
     pub(super) storage_class: String,
     pub(super) waiting_storage_class: String,
-    volumes: PathBuf,
+    pub(super) volumes: PathBuf,
 }
 
 impl Velero {
@@ -43,7 +43,7 @@ impl Velero {
     }
 
     /// A namespace with settings, a Service on a port that the API server chose, and a volume with content.
-    fn world(&self, name: &str) -> World {
+    pub(super) fn world(&self, name: &str) -> World {
         let world = World::with_objects(&self.servers, name);
         let at = Some(world.namespace.as_str());
         world.create((
@@ -69,7 +69,7 @@ impl Velero {
 
     /// The folder of the volume that the claim of a namespace is bound to.
     #[track_caller]
-    fn volume_of(&self, world: &World, namespace: &str) -> PathBuf {
+    pub(super) fn volume_of(&self, world: &World, namespace: &str) -> PathBuf {
         let claim = claim(namespace);
         world.wait_until("the claim is bound", |world| {
             world.get(&claim).is_some_and(|object| object["status"]["phase"] == "Bound")
@@ -79,7 +79,7 @@ impl Velero {
         self.volumes.join(volume["spec"]["csi"]["volumeHandle"].as_str().unwrap())
     }
 
-    fn object(&self, kind: &str, name: &str) -> ObjectReference {
+    pub(super) fn object(&self, kind: &str, name: &str) -> ObjectReference {
         let plural = format!("{}s", kind.to_lowercase());
         reference("velero.io", "v1", kind, &plural, Some(&self.namespace), name)
     }
@@ -107,7 +107,7 @@ impl Velero {
 
     /// Has Velero restore a backup into another namespace.
     #[track_caller]
-    fn restore(&self, world: &World, backup: &str, into: &str) {
+    pub(super) fn restore(&self, world: &World, backup: &str, into: &str) {
         let specification = json!({
             "backupName": backup, "includedNamespaces": [world.namespace], "namespaceMapping": {&world.namespace: into}
         });

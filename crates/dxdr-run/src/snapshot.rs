@@ -1,0 +1,462 @@
+//! Snapshots of volumes by their CSI drivers.
+//!
+//! ```text
+//! take      a VolumeSnapshot per claim, all at once ─► handle and instant of each
+//! (the objects are captured)
+//! retain    ready to use ─► content's deletionPolicy Retain, looked at again
+//! (the point is written)
+//! release   VolumeSnapshot and content deleted; the storage keeps the snapshot
+//! discard   the same with deletionPolicy Delete: the storage's snapshot goes, too
+//! ```
+//!
+//! Objects are named after the point, so that another process of the run finds what an earlier one made. A claim that fails costs the
+//! point that volume only. Until there is a point, everything can be removed through the objects; from then on nothing of them is needed.
+
+mod observe;
+mod wait;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dxdr_catalog::{Component, Gap, VolumeComponent, name};
+use dxdr_environment::{ObjectReference, ResourceKind, compile::ENVIRONMENT_LABEL};
+use dxdr_format::{
+    journal::Evidence,
+    velero::{
+        csi_snapshot::{CsiSnapshot, VolumeFacts},
+        volume_info::VolumeInfo,
+    },
+};
+use dxdr_plan::{
+    backup::{BackupPlan, SNAPSHOT_GROUP, SnapshotPlan, VolumeFate, VolumePlan},
+    selection::EXCLUDE_LABEL,
+    velero::RUN_LABEL,
+};
+use dxdr_provider::{ClusterError, ClusterErrorKind, cluster::WriteOptions};
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub(crate) use observe::observe;
+use wait::{Awaited, wait};
+
+use crate::{capture::fatal, context::RunContext, error::RunError, event::Event};
+
+/// Field manager of what is written for snapshots.
+const FIELD_MANAGER: &str = "dxdr-snapshots";
+/// Requests at the same time: the snapshots of an environment are asked for within one round trip or two.
+const IN_FLIGHT: usize = 16;
+/// How long controllers may take to let go of a deleted object before somebody is told that it is still there.
+const GOING: Duration = Duration::from_secs(20);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// What the storage has taken, and what not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Taken {
+    pub(crate) started: Timestamp,
+    pub(crate) completed: Timestamp,
+    pub(crate) snapshots: Vec<CsiSnapshot>,
+    pub(crate) failed: Vec<Failed>,
+}
+
+/// A snapshot that cannot be relied on, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    pub(crate) namespace: String,
+    pub(crate) claim: String,
+    pub(crate) reason: String,
+}
+
+/// Which of the taken ones cannot be restored from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Retained {
+    pub(crate) failed: Vec<Failed>,
+}
+
+/// Everything that became of the volumes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Volumes {
+    pub(crate) taken: Option<Taken>,
+    pub(crate) retained: Retained,
+}
+
+impl Volumes {
+    /// The snapshots that the storage has.
+    pub(crate) fn snapshots(&self) -> &[CsiSnapshot] {
+        self.taken.as_ref().map(|taken| taken.snapshots.as_slice()).unwrap_or_default()
+    }
+
+    /// Why the snapshot of a claim cannot be relied on.
+    fn failure(&self, namespace: &str, claim: &str) -> Option<&str> {
+        let taken = self.taken.iter().flat_map(|taken| &taken.failed);
+        let failed = taken.chain(&self.retained.failed).find(|failed| failed.namespace == namespace && failed.claim == claim);
+        failed.map(|failed| failed.reason.as_str())
+    }
+
+    /// What the point lacks because of snapshots that failed.
+    pub(crate) fn gaps(&self, plan: &BackupPlan) -> Vec<Gap> {
+        let gap = |volume: &VolumePlan| {
+            let reason = self.failure(&volume.namespace, &volume.claim)?.to_owned();
+            Some(Gap { what: volume.what(), reason })
+        };
+        plan.snapshots().filter_map(|(volume, _)| gap(volume)).collect()
+    }
+
+    /// The snapshots that can be restored from, as parts of the point.
+    pub(crate) fn components(&self) -> Vec<Component> {
+        let good = self.snapshots().iter().filter(|snapshot| self.failure(&snapshot.namespace, &snapshot.claim).is_none());
+        good.map(|snapshot| {
+            Component::Volume(VolumeComponent {
+                namespace: snapshot.namespace.clone(),
+                claim: snapshot.claim.clone(),
+                instant: snapshot.taken,
+                method: "csi-snapshot".to_owned(),
+                driver: snapshot.driver.clone(),
+                handle: snapshot.handle.clone(),
+                size: snapshot.size,
+            })
+        })
+        .collect()
+    }
+
+    /// What Velero is told of each volume that there is. Of an unbound claim it has nothing to say.
+    pub(crate) fn infos(&self, plan: &BackupPlan) -> Vec<VolumeInfo> {
+        plan.volumes.iter().filter_map(|volume| self.info(plan, volume)).collect()
+    }
+
+    fn info(&self, plan: &BackupPlan, volume: &VolumePlan) -> Option<VolumeInfo> {
+        let persistent = volume.snapshot().map(|snapshot| (snapshot.reclaim_policy.as_str(), &snapshot.volume_labels));
+        let facts = VolumeFacts {
+            namespace: &volume.namespace,
+            claim: &volume.claim,
+            volume: volume.volume.as_deref()?,
+            persistent_volume: persistent,
+            started: self.taken.as_ref().map_or(plan.started, |taken| taken.started),
+            completed: self.taken.as_ref().map_or(plan.started, |taken| taken.completed),
+        };
+        Some(match &volume.fate {
+            VolumeFate::LeftOut(reason) | VolumeFate::Unprotected(reason) => facts.skipped(reason),
+            VolumeFate::Snapshot(_) => {
+                let is_of = |snapshot: &&CsiSnapshot| snapshot.namespace == volume.namespace && snapshot.claim == volume.claim;
+                match self.snapshots().iter().find(is_of) {
+                    Some(snapshot) => facts.taken(snapshot, self.failure(&volume.namespace, &volume.claim).is_none()),
+                    None => facts.failed(),
+                }
+            }
+        })
+    }
+}
+
+/// For the journal.
+pub(crate) fn to_evidence(value: &impl Serialize) -> Result<Evidence, RunError> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(RunError::Unexpected("the evidence of a step is not an object".to_owned())),
+        Err(error) => Err(RunError::Unexpected(error.to_string())),
+    }
+}
+
+/// From the journal.
+pub(crate) fn from_evidence<T: serde::de::DeserializeOwned>(evidence: &Evidence) -> Result<T, RunError> {
+    let unusable = |error| RunError::Unexpected(format!("the journal's evidence of the snapshots is unusable: {error}"));
+    serde_json::from_value(Value::Object(evidence.clone())).map_err(unusable)
+}
+
+/// Has every snapshot taken, and waits until the storage has cut each or said why not. May be done again: what is there is taken over.
+pub(crate) async fn take(context: &RunContext, plan: &BackupPlan) -> Result<Taken, RunError> {
+    let started = context.clock.now();
+    let asking = stream::iter(plan.snapshots())
+        .map(|(volume, snapshot)| async move { (volume, snapshot, ask(context, plan, volume, snapshot).await) });
+    let asked: Vec<_> = asking.buffer_unordered(IN_FLIGHT).collect().await;
+    let (mut awaited, mut failed) = (Vec::new(), Vec::new());
+    for (volume, snapshot, asked) in asked {
+        match asked? {
+            Ok(()) => awaited.push((volume, snapshot)),
+            Err(reason) => failed.push(failure(context, volume, reason)),
+        }
+    }
+    let cut = |object: &Value| {
+        text(object, "/status/boundVolumeSnapshotContentName").is_some() && text(object, "/status/creationTime").is_some()
+    };
+    let waiting = awaited.iter().map(|(volume, _)| Awaited::of(volume, &plan.point)).collect();
+    let came = wait(context, plan, "snapshot", waiting, cut).await?;
+    let mut snapshots = Vec::new();
+    for (awaited, came) in came {
+        let Some((volume, snapshot)) = plan.snapshots().find(|(volume, _)| awaited.is_of(volume)) else { continue };
+        let taken = match came {
+            Ok(object) => described(context, plan, volume, snapshot, &object).await?,
+            Err(reason) => Err(reason),
+        };
+        match taken {
+            Ok(taken) => snapshots.push(taken),
+            Err(reason) => failed.push(failure(context, volume, reason)),
+        }
+    }
+    snapshots.sort_by(|left, right| (&left.namespace, &left.claim).cmp(&(&right.namespace, &right.claim)));
+    failed.sort_by(|left, right| (&left.namespace, &left.claim).cmp(&(&right.namespace, &right.claim)));
+    Ok(Taken { started, completed: context.clock.now(), snapshots, failed })
+}
+
+/// Asks for one snapshot. The inner error is the claim's own: it costs the point this volume.
+async fn ask(
+    context: &RunContext,
+    plan: &BackupPlan,
+    volume: &VolumePlan,
+    snapshot: &SnapshotPlan,
+) -> Result<Result<(), String>, RunError> {
+    if context.stop.asked() {
+        return Err(RunError::Interrupted);
+    }
+    let reference = snapshot_reference(&volume.namespace, &volume.snapshot_name(&plan.point));
+    let run = name::shortened(&plan.run, name::LONGEST);
+    let object = json!({
+        "apiVersion": reference.kind.api_version(), "kind": reference.kind.kind,
+        "metadata": {
+            "name": reference.name, "namespace": volume.namespace,
+            "labels": {
+                "app.kubernetes.io/managed-by": "dxdr", ENVIRONMENT_LABEL: plan.environment.as_str(), RUN_LABEL: run,
+                // It belongs to this point alone: no backup takes it along as one of the environment's own.
+                EXCLUDE_LABEL: "true",
+            },
+        },
+        "spec": {"source": {"persistentVolumeClaimName": volume.claim}, "volumeSnapshotClassName": snapshot.class},
+    });
+    match context.cluster.create(&reference, Bytes::from(object.to_string()), &options()).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) if error.kind == ClusterErrorKind::AlreadyExists => {
+            let live = get(context, &reference).await?.unwrap_or_default();
+            let ours = live.pointer("/metadata/labels").and_then(|labels| labels.get(RUN_LABEL)) == Some(&Value::from(run));
+            let same = text(&live, "/spec/source/persistentVolumeClaimName") == Some(volume.claim.as_str());
+            Ok(if ours && same { Ok(()) } else { Err(format!("{reference} exists and is not this run's")) })
+        }
+        Err(error) if fatal(&error) => Err(error.into()),
+        Err(error) => Ok(Err(words(&error))),
+    }
+}
+
+/// What is known of a snapshot that was cut.
+async fn described(
+    context: &RunContext,
+    plan: &BackupPlan,
+    volume: &VolumePlan,
+    snapshot: &SnapshotPlan,
+    object: &Value,
+) -> Result<Result<CsiSnapshot, String>, RunError> {
+    let content = text(object, "/status/boundVolumeSnapshotContentName").unwrap_or_default().to_owned();
+    let live = match context.cluster.get(&content_reference(&content)).await {
+        Ok(Some(json)) => parsed(&json)?,
+        Ok(None) => return Ok(Err(format!("its VolumeSnapshotContent {content} is gone"))),
+        Err(error) if fatal(&error) => return Err(error.into()),
+        Err(error) => return Ok(Err(words(&error))),
+    };
+    let handle = text(&live, "/status/snapshotHandle");
+    let taken = live.pointer("/status/creationTime").and_then(Value::as_i64);
+    let taken = taken.and_then(|nanoseconds| Timestamp::from_nanosecond(i128::from(nanoseconds)).ok());
+    let (Some(handle), Some(taken)) = (handle, taken) else {
+        return Ok(Err(format!("its VolumeSnapshotContent {content} has no handle, or no time")));
+    };
+    Ok(Ok(CsiSnapshot {
+        namespace: volume.namespace.clone(),
+        claim: volume.claim.clone(),
+        volume: volume.volume.clone().unwrap_or_default(),
+        driver: snapshot.driver.clone(),
+        class: snapshot.class.clone(),
+        name: volume.snapshot_name(&plan.point),
+        uid: text(object, "/metadata/uid").unwrap_or_default().to_owned(),
+        content_uid: text(&live, "/metadata/uid").unwrap_or_default().to_owned(),
+        handle: handle.to_owned(),
+        taken,
+        size: live.pointer("/status/restoreSize").and_then(Value::as_u64),
+        volume_mode: text(&live, "/spec/sourceVolumeMode").map(str::to_owned),
+        content,
+    }))
+}
+
+/// Waits until the taken snapshots can be restored from, and sees to it that the storage keeps them whatever becomes of their objects.
+/// One that is not ready in time is kept, too: it may get ready, and the point says that it was not.
+pub(crate) async fn retain(context: &RunContext, plan: &BackupPlan, taken: &Taken) -> Result<Retained, RunError> {
+    let planned = |snapshot: &CsiSnapshot| {
+        let (volume, _) =
+            plan.snapshots().find(|(volume, _)| volume.namespace == snapshot.namespace && volume.claim == snapshot.claim)?;
+        Some(Awaited::of(volume, &plan.point))
+    };
+    let waiting = taken.snapshots.iter().filter_map(planned).collect();
+    let ready = |object: &Value| object.pointer("/status/readyToUse") == Some(&Value::Bool(true));
+    let mut retained = Retained::default();
+    for (awaited, came) in wait(context, plan, "retain", waiting, ready).await? {
+        if let (Err(reason), Some((volume, _))) = (came, plan.snapshots().find(|(volume, _)| awaited.is_of(volume))) {
+            retained.failed.push(failure(context, volume, format!("its snapshot cannot be restored from yet: {reason}")));
+        }
+    }
+    for snapshot in &taken.snapshots {
+        if let Err(reason) = set_policy(context, &snapshot.content, "Retain").await?
+            && let Some((volume, _)) = plan.snapshots().find(|(volume, _)| volume.claim == snapshot.claim)
+        {
+            retained.failed.push(failure(context, volume, format!("its snapshot goes with its namespace: {reason}")));
+        }
+    }
+    Ok(retained)
+}
+
+/// Sets what becomes of the storage's snapshot when its content is deleted, and looks whether it is set.
+async fn set_policy(context: &RunContext, content: &str, policy: &str) -> Result<Result<(), String>, RunError> {
+    let reference = content_reference(content);
+    let patch = json!({
+        "apiVersion": reference.kind.api_version(), "kind": reference.kind.kind,
+        "metadata": {"name": content}, "spec": {"deletionPolicy": policy},
+    });
+    match context.cluster.apply(&reference, Bytes::from(patch.to_string()), true, &options()).await {
+        Ok(json) if text(&parsed(&json)?, "/spec/deletionPolicy") == Some(policy) => Ok(Ok(())),
+        Ok(_) => Ok(Err(format!("the deletionPolicy of {reference} is not {policy} though it was set"))),
+        Err(error) if fatal(&error) => Err(error.into()),
+        Err(error) => Ok(Err(words(&error))),
+    }
+}
+
+/// Takes the objects of kept snapshots out of the cluster, and those that failed altogether with whatever they hold.
+pub(crate) async fn release(context: &RunContext, plan: &BackupPlan, taken: &Taken) -> Result<(), RunError> {
+    let kept = taken.snapshots.iter().map(|snapshot| (snapshot.namespace.clone(), snapshot.name.clone(), true));
+    let failed = taken.failed.iter().filter_map(|failed| {
+        let is_of = |volume: &VolumePlan| volume.namespace == failed.namespace && volume.claim == failed.claim;
+        let volume = plan.volumes.iter().find(|volume| is_of(volume))?;
+        Some((failed.namespace.clone(), volume.snapshot_name(&plan.point), false))
+    });
+    remove_all(context, kept.chain(failed).collect(), &taken.snapshots).await
+}
+
+/// Removes what a run that came to nothing has made: the storage's snapshots, too.
+pub(crate) async fn discard(context: &RunContext, left: &[SnapshotLeft], taken: &[CsiSnapshot]) -> Result<(), RunError> {
+    let left = left.iter().map(|left| (left.namespace.clone(), left.name.clone(), left.kept)).collect();
+    remove_all(context, left, taken).await
+}
+
+/// A snapshot whose objects a run may have left in the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotLeft {
+    /// Its namespace.
+    pub namespace: String,
+    /// The VolumeSnapshot.
+    pub name: String,
+    /// Whether a recovery point needs the storage's snapshot: only the objects go then.
+    pub kept: bool,
+}
+
+async fn remove_all(context: &RunContext, all: Vec<(String, String, bool)>, taken: &[CsiSnapshot]) -> Result<(), RunError> {
+    let removing = stream::iter(all).map(|(namespace, name, keep)| {
+        let content = taken
+            .iter()
+            .find(|snapshot| snapshot.namespace == namespace && snapshot.name == name)
+            .map(|known| known.content.clone());
+        async move {
+            let what = snapshot_reference(&namespace, &name);
+            Ok::<_, RunError>((what.clone(), remove(context, &what, content, keep).await?))
+        }
+    });
+    let removed: Vec<_> = removing.buffer_unordered(IN_FLIGHT).collect().await;
+    for removed in removed {
+        if let (what, Err(reason)) = removed? {
+            let text = format!("{what} and its content are still in the cluster: {reason}");
+            context.reporter.report(&Event::Warning { text });
+        }
+    }
+    Ok(())
+}
+
+/// Removes a VolumeSnapshot and its content; the storage's snapshot stays when `keep`. Nothing is deleted before the content says so.
+async fn remove(
+    context: &RunContext,
+    snapshot: &ObjectReference,
+    content: Option<String>,
+    keep: bool,
+) -> Result<Result<(), String>, RunError> {
+    let live = get(context, snapshot).await?;
+    let bound = live.as_ref().and_then(|live| text(live, "/status/boundVolumeSnapshotContentName").map(str::to_owned));
+    let Some(content) = bound.or(content) else {
+        // Nothing was bound, so there is nothing to keep.
+        return delete(context, snapshot).await;
+    };
+    let content = content_reference(&content);
+    if get(context, &content).await?.is_some() {
+        let policy = if keep { "Retain" } else { "Delete" };
+        if let Err(reason) = set_policy(context, &content.name, policy).await? {
+            return Ok(Err(reason));
+        }
+    }
+    for object in [snapshot, &content] {
+        if let Err(reason) = delete(context, object).await? {
+            return Ok(Err(reason));
+        }
+    }
+    let end = tokio::time::Instant::now() + GOING;
+    for object in [snapshot, &content] {
+        while get(context, object).await?.is_some() {
+            if tokio::time::Instant::now() > end {
+                return Ok(Err(format!("{object} is being deleted, and the snapshot controller does not let go of it")));
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    }
+    Ok(Ok(()))
+}
+
+async fn delete(context: &RunContext, object: &ObjectReference) -> Result<Result<(), String>, RunError> {
+    match context.cluster.delete(object, None, &options()).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) if error.kind == ClusterErrorKind::NotFound => Ok(Ok(())),
+        Err(error) if fatal(&error) => Err(error.into()),
+        Err(error) => Ok(Err(words(&error))),
+    }
+}
+
+fn failure(context: &RunContext, volume: &VolumePlan, reason: String) -> Failed {
+    context.reporter.report(&Event::Warning { text: format!("{} could not be captured: {reason}", volume.what()) });
+    Failed { namespace: volume.namespace.clone(), claim: volume.claim.clone(), reason }
+}
+
+async fn get(context: &RunContext, reference: &ObjectReference) -> Result<Option<Value>, RunError> {
+    match context.cluster.get(reference).await {
+        Ok(json) => json.map(|json| parsed(&json)).transpose(),
+        // The kind is not served any more.
+        Err(error) if error.kind == ClusterErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn parsed(json: &[u8]) -> Result<Value, RunError> {
+    serde_json::from_slice(json).map_err(|error| RunError::Unexpected(format!("an object of a snapshot is no JSON: {error}")))
+}
+
+/// What was tried and what the server said, without the name of the cluster.
+fn words(error: &ClusterError) -> String {
+    format!("cannot {} {}: {}", error.action, error.object, error.message)
+}
+
+fn options() -> WriteOptions {
+    WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false, retry: true }
+}
+
+pub(crate) fn kind(kind: &str, plural: &str, namespaced: bool) -> ResourceKind {
+    ResourceKind {
+        group: SNAPSHOT_GROUP.to_owned(),
+        version: "v1".to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+        namespaced,
+    }
+}
+
+pub(crate) fn snapshot_reference(namespace: &str, name: &str) -> ObjectReference {
+    let kind = kind("VolumeSnapshot", "volumesnapshots", true);
+    ObjectReference { kind, namespace: Some(namespace.to_owned()), name: name.to_owned() }
+}
+
+pub(crate) fn content_reference(name: &str) -> ObjectReference {
+    let kind = kind("VolumeSnapshotContent", "volumesnapshotcontents", false);
+    ObjectReference { kind, namespace: None, name: name.to_owned() }
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+    object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
