@@ -120,26 +120,33 @@ pub async fn capture(
 
 type Pages = mpsc::Receiver<Result<ObjectPage, ClusterError>>;
 
-/// Starts every list in plan order; [`LISTS_IN_FLIGHT`] run at a time, in that order, since the semaphore is fair.
+/// Starts every list; [`LISTS_IN_FLIGHT`] run at a time, in plan order. In another order those that run could all wait for somebody to
+/// take their pages, who waits for one that has not begun: tasks do not run in the order in which they were spawned, so that one task
+/// takes the permits.
 fn start_lists(context: &RunContext, plan: &BackupPlan) -> Vec<Pages> {
-    let permits = Arc::new(Semaphore::new(LISTS_IN_FLIGHT));
-    plan.lists
-        .iter()
-        .map(|task| {
-            let (sender, receiver) = mpsc::channel(1);
-            let (context, task, permits) = (context.clone(), task.clone(), Arc::clone(&permits));
+    let (senders, receivers): (Vec<_>, Vec<_>) = plan.lists.iter().map(|_| mpsc::channel(1)).unzip();
+    let lists: Vec<_> = plan.lists.iter().cloned().zip(senders).collect();
+    let context = context.clone();
+    tokio::spawn(async move {
+        let permits = Arc::new(Semaphore::new(LISTS_IN_FLIGHT));
+        for (task, sender) in lists {
+            let permit = tokio::select! {
+                permit = Arc::clone(&permits).acquire_owned() => permit,
+                () = context.stop.wait() => return,
+            };
+            let context = context.clone();
             tokio::spawn(async move {
                 // The semaphore is never closed; without a permit the list would only start earlier.
-                let _permit = permits.acquire().await;
+                let _permit = permit;
                 // Reading may be dropped at any place; whoever takes the pages knows that a list cut short then is no list.
                 tokio::select! {
                     () = read_list(context.cluster.as_ref(), &task, &sender) => {}
                     () = context.stop.wait() => {}
                 }
             });
-            receiver
-        })
-        .collect()
+        }
+    });
+    receivers
 }
 
 /// Sends the pages of one list, sized to their bytes. Ends after the last page, an error, or when nobody listens any more.

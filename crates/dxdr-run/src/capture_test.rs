@@ -19,7 +19,7 @@ use crate::{event::Silent, stop::StopRequest, store::Store};
 /// What a list answers: its resourceVersion, the names on the page, and whether more follow.
 type Page = Result<(&'static str, &'static [&'static str], bool), ClusterErrorKind>;
 
-/// Lists ConfigMaps from pages that a test wrote down; nobody asks for anything else.
+/// Lists ConfigMaps from pages that a test wrote down, and without any three pages of every kind; nobody asks for anything else.
 #[derive(Debug)]
 struct Pageant {
     pages: Vec<Page>,
@@ -40,7 +40,23 @@ impl Cluster for Pageant {
         unreachable!("nobody asks")
     }
 
-    async fn list(&self, kind: &ResourceKind, _: &ListScope, _: u32, _: Option<&str>) -> Result<ObjectPage, ClusterError> {
+    async fn list(
+        &self,
+        kind: &ResourceKind,
+        _: &ListScope,
+        _: u32,
+        continuation: Option<&str>,
+    ) -> Result<ObjectPage, ClusterError> {
+        if self.pages.is_empty() {
+            let page: u32 = continuation.map_or(0, |page| page.parse().unwrap());
+            let item = json!({"metadata": {"name": format!("page-{page}"), "namespace": "staging"}});
+            tokio::task::yield_now().await;
+            return Ok(ObjectPage {
+                items: vec![Bytes::from(item.to_string())],
+                resource_version: "7".to_owned(),
+                continuation: (page < 2).then(|| (page + 1).to_string()),
+            });
+        }
         let number = self.next.fetch_add(1, Ordering::SeqCst) as usize;
         match &self.pages[number] {
             Ok((resource_version, names, more)) => Ok(ObjectPage {
@@ -129,6 +145,10 @@ impl ObjectStorage for Sink {
 
 /// Captures `staging`, whose ConfigMaps come in `pages`: revision, names, whether more follow.
 async fn captured(pages: Vec<Page>) -> Captured {
+    captured_of(pages, &[kind("ConfigMap")]).await
+}
+
+async fn captured_of(pages: Vec<Page>, kinds: &[DiscoveredKind]) -> Captured {
     let context = RunContext {
         store: Store { name: "sink".into(), storage: Arc::new(Sink), layout: StoreLayout::new("") },
         cluster: Arc::new(Pageant { pages, next: AtomicU32::new(0) }),
@@ -140,22 +160,25 @@ async fn captured(pages: Vec<Page>) -> Captured {
         velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
         program: "test".into(),
     };
-    let kind = DiscoveredKind {
+    let request = BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".into()]);
+    let plan = backup::plan(&request, kinds, &[], "2024-05-01T10:00:00Z".parse().unwrap(), 1).unwrap();
+    capture(&context, &plan, &[], "archive").await.unwrap()
+}
+
+fn kind(kind: &str) -> DiscoveredKind {
+    DiscoveredKind {
         kind: ResourceKind {
             group: String::new(),
             version: "v1".into(),
-            kind: "ConfigMap".into(),
-            plural: "configmaps".into(),
+            kind: kind.into(),
+            plural: format!("{}s", kind.to_lowercase()),
             namespaced: true,
         },
         verbs: ["create", "delete", "get", "list"].map(str::to_owned).to_vec(),
         short_names: Vec::new(),
-        singular: "configmap".into(),
+        singular: kind.to_lowercase(),
         served_versions: vec!["v1".into()],
-    };
-    let request = BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".into()]);
-    let plan = backup::plan(&request, &[kind], &[], "2024-05-01T10:00:00Z".parse().unwrap(), 1).unwrap();
-    capture(&context, &plan, &[], "archive").await.unwrap()
+    }
 }
 
 fn names(captured: &Captured) -> Vec<&str> {
@@ -180,4 +203,17 @@ async fn a_list_that_began_again_has_each_object_once_and_is_called_incomplete()
     let captured = captured(pages).await;
     assert_eq!(names(&captured), ["staging/a", "staging/b", "staging/c", "staging/d"]);
     assert_eq!(captured.gaps.len(), 1, "{:?}", captured.gaps);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_long_lists_come_to_their_end_whatever_order_their_tasks_run_in() {
+    let kinds: Vec<DiscoveredKind> = (0..40).map(|number| kind(&format!("Kind{number:02}"))).collect();
+    for _ in 0..50 {
+        let kinds = kinds.clone();
+        // On a worker, where the task that was spawned last runs first.
+        let capturing = tokio::spawn(async move { captured_of(Vec::new(), &kinds).await });
+        // Lists that wait for each other wait for ever.
+        let captured = tokio::time::timeout(std::time::Duration::from_secs(60), capturing).await.expect("it hangs").unwrap();
+        assert_eq!((captured.items, captured.gaps.len()), (120, 0));
+    }
 }
