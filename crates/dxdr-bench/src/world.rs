@@ -18,7 +18,7 @@ use dxdr_object_storage::DirectoryStorage;
 use dxdr_provider::{
     Cluster, ClusterError,
     clock::SystemClock,
-    cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WatchStream, WriteOptions},
+    cluster::{Discovery, Executed, ListScope, ObjectPage, PodCommand, ServerVersion, WatchStream, WriteOptions},
 };
 use dxdr_run::{Reporter, RunContext, StopRequest, Store};
 
@@ -147,6 +147,10 @@ impl Cluster for CountingWrites {
 
     async fn replace(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {
         self.write().replace(reference, body, options).await
+    }
+
+    async fn execute(&self, command: &PodCommand) -> Result<Executed, ClusterError> {
+        self.inner.execute(command).await
     }
 
     async fn delete(&self, reference: &ObjectReference, uid: Option<&str>, options: &WriteOptions) -> Result<bool, ClusterError> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_provider::{
     Cluster, ClusterError, ClusterErrorKind,
-    cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WatchStream, WriteOptions},
+    cluster::{Discovery, Executed, ListScope, ObjectPage, PodCommand, ServerVersion, WatchStream, WriteOptions},
 };
 use http::Method;
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use crate::{
     connect::Timeouts,
     discovery,
     exchange::Exchange,
+    execute,
     failure::Failure,
     page,
     retry::{Retries, RetryPolicy},
@@ -210,6 +211,12 @@ impl Cluster for KubernetesCluster {
         let mut call = self.write(reference, Method::PUT, "replace", call::object)?;
         call::push_write(&mut call.target, options, None);
         self.exchange.body(&Call { body, retry: options.retry, ..call }).await
+    }
+
+    async fn execute(&self, command: &PodCommand) -> Result<Executed, ClusterError> {
+        let object = format!("pods {}/{}", command.namespace, command.pod);
+        let call = Call::read(String::new(), "run a command in", object, command.timeout);
+        execute::execute(self.exchange.client.clone(), command).await.map_err(|failure| self.exchange.error(&call, failure))
     }
 
     async fn delete(&self, reference: &ObjectReference, uid: Option<&str>, options: &WriteOptions) -> Result<bool, ClusterError> {

@@ -21,6 +21,7 @@ mod connect_error;
 mod denied;
 mod discovery;
 mod exchange;
+mod execute;
 mod failure;
 mod hint;
 mod kubeconfig;

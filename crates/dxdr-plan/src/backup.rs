@@ -2,6 +2,7 @@
 //!
 //! Lists stand in the order in which their kinds are restored, so that an archive of ours is restored in one or two passes.
 
+mod hook;
 mod recorded;
 mod volume;
 
@@ -11,6 +12,7 @@ use dxdr_policy::{VolumeMethod, VolumePolicy};
 use jiff::{SignedDuration, Timestamp};
 
 pub use {
+    hook::{HookPlan, HookTime},
     recorded::RecordedBackup,
     volume::{ObservedVolumes, SNAPSHOT_GROUP, SnapshotPlan, VolumeFate, VolumePlan},
 };
@@ -112,6 +114,8 @@ pub struct BackupPlan {
     pub volumes: Vec<VolumePlan>,
     /// Namespaces of which nobody knows what volumes there are, and why.
     pub unknown_volumes: Vec<Gap>,
+    /// What runs in pods around the snapshots.
+    pub hooks: Vec<HookPlan>,
     /// Keys that will be written, relative to the point's folder, in order.
     pub keys: Vec<String>,
     /// What the run does.
@@ -134,8 +138,12 @@ pub struct ListTask {
 /// The steps of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupSteps {
+    /// Having applications hold still.
+    pub quiesce: Option<Step>,
     /// Having snapshots of volumes taken.
     pub snapshot: Option<Step>,
+    /// Having applications go on.
+    pub thaw: Option<Step>,
     /// Reading the cluster into the archive.
     pub capture: Step,
     /// Making sure of the snapshots.
@@ -155,7 +163,9 @@ impl BackupSteps {
     pub fn all(&self) -> Vec<&Step> {
         let always = |step| Some(step);
         [
+            self.quiesce.as_ref(),
             self.snapshot.as_ref(),
+            self.thaw.as_ref(),
             always(&self.capture),
             self.retain.as_ref(),
             always(&self.describe),
@@ -208,7 +218,7 @@ fn assembled(
 ) -> BackupPlan {
     let expires = request.keep.and_then(|keep| now.checked_add(keep).ok());
     let point = name::point_name(&request.environment, now, seed);
-    let steps = steps(&request.namespaces, lists.len(), 0, &point);
+    let steps = steps(&request.namespaces, lists.len(), Quantities::default(), &point);
     BackupPlan {
         run: name::run_name("backup", &request.environment, now, seed),
         environment: request.environment.clone(),
@@ -227,6 +237,7 @@ fn assembled(
         volume_policy: request.volumes,
         volumes: Vec::new(),
         unknown_volumes: Vec::new(),
+        hooks: Vec::new(),
         keys: keys(&point),
         steps,
         filters: request.filters.clone(),
@@ -247,7 +258,12 @@ impl BackupPlan {
     /// Fixes keys and steps, by the names and the volumes that the plan has.
     fn lay_out(&mut self) {
         self.keys = keys(&self.point);
-        self.steps = steps(&self.namespaces, self.lists.len(), self.snapshots().count(), &self.point);
+        let quantities = Quantities {
+            snapshots: self.snapshots().count(),
+            before: self.hooks(HookTime::Before).count(),
+            after: self.hooks(HookTime::After).count(),
+        };
+        self.steps = steps(&self.namespaces, self.lists.len(), quantities, &self.point);
     }
 
     fn with(self, related_kinds: Vec<ResourceKind>, gaps: Vec<Gap>) -> Self {
@@ -314,11 +330,37 @@ fn keys(point: &str) -> Vec<String> {
     .collect()
 }
 
-fn steps(namespaces: &[String], lists: usize, snapshots: usize, point: &str) -> BackupSteps {
+/// How much there is to do around volumes.
+#[derive(Default)]
+struct Quantities {
+    snapshots: usize,
+    before: usize,
+    after: usize,
+}
+
+fn steps(namespaces: &[String], lists: usize, quantities: Quantities, point: &str) -> BackupSteps {
+    let Quantities { snapshots, before, after } = quantities;
     let namespaces = if namespaces.is_empty() { "all namespaces".to_owned() } else { namespaces.join(", ") };
     let with_snapshots = |id: &str, title: String, reason: &str| (snapshots > 0).then(|| Step::new(id, title, reason, true));
     let volumes = if snapshots == 1 { "1 volume".to_owned() } else { format!("{snapshots} volumes") };
+    let hooks = |count: usize| if count == 1 { "1 hook".to_owned() } else { format!("{count} hooks") };
     BackupSteps {
+        quiesce: (before > 0).then(|| {
+            Step::new(
+                "quiesce",
+                format!("Run {} before the snapshots", hooks(before)),
+                "pods ask for it by Velero's annotations, so that what is on their volumes fits together",
+                true,
+            )
+        }),
+        thaw: (after > 0).then(|| {
+            Step::new(
+                "thaw",
+                format!("Run {} after the snapshots", hooks(after)),
+                "whatever became of the snapshots, and also when the run is stopped: applications must go on",
+                true,
+            )
+        }),
         snapshot: with_snapshots(
             "snapshot",
             format!("Have snapshots taken of {volumes}"),

@@ -63,8 +63,35 @@ pub trait Cluster: Debug + Send + Sync {
     /// Replaces the object; guarded by the `resourceVersion` in `body` when there is one.
     async fn replace(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError>;
 
+    /// Runs a command in a container of a running pod and waits for its end, for so long at most.
+    async fn execute(&self, command: &PodCommand) -> Result<Executed, ClusterError>;
+
     /// Deletes the object; with `uid`, only if it is still that one. `Ok(false)` when it was not there.
     async fn delete(&self, reference: &ObjectReference, uid: Option<&str>, options: &WriteOptions) -> Result<bool, ClusterError>;
+}
+
+/// A command in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodCommand {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// The pod.
+    pub pod: String,
+    /// The container.
+    pub container: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Executed {
+    /// It succeeded.
+    Succeeded,
+    /// It did not: what the kubelet says, and the end of what the command said on stderr.
+    Failed(String),
 }
 
 /// Events of a watch.

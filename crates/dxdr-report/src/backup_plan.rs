@@ -1,7 +1,7 @@
 //! The plan of a backup.
 
 use dxdr_plan::{
-    backup::{BackupPlan, SecretsRule, VolumeFate, VolumePlan},
+    backup::{BackupPlan, HookPlan, HookTime, SecretsRule, VolumeFate, VolumePlan},
     velero::VeleroBackupPlan,
 };
 use serde_json::{Value, json};
@@ -28,6 +28,9 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
     for volume in &plan.volumes {
         text.push_str(&volume_text(volume));
     }
+    for hook in &plan.hooks {
+        text.push_str(&hook_text(hook));
+    }
     for name in &plan.unresolved {
         text.push_str(&format!("  The server does not know `{name}`.\n"));
     }
@@ -48,6 +51,28 @@ fn volume_text(volume: &VolumePlan) -> String {
         VolumeFate::LeftOut(reason) => format!("  Volume {namespace}/{claim} is left out: {reason}\n"),
         VolumeFate::Unprotected(_) => String::new(),
     }
+}
+
+fn hook_text(hook: &HookPlan) -> String {
+    let failing = match (hook.fatal, hook.when) {
+        (true, HookTime::Before) => "costs the point the pod's volumes",
+        (true, HookTime::After) => "makes the point partial",
+        (false, _) => "is told, and it goes on",
+    };
+    format!(
+        "  A {}, container {}: `{}`, for {} s at most; a failure {failing}\n",
+        hook.what(),
+        hook.container,
+        hook.command.join(" "),
+        hook.timeout.as_secs()
+    )
+}
+
+fn hook_json(hook: &HookPlan) -> Value {
+    json!({
+        "namespace": hook.namespace, "pod": hook.pod, "container": hook.container, "when": hook.when.word(),
+        "command": hook.command, "timeoutSeconds": hook.timeout.as_secs(), "fatal": hook.fatal, "claims": hook.claims,
+    })
 }
 
 fn volume_json(volume: &VolumePlan) -> Value {
@@ -115,6 +140,7 @@ pub fn json(plan: &BackupPlan) -> Value {
         "secretsLeftOut": plan.secrets == SecretsRule::LeaveOutSealed,
         "lists": plan.lists.iter().map(|task| json!({"kind": task.kind.group_resource(), "version": task.kind.version, "namespace": task.namespace})).collect::<Vec<_>>(),
         "volumes": plan.volumes.iter().map(volume_json).collect::<Vec<_>>(),
+        "hooks": plan.hooks.iter().map(hook_json).collect::<Vec<_>>(),
         "leftOut": plan.left_out_kinds.iter().map(|kind| json!({"kind": kind.kind.group_resource(), "reason": kind.reason.to_string()})).collect::<Vec<_>>(),
         "unresolved": plan.unresolved,
         "gaps": plan.gaps.iter().map(|gap| json!({"what": gap.what, "reason": gap.reason})).collect::<Vec<_>>(),

@@ -1,7 +1,7 @@
 //! Carrying out a backup: snapshots of volumes, capture, describe, index, and then the manifest.
 //!
 //! ```text
-//! hold ─► snapshot ─► capture ─► retain ─► describe (side objects, velero-backup.json) ─► index ─► manifest, read back ─► release ─► let go
+//! hold ─► quiesce ─► snapshot ─► thaw ─► capture ─► retain ─► describe (side objects, velero-backup.json) ─► index ─► manifest, read back ─► release ─► let go
 //! ```
 //!
 //! Until the manifest is written there is no recovery point, only leftovers that the run's journal names. Each step writes objects
@@ -22,7 +22,7 @@ use dxdr_format::{
 };
 use dxdr_plan::{
     Step,
-    backup::{BackupPlan, BackupRequest, RecordedBackup, SecretsRule},
+    backup::{BackupPlan, BackupRequest, HookTime, RecordedBackup, SecretsRule},
     selection::Filters,
 };
 use dxdr_policy::BackupPolicy;
@@ -42,6 +42,7 @@ use crate::{
     catalog,
     context::RunContext,
     error::RunError,
+    hook,
     journal::History,
     lease,
     snapshot::{self, Volumes},
@@ -231,20 +232,7 @@ async fn carry_out(context: &RunContext, plan: &BackupPlan, mut run: ActiveRun) 
 
 /// The steps themselves: also part of a restore in place, whose journal then has them.
 pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun) -> Result<RecoveryPoint, RunError> {
-    let mut volumes = Volumes::default();
-    if let Some(step) = &plan.steps.snapshot {
-        let taken = match run.earlier(step) {
-            Some(evidence) => snapshot::from_evidence(&evidence)?,
-            None => {
-                run.start(step).await?;
-                let taken = snapshot::take(context, plan).await?;
-                let summary = format!("{} taken, {} failed", taken.snapshots.len(), taken.failed.len());
-                run.finish(step, &summary, snapshot::to_evidence(&taken)?).await?;
-                taken
-            }
-        };
-        volumes.taken = Some(taken);
-    }
+    let mut volumes = volumes(context, plan, run).await?;
 
     let captured = match run.earlier(&plan.steps.capture) {
         Some(evidence) => Evidenced::from_evidence(&evidence)?,
@@ -314,6 +302,49 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
         run.finish(step, "the storage has the snapshots, the cluster nothing of them", Evidence::new()).await?;
     }
     Ok(point)
+}
+
+/// Has the snapshots taken, with the hooks around them. Those behind run whatever becomes of the snapshots.
+async fn volumes(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun) -> Result<Volumes, RunError> {
+    let taken = snapshots(context, plan, run).await;
+    let Some(step) = &plan.steps.thaw else { return taken };
+    if let (Ok(_), Some(evidence)) = (&taken, run.earlier(step)) {
+        return Ok(Volumes { after: snapshot::from_evidence(&evidence)?, ..taken? });
+    }
+    let begun = if taken.is_ok() { run.start(step).await } else { Ok(()) };
+    let after = hook::run(context, plan, HookTime::After).await;
+    let taken = taken?;
+    begun?;
+    run.finish(step, &format!("{} failed", after.count()), snapshot::to_evidence(&after)?).await?;
+    Ok(Volumes { after, ..taken })
+}
+
+async fn snapshots(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun) -> Result<Volumes, RunError> {
+    let mut volumes = Volumes::default();
+    let Some(step) = &plan.steps.snapshot else { return Ok(volumes) };
+    if let Some(step) = &plan.steps.quiesce {
+        volumes.before = match run.earlier(step) {
+            Some(evidence) => snapshot::from_evidence(&evidence)?,
+            None => {
+                run.start(step).await?;
+                let before = hook::run(context, plan, HookTime::Before).await;
+                run.finish(step, &format!("{} failed", before.count()), snapshot::to_evidence(&before)?).await?;
+                before
+            }
+        };
+    }
+    let taken = match run.earlier(step) {
+        Some(evidence) => snapshot::from_evidence(&evidence)?,
+        None => {
+            run.start(step).await?;
+            let taken = snapshot::take(context, plan, &volumes.before).await?;
+            let summary = format!("{} taken, {} failed", taken.snapshots.len(), taken.failed.len());
+            run.finish(step, &summary, snapshot::to_evidence(&taken)?).await?;
+            taken
+        }
+    };
+    volumes.taken = Some(taken);
+    Ok(volumes)
 }
 
 fn planned(context: &RunContext, plan: &BackupPlan) -> Planned {

@@ -7,7 +7,7 @@ use dxdr_plan::backup::{self, BackupRequest};
 use dxdr_provider::{
     ObjectStorage, StorageError,
     clock::SystemClock,
-    cluster::{Discovery, ServerVersion, WatchStream, WriteOptions},
+    cluster::{Discovery, Executed, PodCommand, ServerVersion, WatchStream, WriteOptions},
     object_storage::{ListPage, ListRequest, ObjectReader, ObjectStat},
 };
 use futures::StreamExt;
@@ -99,6 +99,10 @@ impl Cluster for Pageant {
     }
 
     async fn replace(&self, _: &ObjectReference, _: Bytes, _: &WriteOptions) -> Result<Bytes, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn execute(&self, _: &PodCommand) -> Result<Executed, ClusterError> {
         unreachable!("nobody asks")
     }
 

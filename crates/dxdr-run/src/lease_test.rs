@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use dxdr_provider::cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WatchStream};
+use dxdr_provider::cluster::{Discovery, Executed, ListScope, ObjectPage, PodCommand, ServerVersion, WatchStream};
 
 use super::*;
 
@@ -109,6 +109,10 @@ impl Cluster for Shelf {
         object["metadata"]["resourceVersion"] = json!((version + 1).to_string());
         objects.insert(reference.to_string(), object);
         Ok(body)
+    }
+
+    async fn execute(&self, _: &PodCommand) -> Result<Executed, ClusterError> {
+        unreachable!("nobody asks")
     }
 
     async fn delete(&self, _: &ObjectReference, _: Option<&str>, _: &WriteOptions) -> Result<bool, ClusterError> {

@@ -18,6 +18,7 @@ pub mod comparison;
 pub mod context;
 pub mod error;
 pub mod event;
+mod hook;
 pub mod journal;
 pub mod lease;
 pub mod readiness;

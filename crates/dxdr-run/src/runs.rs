@@ -9,18 +9,19 @@ use dxdr_format::{
     velero::csi_snapshot::CsiSnapshot,
 };
 use dxdr_plan::{
-    backup::{BackupPlan, RecordedBackup},
+    backup::{BackupPlan, HookTime, RecordedBackup},
     restore::RestoreRequest,
     velero::VeleroBackupPlan,
 };
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     backup, catalog,
     context::RunContext,
     error::RunError,
     event::Event,
+    hook,
     journal::{History, Journal},
     lease,
     restore::{self, PROTECTIVE, Prepared, ProtectivePoint, RestoreOrder, RestoreReport},
@@ -33,6 +34,10 @@ use crate::{
 const CAPTURE: &str = "capture";
 /// The step of a backup behind which the point exists.
 const MANIFEST: &str = "manifest";
+/// The step of a backup in which applications are told to hold still.
+const QUIESCE: &str = "quiesce";
+/// The step of a backup in which they are told to go on.
+const THAW: &str = "thaw";
 /// The step of a backup whose evidence has the snapshots of volumes.
 const SNAPSHOT: &str = "snapshot";
 /// The step of a backup behind which nothing of them is in the cluster any more.
@@ -193,8 +198,7 @@ fn snapshots_left(history: &History, planned: &Planned, exists: bool) -> Vec<Sna
     if !history.started(SNAPSHOT) || history.finished(RELEASE).is_some() {
         return Vec::new();
     }
-    let nested = planned.parameters.get(PROTECTIVE).and_then(Value::as_object);
-    let parameters = nested.unwrap_or(&planned.parameters);
+    let parameters = parameters_of_backup(planned);
     let taken = taken(history);
     let recorded = RecordedBackup::planned_snapshots(parameters).unwrap_or_default();
     recorded
@@ -205,6 +209,11 @@ fn snapshots_left(history: &History, planned: &Planned, exists: bool) -> Vec<Sna
             SnapshotLeft { namespace, name, kept }
         })
         .collect()
+}
+
+/// Those of the backup: the run's own, or of the point that protects from a restore.
+fn parameters_of_backup(planned: &Planned) -> &Map<String, Value> {
+    planned.parameters.get(PROTECTIVE).and_then(Value::as_object).unwrap_or(&planned.parameters)
 }
 
 /// The snapshots that an earlier process saw taken.
@@ -223,6 +232,12 @@ async fn remove(context: &RunContext, history: &History) -> Result<Leftovers, Ru
     let mut journal = Journal::behind(&context.store, history);
     journal.record(&Entry::resumed(&context.holder, context.clock.now())).await?;
     let left = leftovers(&context.store, history).await?;
+    if history.started(QUIESCE) && history.finished(THAW).is_none() {
+        let hooks = history.planned().and_then(|planned| RecordedBackup::planned_hooks(parameters_of_backup(planned)));
+        let hooks = hooks.unwrap_or_default();
+        // What failed was told; there is no point that could lack it.
+        hook::run_all(context, hooks.iter().filter(|hook| hook.when == HookTime::After)).await;
+    }
     // Before the evidence of what the storage calls them is out of reach.
     snapshot::discard(context, &left.snapshots, &taken(history)).await?;
     for key in &left.keys {

@@ -41,7 +41,7 @@ use serde_json::{Value, json};
 pub(crate) use observe::observe;
 use wait::{Awaited, wait};
 
-use crate::{capture::fatal, context::RunContext, error::RunError, event::Event};
+use crate::{capture::fatal, context::RunContext, error::RunError, event::Event, hook::Failures};
 
 /// Field manager of what is written for snapshots.
 const FIELD_MANAGER: &str = "dxdr-snapshots";
@@ -78,7 +78,11 @@ pub(crate) struct Retained {
 /// Everything that became of the volumes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Volumes {
+    /// Hooks before the snapshots that failed.
+    pub(crate) before: Failures,
     pub(crate) taken: Option<Taken>,
+    /// Hooks after the snapshots that failed.
+    pub(crate) after: Failures,
     pub(crate) retained: Retained,
 }
 
@@ -101,7 +105,8 @@ impl Volumes {
             let reason = self.failure(&volume.namespace, &volume.claim)?.to_owned();
             Some(Gap { what: volume.what(), reason })
         };
-        plan.snapshots().filter_map(|(volume, _)| gap(volume)).collect()
+        let volumes = plan.snapshots().filter_map(|(volume, _)| gap(volume));
+        volumes.chain(self.before.gaps()).chain(self.after.gaps()).collect()
     }
 
     /// The snapshots that can be restored from, as parts of the point.
@@ -164,13 +169,19 @@ pub(crate) fn from_evidence<T: serde::de::DeserializeOwned>(evidence: &Evidence)
     serde_json::from_value(Value::Object(evidence.clone())).map_err(unusable)
 }
 
-/// Has every snapshot taken, and waits until the storage has cut each or said why not. May be done again: what is there is taken over.
-pub(crate) async fn take(context: &RunContext, plan: &BackupPlan) -> Result<Taken, RunError> {
+/// Has every snapshot taken of pods that hold still, and waits until the storage has cut each or said why not. May be done again: what is there is taken over.
+pub(crate) async fn take(context: &RunContext, plan: &BackupPlan, hooks: &Failures) -> Result<Taken, RunError> {
     let started = context.clock.now();
-    let asking = stream::iter(plan.snapshots())
+    let (mut awaited, mut failed) = (Vec::new(), Vec::new());
+    for (volume, _) in plan.snapshots() {
+        if let Some(reason) = hooks.of_claim(&volume.namespace, &volume.claim) {
+            failed.push(failure(context, volume, reason));
+        }
+    }
+    let holds_still = |volume: &VolumePlan| hooks.of_claim(&volume.namespace, &volume.claim).is_none();
+    let asking = stream::iter(plan.snapshots().filter(|(volume, _)| holds_still(volume)))
         .map(|(volume, snapshot)| async move { (volume, snapshot, ask(context, plan, volume, snapshot).await) });
     let asked: Vec<_> = asking.buffer_unordered(IN_FLIGHT).collect().await;
-    let (mut awaited, mut failed) = (Vec::new(), Vec::new());
     for (volume, snapshot, asked) in asked {
         match asked? {
             Ok(()) => awaited.push((volume, snapshot)),

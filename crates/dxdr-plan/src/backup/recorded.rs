@@ -6,7 +6,7 @@ use dxdr_policy::{VolumeMethod, VolumePolicy};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{BackupPlan, BackupRequest, SecretsRule, VolumePlan, assembled, plan, volume};
+use super::{BackupPlan, BackupRequest, HookPlan, SecretsRule, VolumePlan, assembled, hook, plan, volume};
 use crate::{
     error::PlanError,
     label::LabelSelector,
@@ -30,6 +30,8 @@ pub struct RecordedBackup {
     pub volumes: Vec<VolumePlan>,
     /// Namespaces of which nobody knew what volumes there are.
     pub unknown_volumes: Vec<Gap>,
+    /// What runs in pods around the snapshots.
+    pub hooks: Vec<HookPlan>,
 }
 
 impl BackupPlan {
@@ -57,6 +59,7 @@ impl BackupPlan {
             ("volumeMethod", json!(method_word(self.volume_policy.method))),
             ("volumeTimeout", json!(self.volume_policy.timeout.as_secs())),
             ("volumes", volume::parameters(&self.volumes)),
+            ("hooks", hook::parameters(&self.hooks)),
             ("unknownVolumes", self.unknown_volumes.iter().map(|gap| json!({"what": gap.what, "reason": gap.reason})).collect()),
         ]
         .into_iter()
@@ -75,6 +78,7 @@ impl RecordedBackup {
         };
         Some(Self {
             volumes: volume::recorded(parameters.get("volumes")?)?,
+            hooks: Self::planned_hooks(parameters)?,
             unknown_volumes: parameters.get("unknownVolumes")?.as_array()?.iter().map(unknown).collect::<Option<_>>()?,
             point: text("point")?.to_owned(),
             run: run.to_owned(),
@@ -118,6 +122,11 @@ impl RecordedBackup {
         Some(snapshots.map(|volume| (volume.namespace.clone(), volume.snapshot_name(point))).collect())
     }
 
+    /// The hooks that a journal's backup runs.
+    pub fn planned_hooks(parameters: &Map<String, Value>) -> Option<Vec<HookPlan>> {
+        hook::recorded(parameters.get("hooks")?)
+    }
+
     /// Plans it again, under the names and times that it has, on the cluster as it is now.
     ///
     /// # Errors
@@ -137,6 +146,7 @@ impl RecordedBackup {
 
     fn dressed(&self, plan: BackupPlan) -> BackupPlan {
         let plan = plan.decided(self.volumes.clone(), self.unknown_volumes.clone());
+        let plan = BackupPlan { hooks: self.hooks.clone(), ..plan };
         BackupPlan { expires: self.expires, ..plan.named(&self.point, &self.run) }
     }
 }

@@ -99,6 +99,8 @@ pub struct ObservedVolumes {
     pub storage_classes: BTreeMap<String, Value>,
     /// VolumeSnapshotClasses, or why none can be chosen.
     pub snapshot_classes: Option<Result<Vec<Value>, String>>,
+    /// The pods of the namespaces.
+    pub pods: Vec<Value>,
 }
 
 impl ObservedVolumes {
@@ -126,7 +128,7 @@ impl BackupPlan {
     pub fn with_volumes(self, observed: &ObservedVolumes) -> Self {
         let mut volumes: Vec<VolumePlan> = observed.claims.iter().filter_map(|claim| self.volume(claim, observed)).collect();
         volumes.sort_by(|left, right| (&left.namespace, &left.claim).cmp(&(&right.namespace, &right.claim)));
-        self.decided(volumes, observed.gaps.clone())
+        self.decided(volumes, observed.gaps.clone()).with_hooks(&observed.pods)
     }
 
     /// The same plan with what was decided about the volumes.

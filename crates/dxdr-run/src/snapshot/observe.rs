@@ -33,6 +33,13 @@ pub(crate) async fn observe(
     if plan.volume_policy.method == VolumeMethod::None || observed.claims.is_empty() {
         return Ok(observed);
     }
+    let pods = core("Pod", "pods", true);
+    for namespace in &plan.namespaces {
+        match list(context, &pods, Some(namespace)).await? {
+            Ok(found) => observed.pods.extend(found),
+            Err(error) => observed.gaps.push(Gap { what: format!("hooks of pods in {namespace}"), reason: error.message }),
+        }
+    }
     let volumes = stream::iter(observed.bound()).map(|name| async move {
         let volume = core("PersistentVolume", "persistentvolumes", false);
         let reference = ObjectReference { kind: volume, namespace: None, name: name.clone() };

@@ -21,6 +21,8 @@ pub(crate) enum Backup {
     /// Take a recovery point of an environment, now.
     ///
     /// Reads every kind of the environment's namespace and what belongs to it, and writes Velero's format into the policy's store.
+    /// Volumes are captured by snapshots of their CSI drivers, taken together, between the commands that pods ask for by Velero's hook
+    /// annotations; the plan says what becomes of each volume, and one that nothing protects makes the point partial.
     /// Under a policy with `engine: velero` a Velero server does that: it is asked, followed, and what it wrote becomes the point.
     /// The recovery point exists once its manifest is written, last. A backup adds to the store and changes nothing else, so it
     /// does not ask; `--dry-run` shows the plan and stops there. What could not be read is named, and the exit code is 3.

@@ -3,7 +3,7 @@
 use std::{
     ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_provider::{
     Cluster, ClusterError, ObjectStorage, StorageError,
-    cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WatchStream, WriteOptions},
+    cluster::{Discovery, Executed, ListScope, ObjectPage, PodCommand, ServerVersion, WatchStream, WriteOptions},
     object_storage::{ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, PutCondition},
 };
 use tokio::sync::Notify;
@@ -81,6 +81,7 @@ impl ObjectStorage for DyingStorage {
 #[derive(Debug)]
 pub(crate) struct DyingCluster {
     pub(crate) inner: Arc<dyn Cluster>,
+    pub(crate) executed: Arc<Mutex<Vec<String>>>,
     pub(crate) life: Arc<Life>,
 }
 
@@ -150,6 +151,15 @@ impl Cluster for DyingCluster {
     async fn replace(&self, reference: &ObjectReference, body: Bytes, options: &WriteOptions) -> Result<Bytes, ClusterError> {
         self.life.spend().await;
         self.inner.replace(reference, body, options).await
+    }
+
+    /// Of what runs in pods the sandbox knows nothing: it is written down.
+    async fn execute(&self, command: &PodCommand) -> Result<Executed, ClusterError> {
+        self.life.spend().await;
+        let words = command.command.join(" ");
+        let broken = words.contains("broken");
+        self.executed.lock().unwrap().push(words);
+        Ok(if broken { Executed::Failed("command terminated with exit code 1".to_owned()) } else { Executed::Succeeded })
     }
 
     async fn delete(&self, reference: &ObjectReference, uid: Option<&str>, options: &WriteOptions) -> Result<bool, ClusterError> {

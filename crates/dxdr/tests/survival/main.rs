@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod dying;
+mod snapshots;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use dxdr_catalog::{Entry, RecoveryPoint, Trigger};
+use dxdr_catalog::{Component, Entry, RecoveryPoint, Trigger};
 use dxdr_environment::{Environment, ObjectReference, ResourceKind};
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::KubernetesCluster;
@@ -33,6 +34,8 @@ struct World {
     cluster: Arc<dyn Cluster>,
     storage: Arc<dyn ObjectStorage>,
     environment: Environment,
+    /// The commands that ran in pods.
+    executed: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
@@ -41,8 +44,13 @@ impl World {
         let client = kube::Client::new(sandbox.router(), "default");
         let cluster: Arc<dyn Cluster> = Arc::new(KubernetesCluster::new(client, "sandbox"));
         let model = dxdr_api::load(&[dxdr_api::SourceText { name: "staging.yaml", text: STAGING }]).unwrap();
-        let world =
-            Self { sandbox, cluster, storage: Arc::new(MemoryStorage::new("test")), environment: model.environments[0].clone() };
+        let world = Self {
+            sandbox,
+            cluster,
+            storage: Arc::new(MemoryStorage::new("test")),
+            environment: model.environments[0].clone(),
+            executed: Arc::default(),
+        };
         world
             .create(
                 &backup::namespace_reference("staging"),
@@ -76,7 +84,8 @@ impl World {
     fn process(&self, calls: u64, number: u32) -> (RunContext, Arc<Life>) {
         let life = Life::of(calls);
         let storage = Arc::new(DyingStorage { inner: Arc::clone(&self.storage), life: Arc::clone(&life) });
-        let cluster = Arc::new(DyingCluster { inner: Arc::clone(&self.cluster), life: Arc::clone(&life) });
+        let (inner, executed) = (Arc::clone(&self.cluster), Arc::clone(&self.executed));
+        let cluster = Arc::new(DyingCluster { inner, executed, life: Arc::clone(&life) });
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default();
         let context = RunContext {
             store: Store { name: "memory".to_owned(), storage, layout: StoreLayout::new("velero") },
@@ -457,5 +466,87 @@ fn two_runs_of_one_environment_exclude_each_other() {
         assert!(matches!(refused, RunError::Locked { .. }), "{refused}");
         hold.release().await;
         assert!(world.take_as(&second).await.is_ok());
+    });
+}
+
+fn handles(points: &[RecoveryPoint]) -> Vec<String> {
+    let components = points.iter().flat_map(|point| &point.components);
+    let volumes = components.filter_map(|component| match component {
+        Component::Volume(volume) => Some(volume.handle.clone()),
+        _ => None,
+    });
+    volumes.collect()
+}
+
+#[test]
+fn a_killed_backup_of_volumes_is_resumed_or_cleaned_up_and_the_storage_keeps_what_a_point_names_and_nothing_else() {
+    in_a_process(async {
+        let (mut resumed, mut cleaned) = (0, 0);
+        for calls in (0..).step_by(3) {
+            let world = World::new().await;
+            let storage = snapshots::with_volumes(&world, "freeze").await;
+            let (context, life) = world.process(calls, 0);
+            let ended = survives(&life, world.take_as(&context)).await;
+            if let Some(run) = world.unfinished().await {
+                if (resumed + cleaned) % 2 == 0 {
+                    resumed += 1;
+                    let Resumed::Backup(point) = world.resume(&run).await else { panic!("it was a backup") };
+                    assert!(point.complete(), "after {calls} calls: {:?}", point.gaps);
+                    assert_eq!(handles(&[*point]).len(), 2, "after {calls} calls");
+                } else {
+                    cleaned += 1;
+                    let context = world.immortal(1);
+                    let history = runs::unfinished(&context.store, &run).await.unwrap();
+                    runs::clean(&context, &history).await.unwrap();
+                }
+            }
+            // The storage looks every few milliseconds whether something is to be removed.
+            let named = handles(&world.points().await);
+            for _ in 0..500 {
+                if storage.handles().len() == named.len() {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+            assert_eq!(storage.handles().into_iter().collect::<Vec<_>>(), named, "after {calls} calls");
+            assert_eq!(snapshots::objects(&world).await, Vec::<String>::new(), "after {calls} calls");
+            // Nobody is left holding still.
+            let executed = world.executed.lock().unwrap().clone();
+            assert!(
+                executed.is_empty() || executed.last().is_some_and(|last| last == "thaw"),
+                "after {calls} calls: {executed:?}"
+            );
+            assert!(!ended || executed == ["freeze", "thaw"], "{executed:?}");
+            if ended {
+                break;
+            }
+        }
+        assert!(resumed > 5 && cleaned > 5, "{resumed} {cleaned}");
+    });
+}
+
+#[test]
+fn a_volume_whose_driver_refuses_and_one_whose_pod_does_not_hold_still_are_missing_and_said_and_the_rest_is_a_point() {
+    in_a_process(async {
+        let world = World::new().await;
+        let storage = snapshots::with_volumes(&world, "broken freeze").await;
+        storage.refuse("logs");
+        let context = world.immortal(0);
+        let mut plan = backup::plan(&context, &world.environment, None, Trigger::Requested).await.unwrap();
+        plan.volume_policy.timeout = jiff::SignedDuration::from_millis(200);
+        let point = backup::backup(&context, &plan).await.unwrap();
+        let gaps: Vec<String> = point.gaps.iter().map(|gap| format!("{}: {}", gap.what, gap.reason)).collect();
+        let failed = "command terminated with exit code 1";
+        assert_eq!(
+            gaps,
+            [
+                format!("pre hook of pod staging/db-0: {failed}"),
+                format!("volume staging/data: the pre hook of pod staging/db-0 failed: {failed}"),
+                "volume staging/logs: the disk is on fire".to_owned(),
+            ]
+        );
+        assert_eq!(*world.executed.lock().unwrap(), ["broken freeze", "thaw"]);
+        assert!(point.resources().is_some_and(|resources| resources.items > 5));
+        assert_eq!((storage.handles().len(), snapshots::objects(&world).await.len()), (0, 0));
     });
 }

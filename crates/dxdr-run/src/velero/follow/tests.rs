@@ -6,7 +6,7 @@ use dxdr_environment::ResourceKind;
 use dxdr_plan::velero::backups;
 use dxdr_provider::{
     Cluster, ClusterError, ClusterErrorKind,
-    cluster::{Discovery, ListScope, ObjectPage, ServerVersion, WatchStream, WriteOptions},
+    cluster::{Discovery, Executed, ListScope, ObjectPage, PodCommand, ServerVersion, WatchStream, WriteOptions},
 };
 use serde_json::json;
 
@@ -91,6 +91,10 @@ impl Cluster for Breaking {
     }
 
     async fn replace(&self, _: &ObjectReference, _: Bytes, _: &WriteOptions) -> Result<Bytes, ClusterError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn execute(&self, _: &PodCommand) -> Result<Executed, ClusterError> {
         unreachable!("nobody asks")
     }
 
