@@ -303,7 +303,8 @@ pub(crate) async fn retain(context: &RunContext, plan: &BackupPlan, taken: &Take
     }
     for snapshot in &taken.snapshots {
         if let Err(reason) = set_policy(context, &snapshot.content, "Retain").await?
-            && let Some((volume, _)) = plan.snapshots().find(|(volume, _)| volume.claim == snapshot.claim)
+            && let Some((volume, _)) =
+                plan.snapshots().find(|(volume, _)| volume.namespace == snapshot.namespace && volume.claim == snapshot.claim)
         {
             retained.failed.push(failure(context, volume, format!("its snapshot goes with its namespace: {reason}")));
         }
