@@ -1,6 +1,6 @@
 //! A backup, and its two physical parts alone on the same objects by the same client.
 
-use std::{io, path::Path, sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::{
     Place, cluster,
     measurement::{Measurement, Stopwatch},
-    world,
+    world::{self, StorePlace},
 };
 
 /// The largest page a backup asks for: what the list alone is fastest with.
@@ -54,11 +54,11 @@ pub(crate) async fn archive(place: &Place) -> Result<Measurement> {
 }
 
 /// The whole: plan, Lease, journal, capture, index, manifest.
-pub(crate) async fn backup(place: &Place, store: &Path) -> Result<Measurement> {
+pub(crate) async fn backup(place: &Place, store: &StorePlace) -> Result<Measurement> {
     let cluster: Arc<dyn Cluster> = Arc::new(world::connect(place).await?);
     cluster.version().await?;
     let stopwatch = Arc::new(Stopwatch::default());
-    let context = world::context(world::store(store)?, cluster, stopwatch.clone());
+    let context = world::context(world::store(store).await?, cluster, stopwatch.clone());
     let environment = world::environment(&place.namespace)?;
     let began = Instant::now();
     let plan = backup::plan(&context, &environment, None, Trigger::Requested).await?;

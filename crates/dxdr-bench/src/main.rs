@@ -1,7 +1,7 @@
 //! One measurement a process, so that the peak of memory is that measurement's: `cargo xtask bench` starts them and compares.
 //!
 //! ```text
-//!   serve ─► kubeconfig        seed ─► namespace of ConfigMaps
+//!   serve ─► kubeconfig        seed, seed-mixed ─► namespace of ConfigMaps, of applications
 //!   list, archive ─► backup    the parts alone, and the whole          same client, same objects
 //!   create        ─► restore   the bare writes, and the whole
 //!   plan                       from the store alone
@@ -19,6 +19,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+use crate::world::StorePlace;
+
+mod application;
 mod backup;
 mod catalog;
 mod cluster;
@@ -45,6 +48,13 @@ enum Command {
         #[arg(long)]
         count: u64,
     },
+    /// Create a namespace with so many applications of eleven objects of different kinds each
+    SeedMixed {
+        #[command(flatten)]
+        place: Place,
+        #[arg(long)]
+        count: u64,
+    },
     /// Delete a namespace, without waiting for it
     Unseed {
         #[command(flatten)]
@@ -60,12 +70,12 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Take a recovery point of the namespace into a directory
+    /// Take a recovery point of the namespace into a directory, or into `s3://BUCKET/PREFIX`
     Backup {
         #[command(flatten)]
         place: Place,
         #[arg(long)]
-        store: PathBuf,
+        store: StorePlace,
     },
     /// Create the namespace's ConfigMaps, read beforehand, in another one, with 32 workers
     Create {
@@ -81,14 +91,14 @@ enum Command {
         #[arg(long)]
         into: String,
         #[arg(long)]
-        store: PathBuf,
+        store: StorePlace,
     },
     /// Plan a restore of the newest recovery point from the store alone
     Plan {
         #[arg(long)]
         namespace: String,
         #[arg(long)]
-        store: PathBuf,
+        store: StorePlace,
     },
     /// Find the points for a few instants among so many, in memory
     Instant {
@@ -120,6 +130,7 @@ async fn run(command: Command) -> Result<()> {
     let measurement = match command {
         Command::Serve { kubeconfig } => return cluster::serve(&kubeconfig).await,
         Command::Seed { place, count } => cluster::seed(&place, count).await?,
+        Command::SeedMixed { place, count } => application::seed(&place, count).await?,
         Command::Unseed { place } => cluster::unseed(&place).await?,
         Command::List { place } => backup::list(&place).await?,
         Command::Archive { place } => backup::archive(&place).await?,

@@ -1,6 +1,6 @@
 //! A restore against the rate of bare creates, and a plan from the store alone.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::{
     Place, backup, cluster,
     measurement::{Measurement, Stopwatch},
-    world,
+    world::{self, StorePlace},
 };
 
 /// Creates the namespace's ConfigMaps in another one, from bodies that are ready.
@@ -45,12 +45,12 @@ pub(crate) async fn create(place: &Place, into: &str) -> Result<Measurement> {
 }
 
 /// Restores the newest point beside: observing, planning and writing.
-pub(crate) async fn restore(place: &Place, into: &str, store: &Path) -> Result<Measurement> {
+pub(crate) async fn restore(place: &Place, into: &str, store: &StorePlace) -> Result<Measurement> {
     let counting = Arc::new(world::CountingWrites::new(world::connect(place).await?));
     let cluster: Arc<dyn Cluster> = counting.clone();
     cluster.version().await?;
     let stopwatch = Arc::new(Stopwatch::default());
-    let context = world::context(world::store(store)?, cluster, stopwatch.clone());
+    let context = world::context(world::store(store).await?, cluster, stopwatch.clone());
     let entry = newest(&context.store, &place.namespace).await?;
     let began = Instant::now();
     let request = request(&entry, &place.namespace, into)?;
@@ -73,8 +73,8 @@ pub(crate) async fn restore(place: &Place, into: &str, store: &Path) -> Result<M
 }
 
 /// Plans a restore of the newest point without a cluster.
-pub(crate) async fn plan(namespace: &str, store: &Path) -> Result<Measurement> {
-    let store = world::store(store)?;
+pub(crate) async fn plan(namespace: &str, store: &StorePlace) -> Result<Measurement> {
+    let store = world::store(store).await?;
     let entry = newest(&store, namespace).await?;
     let began = Instant::now();
     let request = request(&entry, namespace, &format!("{namespace}-restored"))?;

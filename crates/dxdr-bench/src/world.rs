@@ -1,7 +1,9 @@
 //! What a run needs, as the command line would make it.
 
 use std::{
-    path::Path,
+    convert::Infallible,
+    path::PathBuf,
+    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,9 +16,9 @@ use bytes::Bytes;
 use dxdr_environment::{Environment, EnvironmentName, NamespaceName, ObjectReference, ResourceKind, environment::Tier};
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::{ConnectOptions, KubernetesCluster};
-use dxdr_object_storage::DirectoryStorage;
+use dxdr_object_storage::{DirectoryStorage, S3Options, S3Storage};
 use dxdr_provider::{
-    Cluster, ClusterError,
+    Cluster, ClusterError, ObjectStorage,
     clock::SystemClock,
     cluster::{Discovery, Executed, ListScope, ObjectPage, PodCommand, ServerVersion, WatchStream, WriteOptions},
 };
@@ -37,9 +39,37 @@ pub(crate) fn environment(namespace: &str) -> Result<Environment> {
     Ok(Environment::bare(EnvironmentName::parse(namespace)?, NamespaceName::parse(namespace)?, Tier::NonProduction))
 }
 
-pub(crate) fn store(directory: &Path) -> Result<Store> {
-    let storage = Arc::new(DirectoryStorage::create(directory)?);
-    Ok(Store { name: "bench".to_owned(), storage, layout: StoreLayout::new("") })
+/// Where recovery points are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StorePlace {
+    Directory(PathBuf),
+    /// Bucket and prefix; everything else is in the environment, as other clients of S3 find it.
+    Bucket(String, String),
+}
+
+impl FromStr for StorePlace {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text.strip_prefix("s3://") {
+            Some(place) => {
+                let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+                Self::Bucket(bucket.to_owned(), prefix.to_owned())
+            }
+            None => Self::Directory(text.into()),
+        })
+    }
+}
+
+pub(crate) async fn store(place: &StorePlace) -> Result<Store> {
+    let (storage, prefix): (Arc<dyn ObjectStorage>, &str) = match place {
+        StorePlace::Directory(directory) => (Arc::new(DirectoryStorage::create(directory)?), ""),
+        StorePlace::Bucket(bucket, prefix) => {
+            let options = S3Options { bucket: bucket.clone(), force_path_style: true, ..S3Options::default() };
+            (Arc::new(S3Storage::connect(options).await?), prefix)
+        }
+    };
+    Ok(Store { name: "bench".to_owned(), storage, layout: StoreLayout::new(prefix) })
 }
 
 pub(crate) fn context(store: Store, cluster: Arc<dyn Cluster>, reporter: Arc<dyn Reporter>) -> RunContext {
@@ -155,5 +185,16 @@ impl Cluster for CountingWrites {
 
     async fn delete(&self, reference: &ObjectReference, uid: Option<&str>, options: &WriteOptions) -> Result<bool, ClusterError> {
         self.write().delete(reference, uid, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_a_folder_or_a_place_in_a_bucket() {
+        assert_eq!("s3://bucket/some/prefix".parse(), Ok(StorePlace::Bucket("bucket".to_owned(), "some/prefix".to_owned())));
+        assert_eq!("/srv/points".parse(), Ok(StorePlace::Directory("/srv/points".into())));
     }
 }

@@ -4,6 +4,7 @@
 //!   build dxdr-bench in release ─► serve the sandbox in a process of its own (and a real server, where one is named)
 //!   per server and number of objects:  seed ─► rounds of (list, archive, backup) ─► rounds of (create, restore)
 //!   from the store alone:              plan, the point for an instant
+//!   beside Velero (`--velero`):        backup, restore
 //! ```
 //!
 //! Every measurement is a process of its own: its peak of memory is its own. Times depend on the machine and on what else it does, so
@@ -21,6 +22,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{checkout, interruption};
+
+mod velero;
 
 /// How long the sandbox may take to write its kubeconfig.
 const STARTING: Duration = Duration::from_secs(30);
@@ -48,6 +51,9 @@ pub(crate) struct Arguments {
     /// Repeat each comparison so often; the median counts
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     rounds: usize,
+    /// Measure beside a real Velero instead, on servers of its own that are stopped afterwards
+    #[arg(long, conflicts_with_all = ["kubeconfig", "only"])]
+    velero: bool,
     /// Only these: backup, restore, plan, instant
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
@@ -64,7 +70,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interruption::watch()?;
     let program = build()?;
     let folder = tempfile::Builder::new().prefix("dxdr-bench-").tempdir().context("cannot create a temporary folder")?;
-    let bench = Bench { program, folder: folder.path().to_owned() };
+    let bench = Bench { program, folder: folder.path().to_owned(), environment: Vec::new() };
+    if arguments.velero {
+        return velero::run(bench, arguments.rounds);
+    }
     let mut table = Table::default();
     if ["backup", "restore", "plan"].iter().any(|name| arguments.wants(name)) {
         let sandbox = Sandbox::start(&bench)?;
@@ -223,6 +232,7 @@ impl Server {
 struct Bench {
     program: PathBuf,
     folder: PathBuf,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Bench {
@@ -231,6 +241,7 @@ impl Bench {
         let shown = arguments.iter().filter_map(|argument| argument.to_str()).collect::<Vec<_>>().join(" ");
         let output = Command::new(&self.program)
             .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stderr(Stdio::inherit())
             .output()
             .with_context(|| format!("cannot run {}", self.program.display()))?;
@@ -364,6 +375,20 @@ impl Table {
                 restore.count("writes") as f64 / restore.objects() as f64
             ),
             "at most 1 an object",
+        );
+    }
+
+    fn beside(&mut self, what: &str, dxdr: &Measured, velero: &Measured, target: f64) {
+        let ratio = dxdr.rate() / velero.rate();
+        let told = |measured: &Measured| {
+            let (objects, seconds) = (measured.objects(), measured.seconds());
+            format!("{objects} in {seconds:.2} s, {:.0}/s, peak {:.0} MiB", measured.rate(), measured.mebibytes())
+        };
+        self.row(
+            what.to_owned(),
+            told(dxdr),
+            format!("Velero {}: **{ratio:.1} times** its rate", told(velero)),
+            &format!("at least {target} times, with less memory"),
         );
     }
 

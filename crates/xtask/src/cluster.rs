@@ -212,6 +212,21 @@ impl Cluster {
         variables
     }
 
+    /// The administrator.
+    pub(crate) fn administrator(&self) -> administrator::Administrator {
+        administrator::Administrator::of(&self.directory, &self.kubectl)
+    }
+
+    /// Variables of S3 clients; none without an S3 server.
+    pub(crate) fn client_variables(&self) -> Vec<(&'static str, String)> {
+        self.object_storage.as_ref().map(seaweedfs::Endpoint::client_variables).unwrap_or_default()
+    }
+
+    /// The id of a server's process, by the name of its log.
+    pub(crate) fn process_id(&self, name: &str) -> Result<u32> {
+        processes::Processes::recorded(&self.directory)?.id_of(name).with_context(|| format!("{name} does not run"))
+    }
+
     fn kubeconfig(&self) -> String {
         self.directory.join("kubeconfig").display().to_string()
     }

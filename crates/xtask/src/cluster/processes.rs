@@ -75,6 +75,11 @@ impl Processes {
         Ok(Self { directory: directory.to_owned(), records })
     }
 
+    /// The id of a process that is on record and runs.
+    pub(crate) fn id_of(&self, name: &str) -> Option<u32> {
+        self.records.iter().find(|record| record.name == name && is_running(record)).map(|record| record.process_id)
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }

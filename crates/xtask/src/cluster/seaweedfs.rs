@@ -45,7 +45,7 @@ impl Endpoint {
     }
 
     /// Variables of S3 clients. Kept from the tests, some of which are about credentials that are not there.
-    fn client_variables(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn client_variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT_URL", self.url()),
             ("AWS_REGION", "us-east-1".to_owned()),

@@ -18,10 +18,10 @@ use super::readiness::{Readiness, wait};
 use super::seaweedfs::{self, Endpoint};
 use super::servers::Arguments;
 
-const NAMESPACE: &str = "velero";
+pub(crate) const NAMESPACE: &str = "velero";
 /// Of its own in the bucket: an unknown folder beside `backups` makes Velero call the location unavailable.
 const PREFIX: &str = "velero";
-const LOCATION: &str = "default";
+pub(crate) const LOCATION: &str = "default";
 /// Kinds that tests make objects of.
 const DEFINITIONS_OF_TESTS: &str = include_str!("definitions.yaml");
 /// Asked to stop, it waits for a restore that is being finished, up to half a minute.

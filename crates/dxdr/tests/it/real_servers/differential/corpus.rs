@@ -43,7 +43,7 @@ pub(super) struct Surroundings<'a> {
 pub(super) fn objects<'a>(seed: u64, namespace: &'a str, surroundings: &Surroundings<'_>) -> Vec<Value> {
     let mut corpus = Corpus { dice: Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)), namespace, objects: Vec::new() };
     corpus.namespace();
-    let makers: [fn(&mut Corpus<'a>); 26] = [
+    let makers: [fn(&mut Corpus<'a>); 27] = [
         Corpus::config_maps,
         Corpus::secrets,
         Corpus::token,
@@ -64,6 +64,7 @@ pub(super) fn objects<'a>(seed: u64, namespace: &'a str, surroundings: &Surround
         Corpus::autoscaler,
         Corpus::disruption_budget,
         Corpus::custom,
+        Corpus::of_operators,
         Corpus::owned,
         Corpus::finalized,
         Corpus::excluded,
@@ -398,6 +399,35 @@ impl Corpus<'_> {
         }
     }
 
+    /// Of operators that are not there: what they would make is the corpus' to make.
+    fn of_operators(&mut self) {
+        let host = format!("{}.example.org", self.namespace);
+        self.add(
+            "cert-manager.io/v1",
+            "Issuer",
+            "letsencrypt",
+            json!({"spec": {"acme": {"server": "https://acme.example.org/directory"}}}),
+        );
+        let issuer = json!({"name": "letsencrypt", "kind": "Issuer"});
+        let spec = json!({"secretName": "web-tls", "dnsNames": [host], "issuerRef": issuer});
+        self.add("cert-manager.io/v1", "Certificate", "web", json!({"spec": spec}));
+        let mut metadata = self.metadata("web-tls");
+        metadata["annotations"] =
+            json!({"cert-manager.io/certificate-name": "web", "cert-manager.io/issuer-name": "letsencrypt"});
+        let data = json!({"tls.crt": "Y2VydGlmaWNhdGU=", "tls.key": "a2V5"});
+        self.add_with("v1", "Secret", metadata, json!({"type": "kubernetes.io/tls", "data": data}));
+        if self.dice.chance(60) {
+            self.add("traefik.io/v1alpha1", "Middleware", "rate-limit", json!({"spec": {"rateLimit": {"average": 100}}}));
+            let route = json!({"kind": "Rule", "match": format!("Host(`{host}`)"), "services": [{"name": "web", "port": 80}], "middlewares": [{"name": "rate-limit"}]});
+            self.add(
+                "traefik.io/v1alpha1",
+                "IngressRoute",
+                "web",
+                json!({"spec": {"entryPoints": ["websecure"], "routes": [route]}}),
+            );
+        }
+    }
+
     fn owned(&mut self) {
         self.add("v1", "ConfigMap", "owner", json!({}));
         let mut metadata = self.metadata("owned");
@@ -492,5 +522,5 @@ fn a_number_makes_the_same_objects_every_time() {
     assert_eq!(made(7), made(7));
     let kinds = |seed| made(seed).iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
     let all: std::collections::BTreeSet<String> = (0..200).flat_map(kinds).collect();
-    assert!(all.len() >= 34, "{all:?}");
+    assert!(all.len() >= 38, "{all:?}");
 }

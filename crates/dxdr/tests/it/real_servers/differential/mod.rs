@@ -48,6 +48,8 @@ const SEEDS: u64 = 12;
 const BATCH: usize = 25;
 /// Programs that run at the same time.
 const PROGRAMS: usize = 3;
+/// How often a restore is asked for that fails before it begins.
+const ATTEMPTS: u32 = 3;
 /// Kinds that change by themselves, and that nobody restores.
 const RESTLESS: [&str; 3] = ["events", "events.events.k8s.io", "leases.coordination.k8s.io"];
 
@@ -84,10 +86,9 @@ fn differences(velero: &Velero, seeds: &[u64]) -> Vec<Found> {
     let points = suite.back_up();
     let backup = suite.back_up_by_velero();
     let mut found = suite.compare_archives(&points, &backup);
-    let restore = suite.ask_velero_to_restore(&backup);
+    let restore = suite.ask_velero_to_restore(&backup, 1);
     suite.restore(&backup);
-    let status = super::velero::ended(&suite.world, &restore);
-    suite.tell(&format!("restored by Velero: {status}"));
+    suite.restored_by_velero(&backup, restore);
     suite.settle();
     found.extend(suite.compare_restored());
     velero.delete(&suite.world, &backup);
@@ -133,6 +134,12 @@ impl<'a> Suite<'a> {
         manifests.push_str(&format!(
             "---\napiVersion: dxdr.io/v1alpha1\nkind: BackupStore\nmetadata: {{name: own}}\nspec: {{s3: {{bucket: {bucket}, prefix: {}, region: us-east-1, endpoint: \"{endpoint}\", forcePathStyle: true}}}}\n",
             world.namespace
+        ));
+        // Snapshots of volumes have tests of their own, and take Velero five seconds each.
+        let environments: Vec<String> = seeds.iter().map(|seed| environment(*seed)).collect();
+        manifests.push_str(&format!(
+            "---\napiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {{name: corpus}}\nspec: {{environments: [{}], objectives: {{dataLoss: 2h, recoveryTime: 1h}}, store: own, volumes: {{method: none}}, retention: {{daily: 1}}}}\n",
+            environments.join(", ")
         ));
         world.place.write("policies/corpus.yaml", &manifests);
         let options = S3Options {
@@ -378,12 +385,26 @@ impl<'a> Suite<'a> {
         compare("archive", &stays(ours), &stays(theirs))
     }
 
-    fn ask_velero_to_restore(&self, backup: &str) -> ObjectReference {
+    fn ask_velero_to_restore(&self, backup: &str, attempt: u32) -> ObjectReference {
         let root = &self.world.namespace;
         let pairs = self.seeds.iter().map(|seed| (namespace(root, *seed), Value::from(format!("{}-v", namespace(root, *seed)))));
         let mapping: serde_json::Map<String, Value> = pairs.collect();
         let specification = json!({"backupName": backup, "namespaceMapping": mapping});
-        self.velero.create(&self.world, "Restore", &format!("{root}-all"), &specification)
+        self.velero.create(&self.world, "Restore", &format!("{root}-{attempt}"), &specification)
+    }
+
+    /// Waits for a restore of Velero's. One that failed before it began is asked for again: a server that is busy now and then reads its
+    /// credentials while it writes them.
+    fn restored_by_velero(&self, backup: &str, mut restore: ObjectReference) {
+        for attempt in 2.. {
+            let status = super::velero::ended(&self.world, &restore);
+            self.tell(&format!("restored by Velero: {status}"));
+            match status["phase"].as_str() {
+                Some("Completed") => return,
+                Some("Failed") if attempt <= ATTEMPTS => restore = self.ask_velero_to_restore(backup, attempt),
+                _ => panic!("{restore}: {status:#}"),
+            }
+        }
     }
 
     fn restore(&self, backup: &str) {

@@ -1,0 +1,160 @@
+//! The same backups and restores by dxdr and by a real Velero: one server, the same objects, the same bucket.
+//!
+//! Velero's time is from the creation of its Backup or Restore to its end, as whoever waits for it sees it. Its memory is that of the server's
+//! process alone, without its plugins; the peak is set back before each measurement.
+
+use std::fs;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use super::{Bench, Measured, Server, Table, median};
+use crate::cluster::{Cluster, Parts, seaweedfs, velero};
+use crate::{end_to_end, interruption};
+
+const PAUSE: Duration = Duration::from_millis(50);
+/// Velero restores 10,000 objects in three to four minutes.
+const LONGEST: Duration = Duration::from_secs(1800);
+
+/// What is backed up and restored.
+struct Scenario {
+    what: &'static str,
+    namespace: &'static str,
+    seed: &'static str,
+    count: u64,
+}
+
+const SCENARIOS: [Scenario; 3] = [
+    Scenario { what: "2,000 ConfigMaps", namespace: "dxdr-bench-2000", seed: "seed", count: 2_000 },
+    Scenario { what: "100 applications", namespace: "dxdr-bench-mixed", seed: "seed-mixed", count: 100 },
+    Scenario { what: "10,000 ConfigMaps", namespace: "dxdr-bench-10000", seed: "seed", count: 10_000 },
+];
+
+pub(super) fn run(mut bench: Bench, rounds: usize) -> Result<ExitCode> {
+    end_to_end::in_cluster(Parts { s3: true, csi: true, velero: true }, false, |cluster, _| {
+        bench.environment = cluster.client_variables();
+        let kubeconfig = cluster.administrator().kubeconfig();
+        let server = Server { name: "kube-apiserver", kubeconfig, context: None };
+        let mut table = Table::default();
+        for scenario in &SCENARIOS {
+            SideBySide { bench: &bench, cluster, server: &server, scenario, rounds }.measure(&mut table)?;
+        }
+        println!("{table}");
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+struct SideBySide<'a> {
+    bench: &'a Bench,
+    cluster: &'a Cluster,
+    server: &'a Server,
+    scenario: &'a Scenario,
+    rounds: usize,
+}
+
+impl SideBySide<'_> {
+    fn measure(&self, table: &mut Table) -> Result<()> {
+        let namespace = self.scenario.namespace;
+        let mut seed = self.server.arguments(self.scenario.seed, namespace);
+        seed.extend(["--count".into(), self.scenario.count.to_string().into()]);
+        self.bench.measure(&seed)?;
+        self.rest()?;
+
+        let (mut ours, mut theirs, mut backup) = (Vec::new(), Vec::new(), String::new());
+        for round in 0..self.rounds {
+            ours.push(self.dxdr("backup", &[])?);
+            backup = format!("{namespace}-{round}");
+            let specification = json!({
+                "includedNamespaces": [namespace], "storageLocation": velero::LOCATION, "snapshotVolumes": false, "ttl": "1h0m0s"
+            });
+            theirs.push(self.velero("Backup", &backup, &specification, "itemsBackedUp")?);
+        }
+        table.beside(&format!("backup of {}", self.scenario.what), &median(ours)?, &median(theirs)?, 5.0);
+
+        // Velero once, and before there are more objects of the kind: it keeps all of them in memory, and takes minutes.
+        let into = format!("{namespace}-by-velero");
+        let specification = json!({"backupName": backup, "namespaceMapping": {namespace: into}});
+        let theirs = self.velero("Restore", &into, &specification, "itemsRestored")?;
+        self.remove(&into)?;
+        let mut ours = Vec::new();
+        for round in 0..self.rounds {
+            let into = format!("{namespace}-by-dxdr-{round}");
+            ours.push(self.dxdr("restore", &["--into", &into])?);
+            self.remove(&into)?;
+        }
+        table.beside(&format!("restore of {}", self.scenario.what), &median(ours)?, &theirs, 20.0);
+        Ok(())
+    }
+
+    fn dxdr(&self, what: &str, more: &[&str]) -> Result<Measured> {
+        let mut line = self.server.arguments(what, self.scenario.namespace);
+        line.extend(["--store".into(), format!("s3://{}/bench", seaweedfs::BUCKET).into()]);
+        line.extend(more.iter().map(Into::into));
+        self.bench.measure(&line)
+    }
+
+    /// Has Velero do it, and waits for the end.
+    fn velero(&self, kind: &str, name: &str, specification: &Value, items: &str) -> Result<Measured> {
+        let process = self.cluster.process_id("velero")?;
+        // 5: forget the peak.
+        fs::write(format!("/proc/{process}/clear_refs"), "5").context("cannot set Velero's peak of memory back")?;
+        let administrator = self.cluster.administrator();
+        let began = Instant::now();
+        administrator.apply_objects(&[json!({
+            "apiVersion": "velero.io/v1", "kind": kind, "metadata": {"name": name, "namespace": velero::NAMESPACE},
+            "spec": specification
+        })])?;
+        let path = format!("/apis/velero.io/v1/namespaces/{}/{}s/{name}", velero::NAMESPACE, kind.to_lowercase());
+        let status = loop {
+            interruption::check()?;
+            let status = administrator.get(&path).map(|object| object["status"].clone()).unwrap_or_default();
+            match status["phase"].as_str() {
+                Some("Completed") => break status,
+                Some("PartiallyFailed" | "Failed" | "FailedValidation") => bail!("{kind} {name} of Velero's ended as {status}"),
+                _ if began.elapsed() > LONGEST => bail!("{kind} {name} of Velero's does not end: {status}"),
+                _ => thread::sleep(PAUSE),
+            }
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        let measured = json!({
+            "seconds": seconds, "objects": status["progress"][items], "peakMemory": peak_memory(process)?,
+        });
+        eprintln!("Velero, {kind} {name}\n    {measured}");
+        Ok(Measured(measured))
+    }
+
+    /// Deletes a namespace and waits until it has gone, so that deleting it is not measured with what comes next.
+    fn remove(&self, namespace: &str) -> Result<()> {
+        self.bench.measure(&self.server.arguments("unseed", namespace))?;
+        let path = format!("/api/v1/namespaces/{namespace}");
+        let began = Instant::now();
+        while self.cluster.administrator().get(&path).is_ok() {
+            interruption::check()?;
+            if began.elapsed() > LONGEST {
+                bail!("namespace {namespace} does not go");
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+        self.rest()
+    }
+
+    /// Lets controllers come to rest.
+    fn rest(&self) -> Result<()> {
+        for _ in 0..50 {
+            interruption::check()?;
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}
+
+/// The most memory the process had resident since its peak was set back, in bytes.
+fn peak_memory(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).context("cannot read the status of Velero's process")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in the process's status")?;
+    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kibibytes * 1024)
+}
