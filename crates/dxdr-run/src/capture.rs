@@ -498,11 +498,20 @@ impl Capture {
     fn related_list(&mut self, kind: &ResourceKind) -> Result<(), RunError> {
         let task = ListTask { kind: kind.clone(), namespace: None, label_selector: None };
         let scope = ListScope { namespace: None, label_selector: None };
-        let (cluster, mut continuation) = (Arc::clone(&self.context.cluster), None::<String>);
+        let (cluster, mut continuation, mut restarts) = (Arc::clone(&self.context.cluster), None::<String>, 0);
         let mut seen = HashSet::new();
         loop {
+            if self.context.stop.asked() {
+                return Err(RunError::Interrupted);
+            }
             let page = match self.handle.block_on(cluster.list(kind, &scope, LARGEST_PAGE, continuation.as_deref())) {
                 Ok(page) => page,
+                // What was taken already belongs to what is kept, whichever state of the list it is from.
+                Err(error) if error.kind == ClusterErrorKind::Expired && continuation.is_some() && restarts < RESTARTS => {
+                    restarts += 1;
+                    continuation = None;
+                    continue;
+                }
                 Err(error) if fatal(&error) => return Err(error.into()),
                 Err(error) => {
                     self.gap(&task, error.message);

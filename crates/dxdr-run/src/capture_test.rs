@@ -19,7 +19,8 @@ use crate::{event::Silent, stop::StopRequest, store::Store};
 /// What a list answers: its resourceVersion, the names on the page, and whether more follow.
 type Page = Result<(&'static str, &'static [&'static str], bool), ClusterErrorKind>;
 
-/// Lists ConfigMaps from pages that a test wrote down, and without any three pages of every kind; nobody asks for anything else.
+/// Lists objects from pages that a test wrote down, and without any three pages of every kind; nobody asks for anything else. What is not
+/// in a namespace binds `staging/api`.
 #[derive(Debug)]
 struct Pageant {
     pages: Vec<Page>,
@@ -62,7 +63,14 @@ impl Cluster for Pageant {
             Ok((resource_version, names, more)) => Ok(ObjectPage {
                 items: names
                     .iter()
-                    .map(|name| Bytes::from(json!({"metadata": {"name": name, "namespace": "staging"}}).to_string()))
+                    .map(|name| {
+                        let object = if kind.namespaced {
+                            json!({"metadata": {"name": name, "namespace": "staging"}})
+                        } else {
+                            json!({"metadata": {"name": name}, "subjects": [{"kind": "ServiceAccount", "namespace": "staging", "name": "api"}]})
+                        };
+                        Bytes::from(object.to_string())
+                    })
                     .collect(),
                 resource_version: (*resource_version).to_owned(),
                 continuation: more.then(|| "more".to_owned()),
@@ -147,9 +155,26 @@ impl ObjectStorage for Sink {
     }
 }
 
+fn kind(group: &str, kind: &str, namespaced: bool) -> DiscoveredKind {
+    let singular = kind.to_lowercase();
+    DiscoveredKind {
+        kind: ResourceKind {
+            group: group.into(),
+            version: "v1".into(),
+            kind: kind.into(),
+            plural: format!("{singular}s"),
+            namespaced,
+        },
+        verbs: ["create", "delete", "get", "list"].map(str::to_owned).to_vec(),
+        short_names: Vec::new(),
+        singular,
+        served_versions: vec!["v1".into()],
+    }
+}
+
 /// Captures `staging`, whose ConfigMaps come in `pages`: revision, names, whether more follow.
 async fn captured(pages: Vec<Page>) -> Captured {
-    captured_of(pages, &[kind("ConfigMap")]).await
+    captured_of(pages, &[kind("", "ConfigMap", true)]).await
 }
 
 async fn captured_of(pages: Vec<Page>, kinds: &[DiscoveredKind]) -> Captured {
@@ -167,22 +192,6 @@ async fn captured_of(pages: Vec<Page>, kinds: &[DiscoveredKind]) -> Captured {
     let request = BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".into()]);
     let plan = backup::plan(&request, kinds, &[], "2024-05-01T10:00:00Z".parse().unwrap(), 1).unwrap();
     capture(&context, &plan, &[], "archive").await.unwrap()
-}
-
-fn kind(kind: &str) -> DiscoveredKind {
-    DiscoveredKind {
-        kind: ResourceKind {
-            group: String::new(),
-            version: "v1".into(),
-            kind: kind.into(),
-            plural: format!("{}s", kind.to_lowercase()),
-            namespaced: true,
-        },
-        verbs: ["create", "delete", "get", "list"].map(str::to_owned).to_vec(),
-        short_names: Vec::new(),
-        singular: kind.to_lowercase(),
-        served_versions: vec!["v1".into()],
-    }
 }
 
 fn names(captured: &Captured) -> Vec<&str> {
@@ -211,7 +220,7 @@ async fn a_list_that_began_again_has_each_object_once_and_is_called_incomplete()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_long_lists_come_to_their_end_whatever_order_their_tasks_run_in() {
-    let kinds: Vec<DiscoveredKind> = (0..40).map(|number| kind(&format!("Kind{number:02}"))).collect();
+    let kinds: Vec<DiscoveredKind> = (0..40).map(|number| kind("", &format!("Kind{number:02}"), true)).collect();
     for _ in 0..50 {
         let kinds = kinds.clone();
         // On a worker, where the task that was spawned last runs first.
@@ -220,4 +229,18 @@ async fn many_long_lists_come_to_their_end_whatever_order_their_tasks_run_in() {
         let captured = tokio::time::timeout(std::time::Duration::from_secs(60), capturing).await.expect("it hangs").unwrap();
         assert_eq!((captured.items, captured.gaps.len()), (120, 0));
     }
+}
+
+#[tokio::test]
+async fn a_related_list_whose_state_the_server_forgot_begins_again() {
+    let kinds = [kind("", "ServiceAccount", true), kind("rbac.authorization.k8s.io", "ClusterRoleBinding", false)];
+    let pages = vec![
+        Ok(("7", &["api"][..], false)),
+        Ok(("8", &["a", "b"][..], true)),
+        Err(ClusterErrorKind::Expired),
+        Ok(("9", &["a", "b", "c"][..], false)),
+    ];
+    let captured = captured_of(pages, &kinds).await;
+    assert_eq!(captured.resource_list["rbac.authorization.k8s.io/v1/ClusterRoleBinding"], ["a", "b", "c"]);
+    assert!(captured.gaps.is_empty(), "{:?}", captured.gaps);
 }
