@@ -2,7 +2,7 @@
 //!
 //! Two ways lead to a point. The index holds our points newest first, so that the one for an instant is found with one LIST among
 //! any number. The folders under `backups/` hold everything, Velero's own backups included; they are read whole where a listing is
-//! asked for, and up to one page where an instant is.
+//! asked for, and up to a few pages where an instant is.
 
 use dxdr_catalog::{Entry, RecoveryPoint, name};
 use dxdr_format::{manifest, velero};
@@ -21,6 +21,8 @@ const READS_IN_FLIGHT: usize = 16;
 const CHUNK: usize = 8;
 /// Pages of the index read for one instant: two thousand partial points in a row are passed over.
 const INDEX_PAGES: usize = 2;
+/// LISTs for one instant, however many points there are.
+const LISTS: usize = 4;
 
 /// What was found, and what could not be understood.
 #[derive(Debug, Clone, Default)]
@@ -48,14 +50,23 @@ pub async fn all(store: &Store, only: Option<(&str, &str)>) -> Result<Found, Run
     });
     let mut found = read(store, wanted.collect()).await?;
     found.whole = true;
+    let mut leftovers = Vec::new();
+    for name in std::mem::take(&mut found.leftovers) {
+        // Some stores go on listing a folder that was emptied.
+        if !store.keys(&store.layout.backup_prefix(&name)).await?.is_empty() {
+            leftovers.push(name);
+        }
+    }
+    found.leftovers = leftovers;
     keep(&mut found, only);
     found.damaged = damaged(store, &found.entries).await?;
     Ok(found)
 }
 
 /// The entries that may be the answer to "as it was at `at`": ours at or before it, newest first, up to a complete one; and Velero's
-/// own as far as one page of the store's backups shows them. Where none of ours leads back, the first one after it, for the hint.
-/// At most four LISTs.
+/// own as far as the LISTs that are left show the store's backups; and ours that those show and the index has lost. Where none of ours
+/// leads back, the first one after it, for the hint.
+/// At most [`LISTS`].
 pub async fn around(store: &Store, environment: &str, namespace: &str, at: Timestamp) -> Result<Found, RunError> {
     let index = store.layout.point_index_prefix(environment);
     let mut request = ListRequest {
@@ -63,9 +74,10 @@ pub async fn around(store: &Store, environment: &str, namespace: &str, at: Times
         start_after: Some(store.layout.point_index_start_after(environment, at)),
         ..ListRequest::default()
     };
-    let mut found = Found::default();
+    let (mut found, mut lists) = (Found::default(), 0);
     for _ in 0..INDEX_PAGES {
         let page = store.storage.list(&request).await?;
+        lists += 1;
         for names in indexed(store, &page).chunks(CHUNK) {
             found.extend(read(store, names.to_vec()).await?);
             if found.entries.iter().any(complete) {
@@ -80,15 +92,39 @@ pub async fn around(store: &Store, environment: &str, namespace: &str, at: Times
     if found.entries.is_empty() {
         // The index begins with the newest: on a page that is the last one, the last entry is the first one after T.
         let newest = store.storage.list(&ListRequest { prefix: index, ..ListRequest::default() }).await?;
+        lists += 1;
         found.extend(read(store, indexed(store, &newest).into_iter().rev().take(1).collect()).await?);
     }
-    let folders = ListRequest { prefix: store.layout.backups_prefix(), directories: true, ..ListRequest::default() };
-    let page = store.storage.list(&folders).await?;
     let prefix = store.layout.backups_prefix();
-    let foreign =
-        page.directories.iter().filter_map(|folder| folder_name(&prefix, folder)).filter(|name| name::parse(name).is_none());
-    found.extend(read(store, foreign.collect()).await?);
-    found.whole = page.continuation.is_none();
+    let mut folders = ListRequest { prefix: prefix.clone(), directories: true, ..ListRequest::default() };
+    while lists < LISTS && !found.whole {
+        let page = store.storage.list(&folders).await?;
+        lists += 1;
+        let (mut foreign, mut lost) = (Vec::new(), Vec::new());
+        for name in page.directories.iter().filter_map(|folder| folder_name(&prefix, folder)) {
+            match name::parse(&name) {
+                None => foreign.push(name),
+                Some(ours) if ours.is_of(environment) && ours.started <= at => lost.push((ours.started, name)),
+                Some(_) => {}
+            }
+        }
+        found.extend(read(store, foreign).await?);
+        lost.sort_unstable_by(|left, right| right.cmp(left));
+        for (started, name) in lost {
+            // The index said all about those before the point that it led to.
+            let reaches = |entry: &Entry| {
+                entry.instant().is_some_and(|instant| instant <= at) && begun(entry).is_some_and(|begun| begun >= started)
+            };
+            if found.entries.iter().any(|entry| complete(entry) && reaches(entry)) {
+                break;
+            }
+            if !found.entries.iter().any(|entry| entry.name() == name) {
+                found.extend(read(store, vec![name]).await?);
+            }
+        }
+        found.whole = page.continuation.is_none();
+        folders.continuation = page.continuation;
+    }
     keep(&mut found, Some((environment, namespace)));
     Ok(found)
 }
@@ -120,6 +156,11 @@ async fn damaged(store: &Store, entries: &[Entry]) -> Result<Vec<(String, String
         .try_collect()
         .await?;
     Ok(checked.into_iter().flatten().collect())
+}
+
+/// When a point of ours was begun, to the second, as its name says.
+fn begun(entry: &Entry) -> Option<Timestamp> {
+    name::parse(entry.name()).map(|name| name.started)
 }
 
 /// Whether a point of ours needs no older one behind it.
@@ -212,3 +253,7 @@ async fn entry(store: &Store, name: &str) -> Result<Read, RunError> {
         }),
     }
 }
+
+#[cfg(test)]
+#[path = "catalog_test.rs"]
+mod tests;
