@@ -90,7 +90,9 @@ impl Place {
             Self::Context(chosen) => {
                 let options = KubeConfigOptions { context: Some(chosen.context.clone()), ..KubeConfigOptions::default() };
                 let config = Config::from_custom_kubeconfig(chosen.kubeconfig.clone(), &options).await;
-                config.map_err(|error| self.unusable(error.to_string()))
+                let mut config = config.map_err(|error| self.unusable(error.to_string()))?;
+                without_spaces_around_the_token(&mut config);
+                Ok(config)
             }
             Self::Pod => Config::incluster().map_err(|error| self.unusable(error.to_string())),
         }
@@ -128,6 +130,17 @@ impl Place {
             (kube::Error::RustlsTls(error), _) => self.unusable(error.to_string()),
             (error, _) => self.unusable(error.to_string()),
         }
+    }
+}
+
+/// A token file that somebody wrote by hand ends in a newline, which cannot be sent; kubectl takes it off, too. Files that are renewed are
+/// written by programs, end without one, and stay files.
+fn without_spaces_around_the_token(config: &mut Config) {
+    let user = &mut config.auth_info;
+    let Some(text) = user.token_file.as_ref().and_then(|file| std::fs::read_to_string(file).ok()) else { return };
+    if user.token.is_none() && text.trim() != text {
+        user.token = Some(text.trim().to_owned().into());
+        user.token_file = None;
     }
 }
 

@@ -89,6 +89,10 @@ pub(crate) fn of_answer(code: StatusCode, retry_after: Option<Duration>, body: &
         _ if !reason.is_empty() => format!("HTTP {} {reason}", code.as_u16()),
         _ => unstructured(code, body),
     };
+    if !said && code == StatusCode::BAD_REQUEST && message.contains("HTTP request to an HTTPS server") {
+        let text = "it speaks HTTPS only, and is addressed with http://: correct `server` of the cluster in the kubeconfig";
+        return Failure::new(Kind::Unreachable, text);
+    }
     let caused_by = |wanted: &str| details.causes.iter().flatten().any(|cause| cause.reason.as_deref() == Some(wanted));
     let retry_after = retry_after.or(details.retry_after_seconds.map(Duration::from_secs));
 
@@ -268,6 +272,13 @@ pub(crate) fn credential_problem(error: &kube::client::AuthError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_speaks_https_only_is_a_matter_of_the_kubeconfig() {
+        let failure = of_answer(StatusCode::BAD_REQUEST, None, b"Client sent an HTTP request to an HTTPS server.\n");
+        assert_eq!(failure.kind, Kind::Unreachable);
+        assert!(failure.message.contains("correct `server`"), "{}", failure.message);
+    }
 
     fn of(code: u16, status: &str) -> Failure {
         of_answer(StatusCode::from_u16(code).unwrap(), None, status.as_bytes())

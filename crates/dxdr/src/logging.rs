@@ -13,16 +13,16 @@ pub(crate) enum LogFormat {
 
 /// Starts logging. `RUST_LOG` wins over `-v`, and `-q` over `-v`; warnings are never quiet.
 pub(crate) fn start(format: LogFormat, verbose: u8, quiet: bool, colour: bool) {
-    // The clients log every attempt that fails, also those that are tried again, and every place without credentials; the command's
-    // own error tells it once.
+    // The clients log every attempt that fails, also those that are tried again, every place without credentials, and every certificate
+    // that they do not trust; the command's own error tells it once.
     let default = match (quiet, verbose) {
-        (true, _) | (false, 0) => "warn,kube_client=off,aws_config=off",
+        (true, _) | (false, 0) => "warn,kube_client=off,aws_config=off,rustls_platform_verifier=off",
         (false, 1) => "warn,dxdr=info",
         (false, 2) => "warn,dxdr=debug",
         _ => "info,dxdr=trace",
     };
     let default = match (format, quiet, verbose) {
-        (LogFormat::Json, false, 0) => "warn,kube_client=off,aws_config=off,dxdr=info",
+        (LogFormat::Json, false, 0) => "warn,kube_client=off,aws_config=off,rustls_platform_verifier=off,dxdr=info",
         _ => default,
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

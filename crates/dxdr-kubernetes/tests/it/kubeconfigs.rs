@@ -6,6 +6,8 @@ use dxdr_kubernetes::{ConnectError, ConnectOptions, Surroundings, connect_from};
 use dxdr_provider::Cluster as _;
 use tempfile::TempDir;
 
+use crate::scripted::{Reply, ScriptedServer};
+
 const TWO: &str = "apiVersion: v1
 kind: Config
 contexts:
@@ -173,4 +175,21 @@ async fn the_flag_comes_before_the_variable_and_the_variable_before_the_home_fol
     assert_eq!(cluster.describe(), "context `other` (https://127.0.0.1:3)");
     let cluster = connected(Some(flag), None, surroundings).await;
     assert_eq!(cluster.describe(), "context `flag` (https://127.0.0.1:1)");
+}
+
+#[tokio::test]
+async fn a_token_file_that_ends_in_a_newline_is_as_good_as_one_that_does_not() {
+    let server =
+        ScriptedServer::playing(vec![Reply::Json(200, r#"{"major": "1", "minor": "36", "gitVersion": "v1.36.0"}"#.into())]).await;
+    let desk = Desk::new();
+    let token = desk.write("token", "s3cret-token\n");
+    let text = format!(
+        "current-context: lab\ncontexts:\n- name: lab\n  context: {{cluster: lab, user: me}}\nusers:\n- name: me\n  user: {{tokenFile: '{}'}}\n\
+         clusters:\n- name: lab\n  cluster: {{server: 'http://127.0.0.1:{}'}}\n",
+        token.display(),
+        server.port
+    );
+    let options = ConnectOptions { kubeconfig: Some(desk.write("config", &text)), ..ConnectOptions::default() };
+    connect_from(options, &desk.surroundings()).await.unwrap().version().await.unwrap();
+    assert!(server.heard()[0].head.to_lowercase().contains("bearer s3cret-token\r\n"), "{}", server.heard()[0].head);
 }
