@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    quantity::{bytes, duration, instant},
+    quantity::{bytes, counted, duration, instant},
     table::fitting,
 };
 
@@ -48,7 +48,7 @@ pub fn text(points: &Points<'_>, now: Timestamp, width: Option<usize>) -> String
     }
     if !points.leftovers.is_empty() {
         text.push_str(&format!(
-            "\nLeftovers of unfinished backups, no recovery points: {}. `dxdr runs list` says of which runs.\n",
+            "\nLeftovers of unfinished backups, or somebody else's; no recovery points: {}. `dxdr runs list` says of which runs.\n",
             points.leftovers.join(", ")
         ));
     }
@@ -103,11 +103,14 @@ fn covers(point: &RecoveryPoint) -> String {
     let count = |matches: fn(&Component) -> bool| point.components.iter().filter(|component| matches(component)).count();
     let volumes = count(|component| matches!(component, Component::Volume(_)));
     let databases = count(|component| matches!(component, Component::Database(_)));
-    let keys = count(|component| matches!(component, Component::Keys(_)));
+    let keys = point.components.iter().map(|component| match component {
+        Component::Keys(keys) => keys.fingerprints.len(),
+        _ => 0,
+    });
     let mut parts = vec!["resources".to_owned()];
-    for (count, what) in [(volumes, "volumes"), (databases, "databases"), (keys, "keys")] {
+    for (count, what) in [(volumes, "volume"), (databases, "database"), (keys.sum(), "key")] {
         if count > 0 {
-            parts.push(format!("{count} {what}"));
+            parts.push(counted(count, what));
         }
     }
     parts.join(", ")

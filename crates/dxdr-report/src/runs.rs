@@ -4,7 +4,7 @@ use dxdr_format::journal::{Entry, Outcome, RunKind};
 use dxdr_run::{
     journal::History,
     restore::RestoreReport,
-    runs::{self, Found, Leftovers, Resumption, RunState, RunSummary},
+    runs::{self, Found, Leftovers, Resumption, RunState},
     snapshot::SnapshotLeft,
 };
 use jiff::Timestamp;
@@ -14,16 +14,16 @@ use crate::{
     backup_plan,
     quantity::{counted, duration, instant},
     restore_plan,
-    table::table,
+    table::fitting,
 };
 
-/// A table, newest first.
-pub fn list_text(found: &Found, now: Timestamp) -> String {
+/// A table, newest first, in lines of so many characters where that is known, and what to do about those that are unfinished.
+pub fn list_text(found: &Found, now: Timestamp, width: Option<usize>) -> String {
     let runs = &found.runs;
     let rows = runs
         .iter()
         .map(|run| {
-            let (state, _) = state(&run.state);
+            let (state, detail) = state(&run.state);
             vec![
                 run.run.clone(),
                 run.kind.word().to_owned(),
@@ -31,20 +31,27 @@ pub fn list_text(found: &Found, now: Timestamp) -> String {
                 duration(now.duration_since(run.started)),
                 state.to_owned(),
                 format!("{}/{}", run.steps.0, run.steps.1),
-                detail(run, now),
+                detail.to_owned(),
             ]
         })
         .collect();
     let mut text = if runs.is_empty() {
         "No runs in this store.\n".to_owned()
     } else {
-        table(&["RUN", "KIND", "ENVIRONMENT", "AGE", "STATE", "STEPS", "DETAIL"], rows)
+        let header = ["RUN", "KIND", "ENVIRONMENT", "AGE", "STATE", "STEPS", "DETAIL"];
+        // What resumes or shows a run is its name, which also says what kind of run of which environment it is.
+        fitting(&header, rows, width, &["DETAIL", "ENVIRONMENT", "KIND", "STEPS", "AGE"])
     };
     if runs.iter().any(|run| matches!(run.state, RunState::Unfinished { .. })) {
-        text.push_str("\nUnfinished: at work, if it was heard of seconds ago; otherwise killed, stopped or given up.\n");
+        text.push_str("\nUnfinished: at work if heard of seconds ago; else killed, stopped or given up.\n");
     }
     for run in runs.iter().filter(|run| matches!(run.state, RunState::Unfinished { .. })) {
-        text.push_str(&format!("  go on:  dxdr runs resume {0}\n  end it: dxdr runs clean {0}\n", run.run));
+        let heard = duration(now.duration_since(run.last_heard_of));
+        let (_, last) = state(&run.state);
+        text.push_str(&format!(
+            "  {0}\n    {last}; last heard of {heard} ago\n    go on:  dxdr runs resume {0}\n    end it: dxdr runs clean {0}\n",
+            run.run
+        ));
     }
     for (run, reason) in &found.unreadable {
         text.push_str(&format!("\n{run} cannot be read: {reason}\n"));
@@ -68,15 +75,6 @@ fn state(state: &RunState) -> (&str, &str) {
     match state {
         RunState::Ended { outcome, summary } => (outcome, summary),
         RunState::Unfinished { last } => ("unfinished", last),
-    }
-}
-
-fn detail(run: &RunSummary, now: Timestamp) -> String {
-    match &run.state {
-        RunState::Ended { summary, .. } => summary.clone(),
-        RunState::Unfinished { last } => {
-            format!("{last}; last heard of {} ago", duration(now.duration_since(run.last_heard_of)))
-        }
     }
 }
 
@@ -290,4 +288,46 @@ pub fn restore_json(report: &RestoreReport) -> Value {
         "kept": report.kept,
         "notServed": report.not_served.iter().map(|(object, reason)| json!({"object": object, "reason": reason})).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use dxdr_run::runs::RunSummary;
+
+    use super::*;
+
+    #[test]
+    fn a_list_of_runs_fits_into_a_terminal_and_says_what_unfinished_ones_wait_for() {
+        let now: Timestamp = "2024-05-01T10:00:00Z".parse().unwrap();
+        let run = |run: &str, state| RunSummary {
+            run: run.to_owned(),
+            kind: RunKind::Backup,
+            environment: "production".to_owned(),
+            started: now,
+            last_heard_of: now,
+            steps: (2, 4),
+            state,
+        };
+        let found = Found {
+            runs: vec![
+                run("20240501t095900z-backup-production-aaaaa", RunState::Unfinished { last: "capture began".to_owned() }),
+                run(
+                    "20240501t095800z-backup-production-bbbbb",
+                    RunState::Ended {
+                        outcome: "succeeded".to_owned(),
+                        summary: "recovery point production-20240501t095800z-bbbbb".to_owned(),
+                    },
+                ),
+            ],
+            unreadable: Vec::new(),
+        };
+        let narrow = list_text(&found, now, Some(80));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+        assert!(
+            narrow.contains("-aaaaa\n    capture began; last heard of 0.0s ago\n    go on:  dxdr runs resume 2024"),
+            "{narrow}"
+        );
+        assert!(narrow.contains("without detail"), "{narrow}");
+        assert!(list_text(&found, now, None).contains("succeeded   2/4    recovery point production-2024"));
+    }
 }

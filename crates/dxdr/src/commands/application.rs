@@ -1,18 +1,25 @@
 //! `apply` of what a model compiles to: asking, applying, removing what is left over, and saying what became of it.
 
 use dxdr_environment::{ObjectReference, PlannedObject};
-use dxdr_provider::{Cluster, ClusterErrorKind, cluster::WriteOptions};
+use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
 use dxdr_report::quantity::counted;
-use dxdr_run::comparison;
+use dxdr_run::comparison::{self, Applied};
+use serde_json::{Value, json};
 
 use crate::{
     failure::{Failure, Kind},
-    terminal::Terminal,
+    terminal::{Output, Terminal},
 };
 
 /// What is to be made so.
 #[derive(Debug)]
 pub(super) struct Application<'a> {
+    /// The comparison, for people.
+    pub(super) text: String,
+    /// The same for programs, which are told what became of each object in it.
+    pub(super) document: Value,
+    /// Why it must not be carried out, or nothing.
+    pub(super) refusal: Result<(), Failure>,
     /// What must be there.
     pub(super) objects: &'a [PlannedObject],
     /// What nothing asks for any more.
@@ -32,8 +39,28 @@ pub(super) struct Application<'a> {
 }
 
 impl Application<'_> {
-    /// Carries it out.
-    pub(super) async fn carry_out(&self, cluster: &dyn Cluster, terminal: &Terminal) -> Result<(), Failure> {
+    /// Shows and carries it out. People read what is to be done before they are asked; a program gets one document, at the end.
+    pub(super) async fn carry_out(mut self, cluster: &dyn Cluster, terminal: &Terminal) -> Result<(), Failure> {
+        let for_people = terminal.output == Output::Text;
+        if for_people {
+            terminal.data(&self.text);
+        } else {
+            terminal.note(&self.text);
+        }
+        let mut results = Vec::new();
+        let refusal = std::mem::replace(&mut self.refusal, Ok(()));
+        let outcome = match refusal {
+            Ok(()) => self.act(cluster, terminal, &mut results).await,
+            Err(failure) => Err(failure),
+        };
+        if !for_people {
+            self.document["results"] = results.into();
+            terminal.value(&self.document, String::new);
+        }
+        outcome
+    }
+
+    async fn act(&self, cluster: &dyn Cluster, terminal: &Terminal, results: &mut Vec<Value>) -> Result<(), Failure> {
         let left_over = counted(self.orphaned.len(), self.orphaned_noun);
         let orphaned = if self.prune { self.orphaned } else { &[] };
         if orphaned.len() < self.orphaned.len() {
@@ -64,10 +91,11 @@ impl Application<'_> {
                 (false, true) => "removed",
                 (false, false) => "applied",
             };
+            results.push(self.result(done, &result));
             match result.error {
                 None => terminal.note(&format!("{done} {object}")),
                 // Nothing can be checked inside a namespace that a dry run did not make.
-                Some(error) if self.dry_run && error.kind == ClusterErrorKind::NotFound => {
+                Some(error) if self.unchecked(&error) => {
                     terminal.note(&format!("{done} {object} (not checked: its namespace is not there)"));
                 }
                 Some(error) => {
@@ -88,5 +116,20 @@ impl Application<'_> {
         let Some(failure) = failed else { return Ok(()) };
         Err(failure
             .hint("what was applied stays; apply again once that is mended: nothing is removed before everything is applied"))
+    }
+
+    /// One object's result, for programs.
+    fn result(&self, done: &str, result: &Applied) -> Value {
+        let (outcome, reason) = match &result.error {
+            None => (done, None),
+            Some(error) if self.unchecked(error) => (done, Some("not checked: its namespace is not there".to_owned())),
+            Some(error) => ("failed", Some(error.message.clone())),
+        };
+        json!({"object": result.object.to_string(), "outcome": outcome, "reason": reason})
+    }
+
+    /// Whether the server could not check anything, since a dry run did not make the namespace.
+    fn unchecked(&self, error: &ClusterError) -> bool {
+        self.dry_run && error.kind == ClusterErrorKind::NotFound
     }
 }

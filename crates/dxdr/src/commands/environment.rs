@@ -128,28 +128,27 @@ fn compiled(environment: &Environment) -> CompiledEnvironment {
     compile(environment, &Placement::home(environment))
 }
 
-fn show(objects: &[PlannedObject], orphaned: &[ObjectReference], environment: &Environment, terminal: &Terminal) {
-    terminal.value(
-        &json!({
-            "format": "dxdr.io/environment-diff/v1",
-            "environment": environment.name.as_str(),
-            "objects": comparison::objects_json(objects),
-            "orphaned": comparison::orphaned_json(orphaned),
-        }),
-        || {
-            let unasked = "to be removed, the model does not ask for it";
-            let mut text = comparison::text(objects, orphaned, unasked, |colour, sign| terminal.paint_data(colour, sign));
-            let same = objects.iter().filter(|object| object.is_same()).count();
-            let total = dxdr_report::quantity::counted(objects.len(), "object");
-            text.push_str(&format!("{same} of {total} as the model of {} says\n", environment.name));
-            text
-        },
-    );
+fn text(objects: &[PlannedObject], orphaned: &[ObjectReference], environment: &Environment, terminal: &Terminal) -> String {
+    let unasked = "to be removed, the model does not ask for it";
+    let mut text = comparison::text(objects, orphaned, unasked, |colour, sign| terminal.paint_data(colour, sign));
+    let same = objects.iter().filter(|object| object.is_same()).count();
+    let total = dxdr_report::quantity::counted(objects.len(), "object");
+    text.push_str(&format!("{same} of {total} as the model of {} says\n", environment.name));
+    text
+}
+
+fn document(objects: &[PlannedObject], orphaned: &[ObjectReference], environment: &Environment) -> Value {
+    json!({
+        "format": "dxdr.io/environment-diff/v1",
+        "environment": environment.name.as_str(),
+        "objects": comparison::objects_json(objects),
+        "orphaned": comparison::orphaned_json(orphaned),
+    })
 }
 
 async fn diff(world: &World, environment: &Environment, terminal: &Terminal) -> Result<(), Failure> {
     let (objects, orphaned) = dxdr_run::comparison::environment(world.cluster().await?.as_ref(), environment).await?;
-    show(&objects, &orphaned, environment, terminal);
+    terminal.value(&document(&objects, &orphaned, environment), || text(&objects, &orphaned, environment, terminal));
     if objects.iter().all(PlannedObject::is_same) && orphaned.is_empty() {
         return Ok(());
     }
@@ -161,8 +160,10 @@ async fn diff(world: &World, environment: &Environment, terminal: &Terminal) -> 
 async fn carry_out(world: &World, environment: &Environment, apply: &Apply, terminal: &Terminal) -> Result<(), Failure> {
     let cluster = world.cluster().await?;
     let (objects, orphaned) = dxdr_run::comparison::environment(cluster.as_ref(), environment).await?;
-    show(&objects, &orphaned, environment, terminal);
     Application {
+        text: text(&objects, &orphaned, environment, terminal),
+        document: document(&objects, &orphaned, environment),
+        refusal: Ok(()),
         objects: &objects,
         orphaned: &orphaned,
         orphaned_noun: "object",

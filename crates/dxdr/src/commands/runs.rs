@@ -66,7 +66,7 @@ pub(crate) async fn run(command: Runs, global: &Global, terminal: &Terminal) -> 
     match command {
         Runs::List => {
             let found = runs::list(&store).await?;
-            terminal.value(&page::list_json(&found), || page::list_text(&found, SystemClock.now()));
+            terminal.value(&page::list_json(&found), || page::list_text(&found, SystemClock.now(), terminal.width()));
             match found.unreadable.as_slice() {
                 [] => Ok(()),
                 unreadable => Err(unreadable_failure("journal", unreadable)),

@@ -91,7 +91,12 @@ fn render(world: &World, which: &Which, terminal: &Terminal) -> Result<(), Failu
     let plan = plan(&request(world, which), &Observed::default());
     let desired = plan.objects.iter().map(|object| &object.desired);
     let objects: Vec<Value> = desired.map(|DesiredObject { value, .. }| value.clone()).collect();
+    if objects.is_empty() {
+        terminal.note("No policy with `engine: velero` means anything to a Velero server: there is nothing to render.");
+    }
     match terminal.output {
+        // No document at all is what empty YAML is.
+        Output::Text | Output::Yaml if objects.is_empty() => {}
         Output::Json => terminal.value(&json!({"apiVersion": "v1", "kind": "List", "items": objects}), String::new),
         Output::Text | Output::Yaml => {
             let documents: Vec<String> = objects.iter().map(dxdr_api::yaml::write).collect();
@@ -121,9 +126,10 @@ fn refusal(plan: &SchedulePlan) -> Result<(), Failure> {
 async fn carry_out(world: &World, apply: &Apply, terminal: &Terminal) -> Result<(), Failure> {
     let cluster = world.cluster().await?;
     let plan = planned(world, &apply.which, cluster.as_ref()).await?;
-    terminal.value(&schedule_plan::json(&plan), || schedule_plan::text(&plan));
-    refusal(&plan)?;
     Application {
+        text: schedule_plan::text(&plan),
+        document: schedule_plan::json(&plan),
+        refusal: refusal(&plan),
         objects: &plan.objects,
         orphaned: &plan.orphaned,
         orphaned_noun: "Schedule",

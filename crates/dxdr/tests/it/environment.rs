@@ -94,3 +94,26 @@ fn nothing_is_removed_before_everything_is_applied() {
     assert!(said.stderr.contains("--force"), "{}", said.stderr);
     assert!(served.get(&policy("dxdr-allow-egress")).is_some());
 }
+
+#[test]
+fn a_program_learns_what_became_of_each_object() {
+    let served = Served::new();
+    write(&served, WITH_ACCESS);
+    let json = |arguments: &[&str], code: i32| {
+        let said = served.run(&[&["environment", "apply", "staging", "--output", "json"], arguments].concat()).exits(code);
+        let mut document = serde_json::from_str::<Value>(&said.stdout).unwrap();
+        document["results"].take()
+    };
+    let outcomes = |results: &Value| -> Vec<String> {
+        results.as_array().unwrap().iter().map(|result| result["outcome"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(json(&[], 4), json!([]));
+    let results = json(&["--dry-run"], 0);
+    assert!(outcomes(&results).iter().all(|outcome| outcome == "would apply"), "{results}");
+    let results = json(&["--yes"], 0);
+    assert!(outcomes(&results).len() > 3 && outcomes(&results).iter().all(|outcome| outcome == "applied"), "{results}");
+    assert_eq!(json(&["--yes"], 0), json!([]));
+    write(&served, ENVIRONMENT);
+    let results = json(&["--yes", "--prune"], 0);
+    assert!(outcomes(&results).contains(&"removed".to_owned()), "{results}");
+}
