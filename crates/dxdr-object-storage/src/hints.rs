@@ -121,6 +121,7 @@ fn bucket_hints(error: &StorageError, bucket: &str, endpoint: Option<&str>) -> V
 }
 
 fn directory_hints(error: &StorageError, path: &str) -> Vec<String> {
+    let path = &in_a_shell(path);
     match error.kind {
         StorageErrorKind::NoSuchStore if is_in_the_way(error) => {
             vec![format!(
@@ -142,6 +143,12 @@ fn directory_hints(error: &StorageError, path: &str) -> Vec<String> {
     }
 }
 
+/// A path as a shell takes it: quoted where it would make something else of it, of `~` or a space.
+fn in_a_shell(path: &str) -> String {
+    let plain = |character: char| character.is_alphanumeric() || "/._-+@:,=".contains(character);
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
 fn is_in_the_way(error: &StorageError) -> bool {
     let cause = error.source.as_deref().and_then(|source| source.downcast_ref::<std::io::Error>());
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotADirectory)
@@ -161,6 +168,14 @@ mod tests {
         assert!(hints_here[0].contains("`aws --endpoint-url http://127.0.0.1:9000 s3 mb s3://dx`"), "{hints_here:?}");
         let hints_amazon = hints(&error(StorageErrorKind::NoSuchStore, "s3://dx at https://s3.eu-central-1.amazonaws.com"));
         assert!(hints_amazon[0].contains("`aws s3 mb s3://dx`"), "{hints_amazon:?}");
+    }
+
+    #[test]
+    fn a_path_in_a_command_is_one_argument() {
+        let hint = |store: &str| hints(&error(StorageErrorKind::NoSuchStore, store)).remove(0);
+        assert!(hint("directory /var/my backups").contains("`mkdir -p '/var/my backups'`"));
+        assert!(hint("directory ~/it's").contains(r"`mkdir -p '~/it'\''s'`"));
+        assert!(hint("directory /var/ünïcode").contains("`mkdir -p /var/ünïcode`"));
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub(crate) fn main() -> ExitCode {
     let result = runtime.block_on(run(cli, &terminal));
     // Reads of a stalled server may still be under way on blocking threads: they have nothing left to tell.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
-    match result {
+    match result.and_then(|()| terminal.lost()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             terminal.failure(&failure);

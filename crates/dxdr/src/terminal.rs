@@ -1,6 +1,9 @@
 //! The one printer: data on stdout, everything else on stderr, colour only where a person sees it.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::{
+    io::{self, BufRead, ErrorKind, IsTerminal, Write},
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::{Value, json};
 
@@ -44,6 +47,8 @@ pub(crate) struct Terminal {
     interactive: bool,
     /// Everything that is not data is a log line: stderr belongs to a collector.
     logged: bool,
+    /// Why stdout did not take what it was given.
+    lost: Arc<OnceLock<io::Error>>,
 }
 
 impl Terminal {
@@ -58,7 +63,7 @@ impl Terminal {
         };
         let interactive = io::stdin().is_terminal() && io::stderr().is_terminal() && !logged;
         let colour = !logged && shown(io::stderr().is_terminal());
-        Self { output, quiet, colour, colour_data: shown(io::stdout().is_terminal()), interactive, logged }
+        Self { output, quiet, colour, colour_data: shown(io::stdout().is_terminal()), interactive, logged, lost: Arc::default() }
     }
 
     /// Whether stderr is read by people: neither a collector nor the program that reads stdout.
@@ -82,14 +87,27 @@ impl Terminal {
         said.or_else(|| terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0)))
     }
 
-    /// Text on stdout: what was asked for. A reader that went away (`| head`) is not an error.
+    /// Text on stdout: what was asked for. A reader that went away (`| head`) is not an error; any other is [`Terminal::lost`].
     pub(crate) fn data(&self, text: &str) {
         let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(text.as_bytes());
-        if !text.ends_with('\n') {
-            let _ = stdout.write_all(b"\n");
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        let written =
+            stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(end.as_bytes())).and_then(|()| stdout.flush());
+        if let Err(error) = written
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            // The first one says why.
+            let _ = self.lost.set(error);
         }
-        let _ = stdout.flush();
+    }
+
+    /// Fails where stdout did not take what it was given. The command has done by then what it does.
+    pub(crate) fn lost(&self) -> Result<(), Failure> {
+        match self.lost.get() {
+            None => Ok(()),
+            Some(error) => Err(Failure::new(Kind::Failed, format!("cannot write the result to standard output: {error}"))
+                .hint("what the command does is done; only what it prints is missing, or cut short")),
+        }
     }
 
     /// A value on stdout, in the form that was asked for: `text` makes it readable.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -41,7 +42,8 @@ pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
                 let file = entry.map_err(|error| unreadable(path, error))?.path();
                 let known =
                     file.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
-                if known && file.is_file() {
+                // A link that leads nowhere is no manifest that can be passed over.
+                if known && (file.is_file() || (file.is_symlink() && !file.exists())) {
                     found.push(file);
                 }
             }
@@ -58,5 +60,10 @@ pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Failure {
-    Failure::from_error(Kind::BadInput, error).context(format!("cannot read {}", path.display()))
+    let hint = match error.kind() {
+        ErrorKind::InvalidData => "manifests are text in UTF-8: save it as that, or take it out of the folder",
+        ErrorKind::NotFound => "it is a link that leads nowhere: mend or remove it",
+        _ => "check its owner and permissions",
+    };
+    Failure::from_error(Kind::BadInput, error).context(format!("cannot read {}", path.display())).hint(hint)
 }

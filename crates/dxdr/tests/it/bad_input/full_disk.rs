@@ -1,6 +1,8 @@
 //! A disk that is full in the middle of a backup.
 
-use crate::{objects, served::Served};
+use std::{fs::OpenOptions, path::Path};
+
+use crate::{objects, place::Place, served::Served};
 
 /// Text that does not compress: the archive becomes larger than any entry of the journal.
 fn fill(served: &Served) {
@@ -44,4 +46,23 @@ fn a_run_that_was_stopped_by_a_full_disk_is_resumed_once_there_is_room() {
     let goes_on: Vec<&str> = hint.split('`').next().unwrap().split_whitespace().chain(["--yes"]).collect();
     served.run(&goes_on).exits(0);
     assert!(served.run(&["points", "staging"]).exits(0).stdout.contains("complete"));
+}
+
+#[test]
+fn a_result_that_finds_no_room_is_not_called_a_success() {
+    let full = Path::new("/dev/full");
+    if !full.exists() {
+        eprintln!("skipped: this system has no /dev/full");
+        return;
+    }
+    let place = Place::empty();
+    place.write("policies/one.yaml", crate::served::ENVIRONMENT);
+    let command = |arguments: &[&str]| {
+        let mut command = place.command(arguments);
+        command.stdout(OpenOptions::new().write(true).open(full).unwrap()).output().unwrap()
+    };
+    let output = command(&["environment", "list", "--output", "json"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write the result to standard output"), "{said}");
 }

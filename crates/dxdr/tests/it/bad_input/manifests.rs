@@ -77,3 +77,17 @@ fn an_instant_without_a_zone_is_settled_and_shown() {
     let said = served.refuses_and_changes_nothing(&["restore", "--at", "2020-07-01T10:00", "staging", "--plan"], 2);
     assert!(said.stderr.contains("--time-zone"), "{}", said.stderr);
 }
+
+#[test]
+fn a_file_that_is_no_text_and_a_link_that_leads_nowhere_are_named() {
+    let place = Place::empty();
+    std::fs::create_dir(place.path().join("policies")).unwrap();
+    let file = place.path().join("policies/one.yaml");
+    std::fs::write(&file, [0xff, 0xfe, b'a', 0]).unwrap();
+    let said = place.run(&["check"]).refuses(8);
+    assert!(said.stderr.contains("one.yaml") && said.stderr.contains("UTF-8"), "{}", said.stderr);
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("nowhere.yaml", &file).unwrap();
+    let said = place.run(&["check"]).refuses(8);
+    assert!(said.stderr.contains("one.yaml") && said.stderr.contains("leads nowhere"), "{}", said.stderr);
+}
