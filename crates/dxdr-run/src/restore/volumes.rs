@@ -276,6 +276,10 @@ async fn of_run(cluster: &dyn Cluster, run: &str, kind: ResourceKind, namespace:
             let object: Value =
                 serde_json::from_slice(item).map_err(|error| RunError::Unexpected(format!("a {kind}: {error}")))?;
             let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            // The run's protective point takes snapshots of its own, which are none of a restore's.
+            if text("/spec/source/volumeSnapshotContentName").or(text("/spec/source/snapshotHandle")).is_none() {
+                continue;
+            }
             let of = text("/spec/volumeSnapshotRef/name").map(|name| ObjectReference {
                 kind: volume::snapshots(),
                 namespace: text("/spec/volumeSnapshotRef/namespace"),

@@ -4,7 +4,10 @@
 mod dying;
 mod snapshots;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
 use dxdr_catalog::{Component, Entry, RecoveryPoint, Trigger};
@@ -522,6 +525,47 @@ fn a_killed_backup_of_volumes_is_resumed_or_cleaned_up_and_the_storage_keeps_wha
             }
         }
         assert!(resumed > 5 && cleaned > 5, "{resumed} {cleaned}");
+    });
+}
+
+#[test]
+fn a_killed_restore_of_volumes_is_resumed_and_nothing_that_stands_for_a_snapshot_stays() {
+    in_a_process(async {
+        let mut resumed = 0;
+        for calls in (40..).step_by(7) {
+            let world = World::new().await;
+            let storage = snapshots::with_volumes(&world, "freeze").await;
+            let point = world.take().await;
+            for name in ["data", "logs"] {
+                world.cluster.delete(&snapshots::claim(name), None, &options()).await.unwrap();
+            }
+            let (context, life) = world.process(calls, 0);
+            let ended = survives(&life, world.restore_as(&context, &point)).await;
+            if let Some(run) = world.unfinished().await {
+                resumed += 1;
+                let Resumed::Restore(report) = world.resume(&run).await else { panic!("it was a restore") };
+                assert!(report.complete(), "after {calls} calls: {report:?}");
+            }
+            for name in ["data", "logs"] {
+                let claim = world.cluster.get(&snapshots::claim(name)).await.unwrap();
+                let Some(claim) = claim else {
+                    // Killed before there was a run to go on with.
+                    assert!(!ended && resumed == 0, "after {calls} calls: {name}");
+                    continue;
+                };
+                let claim: serde_json::Value = serde_json::from_slice(&claim).unwrap();
+                assert_eq!(claim["spec"]["dataSource"]["kind"], "VolumeSnapshot", "after {calls} calls: {claim}");
+            }
+            if resumed > 0 || ended {
+                assert_eq!(snapshots::objects(&world).await, Vec::<String>::new(), "after {calls} calls");
+            }
+            let named: BTreeSet<String> = handles(&world.points().await).into_iter().collect();
+            assert_eq!(storage.handles(), named, "after {calls} calls");
+            if ended {
+                break;
+            }
+        }
+        assert!(resumed > 5, "{resumed}");
     });
 }
 

@@ -55,6 +55,10 @@ fn snapshot(name: &str) -> ObjectReference {
     reference(GROUP, "VolumeSnapshot", "volumesnapshots", Some("staging"), name)
 }
 
+pub(crate) fn claim(name: &str) -> ObjectReference {
+    reference("", "PersistentVolumeClaim", "persistentvolumeclaims", Some("staging"), name)
+}
+
 fn content(name: &str) -> ObjectReference {
     reference(GROUP, "VolumeSnapshotContent", "volumesnapshotcontents", None, name)
 }
@@ -97,11 +101,12 @@ pub(crate) async fn with_volumes(world: &World, before: &str) -> Storage {
             "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim, "namespace": "staging"},
             "spec": {"volumeName": volume, "storageClassName": "", "accessModes": ["ReadWriteOnce"], "resources": {"requests": size}}
         });
-        world.create(&reference("", "PersistentVolumeClaim", "persistentvolumeclaims", Some("staging"), claim), object).await;
+        world.create(&self::claim(claim), object).await;
     }
     running_pod(world, before).await;
     let storage = Storage::default();
-    tokio::spawn(work(Arc::clone(&world.cluster), storage.clone()));
+    let client = kube::Client::new(world.sandbox.router(), "default");
+    tokio::spawn(work(Arc::clone(&world.cluster), client, storage.clone()));
     storage
 }
 
@@ -126,12 +131,24 @@ async fn running_pod(world: &World, before: &str) {
     pods.patch_status("db-0", &PatchParams::default(), &running).await.unwrap();
 }
 
-/// Cuts what is asked for, and removes a snapshot when its content goes that says so, before the content is let go of.
-async fn work(cluster: Arc<dyn Cluster>, storage: Storage) {
+/// Cuts what is asked for, provides volumes from snapshots that it has, and removes a snapshot when its content goes that says so, before the content is let go of.
+async fn work(cluster: Arc<dyn Cluster>, client: kube::Client, storage: Storage) {
+    let claims = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "PersistentVolumeClaim"));
+    let claims: Api<DynamicObject> = Api::namespaced_with(client, "staging", &claims);
     loop {
         let snapshots = list(&cluster, &snapshot("").kind).await;
         for object in snapshots.values().filter(|object| object.get("status").is_none()) {
-            cut(&cluster, &storage, object).await;
+            match object["spec"]["source"]["volumeSnapshotContentName"].as_str() {
+                Some(of) => known(&cluster, &storage, object, of).await,
+                None => cut(&cluster, &storage, object).await,
+            }
+        }
+        for (name, claim) in list(&cluster, &claim("").kind).await {
+            let filled = claim["spec"]["dataSource"]["name"].as_str().is_some_and(|of| snapshots.contains_key(of));
+            if filled && claim["status"]["phase"] != "Bound" {
+                let bound = Patch::Merge(json!({"status": {"phase": "Bound"}}));
+                let _ = claims.patch_status(&name, &PatchParams::default(), &bound).await;
+            }
         }
         for (name, mut object) in list(&cluster, &content("").kind).await {
             let delete = object["spec"]["deletionPolicy"] == "Delete";
@@ -148,6 +165,18 @@ async fn work(cluster: Arc<dyn Cluster>, storage: Storage) {
             }
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A snapshot of somebody's own content can be used when the storage has what the content names.
+async fn known(cluster: &Arc<dyn Cluster>, storage: &Storage, object: &Value, of: &str) {
+    let contents = list(cluster, &content("").kind).await;
+    let handle = contents.get(of).and_then(|content| content["spec"]["source"]["snapshotHandle"].as_str());
+    if handle.is_some_and(|handle| storage.handles().contains(handle)) {
+        let mut object = object.clone();
+        object["status"] = json!({"boundVolumeSnapshotContentName": of, "readyToUse": true});
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        let _ = cluster.replace(&snapshot(&name), Bytes::from(object.to_string()), &options()).await;
     }
 }
 
