@@ -120,6 +120,13 @@ fn restore(model: &Model<'_>, environment: &Environment, taken: &[String]) -> Ac
     for resource in taken.iter().filter(|resource| !NEVER_RESTORED.contains(&resource.as_str())) {
         rights.extend(each(&["get", "list", "create", "patch", "update"], resource, namespace));
     }
+    if model.policy_of(environment).is_none_or(|policy| policy.volumes.method == VolumeMethod::CsiSnapshot) {
+        // What stands for a snapshot while a claim is filled from it.
+        let verbs = ["get", "list", "create", "delete"];
+        rights.extend(each(&verbs, "volumesnapshots.snapshot.storage.k8s.io", namespace));
+        rights.extend(each(&verbs, "volumesnapshotcontents.snapshot.storage.k8s.io", None));
+        rights.extend(each(&["list"], "volumesnapshotclasses.snapshot.storage.k8s.io", None));
+    }
     activity(format!("restore {}", environment.name), "restore", rights)
 }
 

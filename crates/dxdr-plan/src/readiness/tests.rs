@@ -282,3 +282,17 @@ fn a_server_that_does_not_answer_leaves_the_stores_to_be_looked_at() {
     assert_eq!(rows[0].outcome, Outcome::Unreachable);
     assert!(rows[1..].iter().all(|row| row.what.starts_with("store primary")), "{rows:#?}");
 }
+
+#[test]
+fn a_restore_of_volumes_needs_what_stands_for_their_snapshots() {
+    let contents = |volumes| {
+        let (environments, policies) = ([environment()], [policy(Engine::Velero, volumes)]);
+        let (velero_namespace, lease_namespace) = ("velero", "dxdr-system");
+        let model = Model { environments: &environments, policies: &policies, stores: &[], velero_namespace, lease_namespace };
+        let restore = activities(&model, &ready().kinds).into_iter().find(|activity| activity.role == "restore").unwrap();
+        let contents = restore.rights.into_iter().filter(|right| right.resource == "volumesnapshotcontents");
+        contents.filter(|right| right.namespace.is_none()).map(|right| right.verb).collect::<Vec<_>>()
+    };
+    assert_eq!(contents(VolumeMethod::CsiSnapshot), ["create", "delete", "get", "list"]);
+    assert_eq!(contents(VolumeMethod::None), [""; 0]);
+}
