@@ -60,7 +60,18 @@ impl DirectoryStorage {
     fn publish(&self, call: &Call, finished: &Path, condition: PutCondition) -> Result<(), StorageError> {
         let target = self.path(&call.key);
         for _ in 0..PRUNING_RACES {
-            let made_below = self.make_parents(&target).map_err(|error| self.not_a_place(call, &target, error))?;
+            let made_below = match self.make_parents(&target) {
+                Ok(there) => there,
+                // What was there a moment ago has been pruned, or the reverse: looked at again, it is settled.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
+                        && self.root.is_dir()
+                        && self.object_above(&target).is_none() =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(self.not_a_place(call, &target, error)),
+            };
             let moved = match condition {
                 PutCondition::Always => fs::rename(finished, &target),
                 PutCondition::IfAbsent => fs::hard_link(finished, &target),
@@ -107,14 +118,17 @@ impl DirectoryStorage {
         if target.is_dir() {
             return call.fails_by(StorageErrorKind::Invalid, Clash::IsDirectory);
         }
-        let object_above = target.ancestors().skip(1).take_while(|above| *above != &*self.root).find(|above| above.is_file());
-        match object_above {
+        match self.object_above(target) {
             Some(above) => call.fails_by(
                 StorageErrorKind::Invalid,
                 Clash::BelowObject(above.strip_prefix(&self.root).unwrap_or(above).display().to_string()),
             ),
             None => self.failed(call, error),
         }
+    }
+
+    fn object_above<'path>(&self, target: &'path Path) -> Option<&'path Path> {
+        target.ancestors().skip(1).take_while(|above| *above != &*self.root).find(|above| above.is_file())
     }
 
     fn lacks_links(&self, finished: &Path) -> bool {
