@@ -21,6 +21,7 @@ pub mod object;
 pub mod permission;
 pub mod quantity;
 pub mod scheduling;
+pub mod sealed_secret;
 
 pub use canonical::canonical;
 pub use comparison::{ObjectState, PlannedObject};
@@ -32,3 +33,4 @@ pub use name::{EnvironmentName, InvalidName, NamespaceName};
 pub use object::{DiscoveredKind, ObjectReference, ResourceKind};
 pub use quantity::{Quantity, QuotaScale};
 pub use scheduling::Scheduling;
+pub use sealed_secret::{KeyFingerprint, Scope, SealedIdentity};
