@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   application   dxdr  dxdr-bench
-//!   adapters      dxdr-kubernetes  dxdr-object-storage        (never each other)
+//!   adapters      dxdr-kubernetes  dxdr-object-storage  dxdr-sealing        (never each other)
 //!   shell         dxdr-report ─► dxdr-run ─► dxdr-provider
 //!   edge          dxdr-api  dxdr-format
 //!   domain        dxdr-plan ─► dxdr-policy ─► dxdr-catalog ─► dxdr-environment
@@ -57,6 +57,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("dxdr-report", Layer::Report),
     ("dxdr-kubernetes", Layer::Adapter),
     ("dxdr-object-storage", Layer::Adapter),
+    ("dxdr-sealing", Layer::Adapter),
     ("dxdr-sandbox", Layer::World),
     ("dxdr", Layer::Application),
     ("dxdr-bench", Layer::Application),

@@ -1,0 +1,23 @@
+//! Sealed Secrets: ciphertexts, and the keys that make and open them. The only crate that holds plaintext beside keys.
+//!
+//! ```text
+//! certificate (PEM) ─► SealingCertificate ─┐
+//! Secret manifest ─► identity, items ──────┴─► seal ─► Ciphertext ─► SealedSecret
+//! key (PEM) ─► OpeningKey ─► KeyRing ─────────► open ◄──────┘
+//! ```
+//!
+//! Architecture invariant: no I/O. What is secret is zeroised when it is dropped, and no type that holds it can be printed.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod certificate;
+pub mod ciphertext;
+pub mod key;
+pub mod manifest;
+mod payload;
+pub mod plaintext;
+
+pub use certificate::{CertificateError, SealingCertificate};
+pub use ciphertext::{Ciphertext, InvalidCiphertext};
+pub use key::{KeyError, KeyRing, OpeningKey};
+pub use manifest::{SealedSecret, SecretManifest};
+pub use plaintext::Plaintext;
