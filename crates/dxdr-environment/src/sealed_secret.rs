@@ -175,7 +175,9 @@ mod tests {
         assert!("wide".parse::<Scope>().is_err());
         let text = "SHA256:tj6dotW1wnT1W6u7KImPixNn/+UFMO/nrJwCM3jVI4k";
         assert_eq!(text.parse::<KeyFingerprint>().unwrap().to_string(), text);
-        for wrong in ["", "SHA256:", "tj6dotW1wnT1W6u7KImPixNn/+UFMO/nrJwCM3jVI4k", "SHA256:tj6dotW1wnT1W6u7KImPixNn/+UFMO/nrJwCM3jVI4=k"] {
+        for wrong in
+            ["", "SHA256:", "tj6dotW1wnT1W6u7KImPixNn/+UFMO/nrJwCM3jVI4k", "SHA256:tj6dotW1wnT1W6u7KImPixNn/+UFMO/nrJwCM3jVI4=k"]
+        {
             assert!(wrong.parse::<KeyFingerprint>().is_err(), "{wrong}");
         }
     }

@@ -43,11 +43,8 @@ pub enum InvalidCiphertext {
 impl Ciphertext {
     /// Reads what stands in a manifest. As Go does, line breaks within are passed over; any other space is an error.
     pub fn from_base64(text: &str) -> Result<Self, InvalidCiphertext> {
-        let decoded = if text.contains(['\n', '\r']) {
-            STANDARD.decode(text.replace(['\n', '\r'], ""))
-        } else {
-            STANDARD.decode(text)
-        };
+        let decoded =
+            if text.contains(['\n', '\r']) { STANDARD.decode(text.replace(['\n', '\r'], "")) } else { STANDARD.decode(text) };
         Self::from_bytes(decoded.map_err(|error| InvalidCiphertext::Encoding(error.to_string()))?)
     }
 

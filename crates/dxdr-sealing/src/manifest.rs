@@ -180,9 +180,7 @@ impl SecretManifest {
     /// Seals every item. The scope stands as an annotation on both, the SealedSecret and what it makes, as kubeseal has it.
     pub fn seal(mut self, request: &SealRequest, certificate: &SealingCertificate) -> Result<SealedSecret, ManifestError> {
         let annotations = &self.annotations;
-        let scope = request
-            .scope
-            .unwrap_or_else(|| Scope::of_annotations(|name| annotations.get(name).and_then(Value::as_str)));
+        let scope = request.scope.unwrap_or_else(|| Scope::of_annotations(|name| annotations.get(name).and_then(Value::as_str)));
         let identity = self.identity(request, scope)?;
         if self.items.is_empty() && !request.allow_empty {
             return Err(ManifestError::Empty);

@@ -70,7 +70,10 @@ fn values_and_keys_cannot_be_printed() {
     let ciphertext = Ciphertext::from_base64(VECTORS[0].1).unwrap();
     let plaintext = key().open(VECTORS[0].0, &ciphertext).unwrap();
     assert!(plaintext.same_as(&plaintext.clone()));
-    assert_eq!(format!("{plaintext:?} {:?}", key()), format!("Plaintext(…) OpeningKey {{ fingerprint: KeyFingerprint({FINGERPRINT:?}), .. }}"));
+    assert_eq!(
+        format!("{plaintext:?} {:?}", key()),
+        format!("Plaintext(…) OpeningKey {{ fingerprint: KeyFingerprint({FINGERPRINT:?}), .. }}")
+    );
 }
 
 proptest! {

@@ -60,9 +60,7 @@ fn a_secret_becomes_a_sealed_secret_with_a_template() {
 
 #[test]
 fn the_scope_asked_for_wins_and_stands_on_both() {
-    let secret = |annotation: &str| {
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "b", "annotations": {annotation: "true"}}, "stringData": {"k": "v"}})
-    };
+    let secret = |annotation: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "b", "annotations": {annotation: "true"}}, "stringData": {"k": "v"}});
     let wide = "sealedsecrets.bitnami.com/cluster-wide";
     let as_written = seal(secret(wide), &SealRequest::default()).unwrap();
     assert_eq!(as_written.identity.scope, Scope::ClusterWide);
@@ -78,13 +76,17 @@ fn the_scope_asked_for_wins_and_stands_on_both() {
 #[test]
 fn what_cannot_be_meant_is_refused() {
     let secret = |more: Value| {
-        let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "b"}, "stringData": {"k": "v"}});
+        let mut secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "b"}, "stringData": {"k": "v"}});
         secret.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         secret
     };
     let refused = |more: Value| seal(secret(more), &SealRequest::default()).unwrap_err().to_string();
     assert_eq!(refused(json!({"kind": "ConfigMap"})), "it is a ConfigMap of v1, and only Secrets (apiVersion v1) are sealed");
-    assert_eq!(refused(json!({"kind": null})), "it is a document without a kind of v1, and only Secrets (apiVersion v1) are sealed");
+    assert_eq!(
+        refused(json!({"kind": null})),
+        "it is a document without a kind of v1, and only Secrets (apiVersion v1) are sealed"
+    );
     assert_eq!(refused(json!({"stringData": {"port": 5432}})), "stringData.port is a number; expected text");
     assert_eq!(refused(json!({"data": {"k": "clear text"}})), "data.k is not base64; a value in clear belongs under stringData");
     assert_eq!(refused(json!({"data": []})), "data is a list; expected a map");
@@ -95,7 +97,10 @@ fn what_cannot_be_meant_is_refused() {
         "it has no metadata.namespace, and with scope strict the ciphertext is bound to it"
     );
     assert!(refused(json!({"stringData": {"a b": "v"}})).starts_with("`a b` is no name of an item"));
-    assert!(refused(json!({"metadata": {"name": "a", "namespace": "b", "labels": {"on": true}}})).contains("metadata.labels.on is a boolean"));
+    assert!(
+        refused(json!({"metadata": {"name": "a", "namespace": "b", "labels": {"on": true}}}))
+            .contains("metadata.labels.on is a boolean")
+    );
     let elsewhere = SealRequest { namespace: Some("c".to_owned()), ..SealRequest::default() };
     assert_eq!(seal(secret(json!({})), &elsewhere).unwrap_err().to_string(), "its metadata.namespace is b, and c was asked for");
 }
