@@ -14,7 +14,7 @@ use crate::{
     reading::{Reading, field_path},
     schema, shape,
     shape::listed,
-    tree::{self, Content, Node},
+    tree::{self, Content, Node, Quoting},
 };
 
 /// One document, read into the model.
@@ -99,7 +99,7 @@ pub(crate) struct Parsed {
 
 pub(crate) fn read(source: &SourceText<'_>) -> Parsed {
     let file: Arc<str> = Arc::from(source.name);
-    let (nodes, problems) = tree::read(source);
+    let (nodes, problems) = tree::read(source, Quoting::Words);
     let mut parsed = Parsed { documents: Vec::new(), problems, broken: Vec::new() };
     let mut version_known = false;
     for node in nodes {

@@ -3,22 +3,39 @@
 //! JSON is read by the same parser: it is YAML in flow style. Aliases are resolved here, against a budget, so that a text of a few
 //! lines cannot grow into a tree of millions of nodes.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
 
 use dxdr_environment::{FieldPath, PathStep};
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, Tag};
 use serde_json::Value;
 
 use crate::problem::{Place, Problem, SourceText};
 
-/// Nodes one text may hold, aliases counted as often as they are used. A manifest of an environment has about a hundred.
+/// Nodes one document may hold, aliases counted as often as they are used. A manifest of an environment has about a hundred.
 const NODE_BUDGET: usize = 50_000;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) place: Place,
+    /// The bytes of the text that it is; of an alias, those of what it refers to.
+    pub(crate) range: Range<usize>,
+    pub(crate) form: Form,
     pub(crate) content: Content,
+}
+
+/// How a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Plain,
+    SingleQuoted,
+    DoubleQuoted,
+    Literal,
+    Folded,
+    /// A map or list, an entry a line.
+    Block,
+    /// A map or list in brackets.
+    Flow,
 }
 
 /// What a node holds.
@@ -34,6 +51,8 @@ pub(crate) enum Content {
 pub(crate) struct Field {
     pub(crate) name: String,
     pub(crate) place: Place,
+    /// The bytes of the text that name it.
+    pub(crate) range: Range<usize>,
     pub(crate) value: Node,
 }
 
@@ -58,7 +77,7 @@ pub(crate) enum Meaning {
 
 /// Reads all documents of a text. Documents that hold nothing but comments are left out. A syntax error ends its document; reading
 /// goes on behind the next `---`.
-pub(crate) fn read(source: &SourceText<'_>) -> (Vec<Node>, Vec<Problem>) {
+pub(crate) fn read(source: &SourceText<'_>, quoting: Quoting) -> (Vec<Node>, Vec<Problem>) {
     let options = granit_parser::options! { emit_unresolved_aliases: true, emit_comments: false };
     let mut reader = Reader {
         file: Arc::from(source.name),
@@ -66,12 +85,14 @@ pub(crate) fn read(source: &SourceText<'_>) -> (Vec<Node>, Vec<Problem>) {
         anchors: HashMap::new(),
         nodes: 0,
         problems: Vec::new(),
+        quoting,
     };
     let mut documents = Vec::new();
     while let Some(next) = reader.parser.next_event() {
         let read = next.map_err(Broken::Syntax).and_then(|(event, _)| match event {
             Event::DocumentStart(..) => {
                 reader.anchors.clear();
+                reader.nodes = 0;
                 reader.next().and_then(|(event, span)| reader.node(event, span)).map(Some)
             }
             _ => Ok(None),
@@ -82,7 +103,7 @@ pub(crate) fn read(source: &SourceText<'_>) -> (Vec<Node>, Vec<Problem>) {
             }
             Ok(_) => {}
             Err(Broken::Budget(place)) => {
-                let message = format!("the text grows beyond {NODE_BUDGET} values; aliases multiply what they refer to");
+                let message = format!("the document grows beyond {NODE_BUDGET} values; aliases multiply what they refer to");
                 reader.problems.push(Problem::error(&reader.file, place, FieldPath::default(), message));
                 break;
             }
@@ -102,6 +123,15 @@ pub(crate) fn read(source: &SourceText<'_>) -> (Vec<Node>, Vec<Problem>) {
     (documents, reader.problems)
 }
 
+/// Whether problems may repeat what stands in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quoting {
+    /// A word of it helps to find the place.
+    Words,
+    /// Any word may be a secret; names of fields are not.
+    Nothing,
+}
+
 /// Why a document could not be read to its end.
 enum Broken {
     Syntax(ScanError),
@@ -116,6 +146,7 @@ struct Reader<'a> {
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
     problems: Vec<Problem>,
+    quoting: Quoting,
 }
 
 impl<'a> Reader<'a> {
@@ -134,19 +165,30 @@ impl<'a> Reader<'a> {
         let place = place_of(&span);
         let before = self.nodes;
         self.spend(1, place)?;
-        let (content, anchor) = match event {
-            Event::Scalar(text, style, anchor, tag) => (Content::Scalar(self.scalar(text, style, tag, place)), anchor),
-            Event::SequenceStart(_, anchor, _) => (Content::List(self.list()?), anchor),
-            Event::MappingStart(_, anchor, _) => (Content::Map(self.map()?), anchor),
+        let mut range = range_of(&span);
+        let (content, form, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                (Content::Scalar(self.scalar(text, style, tag, place)), scalar_form(style), anchor)
+            }
+            Event::SequenceStart(style, anchor, _) => {
+                let (items, end) = self.list()?;
+                range.end = end.max(range.end);
+                (Content::List(items), collection_form(style), anchor)
+            }
+            Event::MappingStart(style, anchor, _) => {
+                let (fields, end) = self.map()?;
+                range.end = end.max(range.end);
+                (Content::Map(fields), collection_form(style), anchor)
+            }
             Event::Alias(id) => return self.alias(id, place),
             Event::UnresolvedAlias(name) => {
-                self.problem(unknown_alias(&self.file, place, &name));
-                (Content::Scalar(Scalar { text: format!("*{name}"), meaning: Meaning::Text }), 0)
+                self.problem(unknown_alias(&self.file, place, self.quoting, &name));
+                (Content::Scalar(Scalar { text: format!("*{name}"), meaning: Meaning::Text }), Form::Plain, 0)
             }
             // The parser yields a node wherever one is asked for.
             _ => return Err(Broken::End),
         };
-        let node = Node { place, content };
+        let node = Node { place, range, form, content };
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), self.nodes - before));
         }
@@ -157,33 +199,35 @@ impl<'a> Reader<'a> {
         let Some((node, size)) = self.anchors.get(&id).cloned() else {
             let message = "an alias refers to the value that it stands in";
             self.problem(Problem::error(&self.file, place, FieldPath::default(), message));
-            return Ok(Node { place, content: Content::Map(Vec::new()) });
+            return Ok(Node { place, range: 0..0, form: Form::Flow, content: Content::Map(Vec::new()) });
         };
         self.spend(size, place)?;
         Ok(node)
     }
 
-    fn list(&mut self) -> Result<Vec<Node>, Broken> {
+    /// The items, and where the list ends.
+    fn list(&mut self) -> Result<(Vec<Node>, usize), Broken> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
-                (Event::SequenceEnd, _) => return Ok(items),
+                (Event::SequenceEnd, span) => return Ok((items, range_of(&span).end)),
                 (event, span) => items.push(self.node(event, span)?),
             }
         }
     }
 
-    fn map(&mut self) -> Result<Vec<Field>, Broken> {
+    /// The fields, and where the map ends.
+    fn map(&mut self) -> Result<(Vec<Field>, usize), Broken> {
         let mut fields: Vec<Field> = Vec::new();
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::MappingEnd) {
-                return Ok(fields);
+                return Ok((fields, range_of(&span).end));
             }
             let key = self.node(event, span)?;
             let (event, span) = self.next()?;
             let value = self.node(event, span)?;
-            let place = key.place;
+            let (place, range) = (key.place, key.range);
             let Content::Scalar(Scalar { text: name, .. }) = key.content else {
                 self.problem(Problem::error(&self.file, place, FieldPath::default(), "the name of a field is not text"));
                 continue;
@@ -195,7 +239,7 @@ impl<'a> Reader<'a> {
                 let problem = Problem::error(&self.file, place, FieldPath::default(), "merge keys (`<<`) are not supported");
                 self.problem(problem.hint("write the fields out, or use an alias for the whole value"));
             } else {
-                fields.push(Field { name, place, value });
+                fields.push(Field { name, place, range, value });
             }
         }
     }
@@ -204,7 +248,10 @@ impl<'a> Reader<'a> {
         let meaning = match tag {
             Some(tag) if tag.is_yaml_core_schema_tag("str") => Meaning::Text,
             Some(tag) => {
-                let message = format!("the tag `{}` is not supported", tag.original());
+                let message = match self.quoting {
+                    Quoting::Words => format!("the tag `{}` is not supported", tag.original()),
+                    Quoting::Nothing => "tags are not supported; a text that starts with `!` must stand in quotes".to_owned(),
+                };
                 self.problem(Problem::error(&self.file, place, FieldPath::default(), message));
                 Meaning::Text
             }
@@ -253,8 +300,33 @@ fn place_of(span: &Span) -> Place {
     Place { line: span.start.line(), column: span.start.col() + 1 }
 }
 
-fn unknown_alias(file: &Arc<str>, place: Place, name: &str) -> Problem {
-    let message = format!("`*{name}` refers to an anchor `&{name}` that does not exist");
+/// A text in memory has byte offsets everywhere.
+fn range_of(span: &Span) -> Range<usize> {
+    span.byte_range().unwrap_or_default()
+}
+
+fn scalar_form(style: ScalarStyle) -> Form {
+    match style {
+        ScalarStyle::Plain => Form::Plain,
+        ScalarStyle::SingleQuoted => Form::SingleQuoted,
+        ScalarStyle::DoubleQuoted => Form::DoubleQuoted,
+        ScalarStyle::Literal => Form::Literal,
+        ScalarStyle::Folded => Form::Folded,
+    }
+}
+
+fn collection_form(style: StructureStyle) -> Form {
+    match style {
+        StructureStyle::Block => Form::Block,
+        StructureStyle::Flow => Form::Flow,
+    }
+}
+
+fn unknown_alias(file: &Arc<str>, place: Place, quoting: Quoting, name: &str) -> Problem {
+    let message = match quoting {
+        Quoting::Words => format!("`*{name}` refers to an anchor `&{name}` that does not exist"),
+        Quoting::Nothing => "an alias refers to an anchor that does not exist".to_owned(),
+    };
     let problem = Problem::error(file, place, FieldPath::default(), message);
     problem.hint("a text that starts with `*`, such as a cron expression, must stand in quotes: \"*/5 * * * *\"")
 }
@@ -277,6 +349,15 @@ fn syntax_problem(file: &Arc<str>, text: &str, error: &ScanError) -> Problem {
 }
 
 impl Node {
+    /// Every text in it, names of fields aside.
+    pub(crate) fn texts_mut(&mut self, each: &mut impl FnMut(&mut String)) {
+        match &mut self.content {
+            Content::List(items) => items.iter_mut().for_each(|item| item.texts_mut(each)),
+            Content::Map(fields) => fields.iter_mut().for_each(|field| field.value.texts_mut(each)),
+            Content::Scalar(scalar) => each(&mut scalar.text),
+        }
+    }
+
     /// The field `name` of a map.
     pub(crate) fn field(&self, name: &str) -> Option<&Field> {
         match &self.content {

@@ -79,6 +79,30 @@ pub async fn connect_from(options: ConnectOptions, surroundings: &Surroundings) 
     Ok(KubernetesCluster::with_limits(client, description, options.timeouts, options.retry_policy))
 }
 
+/// A server without credentials.
+pub(crate) fn plain(
+    server: &Uri,
+    timeouts: Timeouts,
+    retry_policy: RetryPolicy,
+    surroundings: &Surroundings,
+) -> Result<KubernetesCluster, ConnectError> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let unusable = |problem: String| ConnectError::Server { server: server.to_string(), problem };
+    let mut config = Config::new(server.clone());
+    let proxy = proxy_for(
+        server,
+        surroundings.https_proxy.as_deref(),
+        surroundings.http_proxy.as_deref(),
+        surroundings.no_proxy.as_deref(),
+    );
+    config.proxy_url = proxy.map(parse_proxy).transpose().map_err(unusable)?;
+    config.connect_timeout = Some(timeouts.connect);
+    config.read_timeout = None;
+    config.default_retry = false;
+    let client = kube::Client::try_from(config).map_err(|error| unusable(error.to_string()))?;
+    Ok(KubernetesCluster::with_limits(client, server.to_string(), timeouts, retry_policy))
+}
+
 enum Place {
     Context(Box<Chosen>),
     Pod,

@@ -74,6 +74,14 @@ pub enum ConnectError {
         /// What failed; never a credential.
         problem: String,
     },
+    /// A server that needs no login cannot be reached from here.
+    #[error("cannot reach {server}: {problem}")]
+    Server {
+        /// Its address.
+        server: String,
+        /// What is missing or wrong.
+        problem: String,
+    },
     /// We run in a Pod, and its service account cannot be used.
     #[error("cannot use the service account of this Pod: {problem}")]
     Pod {
@@ -111,6 +119,7 @@ impl ConnectError {
             }
             Self::Unusable { .. } => vec!["`kubectl config view` shows contexts, clusters and users; correct the entry".into()],
             Self::Credentials { .. } => vec!["log in to the cluster again, or choose another context with --context".into()],
+            Self::Server { .. } => vec!["correct the address, or HTTPS_PROXY and HTTP_PROXY in the environment".into()],
             Self::Pod { .. } => {
                 vec!["give the Pod a service account (automountServiceAccountToken), or name a kubeconfig".into()]
             }

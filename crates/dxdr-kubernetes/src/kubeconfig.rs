@@ -52,6 +52,14 @@ pub(crate) struct Chosen {
     pub(crate) proxy: Option<String>,
 }
 
+impl Chosen {
+    /// The namespace that the context names.
+    pub(crate) fn namespace(&self) -> Option<String> {
+        let context = self.kubeconfig.contexts.iter().find(|context| context.name == self.context)?;
+        context.context.as_ref()?.namespace.clone().filter(|namespace| !namespace.is_empty())
+    }
+}
+
 /// Finds the context that was asked for, or the current one; `None` when the Pod's service account is to be used.
 pub(crate) fn choose(
     file: Option<&Path>,

@@ -28,6 +28,7 @@ mod kubeconfig;
 mod page;
 mod proxy;
 mod retry;
+mod service;
 mod watch;
 
 pub use cluster::KubernetesCluster;
@@ -37,3 +38,4 @@ pub use denied::Denied;
 pub use hint::hints;
 pub use kubeconfig::Surroundings;
 pub use retry::RetryPolicy;
+pub use service::{ServiceProxy, context_namespace, plain_server};

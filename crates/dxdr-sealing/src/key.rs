@@ -82,6 +82,11 @@ impl OpeningKey {
         &self.fingerprint
     }
 
+    /// Bits of the modulus.
+    pub fn bits(&self) -> usize {
+        self.modulus_length * 8
+    }
+
     /// Opens an item, or `None`: it was sealed with another key or for another label, or has been changed. The ciphers cannot
     /// tell these apart, and must not.
     pub fn open(&self, label: &str, ciphertext: &Ciphertext) -> Option<Plaintext> {
@@ -132,7 +137,14 @@ impl KeyRing {
         Self(ring)
     }
 
-    /// The keys, the newest first.
+    /// The same, with the key that most is sealed with in front.
+    #[must_use]
+    pub fn preferring(mut self, fingerprint: &KeyFingerprint) -> Self {
+        self.0.sort_by_key(|key| key.fingerprint() != fingerprint);
+        self
+    }
+
+    /// The keys, in the order in which they are tried.
     pub fn keys(&self) -> &[OpeningKey] {
         &self.0
     }

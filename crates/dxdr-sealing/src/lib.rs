@@ -10,14 +10,18 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod certificate;
+pub mod check;
 pub mod ciphertext;
 pub mod key;
 pub mod manifest;
 mod payload;
 pub mod plaintext;
+pub mod reencrypt;
+pub mod sealed;
 
 pub use certificate::{CertificateError, SealingCertificate};
 pub use ciphertext::{Ciphertext, InvalidCiphertext};
 pub use key::{KeyError, KeyRing, OpeningKey};
 pub use manifest::{SealedSecret, SecretManifest};
 pub use plaintext::Plaintext;
+pub use sealed::{SealedItem, SealedObject, UnusableItem};

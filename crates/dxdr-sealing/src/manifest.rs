@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dxdr_environment::{
-    Scope, SealedIdentity,
+    FieldPath, Scope, SealedIdentity,
     sealed_secret::{API_VERSION, CLUSTER_WIDE, KIND, NAMESPACE_WIDE},
 };
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -14,6 +14,7 @@ use zeroize::Zeroize as _;
 use crate::{
     certificate::{SealError, SealingCertificate},
     plaintext::Plaintext,
+    sealed::{below, kind_of},
 };
 
 /// Metadata that a server gives, which means nothing on an object to come.
@@ -30,7 +31,7 @@ const GIVEN_BY_SERVERS: [&str; 9] = [
 ];
 
 /// Annotations that hold the whole Secret in clear.
-const LAST_APPLIED: [&str; 2] =
+pub(crate) const LAST_APPLIED: [&str; 2] =
     ["kubectl.kubernetes.io/last-applied-configuration", "kubecfg.ksonnet.io/last-applied-configuration"];
 
 /// Annotations by which a deployment tool knows its own objects: on the Secret that the controller makes, it would take that for one.
@@ -74,7 +75,7 @@ pub enum ManifestError {
     #[error("{path} is {found}; expected {expected}")]
     Field {
         /// Where.
-        path: String,
+        path: FieldPath,
         /// What kind of value stands there, not the value.
         found: &'static str,
         /// What should.
@@ -113,15 +114,27 @@ pub enum ManifestError {
     },
 }
 
-impl SecretManifest {
-    /// Reads a Secret. What was read is wiped, the values that are left are in here alone.
-    pub fn read(mut value: Value) -> Result<Self, ManifestError> {
-        let read = Self::from_value(&value);
-        wipe(&mut value);
-        read
+impl ManifestError {
+    /// The field it is about, as far as one can be told.
+    pub fn path(&self) -> FieldPath {
+        match self {
+            Self::Field { path, .. } => path.clone(),
+            Self::NotBase64(name) => path(&["data", name]),
+            Self::OtherNamespace { .. } => path(&["metadata", "namespace"]),
+            Self::NoName | Self::NoNamespace(_) => path(&["metadata"]),
+            Self::NotASecret(_) => path(&["kind"]),
+            Self::ItemName(_) | Self::Empty | Self::Sealing { .. } => FieldPath::default(),
+        }
     }
+}
 
-    fn from_value(value: &Value) -> Result<Self, ManifestError> {
+fn path(names: &[&str]) -> FieldPath {
+    below(&FieldPath::default(), names)
+}
+
+impl SecretManifest {
+    /// Reads a Secret. Its values are copied: whoever holds the tree overwrites it.
+    pub fn read(value: &Value) -> Result<Self, ManifestError> {
         let kind = value["kind"].as_str().unwrap_or("document without a kind");
         let version = value["apiVersion"].as_str().unwrap_or_default();
         if kind != "Secret" || version != "v1" {
@@ -133,8 +146,8 @@ impl SecretManifest {
         let labels = texts(metadata, "labels")?;
         let mut annotations = texts(metadata, "annotations")?;
         for name in LAST_APPLIED {
-            if let Some(mut applied) = annotations.remove(name) {
-                wipe(&mut applied);
+            if let Some(Value::String(mut applied)) = annotations.remove(name) {
+                applied.zeroize();
             }
         }
         for name in TRACKING {
@@ -157,19 +170,33 @@ impl SecretManifest {
         let immutable = match &value["immutable"] {
             Value::Null => None,
             Value::Bool(immutable) => Some(*immutable),
-            other => return Err(field("immutable", other, "true or false")),
+            other => return Err(field(&["immutable"], other, "true or false")),
         };
         Ok(Self {
-            name: optional_text(metadata, "name", "metadata.name")?,
-            namespace: optional_text(metadata, "namespace", "metadata.namespace")?,
+            name: optional_text(metadata, "name", &["metadata", "name"])?,
+            namespace: optional_text(metadata, "namespace", &["metadata", "namespace"])?,
             labels,
             annotations,
             more_metadata,
-            secret_type: optional_text(value, "type", "type")?,
+            secret_type: optional_text(value, "type", &["type"])?,
             immutable,
             items: items(value)?,
             warnings,
         })
+    }
+
+    /// Its name, where it says one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Whether it says more of the Secret to come than items and names.
+    pub fn has_more_than_items(&self) -> bool {
+        let scopes = [NAMESPACE_WIDE, CLUSTER_WIDE];
+        !self.labels.is_empty()
+            || self.annotations.keys().any(|name| !scopes.contains(&name.as_str()))
+            || self.secret_type.as_deref().is_some_and(|name| name != "Opaque")
+            || self.immutable.is_some()
     }
 
     /// What was left out, in sentences.
@@ -334,12 +361,12 @@ impl Serialize for Ordered {
 fn items(secret: &Value) -> Result<BTreeMap<String, Plaintext>, ManifestError> {
     let mut items = BTreeMap::new();
     for (name, value) in map_of(secret, "data")? {
-        let Value::String(text) = value else { return Err(field(&format!("data.{name}"), value, "base64 text")) };
+        let Value::String(text) = value else { return Err(field(&["data", name], value, "base64 text")) };
         let decoded = STANDARD.decode(text.replace(['\n', '\r'], "")).map_err(|_| ManifestError::NotBase64(name.clone()))?;
         items.insert(name.clone(), Plaintext::new(decoded));
     }
     for (name, value) in map_of(secret, "stringData")? {
-        let Value::String(text) = value else { return Err(field(&format!("stringData.{name}"), value, "text")) };
+        let Value::String(text) = value else { return Err(field(&["stringData", name], value, "text")) };
         items.insert(name.clone(), Plaintext::new(text.clone().into_bytes()));
     }
     match items.keys().find(|name| !is_item_name(name)) {
@@ -361,7 +388,7 @@ fn map_of<'value>(
     match &value[name] {
         Value::Null => Ok(None.into_iter().flatten()),
         Value::Object(fields) => Ok(Some(fields.iter()).into_iter().flatten()),
-        other => Err(field(name, other, "a map")),
+        other => Err(field(&[name], other, "a map")),
     }
 }
 
@@ -369,14 +396,14 @@ fn texts(metadata: &Value, name: &str) -> Result<Map<String, Value>, ManifestErr
     let mut texts = Map::new();
     for (key, value) in map_of(metadata, name)? {
         if !value.is_string() {
-            return Err(field(&format!("metadata.{name}.{key}"), value, "text (in quotes)"));
+            return Err(field(&["metadata", name, key], value, "text (in quotes)"));
         }
         texts.insert(key.clone(), value.clone());
     }
     Ok(texts)
 }
 
-fn optional_text(value: &Value, name: &str, path: &str) -> Result<Option<String>, ManifestError> {
+fn optional_text(value: &Value, name: &str, path: &[&str]) -> Result<Option<String>, ManifestError> {
     match &value[name] {
         Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),
@@ -385,24 +412,6 @@ fn optional_text(value: &Value, name: &str, path: &str) -> Result<Option<String>
     }
 }
 
-fn field(path: &str, found: &Value, expected: &'static str) -> ManifestError {
-    let found = match found {
-        Value::Null => "nothing",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a map",
-    };
-    ManifestError::Field { path: path.to_owned(), found, expected }
-}
-
-/// Overwrites every text in a tree.
-pub fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(fields) => fields.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+fn field(at: &[&str], found: &Value, expected: &'static str) -> ManifestError {
+    ManifestError::Field { path: path(at), found: kind_of(found), expected }
 }

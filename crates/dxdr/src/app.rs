@@ -33,6 +33,7 @@ Examples:
   dxdr restore --at 2024-05-01T10:00 staging --plan  what would be restored, and how
   dxdr restore --at 2024-05-01T10:00 staging         restore into a new namespace beside
   dxdr runs list                                     what ran, and what was left unfinished
+  dxdr seal set apps/db.yaml password                a new value for an item of a SealedSecret
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 partial, 4 refused, 5 no way back, 6 locked, 7 unreachable, 8 bad input,
 9 corrupt, 130 interrupted.";
@@ -93,6 +94,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Schedule(commands::schedule::ScheduleCommand),
     Check(commands::check::Check),
+    Seal(Box<commands::seal::Seal>),
     /// Run the embedded Kubernetes API, with a store beside it.
     #[command(subcommand)]
     Sandbox(commands::sandbox::SandboxCommand),
@@ -171,6 +173,7 @@ async fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Environment(command) => commands::environment::run(command, global, terminal).await,
         Command::Schedule(command) => commands::schedule::run(command, global, terminal).await,
         Command::Check(command) => commands::check::run(&command, global, terminal).await,
+        Command::Seal(command) => commands::seal::run(*command, global, terminal).await,
         Command::Sandbox(command) => commands::sandbox::run(command, global, terminal).await,
         Command::Quickstart(command) => commands::quickstart::run(command, terminal).await,
         Command::Completions(command) => commands::completions::run(&command, terminal),

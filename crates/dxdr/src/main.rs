@@ -16,6 +16,7 @@ mod interruption;
 mod logging;
 mod presentation;
 mod progress;
+mod secrecy;
 mod terminal;
 
 use std::process::ExitCode;

@@ -68,6 +68,37 @@ impl Drop for Moving {
     }
 }
 
+/// How many of a number of files are done, for whoever watches; nothing for anybody else.
+pub(crate) struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// None yet.
+    pub(crate) fn of_files(terminal: &Terminal, total: usize) -> Self {
+        if !terminal.watched() {
+            return Self(None);
+        }
+        let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} files, {eta} left") {
+            bar.set_style(style);
+        }
+        Self(Some(bar))
+    }
+
+    /// Another one.
+    pub(crate) fn one_more(&self) {
+        if let Some(bar) = &self.0 {
+            bar.inc(1);
+        }
+    }
+
+    /// Leaves the line to others.
+    pub(crate) fn end(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// Events as log lines.
 struct Logged;
 

@@ -89,10 +89,14 @@ impl Terminal {
 
     /// Text on stdout: what was asked for. A reader that went away (`| head`) is not an error; any other is [`Terminal::lost`].
     pub(crate) fn data(&self, text: &str) {
-        let mut stdout = io::stdout().lock();
         let end = if text.ends_with('\n') { "" } else { "\n" };
-        let written =
-            stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(end.as_bytes())).and_then(|()| stdout.flush());
+        self.exactly(&[text, end]);
+    }
+
+    /// Texts on stdout, with nothing behind them.
+    pub(crate) fn exactly(&self, texts: &[&str]) {
+        let mut stdout = io::stdout().lock();
+        let written = texts.iter().try_for_each(|text| stdout.write_all(text.as_bytes())).and_then(|()| stdout.flush());
         if let Err(error) = written
             && error.kind() != ErrorKind::BrokenPipe
         {

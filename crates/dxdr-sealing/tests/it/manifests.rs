@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{certificate, key};
 
 fn seal(secret: Value, request: &SealRequest) -> Result<SealedSecret, ManifestError> {
-    SecretManifest::read(secret)?.seal(request, &certificate())
+    SecretManifest::read(&secret)?.seal(request, &certificate())
 }
 
 /// The value with `…` for every ciphertext.
@@ -125,7 +125,7 @@ fn what_must_not_reach_the_unsealed_secret_is_left_out_and_said() {
         "apiVersion": "v1", "kind": "Secret", "stringData": {"k": "v"},
         "metadata": {"name": "a", "namespace": "b", "finalizers": ["x"], "generateName": "a-", "annotations": {"argocd.argoproj.io/tracking-id": "x"}},
     });
-    let manifest = SecretManifest::read(secret).unwrap();
+    let manifest = SecretManifest::read(&secret).unwrap();
     assert_eq!(manifest.warnings().len(), 3, "{:?}", manifest.warnings());
     let sealed = manifest.seal(&SealRequest::default(), &certificate()).unwrap();
     assert_eq!(sealed.to_value()["spec"]["template"]["metadata"], json!({"name": "a", "namespace": "b"}));

@@ -14,3 +14,4 @@ pub(crate) mod restore;
 pub(crate) mod runs;
 pub(crate) mod sandbox;
 pub(crate) mod schedule;
+pub(crate) mod seal;

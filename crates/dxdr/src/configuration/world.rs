@@ -123,8 +123,8 @@ pub(crate) fn paths(global: &Global, configuration: &Configuration) -> Vec<PathB
     if default.is_dir() { vec![default] } else { Vec::new() }
 }
 
-/// Connects to the cluster that flags and configuration name. Flags win.
-pub(crate) async fn connect(global: &Global, configuration: &Configuration) -> Result<Arc<dyn Cluster>, Failure> {
+/// Which cluster flags and configuration name. Flags win.
+pub(crate) fn connect_options(global: &Global, configuration: &Configuration) -> ConnectOptions {
     let context = global.context.clone().or_else(|| {
         // A kubeconfig from the command line is another file than the one whose context the configuration names.
         if global.kubeconfig.is_some() { None } else { configuration.context.clone() }
@@ -133,8 +133,12 @@ pub(crate) async fn connect(global: &Global, configuration: &Configuration) -> R
         // A context from the command line is looked up where kubectl would look, unless a file is named.
         if global.context.is_some() { None } else { configuration.kubeconfig.clone() }
     });
-    let options = ConnectOptions { kubeconfig, context, ..ConnectOptions::default() };
-    let cluster: KubernetesCluster = dxdr_kubernetes::connect(options).await?;
+    ConnectOptions { kubeconfig, context, ..ConnectOptions::default() }
+}
+
+/// Connects to that cluster.
+pub(crate) async fn connect(global: &Global, configuration: &Configuration) -> Result<Arc<dyn Cluster>, Failure> {
+    let cluster: KubernetesCluster = dxdr_kubernetes::connect(connect_options(global, configuration)).await?;
     Ok(Arc::new(cluster))
 }
 

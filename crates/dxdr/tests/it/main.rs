@@ -15,4 +15,5 @@ mod place;
 mod readiness;
 mod real_servers;
 mod scripted_bucket;
+mod seal;
 mod served;

@@ -84,7 +84,7 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    fn of(arguments: &[&str], output: &Output) -> Self {
+    pub(crate) fn of(arguments: &[&str], output: &Output) -> Self {
         Self {
             what: arguments.join(" "),
             code: output.status.code(),

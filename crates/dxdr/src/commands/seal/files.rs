@@ -1,0 +1,64 @@
+//! The files of a repository that may hold manifests.
+
+use std::path::{Path, PathBuf};
+
+use ignore::{WalkBuilder, overrides::OverrideBuilder};
+
+use super::refused;
+use crate::failure::{Failure, Kind};
+
+/// Files and folders.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Paths {
+    /// Files and folders; of folders, every .yaml, .yml and .json below them that .gitignore does not name.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Pass over what matches, as in .gitignore; may be given more than once.
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+}
+
+impl Paths {
+    /// The files, each once, in the order of their names.
+    pub(super) fn files(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut files = Vec::new();
+        for path in &self.paths {
+            if !path.exists() {
+                return Err(refused(format!("there is no file or folder {}", path.display())).hint("check the path"));
+            }
+            self.below(path, &mut files)?;
+        }
+        files.sort();
+        files.dedup();
+        Ok(files)
+    }
+
+    fn below(&self, path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+        let mut excluded = OverrideBuilder::new(path);
+        for glob in &self.exclude {
+            excluded.add(&format!("!{glob}")).map_err(|error| {
+                Failure::new(Kind::Usage, format!("`--exclude {glob}` is no pattern: {error}"))
+                    .hint("for example `**/testdata/**`")
+            })?;
+        }
+        let excluded = excluded.build().map_err(|error| Failure::from_error(Kind::Usage, error))?;
+        let mut walk = WalkBuilder::new(path);
+        // Folders such as .github hold manifests, too; .git holds none.
+        walk.hidden(false)
+            .require_git(false)
+            .git_global(false)
+            .overrides(excluded)
+            .filter_entry(|entry| entry.file_name() != ".git");
+        for entry in walk.build() {
+            let entry = entry
+                .map_err(|error| Failure::from_error(Kind::BadInput, error).context(format!("cannot read {}", path.display())))?;
+            let named = entry.depth() == 0;
+            let known = |extension: &std::ffi::OsStr| ["yaml", "yml", "json"].iter().any(|known| extension == *known);
+            if entry.path().is_file() && (named || entry.path().extension().is_some_and(known)) {
+                let file = entry.into_path();
+                files.push(file.strip_prefix("./").map(Path::to_owned).unwrap_or(file));
+            }
+        }
+        Ok(())
+    }
+}

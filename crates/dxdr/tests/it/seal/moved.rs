@@ -1,0 +1,215 @@
+//! `seal reencrypt` and `seal verify` over a repository with every style of YAML.
+
+use serde_json::Value;
+
+use super::*;
+
+/// Sealed with the first key, a value each.
+fn sealed(label: &str, value: &str) -> String {
+    let certificate = dxdr_sealing::SealingCertificate::from_pem(&Key::first().certificate).unwrap();
+    certificate.seal(label, value.as_bytes()).unwrap().to_base64()
+}
+
+/// Lines of 64 characters, indented.
+fn wrapped(text: &str, indentation: &str) -> String {
+    let lines: Vec<String> =
+        text.as_bytes().chunks(64).map(|line| format!("{indentation}{}", String::from_utf8_lossy(line))).collect();
+    lines.join("\n")
+}
+
+const HEAD: &str = "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: db, namespace: staging}\n";
+
+/// Files, and how many items each has; `staging/db` is what they are sealed for.
+fn corpus() -> Vec<(&'static str, String, usize)> {
+    let item = |value: &str| sealed("staging/db", value);
+    let literal = item("literal");
+    let json = format!(
+        "{{\"apiVersion\": \"bitnami.com/v1alpha1\",\n \"kind\":\"SealedSecret\", \"metadata\": {{\"name\": \"db\", \"namespace\": \"staging\"}},\n\t\"spec\": {{\"encryptedData\": {{\"a\":\"{}\" , \"b\": \"{}\"}}}} }}",
+        item("a"),
+        item("b")
+    );
+    vec![
+        (
+            "plain.yaml",
+            format!("# top\n{HEAD}spec:\n  encryptedData:\n    a: {}   # why\n\n    b: {}\n# end", item("a"), item("b")),
+            2,
+        ),
+        (
+            "quoted.yml",
+            format!(
+                "%YAML 1.2\n---\n{HEAD}spec:\n  encryptedData:\n    'a': '{}'\n    \"b\": \"{}\"\n...\n---\n{HEAD}spec: {{encryptedData: {{c: {}}}}}\n",
+                item("a"),
+                item("b"),
+                item("c")
+            ),
+            3,
+        ),
+        (
+            "literal.yaml",
+            format!(
+                "{HEAD}spec:\n  encryptedData:\n    a: |\n{}\n\n    b: |-\n      {}\n    c: >-\n      {}\n    d: >+\n      {}\n\n  template:\n    data:\n      x: |\n        ---\n        kind: not a document\n",
+                wrapped(&literal, "      "),
+                item("b"),
+                item("c"),
+                item("d")
+            ),
+            4,
+        ),
+        (
+            "crlf.yaml",
+            format!("\u{feff}{HEAD}spec:\n  encryptedData:\n    a: {}\n    b: |\n      {}\n", item("a"), item("b"))
+                .replace('\n', "\r\n"),
+            2,
+        ),
+        (
+            "anchors.yaml",
+            format!(
+                "{HEAD}spec:\n  encryptedData:\n    a: &a {}\n    b: *a\n    ? c\n    : !!str \"{}\"\n",
+                item("a"),
+                item("c")
+            ),
+            3,
+        ),
+        (
+            "list.yaml",
+            format!(
+                "apiVersion: v1\nkind: List\nitems:\n- {}  spec:\n    encryptedData: {{a: {}}}\n- kind: ConfigMap\n  apiVersion: v1\n",
+                HEAD.replace('\n', "\n  ").trim_end_matches("  "),
+                item("a")
+            ),
+            1,
+        ),
+        ("deep/one-line.json", json, 2),
+    ]
+}
+
+const KEYS: [&str; 4] = ["--recovery-private-key", "keys.yaml", "--cert", "second.pem"];
+
+fn reencrypt(place: &Place, flags: &[&str]) -> Said {
+    place.run(&[&["seal", "reencrypt", ".", "-o", "json"][..], &KEYS, flags].concat())
+}
+
+fn counts(said: &Said) -> Value {
+    serde_json::from_str::<Value>(&said.stdout).unwrap()["counts"].take()
+}
+
+/// The text with every ciphertext, and the line breaks in it, taken out.
+fn without_ciphertexts(text: &str) -> String {
+    let lines = regex::Regex::new(r"(\r?\n *[A-Za-z0-9+/=]{20,64})+").unwrap();
+    regex::Regex::new(r"[A-Za-z0-9+/]{40,}={0,2}").unwrap().replace_all(&lines.replace_all(text, "…"), "…").into_owned()
+}
+
+#[test]
+fn every_item_is_moved_and_nothing_but_ciphertexts_changes() {
+    let place = place();
+    let corpus = corpus();
+    let total: usize = corpus.iter().map(|(_, _, items)| items).sum();
+    for (file, text, _) in &corpus {
+        place.write(file, text);
+    }
+    place.write("other.yaml", "kind: SealedSecretNotReally\n");
+    let check = reencrypt(&place, &["--check"]).exits(3);
+    assert_eq!(counts(&check)["old"], total);
+    reencrypt(&place, &["--dry-run"]).exits(0);
+    for (file, text, _) in &corpus {
+        assert_eq!(&read(&place, file), text, "{file} is not written yet");
+    }
+    let said = reencrypt(&place, &[]).exits(0);
+    assert_eq!(counts(&said)["reencrypted"], total);
+    for (file, before, _) in &corpus {
+        let after = read(&place, file);
+        assert_ne!(&after, before, "{file}");
+        assert_eq!(without_ciphertexts(&after), without_ciphertexts(before), "{file}");
+        for (old, new) in documents(before).iter().zip(documents(&after)) {
+            let items =
+                |document: &Value| dxdr_sealing::SealedObject::all_in(document, None).into_iter().flat_map(|object| object.items);
+            for (old, new) in items(old).zip(items(&new)) {
+                let (old, new) = (old.content.unwrap().to_base64(), new.content.unwrap().to_base64());
+                let value = Key::first().opens("staging/db", &old).unwrap();
+                assert_eq!(Key::second().opens("staging/db", &new), Some(value), "{file}");
+                assert_eq!(Key::first().opens("staging/db", &new), None);
+            }
+        }
+    }
+    let texts: Vec<String> = corpus.iter().map(|(file, ..)| read(&place, file)).collect();
+    let again = reencrypt(&place, &[]).exits(0);
+    assert_eq!(counts(&again), serde_json::json!({"current": total, "old": 0, "reencrypted": 0, "unopened": 0}));
+    reencrypt(&place, &["--check"]).exits(0);
+    assert_eq!(texts, corpus.iter().map(|(file, ..)| read(&place, file)).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_does_not_open_stays_and_the_rest_is_moved() {
+    let place = place();
+    let text = format!(
+        "{HEAD}spec:\n  encryptedData:\n    good: {}\n    moved: {}\n    broken: Ag==\n",
+        sealed("staging/db", "v"),
+        sealed("other/db", "v")
+    );
+    place.write("db.yaml", &text);
+    place.write("broken.yaml", "kind: SealedSecret\na: {\n");
+    let said = reencrypt(&place, &[]).exits(3);
+    let document: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(document["counts"], serde_json::json!({"current": 0, "old": 0, "reencrypted": 1, "unopened": 2}));
+    assert!(document["problems"][0].as_str().unwrap().starts_with("broken.yaml:2:4: "), "{document}");
+    let after = read(&place, "db.yaml");
+    let kept = text.split_once("    moved").unwrap().1;
+    assert!(after.ends_with(kept), "{after}");
+}
+
+#[test]
+fn a_target_that_is_not_the_newest_or_cannot_be_proved_is_refused() {
+    let place = place();
+    place.write("db.yaml", &format!("{HEAD}spec: {{encryptedData: {{a: {}}}}}\n", sealed("staging/db", "v")));
+    let run = |flags: &[&str]| place.run(&[&["seal", "reencrypt", "db.yaml"][..], flags].concat());
+    let older = run(&["--recovery-private-key", "keys.yaml", "--cert", "first.pem"]).refuses(4);
+    assert!(older.stderr.contains("is newer"), "{}", older.stderr);
+    let unproved = run(&["--recovery-private-key", "first.key", "--cert", "second.pem"]).refuses(4);
+    assert!(unproved.stderr.contains("is not among the keys"), "{}", unproved.stderr);
+    run(&["--recovery-private-key", "first.key", "--cert", "second.pem", "--unproved"]).exits(0);
+    assert!(
+        run(&["--recovery-private-key", "first.key", "--cert", "second.pem", "--unproved"])
+            .exits(3)
+            .stdout
+            .contains("1 cannot be opened")
+    );
+}
+
+#[test]
+fn a_single_text_is_moved_where_kubeseal_would_put_it() {
+    let place = place();
+    let text = format!("# kept\n{HEAD}spec: {{encryptedData: {{a: {}}}}}\n", sealed("staging/db", "v"));
+    let flags = [&["seal", "--re-encrypt"][..], &KEYS].concat();
+    let out = piped(&place, &flags, &text).exits(0).stdout;
+    assert_eq!(without_ciphertexts(&out), without_ciphertexts(&text));
+    place.write("db.yaml", &text);
+    place.run(&[&flags[..], &["-f", "db.yaml", "-w", "new.yaml"]].concat()).exits(0);
+    assert_eq!(read(&place, "db.yaml"), text);
+    place.run(&[&flags[..], &["-f", "db.yaml"]].concat()).exits(0);
+    assert_eq!(without_ciphertexts(&read(&place, "db.yaml")), without_ciphertexts(&text));
+    assert_ne!(read(&place, "db.yaml"), text);
+    let unopened =
+        piped(&place, &[&["seal", "--re-encrypt"][..], &KEYS[2..], &["--recovery-private-key", "second.key"]].concat(), &text);
+    assert!(unopened.refuses(8).stderr.contains("no key opens it"));
+}
+
+#[test]
+fn which_key_opens_what_is_said_and_why_something_does_not() {
+    let place = place();
+    let wide =
+        HEAD.replace("namespace: staging", "namespace: staging, annotations: {sealedsecrets.bitnami.com/cluster-wide: \"true\"}");
+    place.write("db.yaml", &format!("{HEAD}spec: {{encryptedData: {{a: {}}}}}\n", sealed("staging/db", "v")));
+    place.write("wide.yaml", &format!("{wide}spec: {{encryptedData: {{a: {}}}}}\n", sealed("staging/db", "v")));
+    let verify = |paths: &[&str]| place.run(&[&["seal", "verify", "--recovery-private-key", "keys.yaml"][..], paths].concat());
+    assert!(verify(&["db.yaml"]).exits(0).stdout.ends_with("1 of 1 item open\n"));
+    let said = verify(&["."]).exits(3);
+    assert!(said.stdout.contains("it was sealed with scope strict"), "{}", said.stdout);
+    assert!(said.stdout.contains("and the object says cluster-wide"), "{}", said.stdout);
+    place.write("empty.yaml", "kind: ConfigMap\n");
+    assert!(
+        place.run(&["seal", "verify", ".", "--recovery-private-key", "empty.yaml"]).refuses(8).stderr.contains("no private key")
+    );
+    let curve = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    place.write("curve.key", &curve.serialize_pem());
+    assert!(place.run(&["seal", "verify", ".", "--recovery-private-key", "curve.key"]).refuses(8).stderr.contains("curve.key"));
+}
