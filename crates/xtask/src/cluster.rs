@@ -1,11 +1,11 @@
 //! A real control plane on loopback: etcd, kube-apiserver, kube-controller-manager and kube-scheduler as plain
-//! processes, with RBAC and the default admission plugins on; and if wanted an S3 server, volumes with snapshots, and
-//! Velero beside it.
+//! processes, with RBAC and the default admission plugins on; and if wanted an S3 server, volumes with snapshots, Velero,
+//! and the Sealed Secrets controller beside it.
 //!
 //! ```text
 //!   build  tools/MODULE  ──►  ~/.cache/dxdr/tools/NAME/STAMP/NAME
 //!   up     certificates ─► etcd ─► kube-apiserver ─► controller manager, scheduler
-//!                       (─► weed) (─► CSI driver, its sidecars, snapshot controller) (─► velero)
+//!                       (─► weed) (─► CSI driver, its sidecars, snapshot controller) (─► Sealed Secrets) (─► velero)
 //!   down   the same backwards, by the recorded processes and no others
 //! ```
 //!
@@ -26,6 +26,7 @@ pub(crate) mod ports;
 pub(crate) mod processes;
 pub(crate) mod programs;
 pub(crate) mod readiness;
+pub(crate) mod sealed_secrets;
 pub(crate) mod seaweedfs;
 pub(crate) mod servers;
 pub(crate) mod signature;
@@ -45,6 +46,9 @@ pub(crate) enum Command {
         /// Also build Velero with its plugin for S3
         #[arg(long)]
         velero: bool,
+        /// Also build the Sealed Secrets controller, and kubeseal
+        #[arg(long)]
+        sealed_secrets: bool,
     },
     /// Start the servers and wait until they are ready
     ///
@@ -81,7 +85,7 @@ impl Place {
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Build { s3, csi, velero } => {
+        Command::Build { s3, csi, velero, sealed_secrets } => {
             let programs = programs::build()?;
             println!("{}", programs.directory_of_kubectl().display());
             if s3 {
@@ -92,6 +96,9 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             }
             if velero {
                 println!("{}", programs::build_velero()?.velero.display());
+            }
+            if sealed_secrets {
+                println!("{}", programs::build_sealed_secrets()?.kubeseal.display());
             }
         }
         Command::Up { place, parts } => {
@@ -123,6 +130,9 @@ pub(crate) struct Parts {
     /// Also start a Velero server whose storage location is in the bucket
     #[arg(long, requires = "s3")]
     pub(crate) velero: bool,
+    /// Also start the Sealed Secrets controller
+    #[arg(long)]
+    pub(crate) sealed_secrets: bool,
 }
 
 /// What shall be started, built.
@@ -131,6 +141,7 @@ struct Built {
     programs: programs::Programs,
     volumes: Option<programs::VolumePrograms>,
     velero: Option<programs::VeleroPrograms>,
+    sealed_secrets: Option<programs::SealedSecretsPrograms>,
 }
 
 impl Built {
@@ -140,11 +151,14 @@ impl Built {
         let administrator = administrator::Administrator::of(&directory, &self.programs.kubectl);
         let object_storage = self.weed.as_deref().map(|weed| seaweedfs::start(processes, weed)).transpose()?;
         let volumes = self.volumes.map(|programs| volumes::start(processes, &programs, &administrator)).transpose()?;
+        let sealed_secrets = self.sealed_secrets.as_ref();
+        let sealed_secrets =
+            sealed_secrets.map(|programs| sealed_secrets::start(processes, programs, &administrator)).transpose()?;
         if let Some((programs, storage)) = self.velero.as_ref().zip(object_storage.as_ref()) {
             velero::start(processes, programs, &administrator, storage)?;
         }
         let (kubectl, velero) = (self.programs.kubectl, self.velero.is_some());
-        Ok(Cluster { directory, kubectl, object_storage, volumes, velero })
+        Ok(Cluster { directory, kubectl, object_storage, volumes, velero, sealed_secrets })
     }
 }
 
@@ -155,6 +169,7 @@ pub(crate) struct Cluster {
     object_storage: Option<seaweedfs::Endpoint>,
     volumes: Option<volumes::Volumes>,
     velero: bool,
+    sealed_secrets: Option<sealed_secrets::SealedSecrets>,
 }
 
 impl Cluster {
@@ -168,6 +183,7 @@ impl Cluster {
             programs: programs::build()?,
             volumes: if parts.csi { Some(programs::build_volumes()?) } else { None },
             velero: if parts.velero { Some(programs::build_velero()?) } else { None },
+            sealed_secrets: if parts.sealed_secrets { Some(programs::build_sealed_secrets()?) } else { None },
         };
         let mut processes = processes::Processes::open(directory)?;
         match built.start(&mut processes) {
@@ -179,7 +195,7 @@ impl Cluster {
                 if let Err(second) = processes.stop_all() {
                     eprintln!("warning: {second:#}");
                 }
-                seaweedfs::sweep(directory);
+                Self::sweep(directory);
                 Err(error)
             }
         }
@@ -188,8 +204,14 @@ impl Cluster {
     /// Stops what was started for this folder, in reverse order. Nothing running is not an error.
     pub(crate) fn stop(directory: &Path) -> Result<()> {
         processes::Processes::recorded(directory)?.stop_all()?;
-        seaweedfs::sweep(directory);
+        Self::sweep(directory);
         Ok(())
+    }
+
+    /// Removes what servers leave outside the folder.
+    fn sweep(directory: &Path) {
+        seaweedfs::sweep(directory);
+        sealed_secrets::sweep(directory);
     }
 
     pub(crate) fn kubectl(&self) -> &Path {
@@ -205,6 +227,9 @@ impl Cluster {
         }
         if let Some(volumes) = &self.volumes {
             variables.extend(volumes.test_variables());
+        }
+        if let Some(controller) = &self.sealed_secrets {
+            variables.extend(controller.test_variables());
         }
         if self.velero {
             variables.extend(velero::test_variables());

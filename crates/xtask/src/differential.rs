@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 
 /// The exit code is that of `cargo test`; 3 when a program that is needed is not installed.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    end_to_end::in_cluster(Parts { s3: true, csi: true, velero: true }, arguments.keep, |cluster, _| {
+    end_to_end::in_cluster(Parts { s3: true, csi: true, velero: true, ..Parts::default() }, arguments.keep, |cluster, _| {
         let mut variables = cluster.test_variables();
         variables.push(("DXDR_TEST_SEEDS", arguments.seeds.to_string()));
         let mut command = Command::new(checkout::cargo());

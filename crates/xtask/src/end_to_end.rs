@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
 /// The exit code is that of `cargo test`; 3 when a program that is needed is not installed.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let all = !arguments.without_velero;
-    in_cluster(Parts { s3: true, csi: all, velero: all }, arguments.keep, |cluster, folder| {
+    in_cluster(Parts { s3: true, csi: all, velero: all, sealed_secrets: true }, arguments.keep, |cluster, folder| {
         let mut variables = cluster.test_variables();
         if let Some(context) = &arguments.context {
             let kubeconfig = kubeconfig_of(cluster.kubectl(), context, folder)?;

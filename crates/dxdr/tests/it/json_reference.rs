@@ -9,16 +9,17 @@ use std::fs;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::{objects, place::project, served::Served};
+use crate::{objects, place::project, seal, served::Served};
 
 /// What differs from one time to the next, and what stands for it.
-const MASKS: [(&str, &str); 8] = [
+const MASKS: [(&str, &str); 9] = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "2024-05-01T10:00:00Z"),
     (r"\d{8}t\d{6}z", "20240501t100000z"),
     (r"(20240501t100000z(?:-(?:backup|restore)-staging)?)-[a-z0-9]{5}\b", "$1-x7k2v"),
     (r"-restored-\d{14}", "-restored-20240501100000"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:6443"),
     (r"[^/ ]+/\d+/\d{13}", "laptop/4711/1714557600000"),
+    (r"SHA256:[A-Za-z0-9+/]{43}", "SHA256:tj6dotW1wnT1W6u7KImPixNn/+UFMO/nrJwCM3jVI4k"),
     (r"dxdr \d+\.\d+\.\d+", "dxdr 0.1.0"),
     (r"[0-9a-f]{64}", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
 ];
@@ -65,6 +66,10 @@ fn the_page_on_json_shows_what_the_program_prints() {
         let run = runs["runs"].as_array().unwrap().iter().find(|run| run["state"] == state).unwrap();
         run["run"].as_str().unwrap().to_owned()
     };
+    seal::write_keys(&served.place);
+    served.place.write("secrets/db.yaml", seal::SECRET);
+    fs::create_dir(served.place.path().join("apps")).unwrap();
+    served.place.run(&["seal", "-f", "secrets/db.yaml", "-w", "apps/db.yaml", "--cert", "first.pem"]).exits(0);
     let unfinished = listed("unfinished");
     let point = served.point();
     let run = listed("succeeded");

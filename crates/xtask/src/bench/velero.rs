@@ -34,7 +34,7 @@ const SCENARIOS: [Scenario; 3] = [
 ];
 
 pub(super) fn run(mut bench: Bench, rounds: usize) -> Result<ExitCode> {
-    end_to_end::in_cluster(Parts { s3: true, csi: true, velero: true }, false, |cluster, _| {
+    end_to_end::in_cluster(Parts { s3: true, csi: true, velero: true, ..Parts::default() }, false, |cluster, _| {
         bench.environment = cluster.client_variables();
         let kubeconfig = cluster.administrator().kubeconfig();
         let server = Server { name: "kube-apiserver", kubeconfig, context: None };

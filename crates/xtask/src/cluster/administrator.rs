@@ -48,7 +48,7 @@ impl Administrator {
 
     /// Makes objects what a text (YAML or JSON) says, whatever they were.
     pub(crate) fn apply(&self, manifests: &str) -> Result<()> {
-        self.run(&["apply", "--server-side", "--force-conflicts", "--filename=-"], manifests)
+        self.run(&["apply", "--server-side", "--force-conflicts", "--filename=-"], manifests).map(drop)
     }
 
     /// The same of values.
@@ -59,20 +59,25 @@ impl Administrator {
     /// Returns when objects of these kinds can be made.
     pub(crate) fn apply_definitions(&self, definitions: &str) -> Result<()> {
         self.apply(definitions)?;
-        self.run(&["wait", "--for=condition=Established", "--timeout=60s", "--filename=-"], definitions)
+        self.run(&["wait", "--for=condition=Established", "--timeout=60s", "--filename=-"], definitions).map(drop)
     }
 
     /// Returns when the objects have gone.
     pub(crate) fn delete(&self, objects: &[Value]) -> Result<()> {
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
-        self.run(&["delete", "--ignore-not-found", "--timeout=60s", "--filename=-"], &list)
+        self.run(&["delete", "--ignore-not-found", "--timeout=60s", "--filename=-"], &list).map(drop)
     }
 
-    fn run(&self, arguments: &[&str], input: &str) -> Result<()> {
+    /// What kubectl prints.
+    pub(crate) fn output(&self, arguments: &[&str]) -> Result<String> {
+        self.run(arguments, "")
+    }
+
+    fn run(&self, arguments: &[&str], input: &str) -> Result<String> {
         let mut child = self
             .command(arguments)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .context("cannot run kubectl")?;
@@ -84,7 +89,7 @@ impl Administrator {
         if !output.status.success() {
             bail!("`kubectl {}` failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         }
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

@@ -5,6 +5,7 @@ mod bucket;
 mod differential;
 mod journey;
 mod refusals;
+mod sealing;
 mod velero;
 mod volumes;
 

@@ -72,16 +72,20 @@ impl Key {
 /// A folder with certificates and keys in it.
 fn place() -> Place {
     let place = Place::empty();
+    write_keys(&place);
+    place
+}
+
+pub(crate) fn write_keys(place: &Place) {
     for (name, key) in [("first", Key::first()), ("second", Key::second()), ("ended", Key::ended())] {
         place.write(&format!("{name}.pem"), &key.certificate);
         place.write(&format!("{name}.key"), &key.private);
     }
     place.write("keys.yaml", &format!("---\n{}---\n{}", Key::first().secret("one"), Key::second().secret("two")));
-    place
 }
 
 /// Runs with something on standard input.
-fn piped(place: &Place, arguments: &[&str], input: &str) -> Said {
+pub(crate) fn piped(place: &Place, arguments: &[&str], input: &str) -> Said {
     Said::of(arguments, &piped_bytes(place, arguments, input.as_bytes()))
 }
 
@@ -98,12 +102,12 @@ fn read(place: &Place, file: &str) -> String {
 }
 
 /// Every document of YAML or JSON that was printed.
-fn documents(text: &str) -> Vec<serde_json::Value> {
+pub(crate) fn documents(text: &str) -> Vec<serde_json::Value> {
     let documents = dxdr_api::yaml::read(&dxdr_api::SourceText { name: "printed", text }).unwrap();
     documents.iter().map(|document| document.value().clone()).collect()
 }
 
-const SECRET: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: staging, labels: {app: db}}\nstringData: {password: hunter2-of-the-tests}\ndata: {user: c2hvcA==}\n";
+pub(crate) const SECRET: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: staging, labels: {app: db}}\nstringData: {password: hunter2-of-the-tests}\ndata: {user: c2hvcA==}\n";
 
 #[test]
 fn a_secret_is_sealed_in_the_form_that_it_came_in() {
