@@ -193,11 +193,18 @@ pub(super) async fn release(context: &RunContext, prepared: &Prepared, run: &mut
     }
     let cluster = context.cluster.as_ref();
     let mut held = of_run(cluster, run.id(), volume::snapshots(), Some(&prepared.plan.target_namespace)).await?;
-    if held.is_empty() && prepared.plan.release_step().is_none() {
+    // Killed between letting go of the one and of the other, a run leaves contents alone.
+    let contents = of_run(cluster, run.id(), volume::contents(), None).await?;
+    if held.is_empty() && contents.is_empty() && prepared.plan.release_step().is_none() {
         return Ok(());
     }
+    let alone = |content: &&Held| held.iter().all(|snapshot| snapshot.reference.name != content.reference.name);
+    let alone: Vec<ObjectReference> = contents.iter().filter(alone).map(|content| content.reference.clone()).collect();
     let step = RestorePlan::release();
     run.start(&step).await?;
+    for content in alone {
+        cluster.delete(&content, None, &options()).await?;
+    }
     let count = held.len();
     let began = tokio::time::Instant::now();
     loop {

@@ -543,6 +543,9 @@ fn a_killed_restore_of_volumes_is_resumed_and_nothing_that_stands_for_a_snapshot
             let ended = survives(&life, world.restore_as(&context, &point)).await;
             if let Some(run) = world.unfinished().await {
                 resumed += 1;
+                if resumed % 2 == 0 {
+                    snapshots::let_go_of_what_is_bound(&world).await;
+                }
                 let Resumed::Restore(report) = world.resume(&run).await else { panic!("it was a restore") };
                 assert!(report.complete(), "after {calls} calls: {report:?}");
             }

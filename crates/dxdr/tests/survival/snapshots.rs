@@ -219,6 +219,17 @@ async fn list(cluster: &Arc<dyn Cluster>, kind: &ResourceKind) -> BTreeMap<Strin
     objects.map(|object| (object["metadata"]["name"].as_str().unwrap().to_owned(), object)).collect()
 }
 
+/// Deletes the VolumeSnapshots of claims that are bound, and not their contents: as if a run had been killed in between.
+pub(crate) async fn let_go_of_what_is_bound(world: &World) {
+    let claims = list(&world.cluster, &claim("").kind).await;
+    for (name, snapshot) in list(&world.cluster, &snapshot("").kind).await {
+        let of = snapshot["metadata"]["annotations"]["dxdr.io/claim"].as_str().unwrap_or_default();
+        if claims.get(of).is_some_and(|claim| claim["status"]["phase"] == "Bound") {
+            world.cluster.delete(&self::snapshot(&name), None, &options()).await.unwrap();
+        }
+    }
+}
+
 /// Names of the objects of snapshots that are in the cluster.
 pub(crate) async fn objects(world: &World) -> Vec<String> {
     let snapshots = list(&world.cluster, &snapshot("").kind).await;
