@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dxdr_environment::{Environment, FieldPath};
-use dxdr_policy::{BackupPolicy, BackupStore};
+use dxdr_policy::{BackupPolicy, BackupStore, SealingPolicy};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -38,6 +38,8 @@ pub enum Resource {
     BackupStore(BackupStore),
     /// A policy.
     BackupPolicy(BackupPolicy),
+    /// A policy for sealing keys.
+    SealingPolicy(SealingPolicy),
 }
 
 impl Document {
@@ -47,6 +49,7 @@ impl Document {
             Resource::Environment(_) => Kind::Environment,
             Resource::BackupStore(_) => Kind::BackupStore,
             Resource::BackupPolicy(_) => Kind::BackupPolicy,
+            Resource::SealingPolicy(_) => Kind::SealingPolicy,
         }
     }
 
@@ -179,6 +182,9 @@ fn resource(file: &Arc<str>, node: &Node, kind: Kind, problems: &mut Vec<Problem
             .map(|environment| Resource::Environment(Box::new(environment))),
         Kind::BackupStore => spec(&mut reading).and_then(|spec| reading.backup_store(name, &spec)).map(Resource::BackupStore),
         Kind::BackupPolicy => spec(&mut reading).and_then(|spec| reading.backup_policy(name, &spec)).map(Resource::BackupPolicy),
+        Kind::SealingPolicy => {
+            spec(&mut reading).and_then(|spec| reading.sealing_policy(name, &spec)).map(Resource::SealingPolicy)
+        }
     };
     *problems = reading.problems;
     resource

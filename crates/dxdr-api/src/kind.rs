@@ -8,7 +8,7 @@ pub const VERSION: &str = "v1alpha1";
 pub const API_VERSION: &str = "dxdr.io/v1alpha1";
 
 /// Kinds of this group that later versions will read. Named apart from unknown ones, so that nobody looks for a misspelling.
-pub(crate) const PLANNED: [&str; 2] = ["SealingPolicy", "RestoreDrill"];
+pub(crate) const PLANNED: [&str; 1] = ["RestoreDrill"];
 
 /// A kind of manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,11 +19,13 @@ pub enum Kind {
     BackupStore,
     /// What is promised for environments.
     BackupPolicy,
+    /// What is promised for sealing keys.
+    SealingPolicy,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Environment, Self::BackupStore, Self::BackupPolicy];
+    pub const ALL: [Self; 4] = [Self::Environment, Self::BackupStore, Self::BackupPolicy, Self::SealingPolicy];
 
     /// As `kind` has it.
     pub fn as_str(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Kind {
             Self::Environment => "Environment",
             Self::BackupStore => "BackupStore",
             Self::BackupPolicy => "BackupPolicy",
+            Self::SealingPolicy => "SealingPolicy",
         }
     }
 
@@ -40,6 +43,7 @@ impl Kind {
             Self::Environment => "environments",
             Self::BackupStore => "backupstores",
             Self::BackupPolicy => "backuppolicies",
+            Self::SealingPolicy => "sealingpolicies",
         }
     }
 
@@ -49,6 +53,7 @@ impl Kind {
             Self::Environment => "environment",
             Self::BackupStore => "backupstore",
             Self::BackupPolicy => "backuppolicy",
+            Self::SealingPolicy => "sealingpolicy",
         }
     }
 

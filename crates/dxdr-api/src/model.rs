@@ -6,7 +6,7 @@ use std::{
 };
 
 use dxdr_environment::{Environment, FieldPath, Tier, environment::DatabaseLocation};
-use dxdr_policy::{BackupPolicy, BackupStore};
+use dxdr_policy::{BackupPolicy, BackupStore, SealingPolicy};
 
 use crate::{
     Kind,
@@ -25,6 +25,8 @@ pub struct Model {
     pub stores: Vec<BackupStore>,
     /// In the order of the documents.
     pub policies: Vec<BackupPolicy>,
+    /// In the order of the documents.
+    pub sealing_policies: Vec<SealingPolicy>,
     /// What is suspicious and does not forbid anything.
     pub warnings: Vec<Problem>,
 }
@@ -79,6 +81,7 @@ fn join(documents: Vec<Document>, broken: &[(Kind, String)], mut problems: Vec<P
     check.instances();
     check.policies();
     check.environments_without_policy();
+    check.sealing_policies();
     let problems = Problems(check.problems).sorted();
     if problems.has_errors() {
         return Err(problems);
@@ -89,6 +92,7 @@ fn join(documents: Vec<Document>, broken: &[(Kind, String)], mut problems: Vec<P
             Resource::Environment(environment) => model.environments.push(*environment),
             Resource::BackupStore(store) => model.stores.push(store),
             Resource::BackupPolicy(policy) => model.policies.push(policy),
+            Resource::SealingPolicy(policy) => model.sealing_policies.push(policy),
         }
     }
     Ok(model)
@@ -244,6 +248,40 @@ impl<'a> Check<'a> {
             }
             if !stores.contains(policy.store.as_str()) {
                 self.report(unknown(document, field_path!["spec", "store"], "store", policy.store.as_str(), &stores));
+            }
+        }
+    }
+
+    fn sealing_policies(&mut self) {
+        let environments: BTreeMap<&str, &Environment> =
+            self.environments().map(|(_, environment)| (environment.name.as_str(), environment)).collect();
+        let names = self.names(Kind::Environment);
+        let stores = self.names(Kind::BackupStore);
+        let mut covered: BTreeMap<&str, &Document> = BTreeMap::new();
+        let policies = self.documents.iter().filter_map(|document| match &document.resource {
+            Resource::SealingPolicy(policy) => Some((document, policy)),
+            _ => None,
+        });
+        for (document, policy) in policies {
+            for (index, environment) in policy.environments.iter().enumerate() {
+                let path = field_path!["spec", "environments", index];
+                let name = environment.as_str();
+                if !names.contains(name) {
+                    self.report(unknown(document, path, "environment", name, &names));
+                } else if policy.environments[..index].contains(environment) {
+                    self.report(document.wrong(path, format!("`{name}` stands here twice")).warning());
+                } else if let Some(other) = covered.insert(name, document) {
+                    let message = format!("environment `{name}` is under the sealing policy `{}` already", other.name());
+                    let problem = document.wrong(path, message);
+                    self.report(problem.hint(format!("the other policy stands at {}", place(other))));
+                } else if environments.get(name).is_some_and(|environment| environment.sealing.is_none()) {
+                    let problem = document.wrong(path, format!("environment `{name}` names no Sealed Secrets controller"));
+                    self.report(problem.hint("name it there: `spec.sealing.controller` with `namespace` and `name`"));
+                }
+            }
+            if !stores.contains(policy.escrow.store.as_str()) {
+                let path = field_path!["spec", "escrow", "store"];
+                self.report(unknown(document, path, "store", policy.escrow.store.as_str(), &stores));
             }
         }
     }

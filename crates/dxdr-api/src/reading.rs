@@ -3,6 +3,7 @@
 mod backup_policy;
 mod backup_store;
 mod environment;
+mod sealing_policy;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -14,7 +14,10 @@ pub use reference::reference_page;
 
 use crate::{
     API_VERSION, Kind,
-    specification::{backup_policy::BackupPolicySpec, backup_store::BackupStoreSpec, environment::EnvironmentSpec},
+    specification::{
+        backup_policy::BackupPolicySpec, backup_store::BackupStoreSpec, environment::EnvironmentSpec,
+        sealing_policy::SealingPolicySpec,
+    },
 };
 
 /// A file that is made from the types.
@@ -49,12 +52,19 @@ pub fn json_schemas() -> Vec<GeneratedFile> {
 
 /// The schema of a `spec`: no references, no nulls, enumerations as `enum`.
 pub(crate) fn specification(kind: Kind) -> &'static Value {
-    static SCHEMAS: LazyLock<[Value; 3]> =
-        LazyLock::new(|| [generate::<EnvironmentSpec>(), generate::<BackupStoreSpec>(), generate::<BackupPolicySpec>()]);
+    static SCHEMAS: LazyLock<[Value; 4]> = LazyLock::new(|| {
+        [
+            generate::<EnvironmentSpec>(),
+            generate::<BackupStoreSpec>(),
+            generate::<BackupPolicySpec>(),
+            generate::<SealingPolicySpec>(),
+        ]
+    });
     match kind {
         Kind::Environment => &SCHEMAS[0],
         Kind::BackupStore => &SCHEMAS[1],
         Kind::BackupPolicy => &SCHEMAS[2],
+        Kind::SealingPolicy => &SCHEMAS[3],
     }
 }
 

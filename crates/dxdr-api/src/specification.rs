@@ -6,6 +6,7 @@
 pub(crate) mod backup_policy;
 pub(crate) mod backup_store;
 pub(crate) mod environment;
+pub(crate) mod sealing_policy;
 
 use std::borrow::Cow;
 

@@ -11,11 +11,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod coverage;
+pub mod escrow;
 pub mod name;
 pub mod query;
 pub mod recovery_point;
 pub mod target;
 
+pub use escrow::EscrowedKey;
 pub use query::{Choice, NoWayBack, Query};
 pub use recovery_point::{
     CapturedKind, Component, DatabaseComponent, Engine, Entry, ForeignBackup, Gap, KeysComponent, RecoveryPoint,

@@ -119,6 +119,16 @@ impl KeyFingerprint {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The digest as a name of a file: base64 in the alphabet for URLs.
+    pub fn file_name(&self) -> String {
+        self.0.trim_start_matches(Self::PREFIX).replace('+', "-").replace('/', "_")
+    }
+
+    /// The fingerprint that a name of a file stands for.
+    pub fn of_file_name(name: &str) -> Result<Self, InvalidFingerprint> {
+        format!("{}{}", Self::PREFIX, name.replace('-', "+").replace('_', "/")).parse()
+    }
 }
 
 impl fmt::Display for KeyFingerprint {

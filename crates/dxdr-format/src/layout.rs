@@ -10,7 +10,8 @@
 //! Velero takes a storage location down when it finds a directory that it does not know at the location's root, so ours lie under a
 //! prefix of their own; where Velero's prefix is empty, in `metadata/dxdr`, which Velero leaves alone.
 
-use jiff::Timestamp;
+use dxdr_environment::KeyFingerprint;
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use crate::velero::layout::{BackupObject, MANIFEST, METADATA};
 
@@ -138,10 +139,53 @@ impl StoreLayout {
         format!("{}reports/", self.own)
     }
 
-    /// `velero-dxdr/keys/`
-    pub fn keys_prefix(&self) -> String {
+    /// `velero-dxdr/keys/`: a directory below it is a sealing key in escrow.
+    pub fn escrow_prefix(&self) -> String {
         format!("{}keys/", self.own)
     }
+
+    /// `velero-dxdr/keys/FINGERPRINT/20260501t100000z.age`, and what lies beside it. Instants count to the second.
+    pub fn escrow_key(&self, fingerprint: &KeyFingerprint, object: EscrowObject) -> String {
+        let name = match object {
+            EscrowObject::File(escrowed) => format!("{}.age", stamp(escrowed)),
+            EscrowObject::Entry(escrowed) => format!("{}.json", stamp(escrowed)),
+            EscrowObject::Proof(escrowed, proved) => format!("{}.proved-{}", stamp(escrowed), stamp(proved)),
+        };
+        format!("{}keys/{}/{name}", self.own, fingerprint.file_name())
+    }
+
+    /// What an object of the escrow is; `None` for any other key.
+    pub fn parse_escrow_key(&self, key: &str) -> Option<(KeyFingerprint, EscrowObject)> {
+        let (fingerprint, name) = key.strip_prefix(self.own.as_str())?.strip_prefix("keys/")?.split_once('/')?;
+        let (escrowed, kind) = name.split_once('.')?;
+        let escrowed = parse_stamp(escrowed)?;
+        let object = match kind {
+            "age" => EscrowObject::File(escrowed),
+            "json" => EscrowObject::Entry(escrowed),
+            other => EscrowObject::Proof(escrowed, parse_stamp(other.strip_prefix("proved-")?)?),
+        };
+        Some((KeyFingerprint::of_file_name(fingerprint).ok()?, object))
+    }
+}
+
+/// One of the objects that make a key in escrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EscrowObject {
+    /// The encrypted key, by when it was put there.
+    File(Timestamp),
+    /// What is public of it: with it the file counts.
+    Entry(Timestamp),
+    /// Empty: that the file of the first instant opened at the second.
+    Proof(Timestamp, Timestamp),
+}
+
+fn stamp(instant: Timestamp) -> String {
+    instant.to_zoned(TimeZone::UTC).strftime("%Y%m%dt%H%M%Sz").to_string()
+}
+
+fn parse_stamp(text: &str) -> Option<Timestamp> {
+    let civil = DateTime::strptime("%Y%m%dt%H%M%Sz", text).ok()?;
+    civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
 fn inverted(instant: Timestamp) -> i64 {
@@ -164,6 +208,20 @@ mod tests {
         assert_eq!(layout.manifest_key("a-1"), "team/velero/backups/a-1/dxdr-manifest.json");
         assert_eq!(layout.backup_key("a-1"), "team/velero/backups/a-1/velero-backup.json");
         assert_eq!(layout.journal_key("r", 3), "team/velero-dxdr/runs/r/000003.json");
+    }
+
+    #[test]
+    fn objects_of_the_escrow_are_told_by_their_keys() {
+        let layout = StoreLayout::new("velero");
+        let fingerprint: KeyFingerprint = "SHA256:tj6dotW1wnT1W6u7KImPixNn/+UFMO/nrJwCM3jVI4k".parse().unwrap();
+        let (escrowed, proved) = (at("2026-05-01T10:00:00Z"), at("2026-06-01T10:00:00Z"));
+        let entry = layout.escrow_key(&fingerprint, EscrowObject::Entry(escrowed));
+        assert_eq!(entry, "velero-dxdr/keys/tj6dotW1wnT1W6u7KImPixNn_-UFMO_nrJwCM3jVI4k/20260501t100000z.json");
+        for object in [EscrowObject::File(escrowed), EscrowObject::Entry(escrowed), EscrowObject::Proof(escrowed, proved)] {
+            assert_eq!(layout.parse_escrow_key(&layout.escrow_key(&fingerprint, object)), Some((fingerprint.clone(), object)));
+        }
+        assert_eq!(layout.parse_escrow_key("velero-dxdr/keys/other/20260501t100000z.json"), None);
+        assert_eq!(layout.parse_escrow_key("velero-dxdr/keys/README"), None);
     }
 
     #[test]

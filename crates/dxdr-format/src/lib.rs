@@ -15,6 +15,7 @@
 
 mod compressed;
 mod error;
+pub mod escrow;
 pub mod hashing;
 pub mod journal;
 pub mod layout;

@@ -5,6 +5,7 @@
 //!              ├ schedule ────► firings     when points are taken; follows from the objective where it is left out
 //!              ├ retention ───► Decision    which points stay, and why
 //!              └ store ───────► BackupStore
+//! SealingPolicy ─► when keys are renewed, and who opens them in an emergency
 //! ```
 //!
 //! Architecture invariant: no I/O, no async, no clock; the instant is an argument.
@@ -15,6 +16,7 @@ mod cron_field;
 pub mod objective;
 pub mod retention;
 pub mod schedule;
+pub mod sealing;
 pub mod store;
 
 pub use backup::{
@@ -25,4 +27,5 @@ pub use cron_field::{Fault, FieldError};
 pub use objective::{Newest, Standing, data_loss_standing};
 pub use retention::Retention;
 pub use schedule::{Schedule, ScheduleError};
+pub use sealing::{EscrowPolicy, SealingPolicy};
 pub use store::{BackupStore, GcsLocation, S3Location, StoreLocation, VeleroLocation};

@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod comparison;
 pub mod context;
 pub mod error;
+pub mod escrow;
 pub mod event;
 mod hook;
 pub mod journal;

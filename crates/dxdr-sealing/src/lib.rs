@@ -12,7 +12,9 @@
 pub mod certificate;
 pub mod check;
 pub mod ciphertext;
+pub mod escrow;
 pub mod key;
+pub mod key_secret;
 pub mod manifest;
 mod payload;
 pub mod plaintext;
@@ -22,6 +24,7 @@ pub mod sealed;
 pub use certificate::{CertificateError, SealingCertificate};
 pub use ciphertext::{Ciphertext, InvalidCiphertext};
 pub use key::{KeyError, KeyRing, OpeningKey};
+pub use key_secret::{KeySecret, KeySecretError};
 pub use manifest::{SealedSecret, SecretManifest};
 pub use plaintext::Plaintext;
 pub use sealed::{SealedItem, SealedObject, UnusableItem};

@@ -88,5 +88,11 @@ fn columns(kind: Kind) -> Value {
             column("Store", ".spec.store"),
             age
         ]),
+        Kind::SealingPolicy => json!([
+            column("Environments", ".spec.environments"),
+            column("Renewed every", ".spec.renewEvery"),
+            column("Escrow", ".spec.escrow.store"),
+            age
+        ]),
     }
 }

@@ -3,14 +3,19 @@
 mod certificate;
 mod check;
 mod documents;
+mod escrow;
 mod files;
 mod items;
+mod keeping;
+mod key_files;
 mod keys;
 mod manifests;
 mod merge;
 mod prompt;
 mod raw;
 mod reencrypt;
+mod restore_keys;
+mod rotate;
 mod set;
 mod unseal;
 mod validate;
@@ -21,7 +26,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use dxdr_environment::Scope;
 
-use self::{certificate::CertificateChoice, keys::KeyFiles};
+use self::{certificate::CertificateChoice, key_files::KeyFiles};
 use crate::{
     app::Global,
     failure::{Failure, Kind},
@@ -85,6 +90,28 @@ enum SealCommand {
         after_help = "Examples:\n  dxdr seal verify apps/ --recovery-private-key keys.yaml\n  dxdr seal verify . --output json"
     )]
     Verify(verify::Verify),
+    /// List the sealing keys: which one is sealed with, how many items each opens, and whether it is in escrow.
+    #[command(after_help = "Examples:\n  dxdr seal keys\n  dxdr seal keys --output json")]
+    Keys(keys::Keys),
+    /// Put the controller's keys into escrow: encrypted for the recipients of the SealingPolicy, in its store.
+    ///
+    /// Keys that are there already stay. Each file is read back and opened, with an identity made for that, before it counts.
+    #[command(
+        after_help = "Examples:\n  dxdr seal escrow\n  dxdr seal escrow test --identity identity.txt\n  dxdr seal escrow --dry-run"
+    )]
+    Escrow(escrow::Escrow),
+    /// Make a new sealing key: it goes into escrow and is proved to open there, before the controller gets it.
+    ///
+    /// A controller that is a Deployment is restarted to load it. What older keys sealed still opens.
+    #[command(after_help = "Examples:\n  dxdr seal rotate --dry-run\n  dxdr seal rotate --yes --identity identity.txt")]
+    Rotate(rotate::Rotate),
+    /// Bring the keys in escrow into a cluster that has lost them, or never had them.
+    ///
+    /// The order that works: the keys, the controller, the SealedSecrets.
+    #[command(
+        after_help = "Examples:\n  dxdr seal restore-keys --identity identity.txt --dry-run\n  dxdr seal restore-keys --identity identity.txt --context new-cluster"
+    )]
+    RestoreKeys(restore_keys::RestoreKeys),
 }
 
 /// What sealing whole manifests takes: the flags of kubeseal.
@@ -162,6 +189,10 @@ pub(crate) async fn run(command: Seal, global: &Global, terminal: &Terminal) -> 
         Some(SealCommand::Certificate(pin)) => certificate::pin(&pin, global, terminal).await,
         Some(SealCommand::Reencrypt(reencrypt)) => reencrypt::run(&reencrypt, global, terminal).await,
         Some(SealCommand::Verify(verify)) => verify::run(&verify, global, terminal).await,
+        Some(SealCommand::Keys(keys)) => keys::run(&keys, global, terminal).await,
+        Some(SealCommand::Escrow(escrow)) => escrow::run(&escrow, global, terminal).await,
+        Some(SealCommand::Rotate(rotate)) => rotate::run(&rotate, global, terminal).await,
+        Some(SealCommand::RestoreKeys(restore)) => restore_keys::run(&restore, global, terminal).await,
     }
 }
 

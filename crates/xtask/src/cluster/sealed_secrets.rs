@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ const ACCOUNT: &str = "secrets/kubernetes.io/serviceaccount";
 /// A running controller.
 pub(crate) struct SealedSecrets {
     kubeseal: PathBuf,
+    /// Program that starts another one.
+    controller: PathBuf,
     url: String,
     process: u32,
     /// Whether it is reached through the API server, too.
@@ -45,6 +48,7 @@ impl SealedSecrets {
         let mut variables = vec![
             ("DXDR_TEST_KUBESEAL", self.kubeseal.display().to_string()),
             ("DXDR_TEST_SEALED_SECRETS_URL", self.url.clone()),
+            ("DXDR_TEST_SEALED_SECRETS_CONTROLLER", self.controller.display().to_string()),
             // Told by SIGUSR1, it renews its key.
             ("DXDR_TEST_SEALED_SECRETS_PROCESS", self.process.to_string()),
         ];
@@ -81,14 +85,14 @@ pub(crate) fn start(
         .strip_prefix("https://")
         .and_then(|address| address.rsplit_once(':'))
         .with_context(|| format!("the kubeconfig has no server with a port: {server}"))?;
-    let mut command = in_a_pod(&run, &programs.controller);
+    let controller = folder.join("controller");
+    write_program(&controller, &in_a_pod(&run, &programs.controller, server_host, server_port))?;
+    let mut command = Command::new(&controller);
     command
         .arg(format!("--listen-addr={host}:{port}"))
         .arg(format!("--listen-metrics-addr=127.0.0.1:{}", block.port(1)))
         // Its limits are for a shared cluster, and make tests wait. A second key would come by itself after a month.
         .args(["--rate-limit=1000000", "--kubeclient-qps=-1", "--key-renew-period=0"])
-        .env("KUBERNETES_SERVICE_HOST", server_host)
-        .env("KUBERNETES_SERVICE_PORT", server_port)
         .env("POD_NAMESPACE", NAMESPACE);
     processes.start("sealed-secrets", &mut command, PATIENCE)?;
     if let Some(address) = &own {
@@ -105,7 +109,7 @@ pub(crate) fn start(
     })?;
     eprintln!("Sealed Secrets ready after {:.1} s at {url}", begin.elapsed().as_secs_f64());
     let process = processes.id_of("sealed-secrets").context("the Sealed Secrets controller has ended")?;
-    Ok(SealedSecrets { kubeseal: programs.kubeseal.clone(), url, process, proxied: own.is_some() })
+    Ok(SealedSecrets { kubeseal: programs.kubeseal.clone(), controller, url, process, proxied: own.is_some() })
 }
 
 /// What a Pod finds of its service account.
@@ -120,14 +124,23 @@ fn write_account(folder: &Path, administrator: &Administrator) -> Result<()> {
     fs::write(&file, authority).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The controller, with the folder `run` where it looks for /run, and nowhere else.
-fn in_a_pod(run: &Path, controller: &Path) -> Command {
-    let mut command = Command::new("unshare");
+/// A program that becomes the controller, with the folder `run` where it looks for /run, and nowhere else. Its flags are the controller's;
+/// POD_NAMESPACE says where its keys are.
+fn in_a_pod(run: &Path, controller: &Path, host: &str, port: &str) -> String {
     // Who is not root becomes it in a user namespace, which is what a mount takes.
-    command.arg(if rustix::process::geteuid().is_root() { "-m" } else { "-rm" });
-    command.args(["sh", "-c", "mount --bind \"$1\" \"$(readlink -f /var/run)\" && shift && exec \"$@\"", "sh"]);
-    command.arg(run).arg(controller);
-    command
+    let unshare = if rustix::process::geteuid().is_root() { "unshare -m" } else { "unshare -rm" };
+    let word = |path: &Path| super::shell_word(&path.display().to_string());
+    format!(
+        "#!/bin/sh\nexport KUBERNETES_SERVICE_HOST={host} KUBERNETES_SERVICE_PORT={port}\nexec {unshare} sh -c 'mount --bind \"$1\" \"$(readlink -f /var/run)\" && shift && exec \"$@\"' sh {} {} \"$@\"\n",
+        word(run),
+        word(controller)
+    )
+}
+
+fn write_program(file: &Path, text: &str) -> Result<()> {
+    let context = || format!("cannot write {}", file.display());
+    fs::write(file, text).with_context(context)?;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).with_context(context)
 }
 
 /// An address of its own on the loopback device, where we may add one; the same for the same port.

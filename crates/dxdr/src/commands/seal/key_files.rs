@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use dxdr_environment::{KeyFingerprint, ResourceKind};
-use dxdr_provider::{Cluster as _, cluster::ListScope};
-use dxdr_sealing::{KeyRing, OpeningKey, SealingCertificate, sealed::objects};
+use bytes::Bytes;
+use dxdr_api::yaml;
+use dxdr_environment::{KeyFingerprint, ObjectReference, ResourceKind};
+use dxdr_kubernetes::KubernetesCluster;
+use dxdr_provider::{Cluster as _, ClusterError, cluster::ListScope};
+use dxdr_sealing::{
+    KeyRing, KeySecret, KeySecretError, OpeningKey, SealingCertificate,
+    key_secret::{KEY_LABEL, KEY_PREFIX, item_text},
+    sealed::objects,
+};
 use jiff::Timestamp;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::{certificate, documents::read_file, refused};
 use crate::{
@@ -16,12 +21,6 @@ use crate::{
     failure::{Failure, Kind},
     terminal::Terminal,
 };
-
-/// The label by which the controller finds its keys.
-const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
-
-/// The Secret that the controller reads whatever its label, as it is called by default.
-const KEY_PREFIX: &str = "sealed-secrets-key";
 
 /// Files with private keys.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,7 +55,12 @@ impl KeyFiles {
             return self.read(terminal);
         }
         let cluster = certificate::cluster(global).await?;
-        let found = of_cluster(&cluster, controller, terminal).await?;
+        let (keys, unusable) = key_secrets(&cluster, &controller.controller_namespace).await?;
+        unusable.iter().for_each(|problem| terminal.warn(problem));
+        let loaded = keys.into_iter().filter(KeySecret::is_loaded);
+        let found: Vec<FoundKey> = loaded
+            .map(|key| FoundKey { not_before: Some(key.certificate().not_before()), key: key.into_opening_key() })
+            .collect();
         if found.is_empty() {
             let namespace = &controller.controller_namespace;
             return Err(Failure::new(Kind::Refused, format!("there is no sealing key in namespace {namespace}"))
@@ -93,8 +97,7 @@ fn of_file(file: &Path, terminal: &Terminal) -> Result<Vec<FoundKey>, Failure> {
         return Ok(vec![of_pem(text, text).map_err(|problem| unusable(&name, &problem))?]);
     }
     let source = dxdr_api::SourceText { name: &name, text };
-    let documents =
-        dxdr_api::yaml::read(&source).map_err(|problems| refused(problems).hint("expected PEM, or Secrets with tls.key"))?;
+    let documents = yaml::read(&source).map_err(|problems| refused(problems).hint("expected PEM, or Secrets with tls.key"))?;
     let mut found = Vec::new();
     for document in &documents {
         for (_, object) in objects(document.value()) {
@@ -123,63 +126,65 @@ fn of_pem(key: &str, certificate: &str) -> Result<FoundKey, String> {
     Ok(FoundKey { key, not_before: of_key.map(|certificate| certificate.not_before()) })
 }
 
-/// A Secret of type kubernetes.io/tls.
+/// A Secret of type kubernetes.io/tls; the certificate may be missing.
 fn of_secret(secret: &Value) -> Result<FoundKey, String> {
     let name = secret["metadata"]["name"].as_str().unwrap_or("without a name");
-    let text = |item: &str| -> Result<Option<Zeroizing<String>>, String> {
-        if let Some(text) = secret["stringData"][item].as_str() {
-            return Ok(Some(Zeroizing::new(text.to_owned())));
-        }
-        let Some(encoded) = secret["data"][item].as_str() else { return Ok(None) };
-        let encoded = Zeroizing::new(encoded.replace(['\n', '\r'], ""));
-        let decoded = STANDARD.decode(&*encoded).map_err(|_| format!("Secret {name}: data.{item} is not base64"))?;
-        let text = String::from_utf8(decoded).map_err(|_| format!("Secret {name}: {item} is no text"))?;
-        Ok(Some(Zeroizing::new(text)))
+    let in_secret = |problem: String| format!("Secret {name}: {problem}");
+    let key = item_text(secret, "tls.key").map_err(|problem| in_secret(problem.to_string()))?;
+    let certificate = match item_text(secret, "tls.crt") {
+        Err(KeySecretError::Missing(_)) => String::new(),
+        certificate => certificate.map_err(|problem| in_secret(problem.to_string()))?.to_string(),
     };
-    let key = text("tls.key")?.ok_or_else(|| format!("Secret {name} has no tls.key"))?;
-    let certificate = text("tls.crt")?.unwrap_or_default();
-    of_pem(&key, &certificate).map_err(|problem| format!("Secret {name}: {problem}"))
+    of_pem(&key, &certificate).map_err(in_secret)
 }
 
-/// The keys that the controller would find.
-async fn of_cluster(
-    cluster: &dxdr_kubernetes::KubernetesCluster,
-    controller: &certificate::Controller,
-    terminal: &Terminal,
-) -> Result<Vec<FoundKey>, Failure> {
-    let namespace = &controller.controller_namespace;
-    let kind = ResourceKind {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: "Secret".to_owned(),
-        plural: "secrets".to_owned(),
-        namespaced: true,
+/// The Secrets with keys in the controller's namespace, those it loads and those it does not; and why others that look like them are none.
+pub(super) async fn key_secrets(cluster: &KubernetesCluster, namespace: &str) -> Result<(Vec<KeySecret>, Vec<String>), Failure> {
+    let kind = kind("", "v1", "Secret", "secrets");
+    let failed = |error: ClusterError| {
+        Failure::from(error).hint(
+            "this takes the controller's private keys: an account that may read its Secrets, or files (`--recovery-private-key`)",
+        )
     };
-    let failed = |error: dxdr_provider::ClusterError| {
-        Failure::from(error)
-            .hint("opening takes the controller's private keys: an account that may read its Secrets, or files (`--recovery-private-key`)")
-    };
-    let scope = ListScope { namespace: Some(namespace.clone()), label_selector: Some(format!("{KEY_LABEL}=active")) };
-    let mut secrets = Vec::new();
-    let mut continuation: Option<String> = None;
-    loop {
-        let page = cluster.list(&kind, &scope, 100, continuation.as_deref()).await.map_err(failed)?;
-        secrets.extend(page.items);
-        continuation = page.continuation;
-        if continuation.is_none() {
-            break;
-        }
-    }
-    let unlabelled = dxdr_environment::ObjectReference { kind, namespace: Some(namespace.clone()), name: KEY_PREFIX.to_owned() };
+    let scope = ListScope { namespace: Some(namespace.to_owned()), label_selector: Some(KEY_LABEL.to_owned()) };
+    let mut secrets = list(cluster, &kind, &scope).await.map_err(failed)?;
+    let unlabelled = ObjectReference { kind, namespace: Some(namespace.to_owned()), name: KEY_PREFIX.to_owned() };
     secrets.extend(cluster.get(&unlabelled).await.map_err(failed)?);
-    let mut found = Vec::new();
+    let (mut keys, mut unusable): (Vec<KeySecret>, Vec<String>) = (Vec::new(), Vec::new());
     for secret in secrets {
         let Ok(mut secret) = serde_json::from_slice::<Value>(&secret) else { continue };
-        match of_secret(&secret) {
-            Ok(key) => found.push(key),
-            Err(problem) => terminal.warn(&format!("namespace {namespace}: {problem}")),
+        let name = secret["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        if keys.iter().all(|key| key.name.as_deref() != Some(&name)) {
+            match KeySecret::read(&secret) {
+                Ok(key) => keys.push(key),
+                Err(problem) => unusable.push(format!("Secret {namespace}/{name}: {problem}")),
+            }
         }
-        dxdr_api::yaml::wipe(&mut secret);
+        yaml::wipe(&mut secret);
     }
-    Ok(found)
+    keys.sort_by_key(|key| std::cmp::Reverse(key.certificate().not_before()));
+    Ok((keys, unusable))
+}
+
+/// Every object of a kind.
+pub(super) async fn list(
+    cluster: &KubernetesCluster,
+    kind: &ResourceKind,
+    scope: &ListScope,
+) -> Result<Vec<Bytes>, ClusterError> {
+    let (mut objects, mut continuation): (Vec<Bytes>, Option<String>) = (Vec::new(), None);
+    loop {
+        let page = cluster.list(kind, scope, 500, continuation.as_deref()).await?;
+        objects.extend(page.items);
+        continuation = page.continuation;
+        if continuation.is_none() {
+            return Ok(objects);
+        }
+    }
+}
+
+/// A kind whose objects live in namespaces.
+pub(super) fn kind(group: &str, version: &str, kind: &str, plural: &str) -> ResourceKind {
+    let [group, version, kind, plural] = [group, version, kind, plural].map(str::to_owned);
+    ResourceKind { group, version, kind, plural, namespaced: true }
 }

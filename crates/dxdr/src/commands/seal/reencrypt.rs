@@ -16,7 +16,7 @@ use super::{
     documents::{self, Input},
     files::Paths,
     items::{self, FileOutcome, HEADINGS, ItemRow, ItemState},
-    keys::{self, KeyFiles},
+    key_files::{self, KeyFiles},
     refused,
 };
 use crate::{
@@ -65,7 +65,7 @@ impl Target {
         global: &Global,
         terminal: &Terminal,
     ) -> Result<Self, Failure> {
-        let keys::Keys { ring, newest } = files.load(&choice.controller, global, terminal).await?;
+        let key_files::Keys { ring, newest } = files.load(&choice.controller, global, terminal).await?;
         let certificate = choice.get(global, terminal).await?;
         let target = certificate.fingerprint();
         if let Some((newest, since)) = newest

@@ -12,7 +12,7 @@ use super::{
     certificate::{Controller, namespace_of_context},
     files::Paths,
     items::{self, FileOutcome, HEADINGS, ItemRow, ItemState},
-    keys::KeyFiles,
+    key_files::KeyFiles,
 };
 use crate::{
     app::Global,

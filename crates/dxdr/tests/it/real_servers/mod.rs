@@ -4,6 +4,7 @@ mod access;
 mod bucket;
 mod differential;
 mod journey;
+mod keys;
 mod refusals;
 mod sealing;
 mod velero;

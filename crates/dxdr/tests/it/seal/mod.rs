@@ -1,5 +1,6 @@
 //! `dxdr seal`, offline: keys and certificates are made here, and what is sealed is opened again.
 
+mod apart;
 mod checked;
 mod kept;
 mod moved;
@@ -8,6 +9,7 @@ mod secrecy;
 use std::{
     fs,
     io::Write as _,
+    path::Path,
     process::{Output, Stdio},
     sync::OnceLock,
 };
@@ -99,6 +101,14 @@ fn piped_bytes(place: &Place, arguments: &[&str], input: &[u8]) -> Output {
 
 fn read(place: &Place, file: &str) -> String {
     fs::read_to_string(place.path().join(file)).unwrap()
+}
+
+/// Every file below a folder.
+fn each_file(folder: &Path, look: &mut impl FnMut(&Path, &[u8])) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { each_file(&path, look) } else { look(&path, &fs::read(&path).unwrap()) }
+    }
 }
 
 /// Every document of YAML or JSON that was printed.

@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io::{Read as _, Write as _},
-    path::Path,
     process::Child,
     thread,
     time::Duration,
@@ -15,14 +14,6 @@ use rustix::{
 };
 
 use super::*;
-
-/// Every file below a folder.
-fn each_file(folder: &Path, look: &mut impl FnMut(&Path, &[u8])) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { each_file(&path, look) } else { look(&path, &fs::read(&path).unwrap()) }
-    }
-}
 
 #[test]
 fn a_value_is_nowhere_but_where_it_was_asked_for() {

@@ -1,0 +1,81 @@
+//! Sealing keys in a store, apart from the cluster: what is there, and how it gets there.
+//!
+//! The bytes of a key's file are somebody else's business: they come encrypted, and leave so.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use dxdr_catalog::EscrowedKey;
+use dxdr_environment::KeyFingerprint;
+use dxdr_format::{hashing::sha256, layout::EscrowObject};
+use dxdr_provider::object_storage::PutCondition;
+use jiff::Timestamp;
+
+use crate::{RunError, Store};
+
+/// The keys in escrow, each as it was put there last; the newest certificate first.
+pub async fn list(store: &Store) -> Result<Vec<EscrowedKey>, RunError> {
+    let prefix = store.layout.escrow_prefix();
+    let mut newest: BTreeMap<KeyFingerprint, Timestamp> = BTreeMap::new();
+    let mut proofs: BTreeMap<(KeyFingerprint, Timestamp), Timestamp> = BTreeMap::new();
+    for key in store.keys(&prefix).await? {
+        match store.layout.parse_escrow_key(&key) {
+            Some((fingerprint, EscrowObject::Entry(escrowed))) => {
+                let known = newest.entry(fingerprint).or_insert(escrowed);
+                *known = (*known).max(escrowed);
+            }
+            Some((fingerprint, EscrowObject::Proof(escrowed, proved))) => {
+                let known = proofs.entry((fingerprint, escrowed)).or_insert(proved);
+                *known = (*known).max(proved);
+            }
+            // A file without an entry is one that was being written when everything stopped.
+            Some((_, EscrowObject::File(_))) | None => {}
+        }
+    }
+    let mut keys = Vec::with_capacity(newest.len());
+    for (fingerprint, escrowed) in newest {
+        let key = store.layout.escrow_key(&fingerprint, EscrowObject::Entry(escrowed));
+        let Some(bytes) = store.read(&key).await? else { continue };
+        let entry = dxdr_format::escrow::read(&bytes).map_err(|source| RunError::Format {
+            key,
+            store: store.storage.describe(),
+            source,
+        })?;
+        let proved = proofs.get(&(fingerprint, escrowed)).copied();
+        keys.push(EscrowedKey { proved, ..entry });
+    }
+    keys.sort_by_key(|key| std::cmp::Reverse(key.not_before));
+    Ok(keys)
+}
+
+/// Puts a key there: its file, which is then read back, and last the entry that makes it count.
+pub async fn put(store: &Store, mut key: EscrowedKey, file: &[u8]) -> Result<EscrowedKey, RunError> {
+    key.size = file.len() as u64;
+    key.sha256 = sha256(file);
+    let place = store.layout.escrow_key(&key.fingerprint, EscrowObject::File(key.escrowed));
+    store.write(&place, file.to_vec(), PutCondition::IfAbsent).await?;
+    read_file(store, &key).await?;
+    let place = store.layout.escrow_key(&key.fingerprint, EscrowObject::Entry(key.escrowed));
+    store.write(&place, dxdr_format::escrow::write(&key), PutCondition::IfAbsent).await?;
+    Ok(key)
+}
+
+/// The file of a key, as it was put there.
+pub async fn read_file(store: &Store, key: &EscrowedKey) -> Result<Bytes, RunError> {
+    let place = store.layout.escrow_key(&key.fingerprint, EscrowObject::File(key.escrowed));
+    let Some(file) = store.read(&place).await? else {
+        return Err(RunError::Missing { key: place, store: store.storage.describe() });
+    };
+    let found = sha256(&file);
+    if found != key.sha256 {
+        let (expected, found) = (key.sha256.to_string(), found.to_string());
+        return Err(RunError::Checksum { key: place, store: store.storage.describe(), expected, found });
+    }
+    Ok(file)
+}
+
+/// Writes down that somebody has opened the file, and tried the key.
+pub async fn note_proof(store: &Store, key: &EscrowedKey, now: Timestamp) -> Result<(), RunError> {
+    let place = store.layout.escrow_key(&key.fingerprint, EscrowObject::Proof(key.escrowed, now));
+    Ok(store.write(&place, Bytes::new(), PutCondition::Always).await?)
+}

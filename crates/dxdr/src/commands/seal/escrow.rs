@@ -1,0 +1,168 @@
+//! Keys into escrow, and the proof that they come out again.
+
+use std::path::PathBuf;
+
+use dxdr_catalog::EscrowedKey;
+use dxdr_provider::{Clock as _, clock::SystemClock};
+use dxdr_report::quantity::counted;
+use dxdr_run::escrow;
+use dxdr_sealing::{KeySecret, escrow as age_file};
+use serde_json::{Value, json};
+
+use super::keeping::{Keeping, PolicyChoice, identities};
+use crate::{
+    app::Global,
+    failure::{Failure, Kind},
+    terminal::Terminal,
+};
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Escrow {
+    #[command(subcommand)]
+    command: Option<EscrowCommand>,
+    #[command(flatten)]
+    policy: PolicyChoice,
+    /// Identity that opens the escrow: with it, keys that only the escrow has are encrypted anew where the policy names other recipients.
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// Write nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum EscrowCommand {
+    /// Open every key in escrow with an identity, and try each; exit code 9 when one does not open or does not work.
+    #[command(after_help = "Examples:\n  dxdr seal escrow test --identity identity.txt")]
+    Test(Test),
+}
+
+#[derive(Debug, clap::Args)]
+struct Test {
+    #[command(flatten)]
+    policy: PolicyChoice,
+    /// Identity file of age, or a private key of SSH.
+    #[arg(long, value_name = "FILE")]
+    identity: PathBuf,
+}
+
+pub(super) async fn run(escrow: &Escrow, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    if let Some(EscrowCommand::Test(test)) = &escrow.command {
+        return try_all(test, global, terminal).await;
+    }
+    let keeping = Keeping::load(&escrow.policy, global).await?;
+    let recipients = keeping.recipients()?;
+    let identities = escrow.identity.as_deref().map(identities).transpose()?;
+    let in_cluster = keeping.in_cluster(terminal).await?;
+    let in_escrow = keeping.in_escrow().await?;
+    let (mut rows, mut missing): (Vec<Value>, usize) = (Vec::new(), 0);
+    let row = |key: &str, state: &str| json!({"fingerprint": key, "state": state});
+    for key in &in_cluster {
+        let kept = in_escrow.iter().find(|kept| kept.fingerprint == *key.fingerprint());
+        let state = match kept {
+            Some(kept) if keeping.is_kept(kept) => "kept",
+            _ if escrow.dry_run => "missing",
+            None => "escrowed",
+            Some(_) => "re-encrypted",
+        };
+        if matches!(state, "escrowed" | "re-encrypted") {
+            keeping.keep(key, &recipients).await?;
+        }
+        rows.push(row(key.fingerprint().as_str(), state));
+    }
+    let only_there = |kept: &&EscrowedKey| in_cluster.iter().all(|key| *key.fingerprint() != kept.fingerprint);
+    for kept in in_escrow.iter().filter(only_there) {
+        let state = match &identities {
+            _ if keeping.is_kept(kept) => "kept",
+            Some(_) if escrow.dry_run => "missing",
+            Some(identities) => {
+                let file = escrow::read_file(&keeping.store, kept).await?;
+                let key = age_file::open(&file, identities).map_err(|error| unopened(kept, error))?;
+                keeping.keep(&key, &recipients).await?;
+                "re-encrypted"
+            }
+            None => {
+                missing += 1;
+                "needs-identity"
+            }
+        };
+        rows.push(row(kept.fingerprint.as_str(), state));
+    }
+    let document =
+        json!({"format": "dxdr.io/seal-escrow/v1", "store": keeping.store.name, "keys": rows, "dryRun": escrow.dry_run});
+    terminal.value(&document, || {
+        let line = |row: &Value| {
+            let said = match row["state"].as_str().unwrap_or_default() {
+                "kept" => "is in escrow",
+                "missing" => "would be put into escrow",
+                "escrowed" => "was put into escrow, read back and opened",
+                "re-encrypted" => "was encrypted anew for the policy's recipients, read back and opened",
+                _ => "is in escrow for others than the policy's recipients",
+            };
+            format!("{} {said}\n", row["fingerprint"].as_str().unwrap_or_default())
+        };
+        rows.iter().map(line).collect()
+    });
+    if rows.is_empty() {
+        terminal.warn(&format!("there is no sealing key in namespace {}", keeping.namespace()));
+    }
+    if missing > 0 {
+        return Err(Failure::told(
+            Kind::Partial,
+            format!("{} cannot be encrypted for the policy's recipients", counted(missing, "key")),
+        )
+        .hint("only the escrow has them: name an identity that opens it with `--identity FILE`"));
+    }
+    Ok(())
+}
+
+async fn try_all(test: &Test, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let keeping = Keeping::load(&test.policy, global).await?;
+    let identities = identities(&test.identity)?;
+    let in_escrow = keeping.in_escrow().await?;
+    let (mut rows, mut problems): (Vec<Value>, Vec<String>) = (Vec::new(), Vec::new());
+    for kept in &in_escrow {
+        let file = escrow::read_file(&keeping.store, kept).await.map_err(|error| Failure::from(error).error);
+        let opened = file.and_then(|file| Ok(age_file::open(&file, &identities)?)).and_then(|key| same_key(kept, key));
+        let problem = match opened {
+            Ok(_) => {
+                escrow::note_proof(&keeping.store, kept, SystemClock.now()).await?;
+                None
+            }
+            Err(error) => Some(format!("{error:#}")),
+        };
+        rows.push(json!({"fingerprint": kept.fingerprint.as_str(), "opens": problem.is_none(), "problem": problem}));
+        problems.extend(problem.map(|problem| format!("{}: {problem}", kept.fingerprint)));
+    }
+    let document = json!({"format": "dxdr.io/seal-escrow-test/v1", "store": keeping.store.name, "keys": rows});
+    terminal.value(&document, || {
+        let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+        text.push_str(&format!("{} of {} open and work\n", rows.len() - problems.len(), counted(rows.len(), "key")));
+        text
+    });
+    if rows.is_empty() {
+        return Err(Failure::new(Kind::Refused, format!("there is no key in escrow in {}", keeping.store.name))
+            .hint("`dxdr seal escrow` puts the cluster's keys there"));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::told(Kind::Corrupt, format!("{} cannot be brought back with this identity", counted(problems.len(), "key")))
+        .hint("try another identity; `dxdr seal keys` says whether the cluster still has the keys, and `dxdr seal escrow` puts them there again"))
+}
+
+fn same_key(kept: &EscrowedKey, key: KeySecret) -> Result<KeySecret, anyhow::Error> {
+    if *key.fingerprint() == kept.fingerprint {
+        Ok(key)
+    } else {
+        anyhow::bail!("its file holds another key, {}", key.fingerprint())
+    }
+}
+
+/// A key that the identity does not open.
+pub(super) fn unopened(kept: &EscrowedKey, error: age_file::EscrowError) -> Failure {
+    Failure::from_error(Kind::Refused, error)
+        .context(format!("key {} cannot be taken out of escrow", kept.fingerprint))
+        .hint(format!("it was put there for {}", kept.recipients.join(", ")))
+}

@@ -1,0 +1,280 @@
+//! A sealing policy and what it leads to: a controller, a store, and those who can open it.
+
+use bytes::Bytes;
+use dxdr_catalog::EscrowedKey;
+use dxdr_environment::ObjectReference;
+use dxdr_kubernetes::KubernetesCluster;
+use dxdr_policy::SealingPolicy;
+use dxdr_provider::{Clock as _, Cluster as _, clock::SystemClock, cluster::WriteOptions};
+use dxdr_run::{Store, escrow};
+use dxdr_sealing::{
+    KeySecret, SealingCertificate,
+    escrow::{self as age_file, EscrowError, Identities, Recipients},
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use super::{
+    certificate::{self, Controller},
+    documents::read_file,
+    key_files::{key_secrets, kind},
+    refused,
+};
+use crate::{
+    app::Global,
+    configuration::{World, world},
+    failure::{Failure, Kind},
+    terminal::Terminal,
+};
+
+/// Who writes keys into clusters.
+const MANAGER: &str = "dxdr-sealing";
+
+/// How long a controller that was restarted may take to serve another certificate.
+const RESTART: Duration = Duration::from_secs(120);
+
+/// Which policy, and which controller where the policy's environments name several.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct PolicyChoice {
+    /// SealingPolicy, where the manifests have more than one.
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+    /// Service and Deployment of the controller [default: as the policy's environments name it].
+    #[arg(long, value_name = "NAME")]
+    controller_name: Option<String>,
+    /// Namespace of the controller [default: as the policy's environments name it].
+    #[arg(long, value_name = "NAME")]
+    controller_namespace: Option<String>,
+}
+
+/// Everything that keeping keys takes.
+pub(super) struct Keeping {
+    pub(super) policy: SealingPolicy,
+    pub(super) controller: Controller,
+    pub(super) store: Store,
+    pub(super) cluster: KubernetesCluster,
+}
+
+impl Keeping {
+    /// Reads the manifests, opens the store and prepares the way to the cluster.
+    pub(super) async fn load(choice: &PolicyChoice, global: &Global) -> Result<Self, Failure> {
+        let world = World::load(global)?;
+        let policies = &world.model.sealing_policies;
+        let names = || policies.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(", ");
+        let policy = match (&choice.policy, policies.as_slice()) {
+            (Some(name), _) => policies.iter().find(|policy| policy.name == *name).ok_or_else(|| {
+                refused(format!("there is no SealingPolicy `{name}`")).hint(format!("the manifests have: {}", names()))
+            })?,
+            (None, [only]) => only,
+            (None, []) => {
+                return Err(refused("the manifests have no SealingPolicy")
+                    .hint("declare one: `kind: SealingPolicy` with `environments` and `escrow`, as in policies/sealing.yaml"));
+            }
+            (None, _) => {
+                return Err(Failure::new(Kind::Usage, "there is more than one SealingPolicy")
+                    .hint(format!("choose with `--policy`: {}", names())));
+            }
+        };
+        let named: BTreeSet<(&str, &str)> = policy
+            .environments
+            .iter()
+            .filter_map(|name| world.model.environment(name.as_str())?.sealing.as_ref())
+            .map(|sealing| (sealing.controller_namespace.as_str(), sealing.controller_name.as_str()))
+            .filter(|(namespace, name)| {
+                choice.controller_namespace.as_deref().is_none_or(|asked| asked == *namespace)
+                    && choice.controller_name.as_deref().is_none_or(|asked| asked == *name)
+            })
+            .collect();
+        let controller = match (&choice.controller_namespace, &choice.controller_name, named.first()) {
+            (_, _, Some((namespace, name))) if named.len() == 1 => {
+                Controller { controller_name: (*name).to_owned(), controller_namespace: (*namespace).to_owned() }
+            }
+            (Some(namespace), Some(name), _) => {
+                Controller { controller_name: name.clone(), controller_namespace: namespace.clone() }
+            }
+            _ => {
+                let listed: Vec<String> = named.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect();
+                return Err(Failure::new(
+                    Kind::Usage,
+                    format!("the environments of the policy `{}` name {} controllers", policy.name, named.len()),
+                )
+                .hint(format!("choose with `--controller-namespace` and `--controller-name`: {}", listed.join(", "))));
+            }
+        };
+        let declared = world.model.store(&policy.escrow.store).ok_or_else(|| {
+            refused(format!("there is no BackupStore `{}`", policy.escrow.store))
+                .hint("`dxdr check` says what is wrong with the manifests")
+        })?;
+        Ok(Self {
+            policy: policy.clone(),
+            controller,
+            store: world::open(declared).await?,
+            cluster: certificate::cluster(global).await?,
+        })
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        &self.controller.controller_namespace
+    }
+
+    /// The keys in the cluster, the newest first; what looks like one and is none is warned about.
+    pub(super) async fn in_cluster(&self, terminal: &Terminal) -> Result<Vec<KeySecret>, Failure> {
+        let (keys, unusable) = key_secrets(&self.cluster, self.namespace()).await?;
+        for problem in unusable {
+            terminal.warn(&format!("{problem}; a controller that starts may crash over it"));
+        }
+        Ok(keys)
+    }
+
+    /// The keys in escrow, the newest first.
+    pub(super) async fn in_escrow(&self) -> Result<Vec<EscrowedKey>, Failure> {
+        Ok(escrow::list(&self.store).await?)
+    }
+
+    pub(super) fn recipients(&self) -> Result<Recipients, Failure> {
+        Recipients::read(&self.policy.escrow.recipients).map_err(|error| {
+            refused(format!("SealingPolicy `{}`: {error}", self.policy.name))
+                .hint("`age-keygen -o identity.txt` makes an identity of your own and prints its public key; nothing was changed")
+        })
+    }
+
+    /// Whether it is there for exactly those whom the policy names.
+    pub(super) fn is_kept(&self, kept: &EscrowedKey) -> bool {
+        kept.recipients == self.policy.escrow.recipients
+    }
+
+    /// Puts a key into escrow, and proves that what is there now opens and works.
+    pub(super) async fn keep(&self, key: &KeySecret, recipients: &Recipients) -> Result<EscrowedKey, Failure> {
+        let failed = |error: EscrowError| {
+            Failure::from_error(Kind::Failed, error).context(format!("key {} could not be put into escrow", key.fingerprint()))
+        };
+        let (file, trial) = age_file::seal(key, self.namespace(), recipients).map_err(failed)?;
+        let now = SystemClock.now();
+        // The name has seconds.
+        let escrowed = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
+        let entry = EscrowedKey {
+            fingerprint: key.fingerprint().clone(),
+            certificate: key.certificate().pem().to_owned(),
+            not_before: key.certificate().not_before(),
+            not_after: key.certificate().not_after(),
+            namespace: self.namespace().to_owned(),
+            name: key.name.clone().unwrap_or_default(),
+            cluster: self.cluster.describe(),
+            recipients: self.policy.escrow.recipients.clone(),
+            escrowed,
+            proved: None,
+            size: 0,
+            sha256: dxdr_catalog::Sha256([0; 32]),
+        };
+        let entry = escrow::put(&self.store, entry, &file).await?;
+        let stored = escrow::read_file(&self.store, &entry).await?;
+        let opened = age_file::open(&stored, &trial).map_err(failed)?;
+        if opened.fingerprint() != key.fingerprint() {
+            return Err(Failure::new(
+                Kind::Corrupt,
+                format!("what is in escrow for {} is {}", key.fingerprint(), opened.fingerprint()),
+            ));
+        }
+        Ok(entry)
+    }
+
+    /// Makes the Secret of a key. One of its name that is there already is an error.
+    pub(super) async fn create(&self, key: &KeySecret) -> Result<(), Failure> {
+        let reference = ObjectReference {
+            kind: kind("", "v1", "Secret", "secrets"),
+            namespace: Some(self.namespace().to_owned()),
+            name: key.name.clone().unwrap_or_default(),
+        };
+        let secret = key.to_secret(self.namespace());
+        self.cluster.create(&reference, Bytes::copy_from_slice(secret.as_bytes()), &options()).await?;
+        Ok(())
+    }
+
+    /// The controller's Deployment, where it is one that we may see.
+    async fn deployment(&self) -> Result<Option<Value>, Failure> {
+        let found = self.cluster.get(&self.deployment_reference()).await?;
+        Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn deployment_reference(&self) -> ObjectReference {
+        ObjectReference {
+            kind: kind("apps", "v1", "Deployment", "deployments"),
+            namespace: Some(self.namespace().to_owned()),
+            name: self.controller.controller_name.clone(),
+        }
+    }
+
+    /// Whether the controller makes keys by itself; `None` where nobody can tell.
+    pub(super) async fn renews_itself(&self) -> Result<Option<bool>, Failure> {
+        let Some(deployment) = self.deployment().await? else { return Ok(None) };
+        let containers = deployment["spec"]["template"]["spec"]["containers"].as_array().cloned().unwrap_or_default();
+        let words = containers.iter().flat_map(|container| {
+            ["command", "args"].into_iter().flat_map(|field| container[field].as_array().cloned().unwrap_or_default())
+        });
+        let words: Vec<String> = words.filter_map(|word| word.as_str().map(str::to_owned)).collect();
+        let period = words.iter().enumerate().find_map(|(index, word)| {
+            let after = word.strip_prefix("--key-renew-period")?;
+            after.strip_prefix('=').map(str::to_owned).or_else(|| words.get(index + 1).cloned())
+        });
+        Ok(Some(period.is_none_or(|period| !matches!(period.as_str(), "0" | "0s" | "0h" | "0m"))))
+    }
+
+    /// Restarts the controller where it is a Deployment, so that it loads every key, and waits until it serves the certificate of one.
+    /// Says whether it does.
+    pub(super) async fn reload(&self, wanted: &SealingCertificate, terminal: &Terminal) -> Result<bool, Failure> {
+        let restarted = match self.deployment().await? {
+            None => false,
+            Some(_) => {
+                let annotations = json!({"dxdr.io/restarted-at": SystemClock.now().to_string()});
+                let patch = json!({
+                    "apiVersion": "apps/v1", "kind": "Deployment",
+                    "metadata": {"name": self.controller.controller_name, "namespace": self.namespace()},
+                    "spec": {"template": {"metadata": {"annotations": annotations}}},
+                });
+                self.cluster.apply(&self.deployment_reference(), Bytes::from(patch.to_string()), true, &options()).await?;
+                terminal.note(&format!("{} restarts, to load the key.", self.controller));
+                true
+            }
+        };
+        // A controller that watches its Secrets has a new key within a second.
+        let until = tokio::time::Instant::now() + if restarted { RESTART } else { Duration::from_secs(3) };
+        loop {
+            if self.serves().await.is_some_and(|served| served.fingerprint() == wanted.fingerprint()) {
+                return Ok(true);
+            }
+            if tokio::time::Instant::now() > until {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// The certificate that the controller serves, where it answers.
+    pub(super) async fn serves(&self) -> Option<SealingCertificate> {
+        let service = self.cluster.service(self.namespace(), &self.controller.controller_name).await.ok()??;
+        let pem = service.get("/v1/cert.pem").await.ok()?;
+        SealingCertificate::from_pem(&String::from_utf8_lossy(&pem)).ok()
+    }
+
+    /// How a controller that is no Deployment of that name gets to load its keys.
+    pub(super) fn restart_hint(&self) -> String {
+        format!(
+            "restart it: `kubectl rollout restart deployment {} --namespace {}`",
+            self.controller.controller_name,
+            self.namespace()
+        )
+    }
+}
+
+/// What opens the escrow.
+pub(super) fn identities(file: &Path) -> Result<Identities, Failure> {
+    let bytes = read_file(file)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| refused(format!("{} is no text", file.display())))?;
+    Identities::read(text).map_err(|error| {
+        refused(format!("{}: {error}", file.display())).hint("expected the file that `age-keygen` wrote, or a private key of SSH")
+    })
+}
+
+fn options() -> WriteOptions {
+    WriteOptions { manager: MANAGER.to_owned(), dry_run: false, retry: true }
+}

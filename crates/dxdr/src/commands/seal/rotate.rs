@@ -1,0 +1,114 @@
+//! A new sealing key that cannot be lost: made, kept apart, proved, and only then given to the controller.
+
+use std::path::PathBuf;
+
+use dxdr_provider::{Clock as _, clock::SystemClock};
+use dxdr_run::escrow;
+use dxdr_sealing::{KeySecret, escrow as age_file};
+use serde_json::json;
+
+use super::{
+    certificate::day,
+    escrow::unopened,
+    keeping::{Keeping, PolicyChoice, identities},
+};
+use crate::{
+    app::Global,
+    failure::{Failure, Kind},
+    terminal::Terminal,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Rotate {
+    #[command(flatten)]
+    policy: PolicyChoice,
+    /// Identity that opens the escrow: with it, the new key is also opened as a person would open it.
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// Say what would be done, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let keeping = Keeping::load(&rotate.policy, global).await?;
+    let recipients = keeping.recipients()?;
+    let identities = rotate.identity.as_deref().map(identities).transpose()?;
+    let in_cluster = keeping.in_cluster(terminal).await?;
+    let in_escrow = keeping.in_escrow().await?;
+    let unkept: Vec<&KeySecret> = in_cluster
+        .iter()
+        .filter(|key| !in_escrow.iter().any(|kept| kept.fingerprint == *key.fingerprint() && keeping.is_kept(kept)))
+        .collect();
+    let newest = in_cluster.iter().find(|key| key.is_loaded());
+    terminal.note(&format!("A new sealing key for {}:", keeping.controller));
+    match newest {
+        Some(key) => {
+            terminal.note(&format!("  the newest is {}, from {}", key.fingerprint(), day(key.certificate().not_before())))
+        }
+        None => terminal.note("  there is none yet"),
+    }
+    if !unkept.is_empty() {
+        terminal
+            .note(&format!("  {} of the cluster's go into escrow first", dxdr_report::quantity::counted(unkept.len(), "key")));
+    }
+    terminal.note(&format!(
+        "  it goes into escrow in {} for {}, and is opened there",
+        keeping.store.name,
+        dxdr_report::quantity::counted(keeping.policy.escrow.recipients.len(), "recipient")
+    ));
+    terminal.note("  then the controller gets it; what older keys sealed still opens");
+    if rotate.dry_run {
+        return Ok(());
+    }
+    terminal.consent("Make it?", rotate.yes)?;
+    for key in unkept {
+        keeping.keep(key, &recipients).await?;
+    }
+    let now = SystemClock.now();
+    let key =
+        tokio::task::block_in_place(|| KeySecret::generate(now)).map_err(|error| Failure::from_error(Kind::Failed, error))?;
+    let kept = keeping.keep(&key, &recipients).await?;
+    if let Some(identities) = &identities {
+        let file = escrow::read_file(&keeping.store, &kept).await?;
+        let opened = age_file::open(&file, identities).map_err(|error| {
+            unopened(&kept, error).hint("the controller was not given the new key; nothing is sealed with it")
+        })?;
+        if opened.fingerprint() == key.fingerprint() {
+            escrow::note_proof(&keeping.store, &kept, SystemClock.now()).await?;
+        }
+    }
+    terminal.note(&format!("{} is in escrow, was read back and opened.", key.fingerprint()));
+    keeping.create(&key).await.map_err(|failure| {
+        failure.hint("the new key is in escrow, and the cluster does not have it: nothing is sealed with it")
+    })?;
+    let loaded = keeping.reload(key.certificate(), terminal).await?;
+    let document = json!({
+        "format": "dxdr.io/seal-rotate/v1",
+        "fingerprint": key.fingerprint().as_str(),
+        "secret": {"namespace": keeping.namespace(), "name": key.name},
+        "store": keeping.store.name,
+        "before": newest.map(|key| key.fingerprint().as_str()),
+        "provedWithIdentity": identities.is_some(),
+        "sealing": loaded,
+    });
+    terminal.value(&document, || {
+        let state = if loaded { "the controller seals with it" } else { "the controller has not loaded it yet" };
+        format!("{} is Secret {}/{}; {state}", key.fingerprint(), keeping.namespace(), key.name.as_deref().unwrap_or_default())
+    });
+    if keeping.renews_itself().await? == Some(true) {
+        terminal.warn("the controller makes keys by itself, too, which nobody keeps until `dxdr seal escrow` runs; `--key-renew-period=0` turns that off");
+    }
+    if loaded {
+        terminal.note(
+            "Next: `dxdr seal certificate --replace` where it is pinned, and `dxdr seal reencrypt` for what older keys sealed.",
+        );
+        return Ok(());
+    }
+    Err(Failure::told(Kind::Partial, "the controller has not loaded the new key")
+        .hint(keeping.restart_hint())
+        .hint("older keys go on sealing and opening until then; nothing is lost"))
+}

@@ -1,0 +1,174 @@
+//! Sealing keys that outlive their cluster: escrow, renewal, and the way back, with a real controller that the test starts and stops.
+
+use std::{
+    env,
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+};
+
+use age::secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use super::{Servers, World};
+use crate::{
+    objects,
+    place::Said,
+    seal::{documents, piped},
+};
+
+/// A controller of the test's own, which looks at the test's namespace only. Ended when it is dropped.
+struct Controller {
+    process: Child,
+    address: String,
+}
+
+impl Controller {
+    /// Starts it and waits until it has its keys. It makes one where it finds none.
+    fn start(program: &str, world: &World) -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let (address, metrics) = (free(), free());
+        let flags = [
+            format!("--listen-addr={address}"),
+            format!("--listen-metrics-addr={metrics}"),
+            "--key-renew-period=0".to_owned(),
+            "--all-namespaces=false".to_owned(),
+            "--kubeclient-qps=-1".to_owned(),
+        ];
+        let mut command = Command::new(program);
+        command
+            .args(flags)
+            .env("POD_NAMESPACE", &world.namespace)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let controller = Self { process: command.spawn().unwrap(), address };
+        world.wait_until("the controller listens", |_| TcpStream::connect(&controller.address).is_ok());
+        controller
+    }
+
+    fn certificate(&self) -> String {
+        format!("http://{}/v1/cert.pem", self.address)
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Policies for the test's namespace, and an identity that opens their escrow.
+fn declare(world: &World) {
+    let identity = age::x25519::Identity::generate();
+    std::fs::create_dir(world.place.path().join("kept")).unwrap();
+    world.place.write("identity.txt", identity.to_string().expose_secret());
+    let namespace = &world.namespace;
+    world.place.write(
+        "policies/journey.yaml",
+        &format!(
+            "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata: {{name: journey}}\nspec:\n  namespace: {namespace}\n  tier: non-production\n  sealing: {{controller: {{namespace: {namespace}, name: sealed-secrets}}}}\n---\nkind: BackupStore\nmetadata: {{name: kept}}\nspec: {{directory: {{path: kept}}}}\n---\nkind: SealingPolicy\nmetadata: {{name: default}}\nspec: {{environments: [journey], escrow: {{recipients: [{}], store: kept}}}}\n",
+            identity.to_public()
+        ),
+    );
+}
+
+fn seal(world: &World, arguments: &[&str], input: &str) -> Said {
+    piped(&world.place, &[&["seal"][..], arguments, &["--kubeconfig", &world.kubeconfig]].concat(), input)
+}
+
+fn json_of(said: &Said) -> Value {
+    serde_json::from_str(&said.stdout).unwrap()
+}
+
+/// The SealedSecret of a Secret with this name, made with the controller's certificate.
+fn sealed(world: &World, controller: &Controller, name: &str) -> Value {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": world.namespace}, "stringData": {"value": name}});
+    documents(&seal(world, &["--cert", &controller.certificate()], &secret.to_string()).exits(0).stdout).remove(0)
+}
+
+fn sealed_secret(world: &World, name: &str) -> dxdr_environment::ObjectReference {
+    objects::reference("bitnami.com", "v1alpha1", "SealedSecret", "sealedsecrets", Some(&world.namespace), name)
+}
+
+/// Applies it, and waits until the controller has made the Secret of it.
+fn comes_back(world: &World, object: &Value) {
+    let name = object["metadata"]["name"].as_str().unwrap();
+    world.try_create(&sealed_secret(world, name), object, false).unwrap();
+    world.wait_until("the controller opens it", |world| {
+        let secret = world.get(&objects::core("Secret", Some(&world.namespace), name));
+        secret.is_some_and(|secret| {
+            secret["data"]["value"] == base64::Engine::encode(&base64::engine::general_purpose::STANDARD, name)
+        })
+    });
+}
+
+#[test]
+fn keys_are_kept_renewed_and_brought_back_after_the_cluster_is_lost() {
+    let Some(servers) = Servers::named() else { return };
+    let Some(program) = env::var("DXDR_TEST_SEALED_SECRETS_CONTROLLER").ok().filter(|program| !program.is_empty()) else {
+        eprintln!("did not run: no program is named by DXDR_TEST_SEALED_SECRETS_CONTROLLER");
+        return;
+    };
+    let world = World::new(&servers, "keys");
+    world.create(objects::namespace(&world.namespace));
+    declare(&world);
+    let identity = ["--identity", "identity.txt"];
+
+    let controller = Controller::start(&program, &world);
+    let one = sealed(&world, &controller, "one");
+    comes_back(&world, &one);
+    assert!(seal(&world, &["keys"], "").exits(0).stderr.contains("1 key not in escrow"));
+    let dry = json_of(&seal(&world, &["escrow", "--dry-run", "-o", "json"], "").exits(0));
+    assert_eq!(dry["keys"][0]["state"], "missing");
+    assert!(seal(&world, &["escrow"], "").exits(0).stdout.contains("was put into escrow, read back and opened"));
+    assert!(seal(&world, &["escrow"], "").exits(0).stdout.contains("is in escrow"));
+
+    // The new key is there, and this controller knows it after a restart only, which nobody but the test can give it.
+    let rotated = json_of(&seal(&world, &[&["rotate", "--yes", "-o", "json"][..], &identity].concat(), "").exits(3));
+    assert_eq!((&rotated["sealing"], &rotated["provedWithIdentity"]), (&false.into(), &true.into()));
+    drop(controller);
+    let controller = Controller::start(&program, &world);
+    let served = seal(&world, &["certificate", "--cert", &controller.certificate(), "-o", "json", "--dry-run"], "").exits(0);
+    assert_eq!(json_of(&served)["fingerprint"], rotated["fingerprint"]);
+    let two = sealed(&world, &controller, "two");
+    comes_back(&world, &two);
+    let keys = json_of(&seal(&world, &["keys", "-o", "json"], "").exits(0));
+    let states: Vec<(&str, &Value)> =
+        keys["keys"].as_array().unwrap().iter().map(|key| (key["state"].as_str().unwrap(), &key["items"])).collect();
+    assert_eq!(states, [("sealing", &json!(1)), ("active", &json!(1))]);
+    assert!(keys["keys"].as_array().unwrap().iter().all(|key| key["escrow"]["asThePolicySays"] == true), "{keys}");
+    assert!(
+        seal(&world, &[&["escrow", "test"][..], &identity].concat(), "").exits(0).stdout.contains("2 of 2 keys open and work")
+    );
+
+    // Everything that was in the cluster is gone.
+    drop(controller);
+    for name in ["one", "two"] {
+        world.delete(&sealed_secret(&world, name));
+        world.delete(&objects::core("Secret", Some(&world.namespace), name));
+    }
+    for key in keys["keys"].as_array().unwrap() {
+        world.delete(&objects::core("Secret", Some(&world.namespace), key["secret"].as_str().unwrap()));
+    }
+    world.place.write("stranger.txt", age::x25519::Identity::generate().to_string().expose_secret());
+    let stranger = seal(&world, &["restore-keys", "--identity", "stranger.txt", "--yes"], "").refuses(4);
+    assert!(stranger.stderr.contains("cannot be taken out of escrow"), "{}", stranger.stderr);
+    seal(&world, &[&["restore-keys", "--dry-run"][..], &identity].concat(), "").exits(0);
+    let restored = json_of(&seal(&world, &[&["restore-keys", "--yes", "-o", "json"][..], &identity].concat(), "").exits(0));
+    assert_eq!(restored["restored"].as_array().unwrap().len(), 2);
+    assert_eq!(restored["controllerRuns"], false);
+    let controller = Controller::start(&program, &world);
+    comes_back(&world, &one);
+    comes_back(&world, &two);
+    let served = seal(&world, &["certificate", "--cert", &controller.certificate(), "-o", "json", "--dry-run"], "").exits(0);
+    assert_eq!(json_of(&served)["fingerprint"], rotated["fingerprint"], "the newest of the restored keys is sealed with");
+    let after = json_of(&seal(&world, &["keys", "-o", "json"], "").exits(0));
+    assert_eq!(after["keys"].as_array().unwrap().len(), 2, "the controller made none of its own");
+    assert!(
+        seal(&world, &[&["restore-keys", "--yes"][..], &identity].concat(), "")
+            .exits(0)
+            .stdout
+            .contains("every key was there already")
+    );
+}

@@ -1,0 +1,149 @@
+//! Keys that are kept apart from the cluster: escrow, renewal and the way back, against the sandbox.
+
+use age::{secrecy::ExposeSecret as _, x25519::Identity};
+use serde_json::{Value, json};
+
+use super::{each_file, *};
+use crate::{objects, served::Served};
+
+/// Writes an identity to a file, and answers its public key.
+fn identity(served: &Served, file: &str) -> String {
+    let identity = Identity::generate();
+    served.place.write(file, identity.to_string().expose_secret());
+    identity.to_public().to_string()
+}
+
+fn declare(served: &Served, recipients: &[&str]) {
+    let recipients = recipients.join(", ");
+    served.place.write(
+        "policies/sealing.yaml",
+        &format!(
+            "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata: {{name: sealed}}\nspec: {{namespace: sealed, tier: non-production, sealing: {{controller: {{namespace: seals, name: sealed-secrets}}}}}}\n---\nkind: SealingPolicy\nmetadata: {{name: default}}\nspec: {{environments: [sealed], escrow: {{recipients: [{recipients}], store: primary}}}}\n"
+        ),
+    );
+}
+
+fn json_of(said: &Said) -> Value {
+    serde_json::from_str(&said.stdout).unwrap()
+}
+
+/// A served sandbox with the namespace of a controller that is not there, and an identity.
+fn served() -> Served {
+    let served = Served::new();
+    served.create(objects::namespace("seals"));
+    let recipient = identity(&served, "identity.txt");
+    declare(&served, &[&recipient]);
+    served
+}
+
+/// Renews the key, and answers its Secret's name.
+fn renewed(served: &Served) -> String {
+    let said = served.run(&["seal", "rotate", "--yes", "-o", "json"]).exits(3);
+    assert!(said.stderr.contains("kubectl rollout restart deployment sealed-secrets --namespace seals"), "{}", said.stderr);
+    json_of(&said)["secret"]["name"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_new_key_is_in_escrow_before_the_cluster_has_it() {
+    let served = served();
+    served.run(&["seal", "rotate", "--dry-run"]).exits(0);
+    assert_eq!(json_of(&served.run(&["seal", "keys", "-o", "json"]).exits(0))["keys"], json!([]));
+    assert!(served.run(&["seal", "rotate"]).refuses(4).stderr.contains("nobody is there to consent"));
+    let name = renewed(&served);
+    let keys = json_of(&served.run(&["seal", "keys", "-o", "json"]).exits(0));
+    assert_eq!((&keys["keys"][0]["secret"], &keys["keys"][0]["state"]), (&json!(name), &json!("sealing")));
+    assert_eq!(keys["keys"][0]["escrow"]["asThePolicySays"], true);
+    assert_eq!(keys["keys"][0]["escrow"]["proved"], Value::Null);
+    assert!(served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(0).stdout.contains("1 of 1 key open"));
+    assert!(json_of(&served.run(&["seal", "keys", "-o", "json"]).exits(0))["keys"][0]["escrow"]["proved"].is_string());
+    // What is in the store opens with the identity, and is in clear nowhere.
+    let secret = served.get(&objects::core("Secret", Some("seals"), &name)).unwrap();
+    let private = STANDARD.decode(secret["data"]["tls.key"].as_str().unwrap()).unwrap();
+    let line = String::from_utf8(private).unwrap().lines().nth(5).unwrap().to_owned();
+    let mut files = 0;
+    each_file(&served.place.path().join("store"), &mut |path, bytes| {
+        files += 1;
+        assert!(!bytes.windows(line.len()).any(|window| window == line.as_bytes()), "{}", path.display());
+    });
+    assert_eq!(files, 3, "the file, its entry, and the proof");
+}
+
+#[test]
+fn a_key_that_is_no_key_is_named_and_nothing_else_is_kept_back() {
+    let served = served();
+    let name = renewed(&served);
+    let mut broken = served.get(&objects::core("Secret", Some("seals"), &name)).unwrap();
+    broken["metadata"] = json!({"name": "broken", "namespace": "seals", "labels": broken["metadata"]["labels"]});
+    broken["data"]["tls.crt"] = STANDARD.encode(&Key::first().certificate).into();
+    served.create((objects::core("Secret", Some("seals"), "broken"), broken));
+    let said = served.run(&["seal", "escrow"]).exits(0);
+    assert!(said.stderr.contains("Secret seals/broken: its certificate is of another key"), "{}", said.stderr);
+    assert!(said.stdout.contains("is in escrow"));
+}
+
+#[test]
+fn other_recipients_take_the_key_or_an_identity() {
+    let served = served();
+    let name = renewed(&served);
+    let second = identity(&served, "second.txt");
+    declare(&served, &[&second]);
+    assert!(served.run(&["seal", "keys"]).exits(0).stderr.contains("1 key not in escrow as the policy says"));
+    let escrow = |flags: &[&str]| served.run(&[&["seal", "escrow"][..], flags].concat());
+    assert_eq!(json_of(&escrow(&["--dry-run", "-o", "json"]).exits(0))["keys"][0]["state"], "missing");
+    served.delete(&objects::core("Secret", Some("seals"), &name));
+    let said = escrow(&[]).exits(3);
+    assert!(said.stderr.contains("`--identity FILE`"), "{}", said.stderr);
+    assert!(escrow(&["--identity", "second.txt"]).refuses(4).stderr.contains("cannot be taken out of escrow"));
+    // A name in escrow has seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    assert!(escrow(&["--identity", "identity.txt"]).exits(0).stdout.contains("encrypted anew"));
+    served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(9);
+    served.run(&["seal", "escrow", "test", "--identity", "second.txt"]).exits(0);
+    assert!(
+        served
+            .run(&["seal", "restore-keys", "--identity", "second.txt", "--yes"])
+            .exits(0)
+            .stdout
+            .contains("1 key written; now start the controller")
+    );
+    assert_eq!(served.get(&objects::core("Secret", Some("seals"), &name)).unwrap()["type"], "kubernetes.io/tls");
+}
+
+#[test]
+fn what_cannot_be_brought_back_is_said() {
+    let served = served();
+    assert!(
+        served
+            .run(&["seal", "restore-keys", "--identity", "identity.txt", "--yes"])
+            .refuses(5)
+            .stderr
+            .contains("no key in escrow")
+    );
+    served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).refuses(4);
+    renewed(&served);
+    served.place.write("no.txt", "nothing\n");
+    assert!(served.run(&["seal", "restore-keys", "--identity", "no.txt"]).refuses(8).stderr.contains("no identity of age"));
+    let mut file = None;
+    each_file(&served.place.path().join("store"), &mut |path, _| {
+        if path.extension().is_some_and(|extension| extension == "age") {
+            file = Some(path.to_owned());
+        }
+    });
+    let file = file.unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(9);
+    let said = served.run(&["seal", "restore-keys", "--identity", "identity.txt", "--yes"]).refuses(9);
+    assert!(said.stderr.contains("is not what was written"), "{}", said.stderr);
+}
+
+#[test]
+fn a_policy_that_leads_nowhere_is_said() {
+    let served = Served::new();
+    assert!(served.run(&["seal", "keys"]).refuses(8).stderr.contains("the manifests have no SealingPolicy"));
+    // The example's recipient is nobody's.
+    declare(&served, &["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kudwmqfnsh2vunu"]);
+    assert!(served.run(&["seal", "escrow"]).refuses(8).stderr.contains("recipient 1 of the escrow is no public key"));
+    assert!(served.run(&["seal", "keys", "--policy", "other"]).refuses(8).stderr.contains("there is no SealingPolicy `other`"));
+}
