@@ -202,10 +202,9 @@ fn octal(field: &mut [u8], value: u64) {
 
 /// Octal digits among blanks and zero bytes, or GNU's binary form.
 fn number(field: &[u8]) -> Option<u64> {
-    if field.first().is_some_and(|&first| first == 0x80) {
-        let (high, low) = field.split_at(field.len().checked_sub(8)?);
-        let low: [u8; 8] = low.try_into().ok()?;
-        return (high[1..].iter().all(|&byte| byte == 0)).then_some(u64::from_be_bytes(low));
+    if let [0x80, binary @ ..] = field {
+        let (high, low) = binary.split_at(binary.len().saturating_sub(8));
+        return high.iter().all(|&byte| byte == 0).then(|| low.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)));
     }
     let mut value: u64 = 0;
     let digits = field.trim_ascii_start();
@@ -233,6 +232,23 @@ mod tests {
         let mut bytes = Vec::new();
         HeaderTemplate::new(1).append(&mut bytes, path, size);
         bytes
+    }
+
+    #[test]
+    fn numbers_are_octal_or_binary_in_fields_of_every_length() {
+        for (field, value) in [
+            (&b"0000123\0"[..], Some(0o123)),
+            (b"  17 \0", Some(0o17)),
+            (b"", Some(0)),
+            (b"\x80", Some(0)),
+            (b"\x80\0\0\0\0\0\x01\x02", Some(0x102)),
+            (b"\x80\0\0\0\0\0\0\0\x01\0\0\x02", Some(0x0100_0002)),
+            (b"\x80\x01\0\0\0\0\0\0\0\0\0\x02", None),
+            (b"89", None),
+            (b"1 1", None),
+        ] {
+            assert_eq!(number(field), value, "{field:?}");
+        }
     }
 
     #[test]
