@@ -6,6 +6,7 @@
 //!   create        ─► restore   the bare writes, and the whole
 //!   plan                       from the store alone
 //!   instant                    one point among a million
+//!   sealing                    the bare operations of re-encryption
 //! ```
 //!
 //! Each prints one line of JSON on stdout: seconds, objects, bytes, the peak of memory, and what else it counts.
@@ -27,6 +28,7 @@ mod catalog;
 mod cluster;
 mod measurement;
 mod restore;
+mod sealing;
 mod world;
 
 /// One measurement of dxdr
@@ -108,6 +110,11 @@ enum Command {
         #[arg(long)]
         directory: Option<PathBuf>,
     },
+    /// Open, seal and open again on all cores, with the oldest and the newest of a list of key Secrets
+    Sealing {
+        #[arg(long)]
+        keys: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -139,6 +146,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Restore { place, into, store } => restore::restore(&place, &into, &store).await?,
         Command::Plan { namespace, store } => restore::plan(&namespace, &store).await?,
         Command::Instant { points, directory } => catalog::instant(points, directory.as_deref()).await?,
+        Command::Sealing { keys } => tokio::task::block_in_place(|| sealing::bare(&keys))?,
     };
     println!("{}", measurement.json()?);
     Ok(())

@@ -5,6 +5,7 @@
 //!   per server and number of objects:  seed ─► rounds of (list, archive, backup) ─► rounds of (create, restore)
 //!   from the store alone:              plan, the point for an instant
 //!   beside Velero (`--velero`):        backup, restore
+//!   beside kubeseal (`--sealing`):     seal, re-encrypt
 //! ```
 //!
 //! Every measurement is a process of its own: its peak of memory is its own. Times depend on the machine and on what else it does, so
@@ -23,6 +24,7 @@ use serde_json::Value;
 
 use crate::{checkout, interruption};
 
+mod sealing;
 mod velero;
 
 /// How long the sandbox may take to write its kubeconfig.
@@ -54,6 +56,9 @@ pub(crate) struct Arguments {
     /// Measure beside a real Velero instead, on servers of its own that are stopped afterwards
     #[arg(long, conflicts_with_all = ["kubeconfig", "only"])]
     velero: bool,
+    /// Measure sealing beside the real kubeseal instead, with a controller that is stopped afterwards
+    #[arg(long, conflicts_with_all = ["kubeconfig", "only", "velero"])]
+    sealing: bool,
     /// Only these: backup, restore, plan, instant
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
@@ -68,11 +73,14 @@ impl Arguments {
 /// Prints a table; the exit code says whether everything could be measured, never whether it was fast.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interruption::watch()?;
-    let program = build()?;
+    let program = build("dxdr-bench")?;
     let folder = tempfile::Builder::new().prefix("dxdr-bench-").tempdir().context("cannot create a temporary folder")?;
     let bench = Bench { program, folder: folder.path().to_owned(), environment: Vec::new() };
     if arguments.velero {
         return velero::run(bench, arguments.rounds);
+    }
+    if arguments.sealing {
+        return sealing::run(&bench, arguments.rounds);
     }
     let mut table = Table::default();
     if ["backup", "restore", "plan"].iter().any(|name| arguments.wants(name)) {
@@ -98,22 +106,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn build() -> Result<PathBuf> {
+/// The program of a package, as people get it.
+fn build(package: &str) -> Result<PathBuf> {
     let output = Command::new(checkout::cargo())
         .current_dir(checkout::root())
-        .args(["build", "--release", "--package", "dxdr-bench", "--message-format", "json-render-diagnostics"])
+        .args(["build", "--release", "--package", package, "--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("dxdr-bench did not build ({})", output.status);
+        bail!("{package} did not build ({})", output.status);
     }
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "dxdr-bench")
+        .filter(|message| message["target"]["name"] == package)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo does not say where dxdr-bench is")
+        .with_context(|| format!("cargo does not say where {package} is"))
 }
 
 /// Measures backup, restore and plan on one server.

@@ -6,10 +6,9 @@ use dxdr_catalog::EscrowedKey;
 use dxdr_provider::{Clock as _, clock::SystemClock};
 use dxdr_report::quantity::counted;
 use dxdr_run::escrow;
-use dxdr_sealing::{KeySecret, escrow as age_file};
 use serde_json::{Value, json};
 
-use super::keeping::{Keeping, PolicyChoice, identities};
+use super::keeping::{Keeping, PolicyChoice, Vault, identities};
 use crate::{
     app::Global,
     failure::{Failure, Kind},
@@ -40,8 +39,9 @@ enum EscrowCommand {
 
 #[derive(Debug, clap::Args)]
 struct Test {
-    #[command(flatten)]
-    policy: PolicyChoice,
+    /// SealingPolicy, where the manifests have more than one.
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
     /// Identity file of age, or a private key of SSH.
     #[arg(long, value_name = "FILE")]
     identity: PathBuf,
@@ -55,13 +55,13 @@ pub(super) async fn run(escrow: &Escrow, global: &Global, terminal: &Terminal) -
     let recipients = keeping.recipients()?;
     let identities = escrow.identity.as_deref().map(identities).transpose()?;
     let in_cluster = keeping.in_cluster(terminal).await?;
-    let in_escrow = keeping.in_escrow().await?;
+    let in_escrow = keeping.vault.in_escrow().await?;
     let (mut rows, mut missing): (Vec<Value>, usize) = (Vec::new(), 0);
     let row = |key: &str, state: &str| json!({"fingerprint": key, "state": state});
     for key in &in_cluster {
         let kept = in_escrow.iter().find(|kept| kept.fingerprint == *key.fingerprint());
         let state = match kept {
-            Some(kept) if keeping.is_kept(kept) => "kept",
+            Some(kept) if keeping.vault.is_kept(kept) => "kept",
             _ if escrow.dry_run => "missing",
             None => "escrowed",
             Some(_) => "re-encrypted",
@@ -74,11 +74,10 @@ pub(super) async fn run(escrow: &Escrow, global: &Global, terminal: &Terminal) -
     let only_there = |kept: &&EscrowedKey| in_cluster.iter().all(|key| *key.fingerprint() != kept.fingerprint);
     for kept in in_escrow.iter().filter(only_there) {
         let state = match &identities {
-            _ if keeping.is_kept(kept) => "kept",
+            _ if keeping.vault.is_kept(kept) => "kept",
             Some(_) if escrow.dry_run => "missing",
             Some(identities) => {
-                let file = escrow::read_file(&keeping.store, kept).await?;
-                let key = age_file::open(&file, identities).map_err(|error| unopened(kept, error))?;
+                let key = keeping.vault.open(kept, identities).await?;
                 keeping.keep(&key, &recipients).await?;
                 "re-encrypted"
             }
@@ -90,7 +89,7 @@ pub(super) async fn run(escrow: &Escrow, global: &Global, terminal: &Terminal) -
         rows.push(row(kept.fingerprint.as_str(), state));
     }
     let document =
-        json!({"format": "dxdr.io/seal-escrow/v1", "store": keeping.store.name, "keys": rows, "dryRun": escrow.dry_run});
+        json!({"format": "dxdr.io/seal-escrow/v1", "store": keeping.vault.store.name, "keys": rows, "dryRun": escrow.dry_run});
     terminal.value(&document, || {
         let line = |row: &Value| {
             let said = match row["state"].as_str().unwrap_or_default() {
@@ -118,51 +117,35 @@ pub(super) async fn run(escrow: &Escrow, global: &Global, terminal: &Terminal) -
 }
 
 async fn try_all(test: &Test, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
-    let keeping = Keeping::load(&test.policy, global).await?;
+    let vault = Vault::load(test.policy.as_deref(), global).await?;
     let identities = identities(&test.identity)?;
-    let in_escrow = keeping.in_escrow().await?;
+    let in_escrow = vault.in_escrow().await?;
     let (mut rows, mut problems): (Vec<Value>, Vec<String>) = (Vec::new(), Vec::new());
     for kept in &in_escrow {
-        let file = escrow::read_file(&keeping.store, kept).await.map_err(|error| Failure::from(error).error);
-        let opened = file.and_then(|file| Ok(age_file::open(&file, &identities)?)).and_then(|key| same_key(kept, key));
-        let problem = match opened {
+        let problem = match vault.open(kept, &identities).await {
             Ok(_) => {
-                escrow::note_proof(&keeping.store, kept, SystemClock.now()).await?;
+                escrow::note_proof(&vault.store, kept, SystemClock.now()).await?;
                 None
             }
-            Err(error) => Some(format!("{error:#}")),
+            Err(failure) => Some(format!("{:#}", failure.error)),
         };
         rows.push(json!({"fingerprint": kept.fingerprint.as_str(), "opens": problem.is_none(), "problem": problem}));
-        problems.extend(problem.map(|problem| format!("{}: {problem}", kept.fingerprint)));
+        problems.extend(problem);
     }
-    let document = json!({"format": "dxdr.io/seal-escrow-test/v1", "store": keeping.store.name, "keys": rows});
+    let document = json!({"format": "dxdr.io/seal-escrow-test/v1", "store": vault.store.name, "keys": rows});
     terminal.value(&document, || {
         let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
         text.push_str(&format!("{} of {} open and work\n", rows.len() - problems.len(), counted(rows.len(), "key")));
         text
     });
     if rows.is_empty() {
-        return Err(Failure::new(Kind::Refused, format!("there is no key in escrow in {}", keeping.store.name))
+        return Err(Failure::new(Kind::Refused, format!("there is no key in escrow in {}", vault.store.name))
             .hint("`dxdr seal escrow` puts the cluster's keys there"));
     }
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Failure::told(Kind::Corrupt, format!("{} cannot be brought back with this identity", counted(problems.len(), "key")))
-        .hint("try another identity; `dxdr seal keys` says whether the cluster still has the keys, and `dxdr seal escrow` puts them there again"))
-}
-
-fn same_key(kept: &EscrowedKey, key: KeySecret) -> Result<KeySecret, anyhow::Error> {
-    if *key.fingerprint() == kept.fingerprint {
-        Ok(key)
-    } else {
-        anyhow::bail!("its file holds another key, {}", key.fingerprint())
-    }
-}
-
-/// A key that the identity does not open.
-pub(super) fn unopened(kept: &EscrowedKey, error: age_file::EscrowError) -> Failure {
-    Failure::from_error(Kind::Refused, error)
-        .context(format!("key {} cannot be taken out of escrow", kept.fingerprint))
-        .hint(format!("it was put there for {}", kept.recipients.join(", ")))
+    Err(Failure::told(Kind::Corrupt, format!("{} cannot be brought back with this identity", counted(problems.len(), "key"))).hint(
+        "try another identity; `dxdr seal keys` says whether the cluster still has the keys, and `dxdr seal escrow` puts them there again",
+    ))
 }

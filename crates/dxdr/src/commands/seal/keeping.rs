@@ -47,22 +47,23 @@ pub(super) struct PolicyChoice {
     controller_namespace: Option<String>,
 }
 
-/// Everything that keeping keys takes.
-pub(super) struct Keeping {
+/// A policy and its escrow: all that is left when there is no cluster any more.
+pub(super) struct Vault {
     pub(super) policy: SealingPolicy,
-    pub(super) controller: Controller,
     pub(super) store: Store,
-    pub(super) cluster: KubernetesCluster,
 }
 
-impl Keeping {
-    /// Reads the manifests, opens the store and prepares the way to the cluster.
-    pub(super) async fn load(choice: &PolicyChoice, global: &Global) -> Result<Self, Failure> {
-        let world = World::load(global)?;
+impl Vault {
+    /// Reads the manifests and opens the store.
+    pub(super) async fn load(policy: Option<&str>, global: &Global) -> Result<Self, Failure> {
+        Self::of(&World::load(global)?, policy).await
+    }
+
+    async fn of(world: &World, named: Option<&str>) -> Result<Self, Failure> {
         let policies = &world.model.sealing_policies;
         let names = || policies.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(", ");
-        let policy = match (&choice.policy, policies.as_slice()) {
-            (Some(name), _) => policies.iter().find(|policy| policy.name == *name).ok_or_else(|| {
+        let policy = match (named, policies.as_slice()) {
+            (Some(name), _) => policies.iter().find(|policy| policy.name == name).ok_or_else(|| {
                 refused(format!("there is no SealingPolicy `{name}`")).hint(format!("the manifests have: {}", names()))
             })?,
             (None, [only]) => only,
@@ -75,6 +76,65 @@ impl Keeping {
                     .hint(format!("choose with `--policy`: {}", names())));
             }
         };
+        let declared = world.model.store(&policy.escrow.store).ok_or_else(|| {
+            refused(format!("there is no BackupStore `{}`", policy.escrow.store))
+                .hint("`dxdr check` says what is wrong with the manifests")
+        })?;
+        Ok(Self { policy: policy.clone(), store: world::open(declared).await? })
+    }
+
+    /// The keys in escrow, the newest first.
+    pub(super) async fn in_escrow(&self) -> Result<Vec<EscrowedKey>, Failure> {
+        Ok(escrow::list(&self.store).await?)
+    }
+
+    /// Every key in escrow, opened; or why one of them does not open.
+    pub(super) async fn open_all(&self, identities: &Identities) -> Result<Vec<KeySecret>, Failure> {
+        let mut keys = Vec::new();
+        for kept in self.in_escrow().await? {
+            keys.push(self.open(&kept, identities).await?);
+        }
+        if keys.is_empty() {
+            return Err(Failure::new(Kind::NoWayBack, format!("there is no key in escrow in {}", self.store.name))
+                .hint("name another policy; without a key, every SealedSecret must be sealed anew from its values"));
+        }
+        Ok(keys)
+    }
+
+    /// A key in escrow, opened.
+    pub(super) async fn open(&self, kept: &EscrowedKey, identities: &Identities) -> Result<KeySecret, Failure> {
+        let file = escrow::read_file(&self.store, kept).await?;
+        let key = age_file::open(&file, identities).map_err(|error| {
+            Failure::from_error(Kind::Refused, error)
+                .context(format!("key {} cannot be taken out of escrow", kept.fingerprint))
+                .hint(format!("it was put there for {}; nothing was changed", kept.recipients.join(", ")))
+        })?;
+        if *key.fingerprint() == kept.fingerprint {
+            return Ok(key);
+        }
+        Err(Failure::new(Kind::Corrupt, format!("what is in escrow for {} is {}", kept.fingerprint, key.fingerprint()))
+            .hint("put it there again while the cluster has it: `dxdr seal escrow`"))
+    }
+
+    /// Whether it is there for exactly those whom the policy names.
+    pub(super) fn is_kept(&self, kept: &EscrowedKey) -> bool {
+        kept.recipients == self.policy.escrow.recipients
+    }
+}
+
+/// Everything that keeping a cluster's keys takes.
+pub(super) struct Keeping {
+    pub(super) vault: Vault,
+    pub(super) controller: Controller,
+    pub(super) cluster: KubernetesCluster,
+}
+
+impl Keeping {
+    /// Reads the manifests, opens the store and prepares the way to the cluster.
+    pub(super) async fn load(choice: &PolicyChoice, global: &Global) -> Result<Self, Failure> {
+        let world = World::load(global)?;
+        let vault = Vault::of(&world, choice.policy.as_deref()).await?;
+        let policy = &vault.policy;
         let named: BTreeSet<(&str, &str)> = policy
             .environments
             .iter()
@@ -101,16 +161,7 @@ impl Keeping {
                 .hint(format!("choose with `--controller-namespace` and `--controller-name`: {}", listed.join(", "))));
             }
         };
-        let declared = world.model.store(&policy.escrow.store).ok_or_else(|| {
-            refused(format!("there is no BackupStore `{}`", policy.escrow.store))
-                .hint("`dxdr check` says what is wrong with the manifests")
-        })?;
-        Ok(Self {
-            policy: policy.clone(),
-            controller,
-            store: world::open(declared).await?,
-            cluster: certificate::cluster(global).await?,
-        })
+        Ok(Self { controller, cluster: certificate::cluster(global).await?, vault })
     }
 
     pub(super) fn namespace(&self) -> &str {
@@ -126,21 +177,11 @@ impl Keeping {
         Ok(keys)
     }
 
-    /// The keys in escrow, the newest first.
-    pub(super) async fn in_escrow(&self) -> Result<Vec<EscrowedKey>, Failure> {
-        Ok(escrow::list(&self.store).await?)
-    }
-
     pub(super) fn recipients(&self) -> Result<Recipients, Failure> {
-        Recipients::read(&self.policy.escrow.recipients).map_err(|error| {
-            refused(format!("SealingPolicy `{}`: {error}", self.policy.name))
+        Recipients::read(&self.vault.policy.escrow.recipients).map_err(|error| {
+            refused(format!("SealingPolicy `{}`: {error}", self.vault.policy.name))
                 .hint("`age-keygen -o identity.txt` makes an identity of your own and prints its public key; nothing was changed")
         })
-    }
-
-    /// Whether it is there for exactly those whom the policy names.
-    pub(super) fn is_kept(&self, kept: &EscrowedKey) -> bool {
-        kept.recipients == self.policy.escrow.recipients
     }
 
     /// Puts a key into escrow, and proves that what is there now opens and works.
@@ -160,14 +201,14 @@ impl Keeping {
             namespace: self.namespace().to_owned(),
             name: key.name.clone().unwrap_or_default(),
             cluster: self.cluster.describe(),
-            recipients: self.policy.escrow.recipients.clone(),
+            recipients: self.vault.policy.escrow.recipients.clone(),
             escrowed,
             proved: None,
             size: 0,
             sha256: dxdr_catalog::Sha256([0; 32]),
         };
-        let entry = escrow::put(&self.store, entry, &file).await?;
-        let stored = escrow::read_file(&self.store, &entry).await?;
+        let entry = escrow::put(&self.vault.store, entry, &file).await?;
+        let stored = escrow::read_file(&self.vault.store, &entry).await?;
         let opened = age_file::open(&stored, &trial).map_err(failed)?;
         if opened.fingerprint() != key.fingerprint() {
             return Err(Failure::new(

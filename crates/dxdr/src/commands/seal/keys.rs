@@ -36,9 +36,10 @@ struct Row {
 pub(super) async fn run(keys: &Keys, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let keeping = Keeping::load(&keys.policy, global).await?;
     let in_cluster = keeping.in_cluster(terminal).await?;
-    let in_escrow = keeping.in_escrow().await?;
+    let in_escrow = keeping.vault.in_escrow().await?;
     let sealing = in_cluster.iter().find(|key| key.is_loaded()).map(|key| key.fingerprint().clone());
-    let due = in_cluster.iter().find(|key| key.is_loaded()).map(|key| keeping.policy.renewal_due(key.certificate().not_before()));
+    let due =
+        in_cluster.iter().find(|key| key.is_loaded()).map(|key| keeping.vault.policy.renewal_due(key.certificate().not_before()));
     let renews_itself = keeping.renews_itself().await?;
     let mut rows: Vec<Row> = in_cluster
         .iter()
@@ -70,7 +71,7 @@ pub(super) async fn run(keys: &Keys, global: &Global, terminal: &Terminal) -> Re
     let unopened = count_items(&keeping, in_cluster, &mut rows, terminal).await?;
     let document = json!({
         "format": "dxdr.io/seal-keys/v1",
-        "policy": keeping.policy.name,
+        "policy": keeping.vault.policy.name,
         "controller": {"namespace": keeping.namespace(), "name": keeping.controller.controller_name, "renewsItself": renews_itself},
         "keys": rows.iter().map(|row| row.json(&keeping)).collect::<Vec<Value>>(),
         "unopenedItems": unopened,
@@ -91,8 +92,10 @@ pub(super) async fn run(keys: &Keys, global: &Global, terminal: &Terminal) -> Re
         }
         text
     });
-    let lost =
-        rows.iter().filter(|row| row.secret.is_some() && !row.escrow.as_ref().is_some_and(|kept| keeping.is_kept(kept))).count();
+    let lost = rows
+        .iter()
+        .filter(|row| row.secret.is_some() && !row.escrow.as_ref().is_some_and(|kept| keeping.vault.is_kept(kept)))
+        .count();
     if lost > 0 {
         terminal.warn(&format!(
             "{} not in escrow as the policy says: `dxdr seal escrow` puts what is missing there",
@@ -117,14 +120,14 @@ impl Row {
             "escrow": self.escrow.as_ref().map(|kept| json!({
                 "escrowed": kept.escrowed.to_string(),
                 "recipients": kept.recipients,
-                "asThePolicySays": keeping.is_kept(kept),
+                "asThePolicySays": keeping.vault.is_kept(kept),
                 "proved": kept.proved.map(|proved| proved.to_string()),
             })),
         })
     }
 
     fn cells(&self, keeping: &Keeping) -> Vec<String> {
-        let kept = self.escrow.as_ref().map(|kept| match keeping.is_kept(kept) {
+        let kept = self.escrow.as_ref().map(|kept| match keeping.vault.is_kept(kept) {
             true => format!("{}, for {}", day(kept.escrowed), kept.recipients.len()),
             false => "for others than the policy's".to_owned(),
         });

@@ -5,20 +5,13 @@ use std::path::PathBuf;
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_provider::{Cluster as _, cluster::WriteOptions};
 use dxdr_report::quantity::counted;
-use dxdr_run::escrow;
-use dxdr_sealing::escrow as age_file;
 use serde_json::json;
 
 use super::{
     certificate::day,
-    escrow::unopened,
     keeping::{Keeping, PolicyChoice, identities},
 };
-use crate::{
-    app::Global,
-    failure::{Failure, Kind},
-    terminal::Terminal,
-};
+use crate::{app::Global, failure::Failure, terminal::Terminal};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreKeys {
@@ -38,18 +31,8 @@ pub(super) struct RestoreKeys {
 pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let keeping = Keeping::load(&restore.policy, global).await?;
     let identities = identities(&restore.identity)?;
-    let in_escrow = keeping.in_escrow().await?;
-    if in_escrow.is_empty() {
-        return Err(Failure::new(Kind::NoWayBack, format!("there is no key in escrow in {}", keeping.store.name))
-            .hint("name another policy or store; without a key, every SealedSecret must be sealed anew from its values"));
-    }
     // All of them open before the first is written.
-    let mut keys = Vec::with_capacity(in_escrow.len());
-    for kept in &in_escrow {
-        let file = escrow::read_file(&keeping.store, kept).await?;
-        let key = age_file::open(&file, &identities).map_err(|error| unopened(kept, error).hint("nothing was changed"))?;
-        keys.push(key);
-    }
+    let keys = keeping.vault.open_all(&identities).await?;
     let present = keeping.in_cluster(terminal).await?;
     let missing: Vec<_> =
         keys.iter().filter(|key| present.iter().all(|there| there.fingerprint() != key.fingerprint())).collect();

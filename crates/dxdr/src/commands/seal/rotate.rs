@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use dxdr_provider::{Clock as _, clock::SystemClock};
 use dxdr_run::escrow;
-use dxdr_sealing::{KeySecret, escrow as age_file};
+use dxdr_sealing::KeySecret;
 use serde_json::json;
 
 use super::{
     certificate::day,
-    escrow::unopened,
     keeping::{Keeping, PolicyChoice, identities},
 };
 use crate::{
@@ -38,10 +37,10 @@ pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -
     let recipients = keeping.recipients()?;
     let identities = rotate.identity.as_deref().map(identities).transpose()?;
     let in_cluster = keeping.in_cluster(terminal).await?;
-    let in_escrow = keeping.in_escrow().await?;
+    let in_escrow = keeping.vault.in_escrow().await?;
     let unkept: Vec<&KeySecret> = in_cluster
         .iter()
-        .filter(|key| !in_escrow.iter().any(|kept| kept.fingerprint == *key.fingerprint() && keeping.is_kept(kept)))
+        .filter(|key| !in_escrow.iter().any(|kept| kept.fingerprint == *key.fingerprint() && keeping.vault.is_kept(kept)))
         .collect();
     let newest = in_cluster.iter().find(|key| key.is_loaded());
     terminal.note(&format!("A new sealing key for {}:", keeping.controller));
@@ -57,8 +56,8 @@ pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -
     }
     terminal.note(&format!(
         "  it goes into escrow in {} for {}, and is opened there",
-        keeping.store.name,
-        dxdr_report::quantity::counted(keeping.policy.escrow.recipients.len(), "recipient")
+        keeping.vault.store.name,
+        dxdr_report::quantity::counted(keeping.vault.policy.escrow.recipients.len(), "recipient")
     ));
     terminal.note("  then the controller gets it; what older keys sealed still opens");
     if rotate.dry_run {
@@ -73,13 +72,9 @@ pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -
         tokio::task::block_in_place(|| KeySecret::generate(now)).map_err(|error| Failure::from_error(Kind::Failed, error))?;
     let kept = keeping.keep(&key, &recipients).await?;
     if let Some(identities) = &identities {
-        let file = escrow::read_file(&keeping.store, &kept).await?;
-        let opened = age_file::open(&file, identities).map_err(|error| {
-            unopened(&kept, error).hint("the controller was not given the new key; nothing is sealed with it")
-        })?;
-        if opened.fingerprint() == key.fingerprint() {
-            escrow::note_proof(&keeping.store, &kept, SystemClock.now()).await?;
-        }
+        let opened = keeping.vault.open(&kept, identities).await;
+        opened.map_err(|failure| failure.hint("the controller was not given the new key; nothing is sealed with it"))?;
+        escrow::note_proof(&keeping.vault.store, &kept, SystemClock.now()).await?;
     }
     terminal.note(&format!("{} is in escrow, was read back and opened.", key.fingerprint()));
     keeping.create(&key).await.map_err(|failure| {
@@ -90,7 +85,7 @@ pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -
         "format": "dxdr.io/seal-rotate/v1",
         "fingerprint": key.fingerprint().as_str(),
         "secret": {"namespace": keeping.namespace(), "name": key.name},
-        "store": keeping.store.name,
+        "store": keeping.vault.store.name,
         "before": newest.map(|key| key.fingerprint().as_str()),
         "provedWithIdentity": identities.is_some(),
         "sealing": loaded,

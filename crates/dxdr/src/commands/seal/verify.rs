@@ -1,17 +1,21 @@
 //! Which key opens what, and what nobody can open.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use dxdr_environment::FieldPath;
 use dxdr_report::{quantity::counted, table};
 use dxdr_run::StopRequest;
-use dxdr_sealing::{KeyRing, SealedObject};
+use dxdr_sealing::{KeyRing, KeySecret, SealedObject};
 use serde_json::{Value, json};
 
 use super::{
     certificate::{Controller, namespace_of_context},
     files::Paths,
     items::{self, FileOutcome, HEADINGS, ItemRow, ItemState},
+    keeping::{Vault, identities},
     key_files::KeyFiles,
 };
 use crate::{
@@ -29,6 +33,12 @@ pub(super) struct Verify {
     keys: KeyFiles,
     #[command(flatten)]
     controller: Controller,
+    /// Identity that opens the escrow of the SealingPolicy: its keys open then, and no cluster is asked.
+    #[arg(long, value_name = "FILE", conflicts_with = "recovery_private_key")]
+    identity: Option<PathBuf>,
+    /// With --identity: the SealingPolicy, where the manifests have more than one.
+    #[arg(long, value_name = "NAME", requires = "identity")]
+    policy: Option<String>,
     /// Namespace of SealedSecrets that do not say theirs [default: the context's].
     #[arg(long, short = 'n', value_name = "NAME")]
     namespace: Option<String>,
@@ -36,7 +46,14 @@ pub(super) struct Verify {
 
 pub(super) async fn run(verify: &Verify, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let files = verify.paths.files()?;
-    let keys = verify.keys.load(&verify.controller, global, terminal).await?.ring;
+    let keys = match &verify.identity {
+        Some(file) => {
+            let identities = identities(file)?;
+            let keys = Vault::load(verify.policy.as_deref(), global).await?.open_all(&identities).await?;
+            KeyRing::new(keys.into_iter().map(KeySecret::into_opening_key))
+        }
+        None => verify.keys.load(&verify.controller, global, terminal).await?.ring,
+    };
     let namespace = match &verify.namespace {
         Some(namespace) => Some(namespace.clone()),
         None => namespace_of_context(global)?,

@@ -69,6 +69,23 @@ fn a_new_key_is_in_escrow_before_the_cluster_has_it() {
 }
 
 #[test]
+fn the_store_and_an_identity_alone_open_what_was_sealed() {
+    let served = served();
+    let name = renewed(&served);
+    let secret = served.get(&objects::core("Secret", Some("seals"), &name)).unwrap();
+    let certificate = STANDARD.decode(secret["data"]["tls.crt"].as_str().unwrap()).unwrap();
+    served.place.write("newest.pem", &String::from_utf8(certificate).unwrap());
+    piped(&served.place, &["seal", "--cert", "newest.pem", "-w", "db.yaml"], SECRET).exits(0);
+    // No cluster is left.
+    served.place.write("kubeconfig", "apiVersion: v1\nkind: Config\n");
+    let verify = |flags: &[&str]| served.run(&[&["seal", "verify", "db.yaml"][..], flags].concat());
+    assert!(verify(&["--identity", "identity.txt"]).exits(0).stdout.ends_with("2 of 2 items open\n"));
+    served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(0);
+    identity(&served, "stranger.txt");
+    assert!(verify(&["--identity", "stranger.txt"]).refuses(4).stderr.contains("cannot be taken out of escrow"));
+}
+
+#[test]
 fn a_key_that_is_no_key_is_named_and_nothing_else_is_kept_back() {
     let served = served();
     let name = renewed(&served);
