@@ -139,24 +139,25 @@ impl StoreLayout {
         format!("{}reports/", self.own)
     }
 
-    /// `velero-dxdr/keys/`: a directory below it is a sealing key in escrow.
-    pub fn escrow_prefix(&self) -> String {
-        format!("{}keys/", self.own)
+    /// `velero-dxdr/keys/POLICY/`: a directory below it is a sealing key in escrow. Keys of one cluster never mix with those of another:
+    /// each has a policy of its own.
+    pub fn escrow_prefix(&self, policy: &str) -> String {
+        format!("{}keys/{policy}/", self.own)
     }
 
-    /// `velero-dxdr/keys/FINGERPRINT/20260501t100000z.age`, and what lies beside it. Instants count to the second.
-    pub fn escrow_key(&self, fingerprint: &KeyFingerprint, object: EscrowObject) -> String {
+    /// `velero-dxdr/keys/POLICY/FINGERPRINT/20260501t100000z.age`, and what lies beside it. Instants count to the second.
+    pub fn escrow_key(&self, policy: &str, fingerprint: &KeyFingerprint, object: EscrowObject) -> String {
         let name = match object {
             EscrowObject::File(escrowed) => format!("{}.age", stamp(escrowed)),
             EscrowObject::Entry(escrowed) => format!("{}.json", stamp(escrowed)),
             EscrowObject::Proof(escrowed, proved) => format!("{}.proved-{}", stamp(escrowed), stamp(proved)),
         };
-        format!("{}keys/{}/{name}", self.own, fingerprint.file_name())
+        format!("{}{}/{name}", self.escrow_prefix(policy), fingerprint.file_name())
     }
 
     /// What an object of the escrow is; `None` for any other key.
-    pub fn parse_escrow_key(&self, key: &str) -> Option<(KeyFingerprint, EscrowObject)> {
-        let (fingerprint, name) = key.strip_prefix(self.own.as_str())?.strip_prefix("keys/")?.split_once('/')?;
+    pub fn parse_escrow_key(&self, policy: &str, key: &str) -> Option<(KeyFingerprint, EscrowObject)> {
+        let (fingerprint, name) = key.strip_prefix(&self.escrow_prefix(policy))?.split_once('/')?;
         let (escrowed, kind) = name.split_once('.')?;
         let escrowed = parse_stamp(escrowed)?;
         let object = match kind {
@@ -215,13 +216,16 @@ mod tests {
         let layout = StoreLayout::new("velero");
         let fingerprint: KeyFingerprint = "SHA256:tj6dotW1wnT1W6u7KImPixNn/+UFMO/nrJwCM3jVI4k".parse().unwrap();
         let (escrowed, proved) = (at("2026-05-01T10:00:00Z"), at("2026-06-01T10:00:00Z"));
-        let entry = layout.escrow_key(&fingerprint, EscrowObject::Entry(escrowed));
-        assert_eq!(entry, "velero-dxdr/keys/tj6dotW1wnT1W6u7KImPixNn_-UFMO_nrJwCM3jVI4k/20260501t100000z.json");
+        let entry = layout.escrow_key("default", &fingerprint, EscrowObject::Entry(escrowed));
+        assert_eq!(entry, "velero-dxdr/keys/default/tj6dotW1wnT1W6u7KImPixNn_-UFMO_nrJwCM3jVI4k/20260501t100000z.json");
         for object in [EscrowObject::File(escrowed), EscrowObject::Entry(escrowed), EscrowObject::Proof(escrowed, proved)] {
-            assert_eq!(layout.parse_escrow_key(&layout.escrow_key(&fingerprint, object)), Some((fingerprint.clone(), object)));
+            assert_eq!(
+                layout.parse_escrow_key("default", &layout.escrow_key("default", &fingerprint, object)),
+                Some((fingerprint.clone(), object))
+            );
         }
-        assert_eq!(layout.parse_escrow_key("velero-dxdr/keys/other/20260501t100000z.json"), None);
-        assert_eq!(layout.parse_escrow_key("velero-dxdr/keys/README"), None);
+        assert_eq!(layout.parse_escrow_key("default", "velero-dxdr/keys/default/other/20260501t100000z.json"), None);
+        assert_eq!(layout.parse_escrow_key("other", &entry), None);
     }
 
     #[test]

@@ -13,13 +13,13 @@ use jiff::Timestamp;
 
 use crate::{RunError, Store};
 
-/// The keys in escrow, each as it was put there last; the newest certificate first.
-pub async fn list(store: &Store) -> Result<Vec<EscrowedKey>, RunError> {
-    let prefix = store.layout.escrow_prefix();
+/// The keys that a policy has in escrow, each as it was put there last; the newest certificate first.
+pub async fn list(store: &Store, policy: &str) -> Result<Vec<EscrowedKey>, RunError> {
+    let prefix = store.layout.escrow_prefix(policy);
     let mut newest: BTreeMap<KeyFingerprint, Timestamp> = BTreeMap::new();
     let mut proofs: BTreeMap<(KeyFingerprint, Timestamp), Timestamp> = BTreeMap::new();
     for key in store.keys(&prefix).await? {
-        match store.layout.parse_escrow_key(&key) {
+        match store.layout.parse_escrow_key(policy, &key) {
             Some((fingerprint, EscrowObject::Entry(escrowed))) => {
                 let known = newest.entry(fingerprint).or_insert(escrowed);
                 *known = (*known).max(escrowed);
@@ -34,7 +34,7 @@ pub async fn list(store: &Store) -> Result<Vec<EscrowedKey>, RunError> {
     }
     let mut keys = Vec::with_capacity(newest.len());
     for (fingerprint, escrowed) in newest {
-        let key = store.layout.escrow_key(&fingerprint, EscrowObject::Entry(escrowed));
+        let key = store.layout.escrow_key(policy, &fingerprint, EscrowObject::Entry(escrowed));
         let Some(bytes) = store.read(&key).await? else { continue };
         let entry = dxdr_format::escrow::read(&bytes).map_err(|source| RunError::Format {
             key,
@@ -48,21 +48,25 @@ pub async fn list(store: &Store) -> Result<Vec<EscrowedKey>, RunError> {
     Ok(keys)
 }
 
-/// Puts a key there: its file, which is then read back, and last the entry that makes it count.
-pub async fn put(store: &Store, mut key: EscrowedKey, file: &[u8]) -> Result<EscrowedKey, RunError> {
+/// Writes the file of a key, and answers what the store has of it now, with the entry that describes it. Nobody counts it yet.
+pub async fn put_file(store: &Store, policy: &str, mut key: EscrowedKey, file: &[u8]) -> Result<(EscrowedKey, Bytes), RunError> {
     key.size = file.len() as u64;
     key.sha256 = sha256(file);
-    let place = store.layout.escrow_key(&key.fingerprint, EscrowObject::File(key.escrowed));
+    let place = store.layout.escrow_key(policy, &key.fingerprint, EscrowObject::File(key.escrowed));
     store.write(&place, file.to_vec(), PutCondition::IfAbsent).await?;
-    read_file(store, &key).await?;
-    let place = store.layout.escrow_key(&key.fingerprint, EscrowObject::Entry(key.escrowed));
-    store.write(&place, dxdr_format::escrow::write(&key), PutCondition::IfAbsent).await?;
-    Ok(key)
+    let stored = read_file(store, policy, &key).await?;
+    Ok((key, stored))
+}
+
+/// Writes the entry that makes a file count: for when the file has been opened.
+pub async fn put_entry(store: &Store, policy: &str, key: &EscrowedKey) -> Result<(), RunError> {
+    let place = store.layout.escrow_key(policy, &key.fingerprint, EscrowObject::Entry(key.escrowed));
+    Ok(store.write(&place, dxdr_format::escrow::write(key), PutCondition::IfAbsent).await?)
 }
 
 /// The file of a key, as it was put there.
-pub async fn read_file(store: &Store, key: &EscrowedKey) -> Result<Bytes, RunError> {
-    let place = store.layout.escrow_key(&key.fingerprint, EscrowObject::File(key.escrowed));
+pub async fn read_file(store: &Store, policy: &str, key: &EscrowedKey) -> Result<Bytes, RunError> {
+    let place = store.layout.escrow_key(policy, &key.fingerprint, EscrowObject::File(key.escrowed));
     let Some(file) = store.read(&place).await? else {
         return Err(RunError::Missing { key: place, store: store.storage.describe() });
     };
@@ -75,7 +79,7 @@ pub async fn read_file(store: &Store, key: &EscrowedKey) -> Result<Bytes, RunErr
 }
 
 /// Writes down that somebody has opened the file, and tried the key.
-pub async fn note_proof(store: &Store, key: &EscrowedKey, now: Timestamp) -> Result<(), RunError> {
-    let place = store.layout.escrow_key(&key.fingerprint, EscrowObject::Proof(key.escrowed, now));
+pub async fn note_proof(store: &Store, policy: &str, key: &EscrowedKey, now: Timestamp) -> Result<(), RunError> {
+    let place = store.layout.escrow_key(policy, &key.fingerprint, EscrowObject::Proof(key.escrowed, now));
     Ok(store.write(&place, Bytes::new(), PutCondition::Always).await?)
 }

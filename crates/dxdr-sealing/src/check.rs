@@ -174,7 +174,8 @@ impl Findings<'_> {
             }
         }
         let from_template = scope_of(template);
-        if from_template != scope && !template["annotations"].is_null() {
+        let says_one = [NAMESPACE_WIDE, CLUSTER_WIDE].iter().any(|name| !template["annotations"][*name].is_null());
+        if from_template != scope && says_one {
             let message = format!(
                 "it is {scope} itself, and its template says {from_template}: what was sealed as {from_template} does not open"
             );
@@ -187,7 +188,7 @@ impl Findings<'_> {
             self.add(Rule::Malformed, &["metadata"], "it has no metadata.name");
         }
         let namespace = own["namespace"].as_str().filter(|namespace| !namespace.is_empty());
-        if namespace.is_none() && scope != Scope::ClusterWide {
+        if namespace.is_none() && template["namespace"].is_null() && scope != Scope::ClusterWide {
             let message = format!("it has no metadata.namespace, to which ciphertexts of scope {scope} are bound");
             self.add(Rule::Scope, &["metadata"], message).hint =
                 Some("write the namespace that it was sealed for into it".to_owned());

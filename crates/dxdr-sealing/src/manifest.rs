@@ -243,11 +243,8 @@ impl SecretManifest {
                 return Err(ManifestError::OtherNamespace { manifest: manifest.clone(), requested: requested.clone() });
             }
             (Some(namespace), _) | (None, Some(namespace)) => namespace.clone(),
-            (None, None) => match &request.default_namespace {
-                Some(namespace) => namespace.clone(),
-                None if scope == Scope::ClusterWide => String::new(),
-                None => return Err(ManifestError::NoNamespace(scope)),
-            },
+            (None, None) if scope == Scope::ClusterWide => String::new(),
+            (None, None) => request.default_namespace.clone().ok_or(ManifestError::NoNamespace(scope))?,
         };
         Ok(SealedIdentity { namespace, name, scope })
     }

@@ -220,7 +220,11 @@ pub(super) async fn pin(pin: &Pin, global: &Global, terminal: &Terminal) -> Resu
         None => pinned().unwrap_or_else(default_place),
     };
     let certificate = pin.certificate.unpinned(global).await?;
-    let known = if file.exists() { Some(read(&file)?) } else { None };
+    let known = match file.exists().then(|| read(&file)) {
+        // What cannot be read is replaced, too.
+        Some(Err(_)) if pin.replace => None,
+        known => known.transpose()?,
+    };
     let fingerprint = certificate.fingerprint();
     let state = match &known {
         None => "pinned",

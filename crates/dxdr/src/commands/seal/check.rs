@@ -133,8 +133,20 @@ impl Seen {
     }
 
     fn file(&mut self, file: &Path, known: &KnownKeys) -> Result<(), Failure> {
-        let Ok(input) = Input::from_bytes(file.display().to_string(), read_file(file)?) else { return Ok(()) };
         self.files += 1;
+        let Ok(input) = Input::from_bytes(file.display().to_string(), read_file(file)?) else {
+            self.rows.push(Row {
+                file: file.display().to_string(),
+                line: 1,
+                column: 1,
+                rule: Rule::Malformed.as_str(),
+                error: true,
+                object: String::new(),
+                message: "it is no text in UTF-8, and was not checked".to_owned(),
+                hint: Some("save it as UTF-8".to_owned()),
+            });
+            return Ok(());
+        };
         let documents = match yaml::read(&input.source()) {
             Ok(documents) => documents,
             Err(problems) => {
@@ -178,7 +190,7 @@ impl Seen {
             line: problem.place.line,
             column: problem.place.column,
             rule: Rule::Malformed.as_str(),
-            error: is_sealed && !is_template,
+            error: !is_template,
             object: String::new(),
             message: format!("it cannot be read, and was not checked: {}", problem.message),
             hint,

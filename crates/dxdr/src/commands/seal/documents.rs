@@ -89,6 +89,15 @@ impl Input {
         Ok(documents)
     }
 
+    /// Fails when the file holds something else by now: a person was asked for a value meanwhile.
+    pub(super) fn unchanged(&self, file: &Path) -> Result<(), Failure> {
+        if **read_file(file)? == *self.text.as_bytes() {
+            return Ok(());
+        }
+        Err(Failure::new(Kind::Refused, format!("{} was changed meanwhile", file.display()))
+            .hint("nothing was written; try again"))
+    }
+
     pub(super) fn source(&self) -> SourceText<'_> {
         SourceText { name: &self.name, text: &self.text }
     }

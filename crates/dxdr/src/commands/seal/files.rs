@@ -45,6 +45,7 @@ impl Paths {
         let mut walk = WalkBuilder::new(path);
         // Folders such as .github hold manifests, too; .git holds none.
         walk.hidden(false)
+            .ignore(false)
             .require_git(false)
             .git_global(false)
             .overrides(excluded)

@@ -130,7 +130,7 @@ pub(super) fn each_file(
             found
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     found.sort_by_key(|(index, _)| *index);
     found.into_iter().map(|(index, outcome)| (files[index].clone(), outcome)).collect()

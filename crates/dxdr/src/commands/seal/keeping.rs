@@ -5,7 +5,7 @@ use dxdr_catalog::EscrowedKey;
 use dxdr_environment::ObjectReference;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_policy::SealingPolicy;
-use dxdr_provider::{Clock as _, Cluster as _, clock::SystemClock, cluster::WriteOptions};
+use dxdr_provider::{Clock as _, Cluster as _, ClusterErrorKind, clock::SystemClock, cluster::WriteOptions};
 use dxdr_run::{Store, escrow};
 use dxdr_sealing::{
     KeySecret, SealingCertificate,
@@ -30,8 +30,11 @@ use crate::{
 /// Who writes keys into clusters.
 const MANAGER: &str = "dxdr-sealing";
 
-/// How long a controller that was restarted may take to serve another certificate.
+/// How long a controller that was restarted may take to be up again.
 const RESTART: Duration = Duration::from_secs(120);
+
+/// Between two looks at it.
+const LOOKS: Duration = Duration::from_millis(500);
 
 /// Which policy, and which controller where the policy's environments name several.
 #[derive(Debug, Clone, clap::Args)]
@@ -85,25 +88,46 @@ impl Vault {
 
     /// The keys in escrow, the newest first.
     pub(super) async fn in_escrow(&self) -> Result<Vec<EscrowedKey>, Failure> {
-        Ok(escrow::list(&self.store).await?)
+        Ok(escrow::list(&self.store, &self.policy.name).await?)
     }
 
-    /// Every key in escrow, opened; or why one of them does not open.
-    pub(super) async fn open_all(&self, identities: &Identities) -> Result<Vec<KeySecret>, Failure> {
-        let mut keys = Vec::new();
-        for kept in self.in_escrow().await? {
-            keys.push(self.open(&kept, identities).await?);
+    /// The keys in escrow that open, at least one; what does not open is warned about, and counted.
+    pub(super) async fn open_all(
+        &self,
+        identities: &Identities,
+        terminal: &Terminal,
+    ) -> Result<(Vec<KeySecret>, usize), Failure> {
+        let (mut keys, mut first) = (Vec::new(), None);
+        let in_escrow = self.in_escrow().await?;
+        for kept in &in_escrow {
+            match self.open(kept, identities).await {
+                Ok(key) => keys.push(key),
+                Err(failure) if failure.kind == Kind::Unreachable => return Err(failure),
+                Err(failure) => {
+                    if in_escrow.len() > 1 {
+                        terminal.warn(&format!("{:#}", failure.error));
+                    }
+                    first.get_or_insert(failure);
+                }
+            }
         }
-        if keys.is_empty() {
-            return Err(Failure::new(Kind::NoWayBack, format!("there is no key in escrow in {}", self.store.name))
-                .hint("name another policy; without a key, every SealedSecret must be sealed anew from its values"));
+        match first {
+            Some(failure) if keys.is_empty() => Err(failure),
+            None if keys.is_empty() => Err(Failure::new(
+                Kind::NoWayBack,
+                format!("policy {} has no key in escrow in {}", self.policy.name, self.store.name),
+            )
+            .hint("name another policy; without a key, every SealedSecret must be sealed anew from its values")),
+            _ => {
+                let missing = in_escrow.len() - keys.len();
+                Ok((keys, missing))
+            }
         }
-        Ok(keys)
     }
 
     /// A key in escrow, opened.
     pub(super) async fn open(&self, kept: &EscrowedKey, identities: &Identities) -> Result<KeySecret, Failure> {
-        let file = escrow::read_file(&self.store, kept).await?;
+        let file = escrow::read_file(&self.store, &self.policy.name, kept).await?;
         let key = age_file::open(&file, identities).map_err(|error| {
             Failure::from_error(Kind::Refused, error)
                 .context(format!("key {} cannot be taken out of escrow", kept.fingerprint))
@@ -118,7 +142,8 @@ impl Vault {
 
     /// Whether it is there for exactly those whom the policy names.
     pub(super) fn is_kept(&self, kept: &EscrowedKey) -> bool {
-        kept.recipients == self.policy.escrow.recipients
+        let sorted = |recipients: &[String]| recipients.iter().map(|text| key_of(text)).collect::<BTreeSet<_>>();
+        sorted(&kept.recipients) == sorted(&self.policy.escrow.recipients)
     }
 }
 
@@ -207,15 +232,16 @@ impl Keeping {
             size: 0,
             sha256: dxdr_catalog::Sha256([0; 32]),
         };
-        let entry = escrow::put(&self.vault.store, entry, &file).await?;
-        let stored = escrow::read_file(&self.vault.store, &entry).await?;
+        let (store, policy) = (&self.vault.store, self.vault.policy.name.as_str());
+        let (entry, stored) = escrow::put_file(store, policy, entry, &file).await?;
         let opened = age_file::open(&stored, &trial).map_err(failed)?;
         if opened.fingerprint() != key.fingerprint() {
             return Err(Failure::new(
                 Kind::Corrupt,
-                format!("what is in escrow for {} is {}", key.fingerprint(), opened.fingerprint()),
+                format!("what was put into escrow for {} is {}", key.fingerprint(), opened.fingerprint()),
             ));
         }
+        escrow::put_entry(store, policy, &entry).await?;
         Ok(entry)
     }
 
@@ -233,8 +259,11 @@ impl Keeping {
 
     /// The controller's Deployment, where it is one that we may see.
     async fn deployment(&self) -> Result<Option<Value>, Failure> {
-        let found = self.cluster.get(&self.deployment_reference()).await?;
-        Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        match self.cluster.get(&self.deployment_reference()).await {
+            Ok(found) => Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok())),
+            Err(error) if error.kind == ClusterErrorKind::Forbidden => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn deployment_reference(&self) -> ObjectReference {
@@ -260,33 +289,45 @@ impl Keeping {
         Ok(Some(period.is_none_or(|period| !matches!(period.as_str(), "0" | "0s" | "0h" | "0m"))))
     }
 
-    /// Restarts the controller where it is a Deployment, so that it loads every key, and waits until it serves the certificate of one.
-    /// Says whether it does.
-    pub(super) async fn reload(&self, wanted: &SealingCertificate, terminal: &Terminal) -> Result<bool, Failure> {
-        let restarted = match self.deployment().await? {
-            None => false,
-            Some(_) => {
-                let annotations = json!({"dxdr.io/restarted-at": SystemClock.now().to_string()});
-                let patch = json!({
-                    "apiVersion": "apps/v1", "kind": "Deployment",
-                    "metadata": {"name": self.controller.controller_name, "namespace": self.namespace()},
-                    "spec": {"template": {"metadata": {"annotations": annotations}}},
-                });
-                self.cluster.apply(&self.deployment_reference(), Bytes::from(patch.to_string()), true, &options()).await?;
-                terminal.note(&format!("{} restarts, to load the key.", self.controller));
-                true
-            }
-        };
-        // A controller that watches its Secrets has a new key within a second.
-        let until = tokio::time::Instant::now() + if restarted { RESTART } else { Duration::from_secs(3) };
-        loop {
-            if self.serves().await.is_some_and(|served| served.fingerprint() == wanted.fingerprint()) {
+    /// Restarts the controller where it is a Deployment, so that it loads every key, and waits for it. Says whether it was restarted and is up;
+    /// where it cannot be, nothing was done.
+    pub(super) async fn restart(&self, terminal: &Terminal) -> Result<bool, Failure> {
+        if self.deployment().await?.is_none() {
+            return Ok(false);
+        }
+        let annotations = json!({"dxdr.io/restarted-at": SystemClock.now().to_string()});
+        let patch = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": self.controller.controller_name, "namespace": self.namespace()},
+            "spec": {"template": {"metadata": {"annotations": annotations}}},
+        });
+        match self.cluster.apply(&self.deployment_reference(), Bytes::from(patch.to_string()), true, &options()).await {
+            Ok(_) => {}
+            Err(error) if error.kind == ClusterErrorKind::Forbidden => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        terminal.note(&format!("{} restarts, to load its keys.", self.controller));
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < RESTART {
+            if self.deployment().await?.is_some_and(|deployment| is_rolled_out(&deployment)) {
                 return Ok(true);
             }
-            if tokio::time::Instant::now() > until {
-                return Ok(false);
+            tokio::time::sleep(LOOKS).await;
+        }
+        Ok(false)
+    }
+
+    /// Whether the controller serves this certificate, within a while: one that watches its Secrets has a new key within a second.
+    pub(super) async fn comes_to_serve(&self, wanted: &SealingCertificate) -> bool {
+        let began = tokio::time::Instant::now();
+        loop {
+            if self.serves().await.is_some_and(|served| served.fingerprint() == wanted.fingerprint()) {
+                return true;
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            if began.elapsed() > Duration::from_secs(3) {
+                return false;
+            }
+            tokio::time::sleep(LOOKS).await;
         }
     }
 
@@ -297,6 +338,13 @@ impl Keeping {
         SealingCertificate::from_pem(&String::from_utf8_lossy(&pem)).ok()
     }
 
+    /// Whether a controller is there, as far as can be seen: its Deployment with replicas, or its Service that answers.
+    pub(super) async fn runs(&self) -> Result<bool, Failure> {
+        let deployed =
+            self.deployment().await?.is_some_and(|deployment| deployment["spec"]["replicas"].as_u64().unwrap_or(1) > 0);
+        Ok(deployed || self.serves().await.is_some())
+    }
+
     /// How a controller that is no Deployment of that name gets to load its keys.
     pub(super) fn restart_hint(&self) -> String {
         format!(
@@ -305,6 +353,22 @@ impl Keeping {
             self.namespace()
         )
     }
+}
+
+/// A public key without the comment that SSH's may have.
+fn key_of(recipient: &str) -> String {
+    recipient.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether every replica is of the newest template, and available.
+fn is_rolled_out(deployment: &Value) -> bool {
+    let status = &deployment["status"];
+    let wanted = deployment["spec"]["replicas"].as_u64().unwrap_or(1);
+    let count = |field: &str| status[field].as_u64().unwrap_or_default();
+    status["observedGeneration"] == deployment["metadata"]["generation"]
+        && count("replicas") == wanted
+        && count("updatedReplicas") == wanted
+        && count("availableReplicas") == wanted
 }
 
 /// What opens the escrow.

@@ -57,9 +57,13 @@ impl KeyFiles {
         let cluster = certificate::cluster(global).await?;
         let (keys, unusable) = key_secrets(&cluster, &controller.controller_namespace).await?;
         unusable.iter().for_each(|problem| terminal.warn(problem));
-        let loaded = keys.into_iter().filter(KeySecret::is_loaded);
-        let found: Vec<FoundKey> = loaded
-            .map(|key| FoundKey { not_before: Some(key.certificate().not_before()), key: key.into_opening_key() })
+        // What the controller does not load opens here, too: what a compromised key sealed must be moved.
+        let found: Vec<FoundKey> = keys
+            .into_iter()
+            .map(|key| FoundKey {
+                not_before: key.is_loaded().then(|| key.certificate().not_before()),
+                key: key.into_opening_key(),
+            })
             .collect();
         if found.is_empty() {
             let namespace = &controller.controller_namespace;

@@ -59,7 +59,13 @@ pub(super) fn secrets(input: &Input) -> Result<Vec<(String, SecretManifest)>, Fa
             }
         }
     }
-    if problems.is_empty() { Ok(secrets) } else { Err(not_sealed(problems)) }
+    if !problems.is_empty() {
+        return Err(not_sealed(problems));
+    }
+    if secrets.is_empty() {
+        return Err(not_sealed(vec![format!("there is no Secret in {}: its lists are empty", input.name)]));
+    }
+    Ok(secrets)
 }
 
 fn not_sealed(problems: Vec<String>) -> Failure {

@@ -56,6 +56,7 @@ pub(super) async fn run(file: &Path, manifests: &Manifests, global: &Global, ter
         .map(|(name, text)| Edit { document: target.document, path: target.sealed.item_path(name), text: text.clone() })
         .collect();
     let text = edited(&target_text, &edits)?;
+    target_text.unchanged(file)?;
     documents::write(file, &text)?;
     terminal.note(&format!("{}: {} of {identity} sealed.", file.display(), dxdr_report::quantity::counted(edits.len(), "item")));
     Ok(())

@@ -11,7 +11,11 @@ use super::{
     certificate::day,
     keeping::{Keeping, PolicyChoice, identities},
 };
-use crate::{app::Global, failure::Failure, terminal::Terminal};
+use crate::{
+    app::Global,
+    failure::{Failure, Kind},
+    terminal::Terminal,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreKeys {
@@ -31,8 +35,8 @@ pub(super) struct RestoreKeys {
 pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let keeping = Keeping::load(&restore.policy, global).await?;
     let identities = identities(&restore.identity)?;
-    // All of them open before the first is written.
-    let keys = keeping.vault.open_all(&identities).await?;
+    // What opens is opened before the first is written.
+    let (keys, mut left) = keeping.vault.open_all(&identities, terminal).await?;
     let present = keeping.in_cluster(terminal).await?;
     let missing: Vec<_> =
         keys.iter().filter(|key| present.iter().all(|there| there.fingerprint() != key.fingerprint())).collect();
@@ -71,23 +75,18 @@ pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Termi
         terminal.consent("Write them?", restore.yes)?;
         namespace(&keeping).await?;
         for key in &missing {
-            keeping.create(key).await.map_err(|failure| {
-                failure.hint("keys that were written before stay; the same command goes on with the others")
-            })?;
+            if let Err(failure) = keeping.create(key).await {
+                if failure.kind == Kind::Unreachable {
+                    return Err(failure.hint("keys that were written before stay; the same command goes on with the others"));
+                }
+                terminal.warn(&format!("{:#}", failure.error));
+                left += 1;
+            }
         }
     }
-    let newest = keys
-        .iter()
-        .chain(&present)
-        .filter(|key| key.is_loaded())
-        .max_by_key(|key| key.certificate().not_before())
-        .map(dxdr_sealing::KeySecret::certificate);
-    // Nothing was written, nothing has to be loaded; and where no controller runs yet, it will find them.
-    let runs = keeping.serves().await.is_some();
-    let loaded = match newest {
-        Some(newest) if runs && !missing.is_empty() => Some(keeping.reload(newest, terminal).await?),
-        _ => None,
-    };
+    // Where no controller runs yet, it will find the keys; where nothing was written, it has them.
+    let runs = keeping.runs().await?;
+    let loaded = if runs && !missing.is_empty() { Some(keeping.restart(terminal).await?) } else { None };
     let document = json!({
         "format": "dxdr.io/seal-restore-keys/v1",
         "namespace": keeping.namespace(),
@@ -101,14 +100,20 @@ pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Termi
         let done = if missing.is_empty() { "every key was there already".to_owned() } else { format!("{} written", counted(missing.len(), "key")) };
         let next = match (runs, loaded) {
             (false, _) => "; now start the controller (with --key-renew-period=0, or it makes a key of its own), then apply the SealedSecrets",
-            (true, Some(true)) => "; the controller has loaded them",
-            (true, _) => "",
+            (true, Some(true)) => "; the controller was restarted, and has loaded them",
+            (true, Some(false)) => "; the controller runs, and knows them after a restart only",
+            (true, None) => "",
         };
         format!("{done}{next}")
     });
-    if runs && !missing.is_empty() {
-        // It serves the certificate of the newest key it knows, which may have been there before: only a restart is certain.
-        terminal.note(&format!("A controller that ran before knows new keys only after a restart; {}.", keeping.restart_hint()));
+    if loaded == Some(false) {
+        return Err(
+            Failure::told(Kind::Partial, "the controller knows the keys after a restart only").hint(keeping.restart_hint())
+        );
+    }
+    if left > 0 {
+        return Err(Failure::told(Kind::Partial, format!("{} could not be brought back", counted(left, "key")))
+            .hint("each is named above; the others are there"));
     }
     Ok(())
 }

@@ -74,13 +74,18 @@ pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -
     if let Some(identities) = &identities {
         let opened = keeping.vault.open(&kept, identities).await;
         opened.map_err(|failure| failure.hint("the controller was not given the new key; nothing is sealed with it"))?;
-        escrow::note_proof(&keeping.vault.store, &kept, SystemClock.now()).await?;
+        escrow::note_proof(&keeping.vault.store, &keeping.vault.policy.name, &kept, SystemClock.now()).await?;
     }
     terminal.note(&format!("{} is in escrow, was read back and opened.", key.fingerprint()));
     keeping.create(&key).await.map_err(|failure| {
         failure.hint("the new key is in escrow, and the cluster does not have it: nothing is sealed with it")
     })?;
-    let loaded = keeping.reload(key.certificate(), terminal).await?;
+    // The key is there: whatever fails from here on, the answer is that the controller does not have it yet.
+    let restarted = keeping.restart(terminal).await.unwrap_or_else(|failure| {
+        terminal.warn(&format!("{:#}", failure.error));
+        false
+    });
+    let loaded = restarted || keeping.comes_to_serve(key.certificate()).await;
     let document = json!({
         "format": "dxdr.io/seal-rotate/v1",
         "fingerprint": key.fingerprint().as_str(),
@@ -94,7 +99,7 @@ pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -
         let state = if loaded { "the controller seals with it" } else { "the controller has not loaded it yet" };
         format!("{} is Secret {}/{}; {state}", key.fingerprint(), keeping.namespace(), key.name.as_deref().unwrap_or_default())
     });
-    if keeping.renews_itself().await? == Some(true) {
+    if matches!(keeping.renews_itself().await, Ok(Some(true))) {
         terminal.warn("the controller makes keys by itself, too, which nobody keeps until `dxdr seal escrow` runs; `--key-renew-period=0` turns that off");
     }
     if loaded {

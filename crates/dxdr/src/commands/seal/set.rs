@@ -49,6 +49,10 @@ pub(super) async fn run(set: &Set, global: &Global, terminal: &Terminal) -> Resu
         Some(file) => Plaintext::new(std::mem::take(&mut *documents::read_file(file)?)),
         None => prompt::value(&set.item, terminal)?,
     };
+    if value.expose().is_empty() && set.from_file.is_none() {
+        return Err(Failure::new(Kind::Refused, "the value is empty")
+            .hint("whatever should have written it may have failed; an empty value that is meant comes from an empty file: `--from-file /dev/null`"));
+    }
     let certificate = set.certificate.get(global, terminal).await?;
     let sealed = certificate
         .seal(&target.sealed.identity.label(), value.expose())
@@ -57,6 +61,7 @@ pub(super) async fn run(set: &Set, global: &Global, terminal: &Terminal) -> Resu
     let edit = Edit { document: target.document, path: target.sealed.item_path(&set.item), text: sealed.to_base64() };
     let text = edited(&input, &[edit])?;
     if !set.dry_run {
+        input.unchanged(&set.file)?;
         documents::write(&set.file, &text)?;
     }
     let done = match (known, set.dry_run) {

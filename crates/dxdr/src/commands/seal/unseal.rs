@@ -85,7 +85,8 @@ fn secret(sealed: &Value, object: &SealedObject, data: Map<String, Value>) -> Va
         metadata.insert("namespace".to_owned(), object.identity.namespace.as_str().into());
     }
     metadata.retain(|_, value| !value.is_null());
-    let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data});
+    let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
+    secret["data"] = Value::Object(data);
     for field in ["type", "immutable"] {
         if !template[field].is_null() {
             secret[field] = template[field].clone();

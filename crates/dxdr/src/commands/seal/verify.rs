@@ -49,7 +49,8 @@ pub(super) async fn run(verify: &Verify, global: &Global, terminal: &Terminal) -
     let keys = match &verify.identity {
         Some(file) => {
             let identities = identities(file)?;
-            let keys = Vault::load(verify.policy.as_deref(), global).await?.open_all(&identities).await?;
+            let vault = Vault::load(verify.policy.as_deref(), global).await?;
+            let (keys, _) = vault.open_all(&identities, terminal).await?;
             KeyRing::new(keys.into_iter().map(KeySecret::into_opening_key))
         }
         None => verify.keys.load(&verify.controller, global, terminal).await?.ring,

@@ -153,6 +153,16 @@ fn what_cannot_be_brought_back_is_said() {
     served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(9);
     let said = served.run(&["seal", "restore-keys", "--identity", "identity.txt", "--yes"]).refuses(9);
     assert!(said.stderr.contains("is not what was written"), "{}", said.stderr);
+    // The others come back all the same.
+    let name = renewed(&served);
+    served.delete(&objects::core("Secret", Some("seals"), &name));
+    let said = served.run(&["seal", "restore-keys", "--identity", "identity.txt", "--yes"]).exits(3);
+    assert!(
+        said.stderr.contains("1 key could not be brought back") || said.stderr.contains("each is named above"),
+        "{}",
+        said.stderr
+    );
+    assert!(served.get(&objects::core("Secret", Some("seals"), &name)).is_some());
 }
 
 #[test]

@@ -54,6 +54,7 @@ fn everything_that_cannot_be_committed_is_named_with_its_place() {
     place.write("kustomization.yaml", "secretGenerator:\n- name: x\n  literals: [a=b]\n");
     place.write("renamed.yaml", &changed("name: db", "name: other"));
     place.write("moved.yaml", &changed("namespace: staging", "namespace: other"));
+    // Its template says where it was sealed for.
     place.write("nowhere.yaml", &changed("  namespace: staging\n", ""));
     place.write("short.yaml", &changed("user: A", "user: QQ== #"));
     place.write("base64.yaml", &changed("user: A", "user: \"?\" #"));
@@ -71,6 +72,11 @@ fn everything_that_cannot_be_committed_is_named_with_its_place() {
         ),
     );
     place.write("template.yaml", "kind: SealedSecret\nmetadata: {{ x }}\n");
+    fs::write(
+        place.path().join("utf16.yaml"),
+        "\u{feff}kind: Secret\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>(),
+    )
+    .unwrap();
     place.write("broken.yaml", "kind: SealedSecret\nmetadata: {a\n");
     let mut seen = findings(&place, 8, &["--cert", "ended.pem"]);
     seen.sort();
@@ -84,7 +90,6 @@ fn everything_that_cannot_be_committed_is_named_with_its_place() {
             found("kustomization.yaml", "plain-secret", 1),
             found("list.json", "plain-secret", 1),
             found("moved.yaml", "scope", 6),
-            found("nowhere.yaml", "scope", 4),
             found("number.yaml", "malformed", 10),
             found("renamed.yaml", "scope", 5),
             found("scope.yaml", "scope", 5),
@@ -92,6 +97,7 @@ fn everything_that_cannot_be_committed_is_named_with_its_place() {
             found("secret.yaml", "plain-secret", 5),
             found("short.yaml", "malformed", 10),
             found("template.yaml", "malformed", 2),
+            found("utf16.yaml", "malformed", 1),
             found("version.yaml", "malformed", 2),
         ]
     );

@@ -24,6 +24,8 @@ fn an_item_is_given_another_value_and_nothing_else_changes() {
     assert_eq!(Key::first().opens("staging/db", added).unwrap(), Key::first().private.as_bytes());
 
     let kept = read(&place, "db.yaml");
+    let empty = piped(&place, &["seal", "set", "db.yaml", "token", "--cert", "first.pem"], "\n").refuses(4);
+    assert!(empty.stderr.contains("the value is empty"), "{}", empty.stderr);
     piped(&place, &["seal", "set", "db.yaml", "token", "--cert", "first.pem", "--dry-run"], "v").exits(0);
     assert_eq!(read(&place, "db.yaml"), kept);
 }

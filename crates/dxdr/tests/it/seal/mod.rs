@@ -186,6 +186,7 @@ fn nothing_is_written_when_anything_is_wrong() {
         ("{\"kind\": \"Secret\", \"kind\": \"Secret\"}", "field `kind` stands here twice"),
         ("{\"kind\": \"Secret\",, }", "this is not valid JSON"),
         ("", "there is no manifest in standard input"),
+        ("{\"kind\": \"List\", \"apiVersion\": \"v1\", \"items\": []}", "there is no Secret in standard input"),
     ];
     for (manifest, message) in wrong {
         let input = if manifest.starts_with('{') || manifest.is_empty() {
