@@ -349,6 +349,19 @@ fn syntax_problem(file: &Arc<str>, text: &str, error: &ScanError) -> Problem {
 }
 
 impl Node {
+    /// Moves it, and everything in it, further on in the text.
+    pub(crate) fn shift(&mut self, by: usize) {
+        self.range = self.range.start + by..self.range.end + by;
+        match &mut self.content {
+            Content::List(items) => items.iter_mut().for_each(|item| item.shift(by)),
+            Content::Map(fields) => fields.iter_mut().for_each(|field| {
+                field.range = field.range.start + by..field.range.end + by;
+                field.value.shift(by);
+            }),
+            Content::Scalar(_) => {}
+        }
+    }
+
     /// Every text in it, names of fields aside.
     pub(crate) fn texts_mut(&mut self, each: &mut impl FnMut(&mut String)) {
         match &mut self.content {

@@ -65,12 +65,15 @@ pub fn wipe(value: &mut Value) {
     }
 }
 
-/// Reads every document of a text; empty ones are left out. A text that begins with a brace is JSON, one document behind the other;
-/// any other is YAML. Problems repeat nothing of the text but names of fields.
+/// Reads every document of a text; empty ones are left out. A text that begins with a brace is JSON, one document behind the other, or else
+/// YAML in flow style; any other is YAML. Problems repeat nothing of the text but names of fields.
 pub fn read(source: &SourceText<'_>) -> Result<Vec<AnyDocument>, Problems> {
     let text = source.text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('{') && !text.trim_start().starts_with("{{") {
-        return json::read(&SourceText { name: source.name, text });
+        match json::read(&SourceText { name: source.name, text }) {
+            Err(problems) if json::begins_like_yaml(text) => drop(problems),
+            read => return read,
+        }
     }
     let (documents, problems) = tree::read(&SourceText { name: source.name, text }, Quoting::Nothing);
     if problems.is_empty() {

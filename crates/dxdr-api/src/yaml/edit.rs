@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use dxdr_environment::{FieldPath, PathStep};
 
-use super::scalar_text;
+use super::{json, scalar_text};
 use crate::{
     problem::{Problems, SourceText},
     tree::{self, Content, Form, Meaning, Node, Quoting, Scalar},
@@ -88,6 +88,24 @@ fn entangled(edits: &[Edit]) -> Uneditable {
 }
 
 fn parsed(name: &str, text: &str) -> Result<Vec<Node>, Problems> {
+    // YAML knows no second document without a mark; JSON does.
+    if let Some(ranges) =
+        text.trim_start().starts_with('{').then(|| json::ranges(text)).flatten().filter(|ranges| ranges.len() > 1)
+    {
+        let mut documents = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let start = range.start;
+            for mut document in one_text(name, &text[range])? {
+                document.shift(start);
+                documents.push(document);
+            }
+        }
+        return Ok(documents);
+    }
+    one_text(name, text)
+}
+
+fn one_text(name: &str, text: &str) -> Result<Vec<Node>, Problems> {
     let (documents, problems) = tree::read(&SourceText { name, text }, Quoting::Nothing);
     if problems.is_empty() { Ok(documents) } else { Err(Problems(problems).sorted()) }
 }
@@ -369,6 +387,9 @@ mod tests {
         for (before, after) in cases {
             assert_eq!(put(before, &[(0, &["m", "a"])]).unwrap(), after.replace("NEW", NEW), "{before}");
         }
+        let json = "{\"m\":{\"x\":\"1\"}}\n {\"m\":{\"x\":\"2\"}}\n";
+        let second = put(json, &[(1, &["m", "x"])]).unwrap();
+        assert_eq!(second, json.replace("\"2\"", &format!("\"{NEW}\"")));
         let two = put("m:\n  x: 1\n", &[(0, &["m", "a"]), (0, &["m", "b"]), (0, &["m", "x"])]).unwrap();
         assert_eq!(two, format!("m:\n  x: {NEW}\n  a: {NEW}\n  b: {NEW}\n"));
         assert!(matches!(put("m: text\n", &[(0, &["m", "a"])]), Err(Uneditable::NotAText { .. })));

@@ -1,9 +1,9 @@
 //! JSON documents, one behind the other. A field that stands twice is an error, as everywhere.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use dxdr_environment::FieldPath;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::AnyDocument;
@@ -38,6 +38,27 @@ pub(super) fn read(source: &SourceText<'_>) -> Result<Vec<AnyDocument>, Problems
         }
         rest = &rest[stream.byte_offset()..];
     }
+}
+
+/// Where the documents of a text stand, where it is JSON.
+pub(super) fn ranges(text: &str) -> Option<Vec<Range<usize>>> {
+    let (mut ranges, mut start) = (Vec::new(), 0);
+    loop {
+        start += text[start..].len() - text[start..].trim_start().len();
+        if start == text.len() {
+            return Some(ranges);
+        }
+        let mut stream = serde_json::Deserializer::from_str(&text[start..]).into_iter::<IgnoredAny>();
+        stream.next()?.ok()?;
+        let end = start + stream.byte_offset();
+        ranges.push(start..end);
+        start = end;
+    }
+}
+
+/// Whether the first name of a field is in no quotes, which JSON does not know.
+pub(super) fn begins_like_yaml(text: &str) -> bool {
+    !text.trim_start().trim_start_matches('{').trim_start().starts_with(['"', '}'])
 }
 
 fn place(text: &str, offset: usize) -> Place {

@@ -150,7 +150,16 @@ pub(super) fn read_standard_input(what: &str, terminal: &Terminal) -> Result<Zer
 
 /// Writes a file in one step: it is the old one, or the new one, and keeps its permissions. Nothing that is secret is ever written.
 pub(super) fn write(file: &Path, text: &str) -> Result<(), Failure> {
-    // A link stays one: what it leads to is written.
+    // A link stays one: what it leads to is written. Of a pipe or a device there is no older version to keep, and it must stay what it is.
+    if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) || fs::canonicalize(file).is_err() && file.is_symlink() {
+        return fs::OpenOptions::new().write(true).open(file).and_then(|mut open| open.write_all(text.as_bytes())).map_err(
+            |error| {
+                Failure::from_error(Kind::Failed, error)
+                    .context(format!("cannot write {}", file.display()))
+                    .hint("name a file, or leave the flag out for standard output")
+            },
+        );
+    }
     let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: io::Error| {

@@ -44,6 +44,19 @@ fn a_file_keeps_its_permissions_and_its_link() {
     assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
     assert_ne!(fs::read_to_string(&real).unwrap(), FILE);
     assert_eq!(fs::read_dir(place.path().join("real")).unwrap().count(), 1, "nothing is left beside it");
+    // What is no file stays what it is: a device, a pipe, a folder, a link that leads nowhere.
+    symlink("nowhere", place.path().join("dangling")).unwrap();
+    symlink("/dev/null", place.path().join("null")).unwrap();
+    let seal = |file: &str| piped(&place, &["seal", "--cert", "first.pem", "-w", file], SECRET);
+    seal("null").exits(0);
+    assert!(fs::metadata("/dev/null").unwrap().permissions().mode() & 0o777 == 0o666);
+    assert!(place.path().join("null").is_symlink());
+    for file in ["dangling", "real"] {
+        assert!(seal(file).refuses(1).stderr.contains("cannot write"), "{file}");
+    }
+    assert!(place.path().join("dangling").is_symlink());
+    let printed = seal("/dev/stdout").exits(0).stdout;
+    assert!(printed.starts_with("---\napiVersion: bitnami.com"), "{printed}");
 }
 
 #[test]

@@ -79,6 +79,15 @@ fn corpus() -> Vec<(&'static str, String, usize)> {
             ),
             1,
         ),
+        ("two.json", format!("{}\n{}", json, json), 4),
+        (
+            "flow.yaml",
+            format!(
+                "{{apiVersion: bitnami.com/v1alpha1, kind: SealedSecret, metadata: {{name: db, namespace: staging}}, spec: {{encryptedData: {{a: {}}}}}}}\n",
+                item("a")
+            ),
+            1,
+        ),
         ("deep/one-line.json", json, 2),
     ]
 }
