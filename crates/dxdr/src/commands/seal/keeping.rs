@@ -317,18 +317,18 @@ impl Keeping {
         Ok(false)
     }
 
-    /// Whether the controller serves this certificate, within a while: one that watches its Secrets has a new key within a second.
+    /// Whether the controller serves this certificate, within a while: one that watches its Secrets has a new key within a second. Where it
+    /// has no Service, there is nothing to wait for.
     pub(super) async fn comes_to_serve(&self, wanted: &SealingCertificate) -> bool {
+        let found = self.cluster.service(self.namespace(), &self.controller.controller_name).await;
         let began = tokio::time::Instant::now();
-        loop {
+        while matches!(found, Ok(Some(_))) && began.elapsed() < Duration::from_secs(3) {
             if self.serves().await.is_some_and(|served| served.fingerprint() == wanted.fingerprint()) {
                 return true;
             }
-            if began.elapsed() > Duration::from_secs(3) {
-                return false;
-            }
             tokio::time::sleep(LOOKS).await;
         }
+        false
     }
 
     /// The certificate that the controller serves, where it answers.
