@@ -82,6 +82,7 @@ pub(crate) fn context(store: Store, cluster: Arc<dyn Cluster>, reporter: Arc<dyn
         holder: format!("bench-{}", std::process::id()),
         lease_namespace: "dxdr-bench-system".to_owned(),
         velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
+        sealing: None,
         program: "dxdr-bench".to_owned(),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+/// API group of SealedSecrets.
+pub const GROUP: &str = "bitnami.com";
 /// `apiVersion` of SealedSecrets.
 pub const API_VERSION: &str = "bitnami.com/v1alpha1";
 /// `kind` of SealedSecrets.

@@ -11,7 +11,8 @@ use std::{collections::BTreeMap, io::Write};
 
 use bytes::Bytes;
 use dxdr_catalog::{
-    CapturedKind, Component, Engine, Gap, RecoveryPoint, ResourcesComponent, Sha256, SourceCluster, StoredObject, Trigger,
+    CapturedKind, Component, Engine, Gap, KeysComponent, RecoveryPoint, ResourcesComponent, Sha256, SourceCluster, StoredObject,
+    Trigger,
 };
 use dxdr_environment::{Environment, ObjectReference, ResourceKind, canonical};
 use dxdr_format::{
@@ -45,6 +46,7 @@ use crate::{
     hook,
     journal::History,
     lease,
+    sealing::Examination,
     snapshot::{self, Volumes},
 };
 
@@ -122,17 +124,32 @@ pub(crate) async fn archive_problem(context: &RunContext, point: &str, evidence:
 /// # Errors
 /// When the cluster cannot be reached.
 pub async fn plain_secrets(context: &RunContext, plan: &BackupPlan) -> Result<Option<Vec<String>>, RunError> {
-    let mut names = Vec::new();
-    for task in plan.lists.iter().filter(|task| task.kind.group.is_empty() && task.kind.plural == "secrets") {
+    let (mut names, mut examination) = (Vec::new(), Examination::new(context.sealing.clone()));
+    // SealedSecrets come before Secrets in every plan.
+    for task in &plan.lists {
+        if !is_secrets(&task.kind) && !examination.wants(&task.kind) {
+            continue;
+        }
         let scope = ListScope { namespace: task.namespace.clone(), label_selector: task.label_selector.clone() };
         let mut continuation: Option<String> = None;
         loop {
             let page = match context.cluster.list(&task.kind, &scope, SECRETS_ON_A_PAGE, continuation.as_deref()).await {
                 Ok(page) => page,
-                Err(error) if matches!(error.kind, ClusterErrorKind::Forbidden | ClusterErrorKind::Expired) => return Ok(None),
+                Err(error) if matches!(error.kind, ClusterErrorKind::Forbidden | ClusterErrorKind::Expired) => {
+                    if is_secrets(&task.kind) {
+                        return Ok(None);
+                    }
+                    // What cannot be looked into makes nothing again.
+                    break;
+                }
                 Err(error) => return Err(error.into()),
             };
-            names.extend(page.items.iter().filter_map(|item| capture::kept_name(plan, &task.kind, item)));
+            let kept = page.items.iter().filter_map(|item| capture::kept_name(plan, &mut examination, &task.kind, item));
+            if is_secrets(&task.kind) {
+                names.extend(kept);
+            } else {
+                kept.for_each(drop);
+            }
             continuation = page.continuation;
             if continuation.is_none() {
                 break;
@@ -140,6 +157,10 @@ pub async fn plain_secrets(context: &RunContext, plan: &BackupPlan) -> Result<Op
         }
     }
     Ok(Some(names))
+}
+
+fn is_secrets(kind: &ResourceKind) -> bool {
+    kind.group.is_empty() && kind.plural == "secrets"
 }
 
 /// What makes the names of this process's runs differ from those of another one that starts in the same second.
@@ -415,6 +436,11 @@ fn recovery_point(plan: &BackupPlan, captured: &Evidenced, volumes: &Volumes, ob
         bytes: captured.bytes,
         kinds: captured.kinds.clone(),
     });
+    let keys = captured
+        .keys
+        .iter()
+        .map(|fingerprints| Component::Keys(KeysComponent { instant: captured.instant, fingerprints: fingerprints.clone() }));
+    let keys: Vec<Component> = keys.collect();
     RecoveryPoint {
         name: plan.point.clone(),
         environment: plan.environment.clone(),
@@ -428,7 +454,7 @@ fn recovery_point(plan: &BackupPlan, captured: &Evidenced, volumes: &Volumes, ob
         expires: plan.expires,
         cluster: captured.cluster.clone(),
         environment_digest: plan.environment_digest,
-        components: [vec![resources], volumes.components()].concat(),
+        components: [vec![resources], volumes.components(), keys].concat(),
         objects,
         gaps: gaps(plan, captured, volumes),
     }
@@ -445,6 +471,7 @@ struct EvidenceOfCapture {
     instant: Timestamp,
     kinds: Vec<KindEvidence>,
     gaps: Vec<(String, String)>,
+    keys: Option<Vec<String>>,
     resource_list: BTreeMap<String, Vec<String>>,
     cluster_version: String,
     cluster_identity: Option<String>,
@@ -474,6 +501,7 @@ struct Evidenced {
     instant: Timestamp,
     kinds: Vec<CapturedKind>,
     gaps: Vec<Gap>,
+    keys: Option<Vec<String>>,
     resource_list: BTreeMap<String, Vec<String>>,
     cluster: SourceCluster,
 }
@@ -488,6 +516,7 @@ impl Evidenced {
             instant: captured.instant,
             kinds: captured.kinds,
             gaps: captured.gaps,
+            keys: captured.keys,
             resource_list: captured.resource_list,
             cluster,
         }
@@ -517,6 +546,7 @@ impl Evidenced {
                 })
                 .collect(),
             gaps: self.gaps.iter().map(|gap| (gap.what.clone(), gap.reason.clone())).collect(),
+            keys: self.keys.clone(),
             resource_list: self.resource_list.clone(),
             cluster_version: self.cluster.version.clone(),
             cluster_identity: self.cluster.identity.clone(),
@@ -551,6 +581,7 @@ impl Evidenced {
                 })
                 .collect(),
             gaps: evidence.gaps.into_iter().map(|(what, reason)| Gap { what, reason }).collect(),
+            keys: evidence.keys,
             resource_list: evidence.resource_list,
             cluster: SourceCluster { version: evidence.cluster_version, identity: evidence.cluster_identity },
         })

@@ -30,7 +30,7 @@ use dxdr_format::{
 use dxdr_plan::{
     backup::{BackupPlan, ListTask},
     related::RelatedCollector,
-    selection::{Decision, ObjectHead, OwnerHead},
+    selection::{Decision, ObjectHead, OwnerHead, SkipReason},
 };
 use dxdr_provider::{
     Cluster, ClusterError, ClusterErrorKind,
@@ -48,6 +48,7 @@ use crate::{
     context::RunContext,
     error::RunError,
     event::Event,
+    sealing::Examination,
     snapshot::{content_reference, snapshot_reference},
     stream,
 };
@@ -75,8 +76,10 @@ pub struct Captured {
     pub bytes: u64,
     /// The lists it was read from.
     pub kinds: Vec<CapturedKind>,
-    /// What could not be read.
+    /// What could not be read, and whom nobody could open again.
     pub gaps: Vec<Gap>,
+    /// The sealing keys that its SealedSecrets need; `None` where no policy says what becomes of keys.
+    pub keys: Option<Vec<String>>,
     /// Objects left out, by reason.
     pub left_out: BTreeMap<String, u64>,
     /// `v1/Pod` to `namespace/name`: Velero's list of resources.
@@ -246,10 +249,26 @@ fn decide(plan: &BackupPlan, kind: &ResourceKind, head: &Head<'_>) -> Decision {
     )
 }
 
-/// The name of a listed object that would go into the archive.
-pub(crate) fn kept_name(plan: &BackupPlan, kind: &ResourceKind, json: &[u8]) -> Option<String> {
+/// The plan's decision, once it is proved that what it trusts a SealedSecret to make again is made again.
+fn settle(plan: &BackupPlan, examination: &Examination, kind: &ResourceKind, head: &Head<'_>, json: &[u8]) -> Decision {
+    match decide(plan, kind, head) {
+        Decision::Skip(SkipReason::Sealed)
+            if !examination.recreates(head.metadata.namespace.as_deref(), &head.metadata.name, json) =>
+        {
+            Decision::Keep
+        }
+        decision => decision,
+    }
+}
+
+/// The name of a listed object that would go into the archive, which `examination` looks at.
+pub(crate) fn kept_name(plan: &BackupPlan, examination: &mut Examination, kind: &ResourceKind, json: &[u8]) -> Option<String> {
     let head: Head<'_> = serde_json::from_slice(json).ok()?;
-    matches!(decide(plan, kind, &head), Decision::Keep).then(|| head.metadata.name.to_string())
+    if !matches!(settle(plan, examination, kind, &head, json), Decision::Keep) {
+        return None;
+    }
+    examination.observe(kind, head.metadata.namespace.as_deref(), &head.metadata.name, json);
+    Some(head.metadata.name.to_string())
 }
 
 /// The blocking side: one archive being written.
@@ -260,6 +279,7 @@ struct Capture {
     handle: Handle,
     archive: ArchiveWriter<Hashing<stream::StreamWriter>>,
     collector: RelatedCollector,
+    examination: Examination,
     scratch: Vec<u8>,
     captured: Captured,
 }
@@ -279,12 +299,14 @@ impl Capture {
             bytes: 0,
             kinds: Vec::new(),
             gaps: plan.gaps.clone(),
+            keys: None,
             left_out: BTreeMap::new(),
             resource_list: BTreeMap::new(),
             instant: plan.started,
         };
         let collector = RelatedCollector::new(&plan);
-        Ok(Self { plan, context, snapshots, handle, archive, collector, scratch: Vec::new(), captured })
+        let examination = Examination::new(context.sealing.clone());
+        Ok(Self { plan, context, snapshots, handle, archive, collector, examination, scratch: Vec::new(), captured })
     }
 
     /// Takes every list in plan order.
@@ -402,7 +424,7 @@ impl Capture {
         if !seen.insert(format!("{}/{}", head.metadata.namespace.as_deref().unwrap_or_default(), head.metadata.name)) {
             return Ok(false);
         }
-        match decide(&self.plan, &task.kind, &head) {
+        match settle(&self.plan, &self.examination, &task.kind, &head, item) {
             Decision::Keep => {
                 let reference = ObjectReference {
                     kind: task.kind.clone(),
@@ -448,6 +470,7 @@ impl Capture {
             &self.scratch
         };
         self.collector.observe(&reference.kind, json);
+        self.examination.observe(&reference.kind, reference.namespace.as_deref(), &reference.name, json);
         let path = ItemPath {
             group_resource: reference.kind.group_resource(),
             version: Some(reference.kind.version.clone()),
@@ -536,6 +559,12 @@ impl Capture {
         for names in self.captured.resource_list.values_mut() {
             names.sort_unstable();
         }
+        let findings = self.examination.finish();
+        for text in findings.warnings.into_iter().chain(findings.gaps.iter().map(|gap| gap.reason.clone())) {
+            self.context.reporter.report(&Event::Warning { text });
+        }
+        self.captured.gaps.extend(findings.gaps);
+        self.captured.keys = findings.fingerprints;
         self.captured.gaps.sort();
         self.captured.archive.sha256 = sha256;
         Ok(self.captured)

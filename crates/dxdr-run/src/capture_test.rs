@@ -187,6 +187,7 @@ async fn captured_of(pages: Vec<Page>, kinds: &[DiscoveredKind]) -> Captured {
         holder: "test".into(),
         lease_namespace: "dxdr-system".into(),
         velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
+        sealing: None,
         program: "test".into(),
     };
     let request = BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".into()]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dxdr_provider::{Clock, Cluster};
 
-use crate::{event::Reporter, stop::StopRequest, store::Store};
+use crate::{event::Reporter, sealing::SealingKeys, stop::StopRequest, store::Store};
 
 /// The namespace in which Leases are held: not the environment's own, which may be what is being restored.
 pub const LEASE_NAMESPACE: &str = "dxdr-system";
@@ -28,6 +28,8 @@ pub struct RunContext {
     pub lease_namespace: String,
     /// Where Velero is installed, for what is left to it.
     pub velero_namespace: String,
+    /// The keys behind the environment's SealedSecrets, where a policy says what becomes of them.
+    pub sealing: Option<SealingKeys>,
     /// Name and version of the program, for manifests and journals.
     pub program: String,
 }

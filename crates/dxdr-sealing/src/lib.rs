@@ -20,6 +20,7 @@ mod payload;
 pub mod plaintext;
 pub mod reencrypt;
 pub mod sealed;
+mod unsealer;
 
 pub use certificate::{CertificateError, SealingCertificate};
 pub use ciphertext::{Ciphertext, InvalidCiphertext};

@@ -49,6 +49,11 @@ impl SealedObject {
         objects.map(|(path, object)| Self::read(path, object, default_namespace)).collect()
     }
 
+    /// A SealedSecret that is known to be one, as a cluster lists it.
+    pub fn of(object: &Value) -> Self {
+        Self::read(FieldPath::default(), object, None)
+    }
+
     fn read(path: FieldPath, object: &Value, default_namespace: Option<&str>) -> Self {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
         let namespace = text("/metadata/namespace").or_else(|| text("/spec/template/metadata/namespace")).or(default_namespace);

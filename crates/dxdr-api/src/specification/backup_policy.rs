@@ -124,7 +124,8 @@ pub(crate) enum DatabaseMethodName {
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct SecretsSpec {
-    /// Whether Secrets that a SealedSecret recreates are left out. False when left out.
+    /// Whether Secrets that a SealedSecret recreates are left out. Where a SealingPolicy is for the environment, only those are for which it is proved
+    /// that a key in escrow makes the same Secret again. False when left out.
     #[serde(default)]
     pub(crate) sealed_only: bool,
 }

@@ -7,7 +7,7 @@ use dxdr_policy::{BackupPolicy, Engine};
 use dxdr_report::{backup_plan, points};
 use dxdr_run::{RunContext, backup, velero};
 
-use super::context;
+use super::{context, seal};
 use crate::{
     app::Global,
     configuration::World,
@@ -46,12 +46,14 @@ pub(crate) async fn run(command: Backup, global: &Global, terminal: &Terminal) -
     let Backup::Now(now) = command;
     let world = World::load(global)?;
     let environment = world.environment(now.environment.as_deref())?;
-    let context = context::of(&world, Some(environment), global, terminal).await?;
+    let mut context = context::of(&world, Some(environment), global, terminal).await?;
     let policy = world.policy(environment);
     if let Some(policy) = policy.filter(|policy| policy.engine == Engine::Velero) {
         return by_velero(&world, environment, policy, &context, now.dry_run, terminal).await;
     }
     let plan = plan(&context, environment, policy).await?;
+    let missing = if now.dry_run { seal::Missing::Say } else { seal::Missing::Escrow };
+    context.sealing = seal::keys(&world, environment, missing, global, terminal).await;
     terminal.note(&backup_plan::text(&plan, &context.store.storage.describe()));
     let secrets = backup::plain_secrets(&context, &plan).await?;
     let kms_key = world.store_declaration(Some(environment))?.kms_key();

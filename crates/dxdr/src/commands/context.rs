@@ -34,6 +34,7 @@ pub(crate) fn with(
         holder: holder(),
         lease_namespace: dxdr_run::LEASE_NAMESPACE.to_owned(),
         velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
+        sealing: None,
         program: concat!("dxdr ", env!("CARGO_PKG_VERSION")).to_owned(),
     }
 }

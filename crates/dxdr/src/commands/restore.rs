@@ -1,7 +1,7 @@
 //! `dxdr restore`
 
 use dxdr_catalog::{
-    Entry, Trigger, coverage, name,
+    Component, Entry, Trigger, coverage, name,
     query::{self, Choice, Query},
     target::{self, RecoveryTarget},
 };
@@ -17,7 +17,7 @@ use dxdr_run::{
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::context;
+use super::{context, seal};
 use crate::{
     app::Global,
     configuration::{World, hints},
@@ -134,8 +134,9 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
         });
         return refusal(&prepared.plan);
     }
-    let context = context::with_store(&world, store, global, terminal).await?;
-    let prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
+    let mut context = context::with_store(&world, store, global, terminal).await?;
+    let mut prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
+    prepared.plan.notes.extend(seal::note(context.cluster.as_ref(), environment, &keys_of(&entry)).await);
     let mut text = restore_plan::text(&prepared.plan, &entry, &context.store.storage.describe());
     let mut json = restore_plan::json(&prepared.plan, &entry);
     let order = if prepared.plan.refused() || prepared.plan.nothing_to_do() {
@@ -143,6 +144,7 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     } else {
         let order = order(&context, &world, environment, entry, request.clone(), now).await?;
         if let Some(plan) = order.to_protect() {
+            context.sealing = seal::keys(&world, environment, seal::Missing::Say, global, terminal).await;
             let secrets = backups::plain_secrets(&context, plan).await?;
             let kms_key = world.store_declaration(Some(environment))?.kms_key();
             text.push_str(&format!(
@@ -172,8 +174,21 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     };
     let question = format!("Restore into namespace {} of {}?", request.target_namespace(), context.cluster.describe());
     terminal.consent(&question, command.yes)?;
+    if order.to_protect().is_some() {
+        context.sealing = seal::keys(&world, environment, seal::Missing::Escrow, global, terminal).await;
+    }
     let report = restores::restore(&context, &order, prepared).await?;
     tell(&report, terminal)
+}
+
+/// The sealing keys that a point needs.
+fn keys_of(entry: &Entry) -> Vec<String> {
+    let Entry::Ours(point) = entry else { return Vec::new() };
+    let keys = point.components.iter().filter_map(|component| match component {
+        Component::Keys(keys) => Some(keys.fingerprints.iter().cloned()),
+        _ => None,
+    });
+    keys.flatten().collect()
 }
 
 /// The recovery point that the command means.

@@ -7,7 +7,7 @@ use dxdr_run::{
     runs::{self, Resumption},
 };
 
-use super::{context, restore};
+use super::{context, restore, seal};
 use crate::{
     app::Global,
     configuration::World,
@@ -126,7 +126,7 @@ async fn resume(
     let planned =
         history.planned().ok_or_else(|| Failure::new(Kind::Corrupt, format!("the journal of {} does not begin", decided.run)))?;
     let environment = world.environment(Some(&planned.environment))?.clone();
-    let context = context::with_store(world, store, global, terminal).await?;
+    let mut context = context::with_store(world, store, global, terminal).await?;
     let resumption = runs::prepare(&context, &environment, history).await?;
     let mut text = page::resumption_text(&resumption, &context.store.storage.describe());
     let mut json = page::resumption_json(&resumption);
@@ -135,7 +135,9 @@ async fn resume(
         Resumption::VeleroBackup { .. } => (None, Ok(())),
         Resumption::Restore { order, prepared, .. } => (order.to_protect(), restore::refusal(&prepared.plan)),
     };
+    let captures = capturing.is_some();
     if let Some(plan) = capturing.filter(|plan| !plan.lists.is_empty()) {
+        context.sealing = seal::keys(world, &environment, seal::Missing::Say, global, terminal).await;
         let secrets = backup::plain_secrets(&context, plan).await?;
         let kms_key = world.store_declaration(None)?.kms_key();
         text.push_str(&format!("\n{}\n", backup_plan::secrets_text(secrets.as_deref(), kms_key)));
@@ -148,6 +150,9 @@ async fn resume(
     terminal.note(&text);
     refusal?;
     terminal.consent("Go on with it?", decided.yes)?;
+    if captures {
+        context.sealing = seal::keys(world, &environment, seal::Missing::Escrow, global, terminal).await;
+    }
     match runs::resume(&context, resumption).await? {
         runs::Resumed::Backup(point) => super::backup::report(*point, terminal),
         runs::Resumed::Restore(report) => restore::tell(&report, terminal),

@@ -13,6 +13,7 @@ mod manifests;
 mod merge;
 mod prompt;
 mod raw;
+mod recovery;
 mod reencrypt;
 mod restore_keys;
 mod rotate;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use dxdr_environment::Scope;
 
+pub(crate) use self::recovery::{Missing, keys, note};
 use self::{certificate::CertificateChoice, key_files::KeyFiles};
 use crate::{
     app::Global,

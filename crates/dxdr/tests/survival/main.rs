@@ -100,6 +100,7 @@ impl World {
             holder: format!("{host}/{}/1", 4_194_305 + number),
             lease_namespace: dxdr_run::LEASE_NAMESPACE.to_owned(),
             velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
+            sealing: None,
             program: "test".to_owned(),
         };
         (context, life)

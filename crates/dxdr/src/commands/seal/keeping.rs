@@ -155,6 +155,12 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
+    /// A policy and one of its controllers.
+    pub(super) async fn of(world: &World, policy: &str, controller: Controller, global: &Global) -> Result<Self, Failure> {
+        let vault = Vault::of(world, Some(policy)).await?;
+        Ok(Self { vault, controller, cluster: certificate::cluster(global).await? })
+    }
+
     /// Reads the manifests, opens the store and prepares the way to the cluster.
     pub(super) async fn load(choice: &PolicyChoice, global: &Global) -> Result<Self, Failure> {
         let world = World::load(global)?;

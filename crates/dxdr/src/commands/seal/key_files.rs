@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use dxdr_api::yaml;
 use dxdr_environment::{KeyFingerprint, ObjectReference, ResourceKind};
-use dxdr_kubernetes::KubernetesCluster;
-use dxdr_provider::{Cluster as _, ClusterError, cluster::ListScope};
+use dxdr_provider::{Cluster, ClusterError, cluster::ListScope};
 use dxdr_sealing::{
     KeyRing, KeySecret, KeySecretError, OpeningKey, SealingCertificate,
     key_secret::{KEY_LABEL, KEY_PREFIX, item_text},
@@ -143,7 +142,7 @@ fn of_secret(secret: &Value) -> Result<FoundKey, String> {
 }
 
 /// The Secrets with keys in the controller's namespace, those it loads and those it does not; and why others that look like them are none.
-pub(super) async fn key_secrets(cluster: &KubernetesCluster, namespace: &str) -> Result<(Vec<KeySecret>, Vec<String>), Failure> {
+pub(super) async fn key_secrets(cluster: &dyn Cluster, namespace: &str) -> Result<(Vec<KeySecret>, Vec<String>), Failure> {
     let kind = kind("", "v1", "Secret", "secrets");
     let failed = |error: ClusterError| {
         Failure::from(error).hint(
@@ -171,11 +170,7 @@ pub(super) async fn key_secrets(cluster: &KubernetesCluster, namespace: &str) ->
 }
 
 /// Every object of a kind.
-pub(super) async fn list(
-    cluster: &KubernetesCluster,
-    kind: &ResourceKind,
-    scope: &ListScope,
-) -> Result<Vec<Bytes>, ClusterError> {
+pub(super) async fn list(cluster: &dyn Cluster, kind: &ResourceKind, scope: &ListScope) -> Result<Vec<Bytes>, ClusterError> {
     let (mut objects, mut continuation): (Vec<Bytes>, Option<String>) = (Vec::new(), None);
     loop {
         let page = cluster.list(kind, scope, 500, continuation.as_deref()).await?;

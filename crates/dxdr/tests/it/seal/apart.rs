@@ -7,7 +7,7 @@ use super::{each_file, *};
 use crate::{objects, served::Served};
 
 /// Writes an identity to a file, and answers its public key.
-fn identity(served: &Served, file: &str) -> String {
+pub(super) fn identity(served: &Served, file: &str) -> String {
     let identity = Identity::generate();
     served.place.write(file, identity.to_string().expose_secret());
     identity.to_public().to_string()

@@ -4,6 +4,7 @@ mod apart;
 mod checked;
 mod kept;
 mod moved;
+mod recovered;
 mod secrecy;
 
 use std::{

@@ -1,0 +1,147 @@
+//! Sealing keys as part of recovery points: which ones a point needs, and what is only left out because they are in escrow.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{objects, served::Served};
+
+/// A served sandbox with the environment `sealed`, its SealingPolicy, and one key whose Secret the controller made.
+fn served(required: bool) -> Served {
+    let served = Served::new();
+    for namespace in ["seals", "sealed"] {
+        served.create(objects::namespace(namespace));
+    }
+    let recipient = super::apart::identity(&served, "identity.txt");
+    served.place.write(
+        "policies/sealing.yaml",
+        &format!(
+            "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata: {{name: sealed}}\nspec: {{namespace: sealed, tier: non-production, sealing: {{controller: {{namespace: seals, name: sealed-secrets}}}}}}\n---\napiVersion: dxdr.io/v1alpha1\nkind: SealingPolicy\nmetadata: {{name: default}}\nspec: {{environments: [sealed], escrow: {{recipients: [{recipient}], store: primary, required: {required}}}}}\n---\napiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {{name: sealed}}\nspec: {{environments: [sealed], objectives: {{dataLoss: 26h, recoveryTime: 1h}}, schedule: {{cron: '17 3 * * *', timeZone: UTC}}, engine: native, store: primary, secrets: {{sealedOnly: true}}}}\n"
+        ),
+    );
+    served.create(definition());
+    write_keys(&served.place);
+    let (key, certificate) = (STANDARD.encode(&Key::first().private), STANDARD.encode(&Key::first().certificate));
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": "sealed-secrets-keyabcde", "namespace": "seals", "labels": {"sealedsecrets.bitnami.com/sealed-secrets-key": "active"}},
+        "data": {"tls.key": key, "tls.crt": certificate},
+    });
+    served.create((objects::core("Secret", Some("seals"), "sealed-secrets-keyabcde"), secret));
+    served
+}
+
+/// SealedSecrets, as far as a sandbox needs to know of them.
+fn definition() -> (dxdr_environment::ObjectReference, Value) {
+    let name = "sealedsecrets.bitnami.com";
+    let object = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
+        "spec": {
+            "group": "bitnami.com", "scope": "Namespaced",
+            "names": {"kind": "SealedSecret", "listKind": "SealedSecretList", "plural": "sealedsecrets", "singular": "sealedsecret"},
+            "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            }}}],
+        },
+    });
+    (
+        objects::reference("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", None, name),
+        object,
+    )
+}
+
+/// A SealedSecret under a key, and the Secret that its controller made of it, with other values where `stale` says so.
+fn sealed(served: &Served, name: &str, certificate: &str, stale: bool) {
+    let text = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: sealed}}\nstringData: {{password: {MARKER}, user: shop}}\n"
+    );
+    let printed = piped(&served.place, &["seal", "--cert", certificate], &text).exits(0).stdout;
+    served.create((sealed_reference(name), documents(&printed)[0].clone()));
+    let uid = served.get(&sealed_reference(name)).unwrap()["metadata"]["uid"].clone();
+    let password = if stale { "changed by hand" } else { MARKER };
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": name, "namespace": "sealed", "ownerReferences": [
+            {"apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret", "name": name, "uid": uid, "controller": true},
+        ]},
+        "data": {"password": STANDARD.encode(password), "user": STANDARD.encode("shop")},
+    });
+    served.create((objects::core("Secret", Some("sealed"), name), secret));
+}
+
+fn sealed_reference(name: &str) -> dxdr_environment::ObjectReference {
+    let mut reference = objects::core("SealedSecret", Some("sealed"), name);
+    reference.kind.group = "bitnami.com".to_owned();
+    reference.kind.version = "v1alpha1".to_owned();
+    reference
+}
+
+fn json_of(said: &Said) -> Value {
+    serde_json::from_str(&said.stdout).unwrap()
+}
+
+fn keys_of(point: &Value) -> Value {
+    let components = point["components"].as_array().unwrap();
+    components.iter().find(|component| component["kind"] == "keys").map(|keys| keys["fingerprints"].clone()).unwrap()
+}
+
+#[test]
+fn a_point_names_the_keys_it_needs_and_leaves_out_only_what_they_make_again() {
+    let served = served(true);
+    sealed(&served, "db", "first.pem", false);
+    sealed(&served, "stale", "first.pem", true);
+    let planned = served.run(&["backup", "now", "sealed", "--dry-run", "-o", "json"]).exits(0);
+    assert_eq!(json_of(&planned)["plainSecrets"]["names"], json!(["stale"]));
+    assert!(planned.stderr.contains("would be put into escrow in primary"), "{}", planned.stderr);
+    assert_eq!(json_of(&served.run(&["seal", "keys", "-o", "json"]).exits(0))["keys"][0]["escrow"], Value::Null);
+
+    let taken = served.run(&["backup", "now", "sealed", "-o", "json"]).exits(0);
+    assert!(taken.stderr.contains("was put into escrow in primary"), "{}", taken.stderr);
+    let keys = json_of(&served.run(&["seal", "keys", "-o", "json"]).exits(0));
+    assert_eq!(keys_of(&json_of(&taken)), json!([keys["keys"][0]["fingerprint"]]));
+    served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(0);
+    let again = served.run(&["backup", "now", "sealed", "-o", "json"]).exits(0);
+    assert!(!again.stderr.contains("put into escrow"), "{}", again.stderr);
+
+    // The way back: into a cluster that lost its keys, and into one that has them.
+    let at = json_of(&again)["instant"].as_str().unwrap().to_owned();
+    let restore = |flags: &[&str]| served.run(&[&["restore", "sealed", "--at", &at, "--in-place"][..], flags].concat());
+    assert!(!restore(&["--dry-run"]).exits(0).stdout.contains("lacks sealing keys"));
+    served.delete(&objects::core("Secret", Some("seals"), "sealed-secrets-keyabcde"));
+    let said = restore(&["--dry-run"]).exits(0);
+    assert!(said.stdout.contains("lacks sealing keys that open its SealedSecrets: SHA256:"), "{}", said.stdout);
+    assert!(said.stdout.contains("dxdr seal restore-keys --identity FILE"), "{}", said.stdout);
+}
+
+#[test]
+fn a_point_whose_keys_nobody_keeps_is_partial() {
+    let served = served(true);
+    sealed(&served, "db", "first.pem", false);
+    sealed(&served, "lost", "second.pem", false);
+    let taken = served.run(&["backup", "now", "sealed"]).exits(3);
+    assert!(taken.stderr.contains("no key of the cluster opens SealedSecret sealed/lost (password, user)"), "{}", taken.stderr);
+
+    // No key that could be had: what it made is kept, and the point says so.
+    served.delete(&objects::core("Secret", Some("seals"), "sealed-secrets-keyabcde"));
+    let planned = served.run(&["backup", "now", "sealed", "--dry-run", "-o", "json"]).exits(0);
+    assert_eq!(json_of(&planned)["plainSecrets"]["names"], json!(["db", "lost"]));
+    served.run(&["backup", "now", "sealed"]).exits(3);
+}
+
+#[test]
+fn without_recipients_who_can_open_it_a_key_stays_where_it_is() {
+    let served = served(false);
+    sealed(&served, "db", "first.pem", false);
+    let policy = read(&served.place, "policies/sealing.yaml");
+    let (before, after) = policy.split_once("age1").unwrap();
+    let nobody = "ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kudwmqfnsh2vunu";
+    served.place.write("policies/sealing.yaml", &format!("{before}age1{nobody}{}", &after[58..]));
+    let taken = served.run(&["backup", "now", "sealed", "-o", "json"]).exits(0);
+    assert!(taken.stderr.contains("is not in escrow"), "{}", taken.stderr);
+    assert_eq!(keys_of(&json_of(&taken)).as_array().unwrap().len(), 1);
+    let planned = served.run(&["backup", "now", "sealed", "--dry-run", "-o", "json"]).exits(0);
+    assert_eq!(
+        json_of(&planned)["plainSecrets"]["names"],
+        json!(["db"]),
+        "nothing is left out that only this cluster makes again"
+    );
+}
