@@ -16,8 +16,10 @@ mod raw;
 mod recovery;
 mod reencrypt;
 mod restore_keys;
+mod retire;
 mod rotate;
 mod set;
+mod sources;
 mod unseal;
 mod validate;
 mod verify;
@@ -80,16 +82,16 @@ enum SealCommand {
         after_help = "Examples:\n  dxdr seal certificate\n  dxdr seal certificate --controller-name sealed-secrets\n  dxdr seal certificate --cert https://sealed-secrets.example.com/v1/cert.pem --replace"
     )]
     Certificate(certificate::Pin),
-    /// Move every item of files and folders to the newest key; only ciphertexts change, and only those under older keys.
+    /// Move every item of files and folders, or of the cluster, to the newest key; only ciphertexts change, and only those under older keys.
     ///
     /// Needs the private keys, from files or the cluster. Each value is compared before and after, in memory. A second run has nothing to do.
     #[command(
-        after_help = "Examples:\n  dxdr seal reencrypt . --recovery-private-key keys.yaml\n  dxdr seal reencrypt apps/ --check\n  dxdr seal reencrypt . --dry-run --output json"
+        after_help = "Examples:\n  dxdr seal reencrypt . --recovery-private-key keys.yaml\n  dxdr seal reencrypt apps/ --check\n  dxdr seal reencrypt . --dry-run --output json\n  dxdr seal reencrypt --cluster --namespace staging"
     )]
     Reencrypt(reencrypt::Reencrypt),
-    /// Open every item of files and folders, and say with which key; exit code 3 when something does not open.
+    /// Open every item of files and folders, of the cluster or of a recovery point, and say with which key; exit code 3 when something does not open.
     #[command(
-        after_help = "Examples:\n  dxdr seal verify apps/ --recovery-private-key keys.yaml\n  dxdr seal verify . --output json"
+        after_help = "Examples:\n  dxdr seal verify apps/ --recovery-private-key keys.yaml\n  dxdr seal verify --cluster\n  dxdr seal verify --point 20240501t100000z-staging-ab12c --identity identity.txt"
     )]
     Verify(verify::Verify),
     /// List the sealing keys: which one is sealed with, how many items each opens, and whether it is in escrow.
@@ -114,6 +116,12 @@ enum SealCommand {
         after_help = "Examples:\n  dxdr seal restore-keys --identity identity.txt --dry-run\n  dxdr seal restore-keys --identity identity.txt --context new-cluster"
     )]
     RestoreKeys(restore_keys::RestoreKeys),
+    /// Take a key out of the cluster that nothing needs any more; its copy in escrow stays.
+    ///
+    /// Looks at every SealedSecret of the cluster, every recovery point of the policy's environments, and the files that are named. Refused while one of
+    /// them needs the key, and for the key that is sealed with.
+    #[command(after_help = "Examples:\n  dxdr seal retire SHA256:m3k2x . --dry-run\n  dxdr seal retire SHA256:m3k2x apps/ --yes")]
+    Retire(retire::Retire),
 }
 
 /// What sealing whole manifests takes: the flags of kubeseal.
@@ -195,6 +203,7 @@ pub(crate) async fn run(command: Seal, global: &Global, terminal: &Terminal) -> 
         Some(SealCommand::Escrow(escrow)) => escrow::run(&escrow, global, terminal).await,
         Some(SealCommand::Rotate(rotate)) => rotate::run(&rotate, global, terminal).await,
         Some(SealCommand::RestoreKeys(restore)) => restore_keys::run(&restore, global, terminal).await,
+        Some(SealCommand::Retire(retire)) => retire::run(&retire, global, terminal).await,
     }
 }
 

@@ -11,7 +11,6 @@ use crate::failure::{Failure, Kind};
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Paths {
     /// Files and folders; of folders, every .yaml, .yml and .json below them that .gitignore does not name.
-    #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Pass over what matches, as in .gitignore; may be given more than once.
     #[arg(long, value_name = "GLOB")]
@@ -19,8 +18,15 @@ pub(super) struct Paths {
 }
 
 impl Paths {
+    pub(super) fn none(&self) -> bool {
+        self.paths.is_empty()
+    }
+
     /// The files, each once, in the order of their names.
     pub(super) fn files(&self) -> Result<Vec<PathBuf>, Failure> {
+        if self.paths.is_empty() {
+            return Err(Failure::new(Kind::Usage, "no file and no folder is named").hint("for example `.`"));
+        }
         let mut files = Vec::new();
         for path in &self.paths {
             if !path.exists() {

@@ -2,23 +2,25 @@
 
 use std::{
     num::NonZero,
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
-use dxdr_environment::{KeyFingerprint, Scope, SealedIdentity};
+use dxdr_api::yaml::edit::Edit;
+use dxdr_environment::{FieldPath, KeyFingerprint, Scope, SealedIdentity};
 use dxdr_run::StopRequest;
-use dxdr_sealing::{Ciphertext, KeyRing, SealedItem};
+use dxdr_sealing::{Ciphertext, KeyRing, SealedObject};
 use serde_json::{Value, json};
 
-use super::documents::Input;
+use super::{documents::Input, sources::Source};
 
 /// What is known of an item.
 #[derive(Debug, Clone)]
 pub(super) struct ItemRow {
     pub(super) file: String,
-    pub(super) line: usize,
+    /// Where it stands in a file; nowhere in particular elsewhere.
+    pub(super) line: Option<usize>,
     pub(super) identity: SealedIdentity,
     pub(super) item: String,
     pub(super) state: ItemState,
@@ -64,7 +66,7 @@ impl ItemRow {
     pub(super) fn json(&self) -> Value {
         let reason = if let ItemState::Unopened(reason) = &self.state { Some(reason.as_str()) } else { None };
         json!({
-            "file": self.file,
+            "file": self.line.is_some().then_some(&self.file),
             "line": self.line,
             "namespace": self.identity.namespace,
             "name": self.identity.name,
@@ -74,6 +76,14 @@ impl ItemRow {
             "key": self.state.key().map(KeyFingerprint::as_str),
             "reason": reason,
         })
+    }
+
+    /// Where it stands, for people.
+    pub(super) fn place(&self) -> String {
+        match self.line {
+            Some(line) => format!("{}:{line}", self.file),
+            None => self.file.clone(),
+        }
     }
 
     /// In the order in which they stand.
@@ -88,7 +98,7 @@ impl ItemRow {
             state => state.key().map(ToString::to_string).unwrap_or_default(),
         };
         vec![
-            format!("{}:{}", self.file, self.line),
+            self.place(),
             format!("{}/{}", self.identity.namespace, self.identity.name),
             self.item.clone(),
             self.state.word().to_owned(),
@@ -100,31 +110,96 @@ impl ItemRow {
 /// The headings of [`ItemRow::cells`].
 pub(super) const HEADINGS: [&str; 5] = ["AT", "SEALEDSECRET", "ITEM", "STATE", "KEY"];
 
-/// What happened to a file.
-pub(super) struct FileOutcome {
+/// What happened to a file, or to an object of a cluster.
+pub(super) struct Outcome {
     pub(super) rows: Vec<ItemRow>,
-    /// Why it, or its documents, could not be looked at or written.
-    pub(super) problem: Option<String>,
-    /// Whether it was, or would be, written.
-    pub(super) changed: bool,
+    /// Why it, or documents in it, could not be looked at or written.
+    pub(super) problems: Vec<String>,
+    /// What was, or would be, written into it.
+    pub(super) edits: Vec<Edit>,
 }
 
-/// Looks at all files, as many at once as there are cores. Ends early when `stop` says so; the files that are left are then not answered.
-pub(super) fn each_file(
-    files: &[PathBuf],
+impl Outcome {
+    pub(super) fn unreadable(problem: String) -> Self {
+        Self { rows: Vec::new(), problems: vec![problem], edits: Vec::new() }
+    }
+
+    /// Nothing was written after all.
+    pub(super) fn not_written(&mut self, problem: Option<String>) {
+        self.problems.extend(problem);
+        self.edits.clear();
+        self.stay_old();
+    }
+
+    /// What would move stays under the key that it was under.
+    pub(super) fn stay_old(&mut self) {
+        for row in &mut self.rows {
+            if let ItemState::Reencrypted(key) = &row.state {
+                row.state = ItemState::Old(key.clone());
+            }
+        }
+    }
+}
+
+/// Every item of a text, with the state that `state` gives it. `unmovable` says what to think of the deprecated whole-Secret form.
+pub(super) fn walk(
+    input: &Input,
+    namespace: Option<&str>,
+    unmovable: &str,
+    state: &mut dyn FnMut(&ItemPlace<'_>, &Ciphertext) -> ItemState,
+) -> Result<(Vec<ItemRow>, Vec<String>), String> {
+    let documents = dxdr_api::yaml::read(&input.source()).map_err(|problems| problems.to_string())?;
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    for (index, document) in documents.iter().enumerate() {
+        for object in SealedObject::all_in(document.value(), namespace) {
+            if object.legacy {
+                let place = input.place(document, &object.path);
+                problems.push(format!("{place}: it has the deprecated spec.data, which {unmovable}"));
+            }
+            for item in &object.items {
+                let place = ItemPlace { document: index, path: object.item_path(&item.name), identity: &object.identity };
+                let state = match &item.content {
+                    Ok(ciphertext) => state(&place, ciphertext),
+                    Err(problem) => ItemState::Unopened(problem.to_string()),
+                };
+                rows.push(ItemRow {
+                    file: input.name.clone(),
+                    line: Some(document.place(&place.path).line),
+                    identity: object.identity.clone(),
+                    item: item.name.clone(),
+                    state,
+                });
+            }
+        }
+    }
+    ItemRow::sort(&mut rows);
+    Ok((rows, problems))
+}
+
+/// An item on a [`walk`].
+pub(super) struct ItemPlace<'a> {
+    pub(super) document: usize,
+    pub(super) path: FieldPath,
+    pub(super) identity: &'a SealedIdentity,
+}
+
+/// Looks at everything, as much at once as there are cores. Ends early when `stop` says so; what is left is then not answered.
+pub(super) fn each(
+    sources: &[Source],
     stop: &StopRequest,
     done: &(dyn Fn() + Sync),
-    look: &(dyn Fn(&Path) -> Option<FileOutcome> + Sync),
-) -> Vec<(PathBuf, FileOutcome)> {
-    let next = AtomicUsize::new(0);
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(files.len().max(1));
-    let mut found: Vec<(usize, FileOutcome)> = thread::scope(|scope| {
+    look: &(dyn Fn(&Source) -> Option<Outcome> + Sync),
+) -> Looked {
+    let (next, looked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(sources.len().max(1));
+    let mut outcomes: Vec<(usize, Outcome)> = thread::scope(|scope| {
         let work = || {
             let mut found = Vec::new();
             while !stop.asked() {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(file) = files.get(index) else { break };
-                found.extend(look(file).map(|outcome| (index, outcome)));
+                let Some(source) = sources.get(index) else { break };
+                found.extend(look(source).map(|outcome| (index, outcome)));
+                looked.fetch_add(1, Ordering::Relaxed);
                 done();
             }
             found
@@ -132,8 +207,16 @@ pub(super) fn each_file(
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
-    found.sort_by_key(|(index, _)| *index);
-    found.into_iter().map(|(index, outcome)| (files[index].clone(), outcome)).collect()
+    outcomes.sort_by_key(|(index, _)| *index);
+    Looked { outcomes, looked: looked.into_inner() }
+}
+
+/// What looking found.
+pub(super) struct Looked {
+    /// Of the sources that hold SealedSecrets, by their numbers.
+    pub(super) outcomes: Vec<(usize, Outcome)>,
+    /// The sources that were looked at.
+    pub(super) looked: usize,
 }
 
 /// The input of a file that may hold a SealedSecret; `None` for one that does not.
@@ -163,9 +246,4 @@ pub(super) fn why_not(identity: &SealedIdentity, ciphertext: &Ciphertext, keys: 
         return format!("it was sealed with an RSA key of {bits} bits, and none of the keys has as many");
     }
     format!("no key opens it as {identity}: it was sealed with another one, for another name or namespace, or changed since")
-}
-
-/// The ciphertext of an item, or the state of one that has none.
-pub(super) fn ciphertext(item: &SealedItem) -> Result<&Ciphertext, ItemState> {
-    item.content.as_ref().map_err(|problem| ItemState::Unopened(problem.to_string()))
 }

@@ -386,6 +386,7 @@ pub(super) fn identities(file: &Path) -> Result<Identities, Failure> {
     })
 }
 
-fn options() -> WriteOptions {
+/// How sealing writes into clusters.
+pub(super) fn options() -> WriteOptions {
     WriteOptions { manager: MANAGER.to_owned(), dry_run: false, retry: true }
 }

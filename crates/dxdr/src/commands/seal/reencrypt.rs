@@ -1,23 +1,30 @@
 //! From older keys to the newest: nothing but ciphertexts changes, and only those that must.
 
-use std::{collections::HashMap, path::Path};
+use std::collections::HashMap;
 
+use bytes::Bytes;
 use dxdr_api::yaml::edit::{self, Edit};
+use dxdr_environment::{ObjectReference, PathStep, sealed_secret};
+use dxdr_kubernetes::KubernetesCluster;
+use dxdr_provider::{Cluster as _, ClusterErrorKind};
 use dxdr_report::{quantity::counted, table};
+use dxdr_run::StopRequest;
 use dxdr_sealing::{
-    KeyRing, SealedObject, SealingCertificate,
+    Ciphertext, KeyRing, SealingCertificate,
     reencrypt::{ReencryptError, Reencrypted, reencrypt},
 };
 use serde_json::{Value, json};
 
 use super::{
     Manifests,
-    certificate::{CertificateChoice, namespace_of_context},
+    certificate::{self, CertificateChoice, namespace_of_context},
     documents::{self, Input},
     files::Paths,
-    items::{self, FileOutcome, HEADINGS, ItemRow, ItemState},
+    items::{self, HEADINGS, ItemPlace, ItemRow, ItemState, Outcome},
+    keeping::options,
     key_files::{self, KeyFiles},
     refused,
+    sources::{self, Source},
 };
 use crate::{
     app::Global,
@@ -47,6 +54,12 @@ pub(super) struct Reencrypt {
     /// Seal with a certificate whose private key is not at hand: the new ciphertexts cannot be opened again to compare.
     #[arg(long)]
     unproved: bool,
+    /// Move the SealedSecrets of the cluster; with --namespace, of that one. Files that say otherwise win when they are applied again.
+    #[arg(long, conflicts_with = "paths")]
+    cluster: bool,
+    /// With --cluster: do not ask.
+    #[arg(long, short, requires = "cluster")]
+    yes: bool,
 }
 
 /// The newest key, and everything that opens.
@@ -97,28 +110,47 @@ impl Target {
 }
 
 pub(super) async fn run(command: &Reencrypt, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
-    let files = command.paths.files()?;
+    let cluster = if command.cluster { Some(certificate::cluster(global).await?) } else { None };
+    let sources = match &cluster {
+        Some(cluster) => sources::live(cluster, command.namespace.as_deref()).await?,
+        None => Source::files(command.paths.files()?),
+    };
     let keys =
         Target::load(&command.certificate, &command.keys, command.namespace.as_ref(), command.unproved, global, terminal).await?;
     let stop = interruption::listen(terminal);
     stop.heed();
     let writes = !command.check && !command.dry_run;
-    let progress = Progress::of_files(terminal, files.len());
-    let found = tokio::task::block_in_place(|| {
-        items::each_file(&files, &stop, &|| progress.one_more(), &|file| look(file, &keys, writes))
+    let progress = Progress::of_files(terminal, sources.len());
+    let mut found = tokio::task::block_in_place(|| {
+        items::each(&sources, &stop, &|| progress.one_more(), &|source| look(source, &keys, writes))
     });
     progress.end();
-    let rows: Vec<&ItemRow> = found.iter().flat_map(|(_, outcome)| &outcome.rows).collect();
-    let problems: Vec<&String> = found.iter().filter_map(|(_, outcome)| outcome.problem.as_ref()).collect();
-    let changed: Vec<String> =
-        found.iter().filter(|(_, outcome)| outcome.changed).map(|(file, _)| file.display().to_string()).collect();
+    if let Some(cluster) = cluster.filter(|_| writes && !stop.asked()) {
+        let moving: usize = found.outcomes.iter().filter(|(_, outcome)| !outcome.edits.is_empty()).count();
+        if moving > 0 {
+            let what = counted(moving, "SealedSecret");
+            terminal
+                .consent(&format!("Move {what} of {} to {}?", cluster.describe(), keys.certificate.fingerprint()), command.yes)?;
+        }
+        write_live(&cluster, &sources, &mut found.outcomes, &stop).await;
+    }
+    let rows: Vec<&ItemRow> = found.outcomes.iter().flat_map(|(_, outcome)| &outcome.rows).collect();
+    let problems: Vec<&String> = found.outcomes.iter().flat_map(|(_, outcome)| &outcome.problems).collect();
+    let changed: Vec<String> = found
+        .outcomes
+        .iter()
+        .filter(|(_, outcome)| !outcome.edits.is_empty())
+        .filter_map(|(index, _)| sources.get(*index).map(Source::describe))
+        .collect();
+    let noun = if command.cluster { "SealedSecret" } else { "file" };
     let count = |word: &str| rows.iter().filter(|row| row.state.word() == word).count();
     let (current, old, moved, unopened) = (count("current"), count("old"), count("reencrypted"), count("unopened"));
     let document = json!({
         "format": "dxdr.io/seal-reencrypt/v1",
         "key": keys.certificate.fingerprint().as_str(),
         "written": writes,
-        "files": changed,
+        "source": if command.cluster { "cluster" } else { "files" },
+        "changed": changed,
         "items": rows.iter().map(|row| row.json()).collect::<Vec<Value>>(),
         "problems": problems,
         "counts": {"current": current, "old": old, "reencrypted": moved, "unopened": unopened},
@@ -133,9 +165,9 @@ pub(super) async fn run(command: &Reencrypt, global: &Global, terminal: &Termina
         let newest = keys.certificate.fingerprint();
         let mut said = vec![format!("{} under {newest} already", counted(current, "item"))];
         if writes {
-            said.push(format!("{moved} moved to it in {}", counted(changed.len(), "file")));
+            said.push(format!("{moved} moved to it in {}", counted(changed.len(), noun)));
         } else {
-            said.push(format!("{old} under older keys in {}", counted(changed.len(), "file")));
+            said.push(format!("{old} under older keys in {}", counted(changed.len(), noun)));
         }
         if unopened > 0 {
             said.push(format!("{unopened} cannot be opened"));
@@ -147,9 +179,9 @@ pub(super) async fn run(command: &Reencrypt, global: &Global, terminal: &Termina
     if stop.asked() {
         return Err(Failure::new(
             Kind::Interrupted,
-            format!("stopped after {} of {}", found.len(), counted(files.len(), "file")),
+            format!("stopped after {} of {}", found.looked, counted(sources.len(), noun)),
         )
-        .hint("every file is as it was, or done; the same command goes on"));
+        .hint(format!("every {noun} is as it was, or done; the same command goes on")));
     }
     if !problems.is_empty() || unopened > 0 {
         return Err(Failure::told(Kind::Partial, "not everything could be looked at or opened")
@@ -162,93 +194,90 @@ pub(super) async fn run(command: &Reencrypt, global: &Global, terminal: &Termina
     Ok(())
 }
 
-/// A file; written where something in it moves and `writes` says so.
-fn look(file: &Path, keys: &Target, writes: bool) -> Option<FileOutcome> {
-    let nothing = |problem: String| FileOutcome { rows: Vec::new(), problem: Some(problem), changed: false };
-    let input = match items::candidate(file)? {
+/// A source; a file is written where something in it moves and `writes` says so.
+fn look(source: &Source, keys: &Target, writes: bool) -> Option<Outcome> {
+    let input = match source.input()? {
         Ok(input) => input,
-        Err(problem) => return Some(nothing(problem)),
+        Err(problem) => return Some(Outcome::unreadable(problem)),
     };
-    let Moved { mut rows, edits, mut problem } = match moved(&input, keys) {
+    let mut outcome = match moved(&input, keys) {
         Ok(moved) => moved,
-        Err(problem) => return Some(nothing(problem)),
+        Err(problem) => return Some(Outcome::unreadable(problem)),
     };
-    let mut changed = !edits.is_empty();
-    let mut keep = !writes;
-    if changed {
-        let written = edit::set(&input.source(), &edits).map_err(|problem| format!("{}: {problem}", input.name));
+    source.place(&mut outcome.rows);
+    if let (Source::File(file), false) = (source, outcome.edits.is_empty()) {
+        let written = edit::set(&input.source(), &outcome.edits).map_err(|problem| format!("{}: {problem}", input.name));
         let written = written.and_then(|text| {
             if writes { documents::write(file, &text).map_err(|failure| format!("{:#}", failure.error)) } else { Ok(()) }
         });
         if let Err(reason) = written {
-            problem = Some(format!("{reason}; the file was left as it is"));
-            changed = false;
-            keep = true;
+            outcome.not_written(Some(format!("{reason}; the file was left as it is")));
         }
     }
-    if keep {
-        for row in &mut rows {
-            if let ItemState::Reencrypted(key) = &row.state {
-                row.state = ItemState::Old(key.clone());
-            }
-        }
+    if !writes {
+        outcome.stay_old();
     }
-    Some(FileOutcome { rows, problem, changed })
-}
-
-/// What is to become of a text.
-struct Moved {
-    rows: Vec<ItemRow>,
-    edits: Vec<Edit>,
-    /// What cannot be moved at all.
-    problem: Option<String>,
+    Some(outcome)
 }
 
 /// Every item of a text, and the changes that move those under older keys.
-fn moved(input: &Input, keys: &Target) -> Result<Moved, String> {
-    let documents = dxdr_api::yaml::read(&input.source()).map_err(|problems| problems.to_string())?;
-    let (mut rows, mut edits, mut problem) = (Vec::new(), Vec::new(), None);
+fn moved(input: &Input, keys: &Target) -> Result<Outcome, String> {
+    let mut edits = Vec::new();
     // What an alias repeats is one text, and stays one.
     let mut known: HashMap<(String, Vec<u8>), Result<Reencrypted, ReencryptError>> = HashMap::new();
-    for (index, document) in documents.iter().enumerate() {
-        for object in SealedObject::all_in(document.value(), keys.namespace.as_deref()) {
-            if object.legacy {
-                let place = input.place(document, &object.path);
-                problem = Some(format!("{place}: it has the deprecated spec.data, which cannot be moved; seal it anew"));
+    let mut state = |place: &ItemPlace<'_>, ciphertext: &Ciphertext| {
+        let label = place.identity.label();
+        let moved = known
+            .entry((label.clone(), ciphertext.as_bytes().to_vec()))
+            .or_insert_with(|| reencrypt(&label, ciphertext, &keys.ring, &keys.certificate))
+            .clone();
+        match moved {
+            Ok(Reencrypted::Current) => ItemState::Current(keys.certificate.fingerprint().clone()),
+            Ok(Reencrypted::Unopened) => ItemState::Unopened(items::why_not(place.identity, ciphertext, &keys.ring)),
+            Ok(Reencrypted::Moved { from, to, .. }) => {
+                edits.push(Edit { document: place.document, path: place.path.clone(), text: to.to_base64() });
+                ItemState::Reencrypted(from)
             }
-            let label = object.identity.label();
-            for item in &object.items {
-                let path = object.item_path(&item.name);
-                let state = match items::ciphertext(item) {
-                    Err(state) => state,
-                    Ok(ciphertext) => match known
-                        .entry((label.clone(), ciphertext.as_bytes().to_vec()))
-                        .or_insert_with(|| reencrypt(&label, ciphertext, &keys.ring, &keys.certificate))
-                        .clone()
-                    {
-                        Ok(Reencrypted::Current) => ItemState::Current(keys.certificate.fingerprint().clone()),
-                        Ok(Reencrypted::Unopened) => {
-                            ItemState::Unopened(items::why_not(&object.identity, ciphertext, &keys.ring))
-                        }
-                        Ok(Reencrypted::Moved { from, to, .. }) => {
-                            edits.push(Edit { document: index, path: path.clone(), text: to.to_base64() });
-                            ItemState::Reencrypted(from)
-                        }
-                        Err(error) => ItemState::Unopened(error.to_string()),
-                    },
-                };
-                rows.push(ItemRow {
-                    file: input.name.clone(),
-                    line: document.place(&path).line,
-                    identity: object.identity.clone(),
-                    item: item.name.clone(),
-                    state,
-                });
+            Err(error) => ItemState::Unopened(error.to_string()),
+        }
+    };
+    let unmovable = "cannot be moved; seal it anew";
+    let (rows, problems) = items::walk(input, keys.namespace.as_deref(), unmovable, &mut state)?;
+    Ok(Outcome { rows, problems, edits })
+}
+
+/// Writes what moved into the cluster: nothing but ciphertexts, and only where the object is still the one that was read.
+async fn write_live(cluster: &KubernetesCluster, sources: &[Source], outcomes: &mut [(usize, Outcome)], stop: &StopRequest) {
+    for (index, outcome) in outcomes.iter_mut().filter(|(_, outcome)| !outcome.edits.is_empty()) {
+        let Some(Source::Object(object)) = sources.get(*index) else { continue };
+        if stop.asked() {
+            outcome.not_written(None);
+            continue;
+        }
+        let sealed: serde_json::Map<String, Value> = outcome
+            .edits
+            .iter()
+            .filter_map(|edit| match edit.path.0.last() {
+                Some(PathStep::Field(item)) => Some((item.clone(), Value::from(edit.text.clone()))),
+                _ => None,
+            })
+            .collect();
+        let body = json!({
+            "apiVersion": sealed_secret::API_VERSION, "kind": sealed_secret::KIND,
+            "metadata": {"name": object.name, "namespace": object.namespace, "resourceVersion": object.resource_version},
+            "spec": {"encryptedData": sealed},
+        });
+        let reference =
+            ObjectReference { kind: sources::resource(), namespace: Some(object.namespace.clone()), name: object.name.clone() };
+        match cluster.apply(&reference, Bytes::from(body.to_string()), true, &options()).await {
+            Ok(_) => {}
+            Err(error) if error.kind == ClusterErrorKind::Conflict => {
+                outcome
+                    .not_written(Some(format!("{reference} changed meanwhile, and was left as it is: the same command goes on")));
             }
+            Err(error) => outcome.not_written(Some(error.to_string())),
         }
     }
-    ItemRow::sort(&mut rows);
-    Ok(Moved { rows, edits, problem })
 }
 
 /// `dxdr seal --re-encrypt`: one text, from and to where kubeseal takes it.
@@ -256,12 +285,13 @@ pub(super) async fn one(manifests: &Manifests, global: &Global, terminal: &Termi
     let input = Input::read(manifests.secret_file.as_deref(), terminal)?;
     let namespace = manifests.identity.namespace.as_ref();
     let keys = Target::load(&manifests.certificate, &manifests.keys, namespace, false, global, terminal).await?;
-    let Moved { rows, edits, problem } = moved(&input, &keys).map_err(|problem| refused(problem).hint("nothing was written"))?;
+    let Outcome { rows, edits, problems } =
+        moved(&input, &keys).map_err(|problem| refused(problem).hint("nothing was written"))?;
     let unopened = rows.iter().filter_map(|row| match &row.state {
-        ItemState::Unopened(reason) => Some(format!("{}:{}: {}: {reason}", row.file, row.line, row.item)),
+        ItemState::Unopened(reason) => Some(format!("{}: {}: {reason}", row.place(), row.item)),
         _ => None,
     });
-    let problems: Vec<String> = unopened.chain(problem).collect();
+    let problems: Vec<String> = unopened.chain(problems).collect();
     if !problems.is_empty() {
         return Err(refused(problems.join("\n")).hint("nothing was written"));
     }

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use dxdr_environment::{ObjectReference, ResourceKind};
-use dxdr_provider::{Cluster as _, cluster::WriteOptions};
+use dxdr_provider::Cluster as _;
 use dxdr_report::quantity::counted;
 use serde_json::json;
 
 use super::{
     certificate::day,
-    keeping::{Keeping, PolicyChoice, identities},
+    keeping::{Keeping, PolicyChoice, identities, options},
 };
 use crate::{
     app::Global,
@@ -130,8 +130,7 @@ async fn namespace(keeping: &Keeping) -> Result<(), Failure> {
     let reference = ObjectReference { kind, namespace: None, name: keeping.namespace().to_owned() };
     if keeping.cluster.get(&reference).await?.is_none() {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": keeping.namespace()}});
-        let options = WriteOptions { manager: "dxdr-sealing".to_owned(), dry_run: false, retry: true };
-        keeping.cluster.create(&reference, namespace.to_string().into(), &options).await?;
+        keeping.cluster.create(&reference, namespace.to_string().into(), &options()).await?;
     }
     Ok(())
 }

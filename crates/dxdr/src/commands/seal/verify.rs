@@ -1,25 +1,23 @@
 //! Which key opens what, and what nobody can open.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use dxdr_environment::FieldPath;
 use dxdr_report::{quantity::counted, table};
 use dxdr_run::StopRequest;
-use dxdr_sealing::{KeyRing, KeySecret, SealedObject};
+use dxdr_sealing::{Ciphertext, KeyRing, KeySecret};
 use serde_json::{Value, json};
 
 use super::{
-    certificate::{Controller, namespace_of_context},
+    certificate::{self, Controller, namespace_of_context},
     files::Paths,
-    items::{self, FileOutcome, HEADINGS, ItemRow, ItemState},
+    items::{self, HEADINGS, ItemPlace, ItemRow, ItemState, Outcome},
     keeping::{Vault, identities},
     key_files::KeyFiles,
+    sources::{self, Source},
 };
 use crate::{
     app::Global,
+    configuration::World,
     failure::{Failure, Kind},
     progress::Progress,
     terminal::Terminal,
@@ -33,6 +31,12 @@ pub(super) struct Verify {
     keys: KeyFiles,
     #[command(flatten)]
     controller: Controller,
+    /// Look at every SealedSecret of the cluster; with --namespace, of that one.
+    #[arg(long, conflicts_with_all = ["paths", "point"])]
+    cluster: bool,
+    /// Look at every SealedSecret of a recovery point.
+    #[arg(long, value_name = "NAME", conflicts_with = "paths")]
+    point: Option<String>,
     /// Identity that opens the escrow of the SealingPolicy: its keys open then, and no cluster is asked.
     #[arg(long, value_name = "FILE", conflicts_with = "recovery_private_key")]
     identity: Option<PathBuf>,
@@ -45,7 +49,17 @@ pub(super) struct Verify {
 }
 
 pub(super) async fn run(verify: &Verify, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
-    let files = verify.paths.files()?;
+    let (sources, what) = match &verify.point {
+        Some(name) => {
+            let (store, entry) = sources::point(&World::load(global)?, name).await?;
+            (sources::archived(&store, &entry, name).await?, format!("point {name}"))
+        }
+        None if verify.cluster => {
+            let cluster = certificate::cluster(global).await?;
+            (sources::live(&cluster, verify.namespace.as_deref()).await?, "cluster".to_owned())
+        }
+        None => (Source::files(verify.paths.files()?), "files".to_owned()),
+    };
     let keys = match &verify.identity {
         Some(file) => {
             let identities = identities(file)?;
@@ -57,21 +71,20 @@ pub(super) async fn run(verify: &Verify, global: &Global, terminal: &Terminal) -
     };
     let namespace = match &verify.namespace {
         Some(namespace) => Some(namespace.clone()),
-        None => namespace_of_context(global)?,
+        None if what == "files" => namespace_of_context(global)?,
+        None => None,
     };
-    let progress = Progress::of_files(terminal, files.len());
-    let look = |file: &Path| look(file, &keys, namespace.as_deref());
-    let found = items::each_file(&files, &StopRequest::new(), &|| progress.one_more(), &look);
+    let progress = Progress::of_files(terminal, sources.len());
+    let (rows, problems) = rows(&sources, &keys, namespace.as_deref(), &|| progress.one_more());
     progress.end();
-    let rows: Vec<&ItemRow> = found.iter().flat_map(|(_, outcome)| &outcome.rows).collect();
-    let problems: Vec<&String> = found.iter().filter_map(|(_, outcome)| outcome.problem.as_ref()).collect();
     let mut by_key: BTreeMap<&str, usize> = keys.keys().iter().map(|key| (key.fingerprint().as_str(), 0)).collect();
     for key in rows.iter().filter_map(|row| row.state.key()) {
         *by_key.entry(key.as_str()).or_default() += 1;
     }
-    let unopened: Vec<&&ItemRow> = rows.iter().filter(|row| matches!(row.state, ItemState::Unopened(_))).collect();
+    let unopened: Vec<&ItemRow> = rows.iter().filter(|row| matches!(row.state, ItemState::Unopened(_))).collect();
     let document = json!({
         "format": "dxdr.io/seal-verify/v1",
+        "source": what,
         "items": rows.iter().map(|row| row.json()).collect::<Vec<Value>>(),
         "keys": by_key.iter().map(|(key, items)| json!({"fingerprint": key, "items": items})).collect::<Vec<Value>>(),
         "problems": problems,
@@ -101,45 +114,38 @@ pub(super) async fn run(verify: &Verify, global: &Global, terminal: &Terminal) -
         .hint("what nobody can open must be sealed anew from its value; where a key is missing, find it in a backup of the controller's namespace"))
 }
 
-/// A file and everything in it.
-fn look(file: &Path, keys: &KeyRing, namespace: Option<&str>) -> Option<FileOutcome> {
-    let nothing = |problem: String| FileOutcome { rows: Vec::new(), problem: Some(problem), changed: false };
-    let input = match items::candidate(file)? {
+/// A source and everything in it.
+fn look(source: &Source, keys: &KeyRing, namespace: Option<&str>) -> Option<Outcome> {
+    let input = match source.input()? {
         Ok(input) => input,
-        Err(problem) => return Some(nothing(problem)),
+        Err(problem) => return Some(Outcome::unreadable(problem)),
     };
-    let documents = match dxdr_api::yaml::read(&input.source()) {
-        Ok(documents) => documents,
-        Err(problems) => return Some(nothing(problems.to_string())),
+    let mut state = |place: &ItemPlace<'_>, ciphertext: &Ciphertext| match keys.open(&place.identity.label(), ciphertext) {
+        Some((key, _)) => ItemState::Opened(key.fingerprint().clone()),
+        None => ItemState::Unopened(items::why_not(place.identity, ciphertext, keys)),
     };
-    let mut rows = Vec::new();
-    let mut problem = None;
-    for document in &documents {
-        for object in SealedObject::all_in(document.value(), namespace) {
-            if object.legacy {
-                let place = input.place(document, &object.path);
-                problem = Some(format!("{place}: it has the deprecated spec.data, which only the controller opens"));
-            }
-            let label = object.identity.label();
-            for item in &object.items {
-                let state = items::ciphertext(item).map_or_else(
-                    |state| state,
-                    |ciphertext| match keys.open(&label, ciphertext) {
-                        Some((key, _)) => ItemState::Opened(key.fingerprint().clone()),
-                        None => ItemState::Unopened(items::why_not(&object.identity, ciphertext, keys)),
-                    },
-                );
-                let path: FieldPath = object.item_path(&item.name);
-                rows.push(ItemRow {
-                    file: input.name.clone(),
-                    line: document.place(&path).line,
-                    identity: object.identity.clone(),
-                    item: item.name.clone(),
-                    state,
-                });
-            }
+    Some(match items::walk(&input, namespace, "only the controller opens", &mut state) {
+        Ok((mut rows, problems)) => {
+            source.place(&mut rows);
+            Outcome { rows, problems, edits: Vec::new() }
         }
+        Err(problem) => Outcome::unreadable(problem),
+    })
+}
+
+/// The rows of sources, and what could not be looked at.
+pub(super) fn rows(
+    sources: &[Source],
+    keys: &KeyRing,
+    namespace: Option<&str>,
+    done: &(dyn Fn() + Sync),
+) -> (Vec<ItemRow>, Vec<String>) {
+    let look = |source: &Source| look(source, keys, namespace);
+    let found = tokio::task::block_in_place(|| items::each(sources, &StopRequest::new(), done, &look));
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    for (_, outcome) in found.outcomes {
+        rows.extend(outcome.rows);
+        problems.extend(outcome.problems);
     }
-    ItemRow::sort(&mut rows);
-    Some(FileOutcome { rows, problem, changed: false })
+    (rows, problems)
 }

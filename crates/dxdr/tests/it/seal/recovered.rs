@@ -20,14 +20,19 @@ fn served(required: bool) -> Served {
     );
     served.create(definition());
     write_keys(&served.place);
-    let (key, certificate) = (STANDARD.encode(&Key::first().private), STANDARD.encode(&Key::first().certificate));
+    give(&served, "sealed-secrets-keyabcde", Key::first());
+    served
+}
+
+/// Gives the controller a key.
+fn give(served: &Served, name: &str, key: &Key) {
+    let (private, certificate) = (STANDARD.encode(&key.private), STANDARD.encode(&key.certificate));
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-        "metadata": {"name": "sealed-secrets-keyabcde", "namespace": "seals", "labels": {"sealedsecrets.bitnami.com/sealed-secrets-key": "active"}},
-        "data": {"tls.key": key, "tls.crt": certificate},
+        "metadata": {"name": name, "namespace": "seals", "labels": {"sealedsecrets.bitnami.com/sealed-secrets-key": "active"}},
+        "data": {"tls.key": private, "tls.crt": certificate},
     });
-    served.create((objects::core("Secret", Some("seals"), "sealed-secrets-keyabcde"), secret));
-    served
+    served.create((objects::core("Secret", Some("seals"), name), secret));
 }
 
 /// SealedSecrets, as far as a sandbox needs to know of them.
@@ -144,4 +149,63 @@ fn without_recipients_who_can_open_it_a_key_stays_where_it_is() {
         json!(["db"]),
         "nothing is left out that only this cluster makes again"
     );
+}
+
+#[test]
+fn live_objects_move_to_the_newest_key_and_the_old_one_goes_when_nothing_needs_it() {
+    let served = served(true);
+    sealed(&served, "db", "first.pem", false);
+    served.place.write("stranger.pem", &Key::made((2026, 3), (2046, 1)).certificate);
+    sealed(&served, "lost", "stranger.pem", false);
+    let point = served.run(&["backup", "now", "sealed"]).exits(3).stdout.trim().to_owned();
+    give(&served, "sealed-secrets-keyfghij", Key::second());
+    let seal = |flags: &[&str]| served.run(&[&["seal"][..], flags].concat());
+    let at = ["--controller-namespace", "seals"];
+    let verified = |flags: &[&str]| json_of(&seal(&[&["verify", "-o", "json"], flags, &at].concat()).exits(3));
+    let by_key = |document: &Value| {
+        document["keys"].as_array().unwrap().iter().map(|key| key["items"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let live = verified(&["--cluster"]);
+    assert_eq!((live["source"].as_str(), live["unopened"].as_u64()), (Some("cluster"), Some(2)));
+    let archived = verified(&["--point", &point]);
+    assert_eq!((archived["items"].clone(), by_key(&archived)), (live["items"].clone(), by_key(&live)));
+    seal(&[&["verify", "--point", "nobody"][..], &at].concat()).refuses(5);
+    assert!(seal(&["verify"]).refuses(2).stderr.contains("no file and no folder is named"));
+    seal(&["verify", ".", "--cluster"]).exits(2);
+
+    // A new key opens nothing yet; what opens moves, what does not stays, and both is said.
+    let before = served.get(&sealed_reference("db")).unwrap();
+    let reencrypt =
+        |flags: &[&str]| seal(&[&["reencrypt", "--cluster", "--cert", "second.pem", "-o", "json"], flags, &at].concat());
+    assert_eq!(json_of(&reencrypt(&["--dry-run"]).exits(3))["counts"]["old"], 2);
+    reencrypt(&[]).exits(4);
+    assert_eq!(served.get(&sealed_reference("db")).unwrap(), before, "nothing was written before somebody consents");
+    let moved = json_of(&reencrypt(&["--yes"]).exits(3));
+    assert_eq!((&moved["changed"], &moved["counts"]["reencrypted"]), (&json!(["sealed/db"]), &json!(2)));
+    let after = served.get(&sealed_reference("db")).unwrap();
+    let item = after["spec"]["encryptedData"]["password"].as_str().unwrap();
+    assert_eq!(Key::second().opens("sealed/db", item).unwrap(), MARKER.as_bytes());
+    assert_eq!(after["spec"]["template"], before["spec"]["template"]);
+    assert_eq!(json_of(&reencrypt(&["--yes"]).exits(3))["counts"]["current"], 2);
+
+    // The old key is in no live object any more; the point still needs it.
+    let [first, second] = [Key::first(), Key::second()]
+        .map(|key| dxdr_sealing::OpeningKey::from_pem(&key.private).unwrap().fingerprint().to_string());
+    let retire = |key: &str, flags: &[&str]| seal(&[&["retire", key, "-o", "json"], flags].concat());
+    assert!(retire(&second, &["--yes"]).exits(4).stderr.contains("is what the controller seals with"));
+    assert!(retire("SHA256:nobody", &["--yes"]).exits(8).stderr.contains("has no sealing key"));
+    let needed = retire(&first, &["--yes"]).exits(4);
+    assert_eq!(json_of(&needed)["neededBy"], json!([format!("recovery point {point} of sealed")]));
+    fs::remove_dir_all(served.place.path().join("store/backups")).unwrap();
+    piped(&served.place, &["seal", "--cert", "first.pem", "-w", "db.yaml"], SECRET).exits(0);
+    let needed = json_of(&retire(&first, &["db.yaml", "--yes"]).exits(4));
+    assert_eq!(needed["neededBy"][0], json!("db.yaml:9: password of staging/db"), "{needed}");
+    retire(&first, &["--dry-run"]).exits(0);
+    let name = objects::core("Secret", Some("seals"), "sealed-secrets-keyabcde");
+    assert!(served.get(&name).is_some());
+    let beginning = &first[..20];
+    let gone = retire(beginning, &["--yes"]).exits(0);
+    assert!(gone.stderr.contains("no files were looked at"), "{}", gone.stderr);
+    assert!(served.get(&name).is_none());
+    assert!(seal(&["escrow", "test", "--identity", "identity.txt"]).exits(0).stdout.contains("1 of 1 key open"));
 }
