@@ -16,17 +16,20 @@ pub struct SealedObject {
     /// What its ciphertexts are bound to, as it says itself. Tools that render manifests may have another namespace or name in mind: opening
     /// is the proof.
     pub identity: SealedIdentity,
-    /// Its items, in the order of their names.
+    /// Its items, in the order of their names; or the one blob of the deprecated form.
     pub items: Vec<SealedItem>,
-    /// Whether it has the deprecated `spec.data`, a whole Secret in one blob.
-    pub legacy: bool,
 }
+
+/// The name of the one item of the deprecated form: a whole Secret, as JSON, in one ciphertext.
+pub const WHOLE: &str = "spec.data";
 
 /// An item of a SealedSecret.
 #[derive(Debug, Clone)]
 pub struct SealedItem {
-    /// Its name.
+    /// Its name; [`WHOLE`] for a Secret in one ciphertext.
     pub name: String,
+    /// Whether it is a Secret in one ciphertext, and not the value of an item.
+    pub whole: bool,
     /// What stands there.
     pub content: Result<Ciphertext, UnusableItem>,
 }
@@ -59,6 +62,9 @@ impl SealedObject {
         let namespace = text("/metadata/namespace").or_else(|| text("/spec/template/metadata/namespace")).or(default_namespace);
         let annotations = &object["metadata"]["annotations"];
         let items = object["spec"]["encryptedData"].as_object().into_iter().flatten();
+        // Beside items the controller does not look at it.
+        let whole = items.clone().next().is_none().then(|| &object["spec"]["data"]).filter(|data| !data.is_null());
+        let whole = whole.map(|data| SealedItem { name: WHOLE.to_owned(), content: content(data), whole: true });
         Self {
             path,
             identity: SealedIdentity {
@@ -66,14 +72,26 @@ impl SealedObject {
                 name: text("/metadata/name").unwrap_or_default().to_owned(),
                 scope: Scope::of_annotations(|name| annotations[name].as_str()),
             },
-            items: items.map(|(name, value)| SealedItem { name: name.clone(), content: content(value) }).collect(),
-            legacy: !object["spec"]["data"].is_null(),
+            items: items
+                .map(|(name, value)| SealedItem { name: name.clone(), content: content(value), whole: false })
+                .chain(whole)
+                .collect(),
         }
     }
 
-    /// Where in the document an item stands.
+    /// Whether it is of the deprecated form: its one item is a whole Secret.
+    pub fn is_whole(&self) -> bool {
+        self.items.iter().any(|item| item.whole)
+    }
+
+    /// Where in the document an item of that name stands, or would.
     pub fn item_path(&self, name: &str) -> FieldPath {
         below(&self.path, &["spec", "encryptedData", name])
+    }
+
+    /// Where in the document one of its items stands.
+    pub fn path_of(&self, item: &SealedItem) -> FieldPath {
+        if item.whole { below(&self.path, &["spec", "data"]) } else { self.item_path(&item.name) }
     }
 }
 

@@ -33,6 +33,10 @@ impl Unsealer for KeyRing {
         for item in &object.items {
             let opened = item.content.as_ref().ok().and_then(|ciphertext| self.open(&label, ciphertext));
             match opened {
+                Some((key, value)) if item.whole => {
+                    unsealed.keys.insert(key.fingerprint().clone());
+                    unsealed.content = self.content(value.expose());
+                }
                 Some((key, value)) => {
                     unsealed.keys.insert(key.fingerprint().clone());
                     digest_item(&mut digest, &item.name, value.expose());
@@ -40,10 +44,7 @@ impl Unsealer for KeyRing {
                 None => unsealed.unopened.push(item.name.clone()),
             }
         }
-        if object.legacy {
-            unsealed.unopened.push("spec.data".to_owned());
-        }
-        if unsealed.unopened.is_empty() {
+        if unsealed.unopened.is_empty() && !object.is_whole() {
             unsealed.content = Some(ContentDigest(digest.finalize().into()));
         }
         unsealed

@@ -141,23 +141,18 @@ impl Outcome {
     }
 }
 
-/// Every item of a text, with the state that `state` gives it. `unmovable` says what to think of the deprecated whole-Secret form.
+/// Every item of a text, with the state that `state` gives it.
 pub(super) fn walk(
     input: &Input,
     namespace: Option<&str>,
-    unmovable: &str,
     state: &mut dyn FnMut(&ItemPlace<'_>, &Ciphertext) -> ItemState,
-) -> Result<(Vec<ItemRow>, Vec<String>), String> {
+) -> Result<Vec<ItemRow>, String> {
     let documents = dxdr_api::yaml::read(&input.source()).map_err(|problems| problems.to_string())?;
-    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for (index, document) in documents.iter().enumerate() {
         for object in SealedObject::all_in(document.value(), namespace) {
-            if object.legacy {
-                let place = input.place(document, &object.path);
-                problems.push(format!("{place}: it has the deprecated spec.data, which {unmovable}"));
-            }
             for item in &object.items {
-                let place = ItemPlace { document: index, path: object.item_path(&item.name), identity: &object.identity };
+                let place = ItemPlace { document: index, path: object.path_of(item), identity: &object.identity };
                 let state = match &item.content {
                     Ok(ciphertext) => state(&place, ciphertext),
                     Err(problem) => ItemState::Unopened(problem.to_string()),
@@ -173,7 +168,7 @@ pub(super) fn walk(
         }
     }
     ItemRow::sort(&mut rows);
-    Ok((rows, problems))
+    Ok(rows)
 }
 
 /// An item on a [`walk`].

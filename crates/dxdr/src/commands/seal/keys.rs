@@ -37,7 +37,10 @@ pub(super) async fn run(keys: &Keys, global: &Global, terminal: &Terminal) -> Re
     let keeping = Keeping::load(&keys.policy, global).await?;
     let in_cluster = keeping.in_cluster(terminal).await?;
     let in_escrow = keeping.vault.in_escrow().await?;
-    let sealing = in_cluster.iter().find(|key| key.is_loaded()).map(|key| key.fingerprint().clone());
+    // What the controller says counts; where it does not answer, what it would choose when it starts.
+    let served = keeping.serves().await.map(|certificate| certificate.fingerprint().clone());
+    let newest = in_cluster.iter().find(|key| key.is_loaded()).map(|key| key.fingerprint().clone());
+    let sealing = served.filter(|served| in_cluster.iter().any(|key| key.fingerprint() == served)).or(newest);
     let due =
         in_cluster.iter().find(|key| key.is_loaded()).map(|key| keeping.vault.policy.renewal_due(key.certificate().not_before()));
     let renews_itself = keeping.renews_itself().await?;

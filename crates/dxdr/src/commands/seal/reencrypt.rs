@@ -241,9 +241,8 @@ fn moved(input: &Input, keys: &Target) -> Result<Outcome, String> {
             Err(error) => ItemState::Unopened(error.to_string()),
         }
     };
-    let unmovable = "cannot be moved; seal it anew";
-    let (rows, problems) = items::walk(input, keys.namespace.as_deref(), unmovable, &mut state)?;
-    Ok(Outcome { rows, problems, edits })
+    let rows = items::walk(input, keys.namespace.as_deref(), &mut state)?;
+    Ok(Outcome { rows, problems: Vec::new(), edits })
 }
 
 /// Writes what moved into the cluster: nothing but ciphertexts, and only where the object is still the one that was read.
@@ -254,19 +253,14 @@ async fn write_live(cluster: &KubernetesCluster, sources: &[Source], outcomes: &
             outcome.not_written(None);
             continue;
         }
-        let sealed: serde_json::Map<String, Value> = outcome
-            .edits
-            .iter()
-            .filter_map(|edit| match edit.path.0.last() {
-                Some(PathStep::Field(item)) => Some((item.clone(), Value::from(edit.text.clone()))),
-                _ => None,
-            })
-            .collect();
-        let body = json!({
+        let mut body = json!({
             "apiVersion": sealed_secret::API_VERSION, "kind": sealed_secret::KIND,
             "metadata": {"name": object.name, "namespace": object.namespace, "resourceVersion": object.resource_version},
-            "spec": {"encryptedData": sealed},
         });
+        for edit in &outcome.edits {
+            let fields = edit.path.0.iter().filter_map(|step| if let PathStep::Field(name) = step { Some(name) } else { None });
+            *fields.fold(&mut body, |value, field| &mut value[field]) = edit.text.clone().into();
+        }
         let reference =
             ObjectReference { kind: sources::resource(), namespace: Some(object.namespace.clone()), name: object.name.clone() };
         match cluster.apply(&reference, Bytes::from(body.to_string()), true, &options()).await {

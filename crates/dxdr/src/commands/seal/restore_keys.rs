@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_provider::Cluster as _;
 use dxdr_report::quantity::counted;
+use dxdr_sealing::KeySecret;
 use serde_json::json;
 
 use super::{
@@ -68,36 +69,49 @@ pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Termi
             stranger.fingerprint()
         ));
     }
+    let document = |written: &[&KeySecret], controller: [Option<bool>; 2]| {
+        let fingerprints = |keys: &mut dyn Iterator<Item = &KeySecret>| {
+            keys.map(|key| key.fingerprint().as_str().to_owned()).collect::<Vec<_>>()
+        };
+        json!({
+            "format": "dxdr.io/seal-restore-keys/v1",
+            "namespace": keeping.namespace(),
+            "restored": fingerprints(&mut written.iter().copied()),
+            "presentBefore": fingerprints(&mut present.iter()),
+            "notInEscrow": fingerprints(&mut strangers.iter().copied()),
+            "controllerRuns": controller[0],
+            "controllerLoaded": controller[1],
+            "dryRun": restore.dry_run,
+        })
+    };
     if restore.dry_run {
+        terminal.value(&document(&missing, [None, None]), || {
+            format!("{} would be written; nothing was changed", counted(missing.len(), "key"))
+        });
         return Ok(());
     }
+    let mut written = Vec::new();
     if !missing.is_empty() {
         terminal.consent("Write them?", restore.yes)?;
         namespace(&keeping).await?;
         for key in &missing {
-            if let Err(failure) = keeping.create(key).await {
-                if failure.kind == Kind::Unreachable {
+            match keeping.create(key).await {
+                Ok(()) => written.push(*key),
+                Err(failure) if failure.kind == Kind::Unreachable => {
                     return Err(failure.hint("keys that were written before stay; the same command goes on with the others"));
                 }
-                terminal.warn(&format!("{:#}", failure.error));
-                left += 1;
+                Err(failure) => {
+                    terminal.warn(&format!("{:#}", failure.error));
+                    left += 1;
+                }
             }
         }
     }
     // Where no controller runs yet, it will find the keys; where nothing was written, it has them.
     let runs = keeping.runs().await?;
-    let loaded = if runs && !missing.is_empty() { Some(keeping.restart(terminal).await?) } else { None };
-    let document = json!({
-        "format": "dxdr.io/seal-restore-keys/v1",
-        "namespace": keeping.namespace(),
-        "restored": missing.iter().map(|key| key.fingerprint().as_str()).collect::<Vec<_>>(),
-        "presentBefore": present.iter().map(|key| key.fingerprint().as_str()).collect::<Vec<_>>(),
-        "notInEscrow": strangers.iter().map(|key| key.fingerprint().as_str()).collect::<Vec<_>>(),
-        "controllerRuns": runs,
-        "controllerLoaded": loaded,
-    });
-    terminal.value(&document, || {
-        let done = if missing.is_empty() { "every key was there already".to_owned() } else { format!("{} written", counted(missing.len(), "key")) };
+    let loaded = if runs && !written.is_empty() { Some(keeping.restart(terminal).await?) } else { None };
+    terminal.value(&document(&written, [Some(runs), loaded]), || {
+        let done = if missing.is_empty() { "every key was there already".to_owned() } else { format!("{} written", counted(written.len(), "key")) };
         let next = match (runs, loaded) {
             (false, _) => "; now start the controller (with --key-renew-period=0, or it makes a key of its own), then apply the SealedSecrets",
             (true, Some(true)) => "; the controller was restarted, and has loaded them",

@@ -61,6 +61,17 @@ pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -
     ));
     terminal.note("  then the controller gets it; what older keys sealed still opens");
     if rotate.dry_run {
+        let document = json!({
+            "format": "dxdr.io/seal-rotate/v1",
+            "fingerprint": null,
+            "secret": null,
+            "store": keeping.vault.store.name,
+            "before": newest.map(|key| key.fingerprint().as_str()),
+            "provedWithIdentity": identities.is_some(),
+            "sealing": false,
+            "dryRun": true,
+        });
+        terminal.value(&document, || "a key would be made; nothing was changed".to_owned());
         return Ok(());
     }
     terminal.consent("Make it?", rotate.yes)?;
@@ -94,6 +105,7 @@ pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -
         "before": newest.map(|key| key.fingerprint().as_str()),
         "provedWithIdentity": identities.is_some(),
         "sealing": loaded,
+        "dryRun": false,
     });
     terminal.value(&document, || {
         let state = if loaded { "the controller seals with it" } else { "the controller has not loaded it yet" };

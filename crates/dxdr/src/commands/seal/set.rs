@@ -103,6 +103,13 @@ impl Target {
             return Err(Failure::new(Kind::Usage, format!("{} has more than one SealedSecret", input.name))
                 .hint(format!("choose with --name and --namespace: {}, {}", other.sealed.identity, target.sealed.identity)));
         }
+        if target.sealed.is_whole() {
+            return Err(refused(format!(
+                "{} has the deprecated spec.data, beside which there can be no item",
+                target.sealed.identity
+            ))
+            .hint("`dxdr seal --recovery-unseal` and then `dxdr seal` bring it into today's form"));
+        }
         let identity = &mut target.sealed.identity;
         if identity.namespace.is_empty() && identity.scope != dxdr_environment::Scope::ClusterWide {
             let context = if namespace.is_none() { namespace_of_context(global)? } else { None };

@@ -31,17 +31,18 @@ pub(super) fn run(manifests: &Manifests, global: &Global, terminal: &Terminal) -
         }
         for object in sealed {
             let place = input.place(&document, &object.path);
-            if object.legacy {
-                problems.push(format!("{place}: it has the deprecated spec.data, which only the controller opens"));
-                continue;
-            }
             let label = object.identity.label();
-            let mut data = Map::new();
+            let (mut data, mut whole) = (Map::new(), None);
             for item in &object.items {
-                let at = input.place(&document, &object.item_path(&item.name));
+                let at = input.place(&document, &object.path_of(item));
                 match &item.content {
                     Err(problem) => problems.push(format!("{at}: {}: {problem}", item.name)),
                     Ok(ciphertext) => match keys.open(&label, ciphertext) {
+                        Some((_, value)) if item.whole => match serde_json::from_slice::<Value>(value.expose()) {
+                            Ok(secret) if secret.is_object() => whole = Some(secret),
+                            // What was read must not be repeated.
+                            _ => problems.push(format!("{at}: what is sealed there is no Secret")),
+                        },
                         Some((_, value)) => {
                             data.insert(item.name.clone(), STANDARD.encode(value.expose()).into());
                         }
@@ -53,7 +54,10 @@ pub(super) fn run(manifests: &Manifests, global: &Global, terminal: &Terminal) -
             if !found["spec"]["template"]["data"].is_null() {
                 terminal.warn(&format!("{place}: spec.template.data is left out: only the controller renders it"));
             }
-            secrets.push(secret(found, &object, data));
+            secrets.push(match whole {
+                Some(whole) => named(whole, &object),
+                None => secret(found, &object, data),
+            });
         }
     }
     if !problems.is_empty() {
@@ -74,6 +78,20 @@ pub(super) fn run(manifests: &Manifests, global: &Global, terminal: &Terminal) -
 fn yaml_at<'value>(document: &'value Value, object: &SealedObject) -> &'value Value {
     let found = dxdr_sealing::sealed::objects(document).into_iter().find(|(path, _)| *path == object.path);
     found.map_or(&Value::Null, |(_, value)| value)
+}
+
+/// A Secret that was sealed as a whole, as the controller makes it: where it says another name or namespace, the SealedSecret's count.
+fn named(mut secret: Value, object: &SealedObject) -> Value {
+    secret["apiVersion"] = "v1".into();
+    secret["kind"] = "Secret".into();
+    if !secret["metadata"].is_object() {
+        secret["metadata"] = json!({});
+    }
+    secret["metadata"]["name"] = object.identity.name.as_str().into();
+    if !object.identity.namespace.is_empty() {
+        secret["metadata"]["namespace"] = object.identity.namespace.as_str().into();
+    }
+    secret
 }
 
 /// The Secret that the controller would make, but for its owner.

@@ -124,10 +124,10 @@ fn look(source: &Source, keys: &KeyRing, namespace: Option<&str>) -> Option<Outc
         Some((key, _)) => ItemState::Opened(key.fingerprint().clone()),
         None => ItemState::Unopened(items::why_not(place.identity, ciphertext, keys)),
     };
-    Some(match items::walk(&input, namespace, "only the controller opens", &mut state) {
-        Ok((mut rows, problems)) => {
+    Some(match items::walk(&input, namespace, &mut state) {
+        Ok(mut rows) => {
             source.place(&mut rows);
-            Outcome { rows, problems, edits: Vec::new() }
+            Outcome { rows, problems: Vec::new(), edits: Vec::new() }
         }
         Err(problem) => Outcome::unreadable(problem),
     })

@@ -236,6 +236,52 @@ fn a_repository_is_moved_to_a_renewed_key_and_stays_synced() {
 }
 
 #[test]
+fn live_objects_are_moved_and_stay_synced_those_of_the_deprecated_form_too() {
+    let Some((world, controller)) = sealing("live") else { return };
+    let mut secrets = secrets(&world);
+    let input: String = secrets.iter().map(|secret| format!("{secret}\n")).collect();
+    let sealed = seal(&world, &["--cert", &controller.certificate, "-o", "yaml"], &input).exits(0).stdout;
+    controller.apply(&world, &sealed);
+    let whole = json!({
+        "kind": "Secret", "apiVersion": "v1", "metadata": {"name": "whole", "namespace": world.namespace},
+        "type": "example.com/any", "data": {"text": "Z3LDvMOfZQ=="},
+    });
+    let pem = dxdr_sealing::SealingCertificate::from_pem(&certificate(&world, &controller)).unwrap();
+    let ciphertext = pem.seal(&format!("{}/whole", world.namespace), whole.to_string().as_bytes()).unwrap().to_base64();
+    let deprecated = json!({
+        "apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret",
+        "metadata": {"name": "whole", "namespace": world.namespace},
+        "spec": {"data": ciphertext, "encryptedData": {}, "template": {}},
+    });
+    controller.apply(&world, &deprecated.to_string());
+    secrets.push(whole);
+    let old = certificate(&world, &controller);
+    let are_synced = |world: &World| {
+        for expected in &secrets {
+            let name = expected["metadata"]["name"].as_str().unwrap();
+            world.wait_until("the controller opens it", |world| synced(world, name) == Some(true));
+            assert!(secret(world, name).unwrap()["data"] == expected["data"], "{name}");
+        }
+    };
+    are_synced(&world);
+    controller.renew();
+    world.wait_until("the controller serves another certificate", |world| certificate(world, &controller) != old);
+    let live = ["--cluster", "--namespace", &world.namespace];
+    let reencrypt =
+        |flags: &[&str]| seal(&world, &[&["reencrypt", "--cert", &controller.certificate][..], &live, flags].concat(), "");
+    let before = world.get(&reference(&world, "bitnami.com", "SealedSecret", "sealedsecrets", "strict")).unwrap();
+    let said = reencrypt(&["--yes"]).exits(0);
+    assert!(said.stdout.contains("13 moved to it in 4 SealedSecrets"), "{}", said.stdout);
+    are_synced(&world);
+    let after = world.get(&reference(&world, "bitnami.com", "SealedSecret", "sealedsecrets", "strict")).unwrap();
+    assert_ne!(before["spec"]["encryptedData"], after["spec"]["encryptedData"]);
+    assert_eq!(before["spec"]["template"], after["spec"]["template"]);
+    assert!(reencrypt(&["--check"]).exits(0).stdout.contains("13 items under"));
+    let verified = seal(&world, &[&["verify"][..], &live].concat(), "").exits(0);
+    assert!(verified.stdout.ends_with("13 of 13 items open\n"), "{}", verified.stdout);
+}
+
+#[test]
 fn the_controller_is_asked_through_the_api_server() {
     let Some((world, controller)) = sealing("asked") else { return };
     if !controller.proxied {

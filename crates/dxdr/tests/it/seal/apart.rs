@@ -46,7 +46,7 @@ fn renewed(served: &Served) -> String {
 #[test]
 fn a_new_key_is_in_escrow_before_the_cluster_has_it() {
     let served = served();
-    served.run(&["seal", "rotate", "--dry-run"]).exits(0);
+    assert_eq!(json_of(&served.run(&["seal", "rotate", "--dry-run", "-o", "json"]).exits(0))["dryRun"], true);
     assert_eq!(json_of(&served.run(&["seal", "keys", "-o", "json"]).exits(0))["keys"], json!([]));
     assert!(served.run(&["seal", "rotate"]).refuses(4).stderr.contains("nobody is there to consent"));
     let name = renewed(&served);
@@ -116,6 +116,8 @@ fn other_recipients_take_the_key_or_an_identity() {
     assert!(escrow(&["--identity", "identity.txt"]).exits(0).stdout.contains("encrypted anew"));
     served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(9);
     served.run(&["seal", "escrow", "test", "--identity", "second.txt"]).exits(0);
+    let planned = json_of(&served.run(&["seal", "restore-keys", "--identity", "second.txt", "--dry-run", "-o", "json"]).exits(0));
+    assert_eq!((planned["restored"].as_array().unwrap().len(), &planned["dryRun"]), (1, &json!(true)));
     assert!(
         served
             .run(&["seal", "restore-keys", "--identity", "second.txt", "--yes"])

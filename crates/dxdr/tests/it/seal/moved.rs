@@ -222,3 +222,35 @@ fn which_key_opens_what_is_said_and_why_something_does_not() {
     place.write("curve.key", &curve.serialize_pem());
     assert!(place.run(&["seal", "verify", ".", "--recovery-private-key", "curve.key"]).refuses(8).stderr.contains("curve.key"));
 }
+
+/// Of the form that today's kubeseal neither makes nor opens: a whole Secret in one ciphertext.
+#[test]
+fn a_secret_that_was_sealed_as_a_whole_is_opened_and_moved() {
+    let place = place();
+    let secret = format!(
+        "{{\"kind\":\"Secret\",\"metadata\":{{\"name\":\"old\"}},\"type\":\"Opaque\",\"data\":{{\"password\":\"{}\"}}}}",
+        STANDARD.encode(MARKER)
+    );
+    let certificate = dxdr_sealing::SealingCertificate::from_pem(&Key::first().certificate).unwrap();
+    let sealed = certificate.seal("staging/db", secret.as_bytes()).unwrap().to_base64();
+    let text = format!(
+        "# of 2018\napiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {{name: db, namespace: staging}}\nspec:\n  data: {sealed}  # whole\n"
+    );
+    place.write("db.yaml", &text);
+    let verified = place.run(&["seal", "verify", "db.yaml", "--recovery-private-key", "first.key"]).exits(0);
+    assert!(verified.stdout.ends_with("1 of 1 item open\n"), "{}", verified.stdout);
+    place.run(&["seal", "reencrypt", ".", "--recovery-private-key", "first.key,second.key", "--cert", "second.pem"]).exits(0);
+    let moved = read(&place, "db.yaml");
+    let (before, after) = text.split_once(&sealed).unwrap();
+    let now = moved.strip_prefix(before).unwrap().strip_suffix(after).unwrap();
+    assert_eq!(Key::second().opens("staging/db", now).unwrap(), secret.as_bytes());
+    let unsealed =
+        place.run(&["seal", "--recovery-unseal", "-f", "db.yaml", "--recovery-private-key", "second.key"]).exits(0).stdout;
+    let unsealed = &documents(&unsealed)[0];
+    assert_eq!((&unsealed["metadata"]["name"], &unsealed["metadata"]["namespace"]), (&"db".into(), &"staging".into()));
+    assert_eq!((&unsealed["data"]["password"], &unsealed["type"]), (&STANDARD.encode(MARKER).into(), &"Opaque".into()));
+    assert!(
+        piped(&place, &["seal", "set", "db.yaml", "token", "--cert", "second.pem"], "v").refuses(8).stderr.contains("spec.data")
+    );
+    assert_eq!(read(&place, "db.yaml"), moved);
+}
