@@ -7,8 +7,8 @@
 //!    when there was none.
 //! 2. *Can older code read what this code writes?* Readers ignore fields they do not know within one major version. What an older
 //!    reader must not overlook gets a new major version, and then it says [`FormatError::Future`] instead of guessing.
-//! 3. *Will older code write back less than it read?* No: nothing is ever read, changed and written again. Manifests and journal
-//!    entries are created once.
+//! 3. *Will older code write back less than it read?* No: manifests and journal entries are created once and never changed, and the one thing
+//!    that is read, changed and written again, the ledger of a database instance, is refused by who does not know all of its fields.
 //!
 //! Architecture invariant: no file, no socket, no clock; bytes come from a `Read` or a slice and go to a `Write` or a `Vec`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -19,6 +19,7 @@ pub mod escrow;
 pub mod hashing;
 pub mod journal;
 pub mod layout;
+pub mod ledger;
 pub mod manifest;
 pub mod velero;
 mod version;

@@ -13,6 +13,7 @@
 pub mod backup;
 pub mod error;
 pub mod glob;
+pub mod instance;
 pub mod kind_name;
 pub mod label;
 pub mod order;

@@ -200,6 +200,45 @@ pub enum RunError {
         /// The first item that differs.
         item: String,
     },
+    /// The database service refused, or does not answer.
+    #[error(transparent)]
+    Instance(dxdr_provider::InstanceError),
+    /// A database instance was busy until the deadline. Nothing was asked of it.
+    #[error("{what} on {instance} did not get its turn in time: {obstacle}")]
+    InstanceBusy {
+        /// Which.
+        instance: String,
+        /// What was to be done.
+        what: String,
+        /// What was in the way: whose, what, since when.
+        obstacle: String,
+    },
+    /// An operation of ours on a database instance does not end. It goes on, and is not asked for again.
+    #[error("{what} on {instance} is not done in time: operation {operation} has been running since {since}")]
+    InstanceOverdue {
+        /// Which.
+        instance: String,
+        /// What is being done.
+        what: String,
+        /// The service's name for it.
+        operation: String,
+        /// When it began.
+        since: String,
+    },
+    /// An operation of ours on a database instance failed.
+    #[error("{what} on {instance} failed (operation {operation}): {message}")]
+    InstanceOperation {
+        /// Which.
+        instance: String,
+        /// What was to be done.
+        what: String,
+        /// The service's name for it.
+        operation: String,
+        /// What the service says.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// Something that cannot happen did.
     #[error("unexpected: {0}")]
     Unexpected(String),

@@ -379,4 +379,4 @@ fn gone_from_here(holder: &str, own: &str) -> bool {
 
 #[cfg(test)]
 #[path = "lease_test.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -13,7 +13,7 @@ use super::*;
 
 /// Objects by name, with resource versions; no more than a Lease needs.
 #[derive(Debug, Default)]
-struct Shelf {
+pub(crate) struct Shelf {
     objects: Mutex<HashMap<String, Value>>,
     down: AtomicBool,
     /// Takes requests and never answers.

@@ -20,6 +20,7 @@ pub mod error;
 pub mod escrow;
 pub mod event;
 mod hook;
+pub mod instance;
 pub mod journal;
 pub mod lease;
 pub mod readiness;

@@ -5,7 +5,7 @@ use std::{fmt, process::ExitCode};
 use dxdr_format::{FormatError, velero::archive::ArchiveError};
 use dxdr_kubernetes::ConnectError;
 use dxdr_plan::PlanError;
-use dxdr_provider::{ClusterError, ClusterErrorKind, StorageError, StorageErrorKind};
+use dxdr_provider::{ClusterError, ClusterErrorKind, InstanceErrorKind, StorageError, StorageErrorKind};
 use dxdr_run::RunError;
 
 use crate::configuration::hints;
@@ -210,6 +210,23 @@ fn cluster_kind(kind: &ClusterErrorKind) -> Kind {
     }
 }
 
+fn instance_kind(kind: InstanceErrorKind) -> Kind {
+    match kind {
+        InstanceErrorKind::Disabled
+        | InstanceErrorKind::Forbidden
+        | InstanceErrorKind::Unauthenticated
+        | InstanceErrorKind::Unreachable
+        | InstanceErrorKind::TimedOut
+        | InstanceErrorKind::Unavailable
+        | InstanceErrorKind::Throttled => Kind::Unreachable,
+        InstanceErrorKind::Busy => Kind::Locked,
+        InstanceErrorKind::Stopped | InstanceErrorKind::Protected => Kind::Refused,
+        InstanceErrorKind::OutsideWindow => Kind::NoWayBack,
+        InstanceErrorKind::NotFound => Kind::BadInput,
+        _ => Kind::Failed,
+    }
+}
+
 fn storage_kind(kind: StorageErrorKind) -> Kind {
     match kind {
         StorageErrorKind::NoSuchStore
@@ -370,6 +387,18 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
             ));
             (kind, hints)
         }
+        RunError::Instance(error) => (instance_kind(error.kind), error.hint.clone().into_iter().collect()),
+        RunError::InstanceBusy { .. } => (
+            Kind::Locked,
+            vec!["the service does one operation per instance at a time; try again when what is named has ended".to_owned()],
+        ),
+        RunError::InstanceOverdue { operation, .. } => (
+            Kind::Failed,
+            vec![format!(
+                "it goes on, and is taken up where it is: nothing is asked for again; `gcloud sql operations describe {operation}` says how far it is"
+            )],
+        ),
+        RunError::InstanceOperation { hint, .. } => (Kind::Failed, hint.clone().into_iter().collect()),
         RunError::Unexpected(_) => (Kind::Failed, Vec::new()),
     }
 }
