@@ -6,7 +6,7 @@
 //!   shell         dxdr-report ─► dxdr-run ─► dxdr-provider
 //!   edge          dxdr-api  dxdr-format
 //!   domain        dxdr-plan ─► dxdr-policy ─► dxdr-catalog ─► dxdr-environment
-//!   world         dxdr-sandbox                                (knows nothing of dxdr)
+//!   world         dxdr-sandbox  dxdr-storage-emulator         (know nothing of dxdr)
 //! ```
 //!
 //! Tests of a crate may reach further than the crate, so development dependencies do not count.
@@ -36,7 +36,7 @@ enum Layer {
     Report,
     /// One outside system each.
     Adapter,
-    /// A Kubernetes API in memory, of use to others as it is.
+    /// Servers of other systems in memory, of use to others as they are.
     World,
     /// The only place that knows all the others.
     Application,
@@ -59,6 +59,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("dxdr-object-storage", Layer::Adapter),
     ("dxdr-sealing", Layer::Adapter),
     ("dxdr-sandbox", Layer::World),
+    ("dxdr-storage-emulator", Layer::World),
     ("dxdr", Layer::Application),
     ("dxdr-bench", Layer::Application),
     ("xtask", Layer::Chore),
