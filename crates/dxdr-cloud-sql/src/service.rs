@@ -1,0 +1,268 @@
+//! The service itself.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use dxdr_environment::InstanceName;
+use dxdr_provider::{
+    InstanceError, Instances,
+    instance::{Instance, InstanceErrorKind, InstanceOperation, InstanceRequest, RecoveryWindow, Rows},
+};
+use google_cloud_gax::{error::Error, options::RequestOptionsBuilder as _, retry_policy::NeverRetry};
+use google_cloud_sql_v1::{
+    client::{SqlBackupRunsService, SqlDatabasesService, SqlInstancesService, SqlOperationsService},
+    model,
+};
+
+use crate::{
+    connect::{ConnectError, Options, patience},
+    failure::{self, Attempt},
+    request::{self, Engine},
+    translation,
+};
+
+/// How long one request may take: shorter than what those who ask allow for it.
+const REQUEST: Duration = Duration::from_secs(25);
+/// Operations that one look shows. What runs is among the newest.
+const OPERATIONS: u32 = 50;
+/// Backups whose descriptions one look asks for.
+const DESCRIBED: usize = 3;
+/// Rows of a query, at most.
+const ROWS: i64 = 10_000;
+
+/// Cloud SQL.
+pub struct CloudSql {
+    options: Options,
+    instances: SqlInstancesService,
+    databases: SqlDatabasesService,
+    operations: SqlOperationsService,
+    backups: SqlBackupRunsService,
+    /// Exports differ by it, and it never changes.
+    engines: Mutex<BTreeMap<InstanceName, Engine>>,
+}
+
+impl CloudSql {
+    /// Finds the credentials. Nothing is asked of the service yet.
+    pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        let credentials = options.credentials()?;
+        let failed = |error: google_cloud_gax::client_builder::Error| ConnectError {
+            message: "its client cannot be made".to_owned(),
+            hint: "the endpoint is a URL like `http://127.0.0.1:9002`".to_owned(),
+            source: Some(Box::new(error)),
+        };
+        macro_rules! client {
+            ($service:ty) => {{
+                let builder = <$service>::builder().with_credentials(credentials.clone()).with_retry_policy(patience());
+                let builder = match &options.endpoint {
+                    Some(endpoint) => builder.with_endpoint(endpoint.clone()),
+                    None => builder,
+                };
+                builder.build().await.map_err(failed)?
+            }};
+        }
+        Ok(Self {
+            instances: client!(SqlInstancesService),
+            databases: client!(SqlDatabasesService),
+            operations: client!(SqlOperationsService),
+            backups: client!(SqlBackupRunsService),
+            engines: Mutex::default(),
+            options,
+        })
+    }
+
+    async fn engine(&self, instance: &InstanceName) -> Result<Engine, InstanceError> {
+        let known = self.engines.lock().unwrap_or_else(PoisonError::into_inner).get(instance).copied();
+        if let Some(engine) = known {
+            return Ok(engine);
+        }
+        let engine = Engine::of(&self.instance(instance).await?.version);
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner).insert(instance.clone(), engine);
+        Ok(engine)
+    }
+
+    /// What the newest backups are called.
+    async fn described(&self, instance: &InstanceName, operations: &[model::Operation]) -> BTreeMap<String, String> {
+        let mut described = BTreeMap::new();
+        let backups = operations.iter().filter_map(|operation| {
+            let id = operation.backup_context.as_ref()?.backup_id;
+            (id != 0).then(|| (operation.name.clone(), id))
+        });
+        for (name, id) in backups.take(DESCRIBED) {
+            let run = self.backups.get().set_project(&instance.project).set_instance(&instance.instance).set_id(id);
+            // One that was deleted since has no description any more.
+            if let Ok(run) = run.with_attempt_timeout(REQUEST).send().await {
+                described.insert(name, run.description);
+            }
+        }
+        described
+    }
+}
+
+fn looked(instance: &InstanceName, permission: &'static str) -> impl FnOnce(Error) -> InstanceError {
+    let attempt = Attempt { action: "look at", what: format!("instance `{instance}`"), permission, instance };
+    move |error| failure::of_answer(attempt, error)
+}
+
+#[async_trait]
+impl Instances for CloudSql {
+    fn describe(&self) -> String {
+        self.options.describe()
+    }
+
+    async fn instance(&self, instance: &InstanceName) -> Result<Instance, InstanceError> {
+        let request = self.instances.get().set_project(&instance.project).set_instance(&instance.instance);
+        let found = request.with_attempt_timeout(REQUEST).send().await.map_err(looked(instance, "cloudsql.instances.get"))?;
+        Ok(translation::instance(&instance.project, &found))
+    }
+
+    async fn instances(&self, project: &str) -> Result<Vec<Instance>, InstanceError> {
+        let all = InstanceName::new(project, "-");
+        let mut instances = Vec::new();
+        let mut token = String::new();
+        loop {
+            let request = self.instances.list().set_project(project).set_page_token(token);
+            let page = request.with_attempt_timeout(REQUEST).send().await.map_err(looked(&all, "cloudsql.instances.list"))?;
+            instances.extend(page.items.iter().map(|instance| translation::instance(project, instance)));
+            if page.next_page_token.is_empty() {
+                return Ok(instances);
+            }
+            token = page.next_page_token;
+        }
+    }
+
+    async fn recovery_window(&self, instance: &InstanceName) -> Result<Option<RecoveryWindow>, InstanceError> {
+        if !self.instance(instance).await?.log_kept {
+            return Ok(None);
+        }
+        let request = self.instances.get_latest_recovery_time().set_project(&instance.project).set_instance(&instance.instance);
+        let window = request.with_attempt_timeout(REQUEST).send().await.map_err(looked(instance, "cloudsql.instances.get"))?;
+        let ends = (
+            window.earliest_recovery_time.and_then(translation::instant),
+            window.latest_recovery_time.and_then(translation::instant),
+        );
+        Ok(match ends {
+            (Some(earliest), Some(latest)) => Some(RecoveryWindow { earliest, latest }),
+            _ => None,
+        })
+    }
+
+    async fn databases(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError> {
+        let request = self.databases.list().set_project(&instance.project).set_instance(&instance.instance);
+        let list = request.with_attempt_timeout(REQUEST).send().await.map_err(looked(instance, "cloudsql.databases.list"))?;
+        Ok(list.items.into_iter().map(|database| database.name).collect())
+    }
+
+    async fn operations(&self, instance: &InstanceName) -> Result<Vec<InstanceOperation>, InstanceError> {
+        let request = self.operations.list().set_project(&instance.project).set_instance(&instance.instance);
+        let request = request.set_max_results(OPERATIONS).with_attempt_timeout(REQUEST);
+        let list = request.send().await.map_err(looked(instance, "cloudsql.instances.get"))?;
+        let mut described = self.described(instance, &list.items).await;
+        let translated = list
+            .items
+            .iter()
+            .map(|operation| translation::operation(&instance.project, operation, described.remove(&operation.name)));
+        Ok(translated.collect())
+    }
+
+    async fn operation(&self, project: &str, name: &str) -> Result<Option<InstanceOperation>, InstanceError> {
+        let request = self.operations.get().set_project(project).set_operation(name).with_attempt_timeout(REQUEST);
+        match request.send().await {
+            Ok(operation) => Ok(Some(translation::operation(project, &operation, None))),
+            Err(error) if error.http_status_code() == Some(404) => Ok(None),
+            Err(error) => {
+                let instance = InstanceName::new(project, "-");
+                let what = format!("operation `{name}` of project `{project}`");
+                let attempt = Attempt { action: "look at", what, permission: "cloudsql.instances.get", instance: &instance };
+                Err(failure::of_answer(attempt, error))
+            }
+        }
+    }
+
+    async fn submit(&self, instance: &InstanceName, request: &InstanceRequest) -> Result<String, InstanceError> {
+        let (project, name) = (&instance.project, &instance.instance);
+        let (action, permission) = request::action(request);
+        let what = request::subject(instance, request);
+        // The same for all: sent once, whatever happens.
+        macro_rules! send {
+            ($builder:expr) => {
+                $builder
+                    .set_project(project)
+                    .set_instance(name)
+                    .with_retry_policy(NeverRetry)
+                    .with_attempt_timeout(REQUEST)
+                    .send()
+                    .await
+            };
+        }
+        let answer = match request {
+            InstanceRequest::Export { database, uri, offload } => {
+                let context = request::export(database, uri, *offload, self.engine(instance).await?);
+                let body = model::InstancesExportRequest::new().set_export_context(context);
+                send!(self.instances.export().set_body(body))
+            }
+            InstanceRequest::Import { database, uri } => {
+                let context = request::import(database, uri, self.engine(instance).await?);
+                let body = model::InstancesImportRequest::new().set_import_context(context);
+                send!(self.instances.import().set_body(body))
+            }
+            InstanceRequest::Backup { description } => {
+                let body = model::BackupRun::new().set_description(description);
+                send!(self.backups.insert().set_body(body))
+            }
+            InstanceRequest::Clone { destination, at } => {
+                let body = model::InstancesCloneRequest::new().set_clone_context(request::clone(destination, *at));
+                send!(self.instances.clone().set_body(body))
+            }
+            InstanceRequest::CreateDatabase { database } => {
+                let body = model::Database::new().set_name(database).set_project(project).set_instance(name);
+                send!(self.databases.insert().set_body(body))
+            }
+            InstanceRequest::DeleteDatabase { database } => send!(self.databases.delete().set_database(database)),
+            InstanceRequest::Label { labels, deletion_protection } => {
+                let labels = labels.iter().map(|(key, value)| (key.clone(), value.clone()));
+                let settings = model::Settings::new().set_user_labels(labels);
+                let settings = settings.set_or_clear_deletion_protection_enabled(*deletion_protection);
+                let body = model::DatabaseInstance::new().set_settings(settings);
+                send!(self.instances.patch().set_body(body))
+            }
+            InstanceRequest::Delete => send!(self.instances.delete()),
+        };
+        match answer {
+            Ok(operation) => Ok(operation.name),
+            Err(error) => Err(failure::of_answer(Attempt { action, what, permission, instance }, error)),
+        }
+    }
+
+    async fn execute(&self, instance: &InstanceName, database: &str, statement: &str) -> Result<Rows, InstanceError> {
+        let payload = model::ExecuteSqlPayload::new().set_database(database).set_sql_statement(statement).set_row_limit(ROWS);
+        let request =
+            self.instances.execute_sql().set_project(&instance.project).set_instance(&instance.instance).set_body(payload);
+        let what = format!("database `{database}` of `{instance}`");
+        let answer = request.with_retry_policy(NeverRetry).with_attempt_timeout(Duration::from_secs(60)).send().await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                let attempt = Attempt { action: "query", what, permission: "cloudsql.instances.executeSql", instance };
+                return Err(failure::of_answer(attempt, error));
+            }
+        };
+        // A statement that fails is an answer, not a refusal.
+        let failed = answer.status.into_iter().chain(answer.results.iter().filter_map(|result| result.status.clone()));
+        if let Some(status) = failed.into_iter().find(|status| status.code != 0) {
+            let kind = InstanceErrorKind::Invalid;
+            return Err(InstanceError { kind, action: "query", what, message: status.message, hint: None, source: None });
+        }
+        Ok(answer.results.into_iter().next().map(translation::rows).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for CloudSql {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CloudSql").field("options", &self.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,70 @@
+//! The API's words into ours.
+
+use dxdr_environment::InstanceName;
+use dxdr_provider::instance::{Instance, InstanceOperation, OperationState, Rows};
+use google_cloud_sql_v1::model;
+use google_cloud_wkt::Timestamp;
+
+use crate::failure;
+
+pub(crate) fn instance(project: &str, instance: &model::DatabaseInstance) -> Instance {
+    let settings = instance.settings.clone().unwrap_or_default();
+    let backup = settings.backup_configuration.clone().unwrap_or_default();
+    let activation = settings.activation_policy.name().unwrap_or_default();
+    let state = instance.state.name().unwrap_or("UNKNOWN").to_owned();
+    Instance {
+        name: InstanceName::new(project, instance.name.clone()),
+        version: instance.database_version.name().unwrap_or("UNKNOWN").to_owned(),
+        stopped: activation == "NEVER" || state == "SUSPENDED",
+        state,
+        region: instance.region.clone(),
+        service_account: instance.service_account_email_address.clone(),
+        deletion_protection: settings.deletion_protection_enabled.unwrap_or_default(),
+        automatic_backups: backup.enabled.unwrap_or_default(),
+        log_kept: backup.point_in_time_recovery_enabled.unwrap_or_default() || backup.binary_log_enabled.unwrap_or_default(),
+        log_days: backup.transaction_log_retention_days.and_then(|days| u32::try_from(days).ok()),
+        labels: settings.user_labels.into_iter().collect(),
+        disk_gigabytes: settings.data_disk_size_gb.and_then(|size| u64::try_from(size).ok()),
+        created: instance.create_time.and_then(instant),
+    }
+}
+
+pub(crate) fn operation(project: &str, operation: &model::Operation, description: Option<String>) -> InstanceOperation {
+    let status = operation.status.name().unwrap_or_default();
+    let state = match (status, &operation.error) {
+        ("DONE", Some(errors)) => OperationState::Failed(failure::of_operation(project, errors)),
+        ("DONE", None) => OperationState::Succeeded,
+        ("PENDING", _) => OperationState::Pending,
+        // What is unknown is not over.
+        _ => OperationState::Running,
+    };
+    let (export, import) = (operation.export_context.as_ref(), operation.import_context.as_ref());
+    let imported = import.map(|import| vec![import.database.clone()]);
+    InstanceOperation {
+        name: operation.name.clone(),
+        kind: operation.operation_type.name().unwrap_or("UNKNOWN").to_owned(),
+        uri: export.map(|export| export.uri.clone()).or_else(|| import.map(|import| import.uri.clone())),
+        databases: export.map(|export| export.databases.clone()).or(imported).unwrap_or_default(),
+        offloaded: export.and_then(|export| export.offload).unwrap_or_default(),
+        target: operation.target_id.clone(),
+        description,
+        user: operation.user.clone(),
+        accepted: operation.insert_time.and_then(instant),
+        started: operation.start_time.and_then(instant),
+        ended: operation.end_time.and_then(instant),
+        state,
+    }
+}
+
+pub(crate) fn rows(result: model::QueryResult) -> Rows {
+    let value = |value: model::Value| (!value.null_value).then_some(value.value);
+    Rows {
+        columns: result.columns.into_iter().map(|column| column.name).collect(),
+        values: result.rows.into_iter().map(|row| row.values.into_iter().map(value).collect()).collect(),
+        truncated: result.partial_result,
+    }
+}
+
+pub(crate) fn instant(timestamp: Timestamp) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::new(timestamp.seconds(), timestamp.nanos()).ok()
+}

@@ -1,0 +1,120 @@
+//! What is asked for is done.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use dxdr_cloud_sql::CloudSql;
+use dxdr_provider::{
+    Instances as _,
+    instance::{InstanceOperation, InstanceRequest, OperationState},
+};
+
+use super::{emulator, service, shared, storage};
+
+async fn done(service: &CloudSql, name: &str) -> InstanceOperation {
+    for _ in 0..1_000 {
+        let operation = service.operation("p", name).await.unwrap().unwrap();
+        if !matches!(operation.state, OperationState::Pending | OperationState::Running) {
+            return operation;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("operation {name} does not end");
+}
+
+fn export(object: &str) -> InstanceRequest {
+    InstanceRequest::Export { database: "app".to_owned(), uri: format!("gs://b/{object}"), offload: true }
+}
+
+#[tokio::test]
+async fn an_export_is_found_by_its_object_and_imported_beside() {
+    let bucket = storage(None).await;
+    let options = dxdr_database_emulator::Options { storage: Some(bucket.endpoint()), ..Default::default() };
+    let emulator = emulator(options).await;
+    emulator.execute("p", "shared", "app", "create table orders (id int)");
+    let service = service(&emulator).await;
+    let name = service.submit(&shared(), &export("one.sql.gz")).await.unwrap();
+    let operation = done(&service, &name).await;
+    assert_eq!(operation.state, OperationState::Succeeded);
+    assert!(operation.accepted <= operation.started && operation.started <= operation.ended && operation.ended.is_some());
+    let listed = service.operations(&shared()).await.unwrap();
+    let found = &listed[0];
+    assert_eq!((found.kind.as_str(), found.uri.as_deref(), found.offloaded), ("EXPORT", Some("gs://b/one.sql.gz"), true));
+    assert_eq!(found.databases, ["app"]);
+
+    let beside = || "app-restored".to_owned();
+    let name = service.submit(&shared(), &InstanceRequest::CreateDatabase { database: beside() }).await.unwrap();
+    done(&service, &name).await;
+    let import = InstanceRequest::Import { database: beside(), uri: "gs://b/one.sql.gz".to_owned() };
+    let name = service.submit(&shared(), &import).await.unwrap();
+    let operation = done(&service, &name).await;
+    assert_eq!((operation.state, operation.databases), (OperationState::Succeeded, vec![beside()]));
+    assert_eq!(emulator.statements("p", "shared", "app-restored").unwrap(), ["create table orders (id int)"]);
+    assert!(service.databases(&shared()).await.unwrap().contains(&beside()));
+    let name = service.submit(&shared(), &InstanceRequest::DeleteDatabase { database: beside() }).await.unwrap();
+    done(&service, &name).await;
+    assert!(!service.databases(&shared()).await.unwrap().contains(&beside()));
+}
+
+#[tokio::test]
+async fn a_clone_of_an_instant_is_labelled_and_removed_again() {
+    let emulator = emulator(dxdr_database_emulator::Options::default()).await;
+    emulator.execute("p", "shared", "app", "first");
+    let service = service(&emulator).await;
+    let window = service.recovery_window(&shared()).await.unwrap().unwrap();
+    assert!(window.earliest <= window.latest);
+    emulator.execute("p", "shared", "app", "second");
+    let clone = InstanceRequest::Clone { destination: "copy".to_owned(), at: Some(window.latest) };
+    let name = service.submit(&shared(), &clone).await.unwrap();
+    let operation = done(&service, &name).await;
+    assert_eq!((operation.kind.as_str(), operation.target.as_str()), ("CLONE", "copy"));
+    assert_eq!(emulator.statements("p", "copy", "app").unwrap(), ["first"]);
+
+    let copy = dxdr_environment::InstanceName::new("p", "copy");
+    let labels = BTreeMap::from([("dxdr-run".to_owned(), "r".to_owned())]);
+    let label = InstanceRequest::Label { labels: labels.clone(), deletion_protection: Some(false) };
+    let name = service.submit(&copy, &label).await.unwrap();
+    done(&service, &name).await;
+    let found = service.instance(&copy).await.unwrap();
+    assert_eq!((found.labels, found.deletion_protection), (labels, false));
+    let name = service.submit(&copy, &InstanceRequest::Delete).await.unwrap();
+    done(&service, &name).await;
+    let left = service.instances("p").await.unwrap();
+    assert_eq!(left.iter().map(|instance| instance.name.to_string()).collect::<Vec<_>>(), ["projects/p/instances/shared"]);
+}
+
+#[tokio::test]
+async fn a_backup_is_found_by_its_description() {
+    let emulator = emulator(dxdr_database_emulator::Options::default()).await;
+    let service = service(&emulator).await;
+    let backup = InstanceRequest::Backup { description: "dxdr run r".to_owned() };
+    let name = service.submit(&shared(), &backup).await.unwrap();
+    done(&service, &name).await;
+    let listed = service.operations(&shared()).await.unwrap();
+    assert_eq!((listed[0].kind.as_str(), listed[0].description.as_deref()), ("BACKUP_VOLUME", Some("dxdr run r")));
+}
+
+#[tokio::test]
+async fn an_instance_is_described_as_it_is() {
+    let emulator = emulator(dxdr_database_emulator::Options::default()).await;
+    let service = service(&emulator).await;
+    let instance = service.instance(&shared()).await.unwrap();
+    assert_eq!((instance.version.as_str(), instance.state.as_str(), instance.stopped), ("POSTGRES_15", "RUNNABLE", false));
+    assert_eq!((instance.log_kept, instance.log_days, instance.automatic_backups), (true, Some(7), true));
+    assert_eq!((instance.deletion_protection, instance.disk_gigabytes), (true, Some(10)));
+    assert!(instance.service_account.ends_with("gserviceaccount.com") && instance.created.is_some());
+    emulator.change_instance("p", "shared", |instance| {
+        instance.activation = "NEVER".to_owned();
+        instance.log = None;
+    });
+    assert!(service.instance(&shared()).await.unwrap().stopped);
+    assert_eq!(service.recovery_window(&shared()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_query_answers_rows_as_text() {
+    let emulator = emulator(dxdr_database_emulator::Options::default()).await;
+    emulator.prepare_rows("select count(*) from orders", &["count"], &[&["3"]]);
+    let service = service(&emulator).await;
+    let rows = service.execute(&shared(), "app", "select count(*) from orders").await.unwrap();
+    assert_eq!((rows.columns, rows.values, rows.truncated), (vec!["count".to_owned()], vec![vec![Some("3".to_owned())]], false));
+}

@@ -1,0 +1,178 @@
+//! Instances, and the databases on them.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+/// How an instance is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// `POSTGRES_15`
+    pub version: String,
+    /// `europe-west1`
+    pub region: String,
+    /// `RUNNABLE`, `SUSPENDED`, `MAINTENANCE`.
+    pub state: String,
+    /// `ALWAYS`, or `NEVER`: somebody stopped it.
+    pub activation: String,
+    /// The account that reads and writes buckets.
+    pub service_account: String,
+    /// The bearer token of that account at Cloud Storage, if it needs one.
+    pub storage_token: Option<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it may not be deleted.
+    pub deletion_protection: bool,
+    /// Whether it is backed up every day.
+    pub backups: bool,
+    /// For how long its log is kept; `None`: not at all.
+    pub log: Option<SignedDuration>,
+    /// Gigabytes.
+    pub disk: u64,
+    /// Whether `executeSql` is allowed.
+    pub data_api: bool,
+}
+
+impl Default for Instance {
+    fn default() -> Self {
+        Self {
+            version: "POSTGRES_15".to_owned(),
+            region: "europe-west1".to_owned(),
+            state: "RUNNABLE".to_owned(),
+            activation: "ALWAYS".to_owned(),
+            service_account: "p123-abc@gcp-sa-cloud-sql.iam.gserviceaccount.com".to_owned(),
+            storage_token: None,
+            labels: BTreeMap::new(),
+            deletion_protection: true,
+            backups: true,
+            log: Some(SignedDuration::from_hours(24 * 7)),
+            disk: 10,
+            data_api: true,
+        }
+    }
+}
+
+impl Instance {
+    /// Whether anything can be done on it.
+    pub(crate) fn runs(&self) -> bool {
+        self.activation == "ALWAYS" && self.state == "RUNNABLE"
+    }
+
+    pub(crate) fn json(&self, project: &str, name: &str, created: Timestamp) -> Value {
+        let days = self.log.map(|log| log.as_hours() / 24);
+        json!({
+            "kind": "sql#instance",
+            "project": project,
+            "name": name,
+            "connectionName": format!("{project}:{}:{name}", self.region),
+            "state": self.state,
+            "databaseVersion": self.version,
+            "region": self.region,
+            "serviceAccountEmailAddress": self.service_account,
+            "createTime": created.to_string(),
+            "instanceType": "CLOUD_SQL_INSTANCE",
+            "backendType": "SECOND_GEN",
+            "settings": {
+                "kind": "sql#settings",
+                "settingsVersion": "1",
+                "activationPolicy": self.activation,
+                "dataDiskSizeGb": self.disk.to_string(),
+                "deletionProtectionEnabled": self.deletion_protection,
+                "userLabels": self.labels,
+                "backupConfiguration": {
+                    "kind": "sql#backupConfiguration",
+                    "enabled": self.backups,
+                    "startTime": "02:00",
+                    "pointInTimeRecoveryEnabled": self.log.is_some(),
+                    "transactionLogRetentionDays": days,
+                },
+            },
+        })
+    }
+}
+
+/// A statement that was executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statement {
+    pub(crate) at: Timestamp,
+    pub(crate) text: String,
+}
+
+/// An instance with what is on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) instance: Instance,
+    pub(crate) created: Timestamp,
+    pub(crate) databases: BTreeMap<String, Vec<Statement>>,
+    pub(crate) users: Vec<String>,
+    pub(crate) backups: Vec<BackupRun>,
+}
+
+/// A backup of an instance: it as it was.
+#[derive(Debug, Clone)]
+pub(crate) struct BackupRun {
+    pub(crate) id: u64,
+    pub(crate) description: String,
+    pub(crate) at: Timestamp,
+    pub(crate) databases: BTreeMap<String, Vec<Statement>>,
+}
+
+impl Machine {
+    pub(crate) fn new(instance: Instance, created: Timestamp) -> Self {
+        let databases = BTreeMap::from([("postgres".to_owned(), Vec::new())]);
+        Self { instance, created, databases, users: vec!["postgres".to_owned()], backups: Vec::new() }
+    }
+
+    /// From when to when a clone can be made.
+    pub(crate) fn window(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let log = self.instance.log?;
+        let first = now.saturating_sub(log).unwrap_or(self.created);
+        Some((first.max(self.created), now))
+    }
+
+    /// It as it was.
+    pub(crate) fn databases_at(&self, at: Timestamp) -> BTreeMap<String, Vec<Statement>> {
+        let databases = self.databases.iter().map(|(name, statements)| {
+            (name.clone(), statements.iter().filter(|statement| statement.at <= at).cloned().collect())
+        });
+        databases.collect()
+    }
+}
+
+/// First line of what an export writes.
+const DUMP: &str = "--\n-- PostgreSQL database dump\n--\n\n";
+/// Between two statements.
+const BETWEEN: &str = "\n-- statement\n";
+
+/// A database as text.
+pub(crate) fn dump(statements: &[Statement]) -> String {
+    let texts: Vec<&str> = statements.iter().map(|statement| statement.text.as_str()).collect();
+    format!("{DUMP}{}\n", texts.join(BETWEEN))
+}
+
+/// The statements of such a text; `None` when it is none.
+pub(crate) fn read_dump(text: &str) -> Option<Vec<String>> {
+    let body = text.strip_prefix(DUMP)?.strip_suffix('\n')?;
+    if body.is_empty() {
+        return Some(Vec::new());
+    }
+    Some(body.split(BETWEEN).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_reads_back_as_what_was_written() {
+        for statements in
+            [vec![], vec!["create table a (b int)"], vec!["insert into a values (1)", "insert into a values ('\n--')"]]
+        {
+            let written: Vec<Statement> =
+                statements.iter().map(|text| Statement { at: Timestamp::UNIX_EPOCH, text: (*text).to_owned() }).collect();
+            assert_eq!(read_dump(&dump(&written)).unwrap(), statements);
+        }
+        assert_eq!(read_dump("PGDMP"), None);
+    }
+}

@@ -1,0 +1,125 @@
+//! What changes nothing.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::Call;
+use crate::failure::Failure;
+
+pub(super) fn instances(call: &Call, project: &str) -> Result<Value, Failure> {
+    call.caller.may(project, "cloudsql.instances.list")?;
+    let state = call.shared.state();
+    let items: Vec<Value> = state
+        .instance_names(project)
+        .iter()
+        .filter_map(|name| state.machine(project, name).ok().map(|machine| machine.instance.json(project, name, machine.created)))
+        .collect();
+    Ok(json!({"kind": "sql#instancesList", "items": items}))
+}
+
+pub(super) fn instance(call: &Call, project: &str, instance: &str, rest: &[&str]) -> Result<Value, Failure> {
+    let state = call.shared.state();
+    match rest {
+        [] => {
+            call.caller.may(project, "cloudsql.instances.get")?;
+            let machine = state.machine(project, instance)?;
+            Ok(machine.instance.json(project, instance, machine.created))
+        }
+        ["getLatestRecoveryTime"] => {
+            call.caller.may(project, "cloudsql.instances.get")?;
+            let Some((earliest, latest)) = state.machine(project, instance)?.window(call.shared.now()) else {
+                return Err(Failure::new(400, "invalidRequest", "Point-in-time recovery is not enabled on the instance."));
+            };
+            Ok(json!({
+                "kind": "sql#getLatestRecoveryTime",
+                "earliestRecoveryTime": earliest.to_string(),
+                "latestRecoveryTime": latest.to_string(),
+            }))
+        }
+        ["databases"] => {
+            call.caller.may(project, "cloudsql.databases.list")?;
+            let databases = state.machine(project, instance)?.databases.keys();
+            let items: Vec<Value> = databases.map(|name| database(project, instance, name)).collect();
+            Ok(json!({"kind": "sql#databasesList", "items": items}))
+        }
+        ["databases", name] => {
+            call.caller.may(project, "cloudsql.databases.get")?;
+            if !state.machine(project, instance)?.databases.contains_key(*name) {
+                return Err(Failure::no_database(name));
+            }
+            Ok(database(project, instance, name))
+        }
+        ["users"] => {
+            call.caller.may(project, "cloudsql.users.list")?;
+            let users = state.machine(project, instance)?.users.iter();
+            let items: Vec<Value> =
+                users.map(|name| json!({"kind": "sql#user", "name": name, "project": project, "instance": instance})).collect();
+            Ok(json!({"kind": "sql#usersList", "items": items}))
+        }
+        ["backupRuns", rest @ ..] => {
+            call.caller.may(project, "cloudsql.backupRuns.list")?;
+            let runs = state.machine(project, instance)?.backups.iter().rev().map(|run| {
+                json!({
+                    "kind": "sql#backupRun",
+                    "id": run.id.to_string(),
+                    "instance": instance,
+                    "description": run.description,
+                    "status": "SUCCESSFUL",
+                    "type": "ON_DEMAND",
+                    "enqueuedTime": run.at.to_string(),
+                    "startTime": run.at.to_string(),
+                    "endTime": run.at.to_string(),
+                })
+            });
+            let runs: Vec<Value> = runs.collect();
+            match rest {
+                [] => Ok(json!({"kind": "sql#backupRunsList", "items": runs})),
+                [id] => runs
+                    .into_iter()
+                    .find(|run| run["id"] == **id)
+                    .ok_or_else(|| Failure::new(404, "backupRunDoesNotExist", "The backup run does not exist.")),
+                _ => Err(Failure::new(404, "notFound", "Not Found")),
+            }
+        }
+        _ => Err(Failure::new(404, "notFound", "Not Found")),
+    }
+}
+
+fn database(project: &str, instance: &str, name: &str) -> Value {
+    json!({"kind": "sql#database", "name": name, "project": project, "instance": instance, "charset": "UTF8"})
+}
+
+pub(super) fn operations(call: &Call, project: &str, rest: &[&str]) -> Result<Value, Failure> {
+    call.caller.may(project, "cloudsql.instances.get")?;
+    match rest {
+        [] => {
+            let wanted = call.query("instance").filter(|instance| !instance.is_empty());
+            let limit = call.query("maxResults").and_then(|limit| limit.parse::<usize>().ok()).filter(|limit| *limit > 0);
+            let limit = limit.unwrap_or(100);
+            let first = call.query("pageToken").and_then(|token| token.parse::<usize>().ok()).unwrap_or(0);
+            let state = call.shared.state();
+            if let Some(instance) = wanted
+                && state.operations().all(|operation| !operation.is_on(project, instance))
+            {
+                state.machine(project, instance)?;
+            }
+            let fitting: Vec<Value> = state
+                .operations()
+                .filter(|operation| wanted.map_or(operation.project == project, |instance| operation.is_on(project, instance)))
+                .map(|operation| operation.json("http://sqladmin"))
+                .collect();
+            let page: Vec<Value> = fitting.iter().skip(first).take(limit).cloned().collect();
+            let mut answer = json!({"kind": "sql#operationsList", "items": page});
+            if first + limit < fitting.len() {
+                answer["nextPageToken"] = json!((first + limit).to_string());
+            }
+            Ok(answer)
+        }
+        [name] => call.operation(name),
+        [name, "cancel"] if call.method == Method::POST => {
+            call.operation(name)?;
+            Err(Failure::new(400, "invalidRequest", "The operation cannot be cancelled."))
+        }
+        _ => Err(Failure::new(404, "notFound", "Not Found")),
+    }
+}
