@@ -32,4 +32,6 @@ pub struct EscrowedKey {
     pub size: u64,
     /// Of its bytes.
     pub sha256: Sha256,
+    /// Whether the store has that file, as it was written. Somebody who has not looked says no.
+    pub whole: bool,
 }

@@ -79,6 +79,7 @@ pub fn read(bytes: &[u8]) -> Result<EscrowedKey, FormatError> {
         proved: None,
         size: stored.file.size,
         sha256: Sha256::parse(&stored.file.sha256).ok_or_else(|| wrong("without a digest".to_owned(), "with a SHA-256"))?,
+        whole: false,
     })
 }
 
@@ -101,6 +102,7 @@ mod tests {
             proved: None,
             size: 3,
             sha256: Sha256([7; 32]),
+            whole: false,
         };
         let bytes = write(&key);
         assert_eq!(read(&bytes).unwrap(), key);

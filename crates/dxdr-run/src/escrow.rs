@@ -2,27 +2,27 @@
 //!
 //! The bytes of a key's file are somebody else's business: they come encrypted, and leave so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use dxdr_catalog::EscrowedKey;
 use dxdr_environment::KeyFingerprint;
 use dxdr_format::{hashing::sha256, layout::EscrowObject};
 use dxdr_provider::object_storage::PutCondition;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{RunError, Store};
 
-/// The keys that a policy has in escrow, each as it was put there last; the newest certificate first.
+/// The keys that a policy has in escrow, each as it was put there last, or last such that its file is still there as it was written; the newest
+/// certificate first.
 pub async fn list(store: &Store, policy: &str) -> Result<Vec<EscrowedKey>, RunError> {
     let prefix = store.layout.escrow_prefix(policy);
-    let mut newest: BTreeMap<KeyFingerprint, Timestamp> = BTreeMap::new();
+    let mut entries: BTreeMap<KeyFingerprint, BTreeSet<Timestamp>> = BTreeMap::new();
     let mut proofs: BTreeMap<(KeyFingerprint, Timestamp), Timestamp> = BTreeMap::new();
     for key in store.keys(&prefix).await? {
         match store.layout.parse_escrow_key(policy, &key) {
             Some((fingerprint, EscrowObject::Entry(escrowed))) => {
-                let known = newest.entry(fingerprint).or_insert(escrowed);
-                *known = (*known).max(escrowed);
+                entries.entry(fingerprint).or_default().insert(escrowed);
             }
             Some((fingerprint, EscrowObject::Proof(escrowed, proved))) => {
                 let known = proofs.entry((fingerprint, escrowed)).or_insert(proved);
@@ -32,24 +32,48 @@ pub async fn list(store: &Store, policy: &str) -> Result<Vec<EscrowedKey>, RunEr
             Some((_, EscrowObject::File(_))) | None => {}
         }
     }
-    let mut keys = Vec::with_capacity(newest.len());
-    for (fingerprint, escrowed) in newest {
-        let key = store.layout.escrow_key(policy, &fingerprint, EscrowObject::Entry(escrowed));
-        let Some(bytes) = store.read(&key).await? else { continue };
-        let entry = dxdr_format::escrow::read(&bytes).map_err(|source| RunError::Format {
-            key,
-            store: store.storage.describe(),
-            source,
-        })?;
-        let proved = proofs.get(&(fingerprint, escrowed)).copied();
-        keys.push(EscrowedKey { proved, ..entry });
+    let mut keys = Vec::with_capacity(entries.len());
+    for (fingerprint, times) in entries {
+        let mut known: Option<EscrowedKey> = None;
+        for escrowed in times.into_iter().rev() {
+            let key = store.layout.escrow_key(policy, &fingerprint, EscrowObject::Entry(escrowed));
+            let Some(bytes) = store.read(&key).await? else { continue };
+            let entry = dxdr_format::escrow::read(&bytes).map_err(|source| RunError::Format {
+                key,
+                store: store.storage.describe(),
+                source,
+            })?;
+            let whole = match read_file(store, policy, &entry).await {
+                Ok(_) => true,
+                Err(RunError::Missing { .. } | RunError::Checksum { .. }) => false,
+                Err(error) => return Err(error),
+            };
+            let proved = proofs.get(&(fingerprint.clone(), escrowed)).copied();
+            let entry = EscrowedKey { proved, whole, ..entry };
+            if whole {
+                known = Some(entry);
+                break;
+            }
+            known.get_or_insert(entry);
+        }
+        keys.extend(known);
     }
     keys.sort_by_key(|key| std::cmp::Reverse(key.not_before));
     Ok(keys)
 }
 
-/// Writes the file of a key, and answers what the store has of it now, with the entry that describes it. Nobody counts it yet.
+/// Writes the file of a key, and answers what the store has of it now, with the entry that describes it. Nobody counts it yet. Names have seconds: where there
+/// is a file of this one already, or of a later one, it gets the next.
 pub async fn put_file(store: &Store, policy: &str, mut key: EscrowedKey, file: &[u8]) -> Result<(EscrowedKey, Bytes), RunError> {
+    for known in store.keys(&store.layout.escrow_prefix(policy)).await? {
+        if let Some((fingerprint, EscrowObject::File(there) | EscrowObject::Entry(there))) =
+            store.layout.parse_escrow_key(policy, &known)
+            && fingerprint == key.fingerprint
+            && there >= key.escrowed
+        {
+            key.escrowed = there.checked_add(SignedDuration::from_secs(1)).unwrap_or(there);
+        }
+    }
     key.size = file.len() as u64;
     key.sha256 = sha256(file);
     let place = store.layout.escrow_key(policy, &key.fingerprint, EscrowObject::File(key.escrowed));

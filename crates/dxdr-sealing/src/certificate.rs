@@ -25,6 +25,7 @@ const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 /// Issuer, usages and signature mean nothing here: the controller makes self-signed ones, and looks at none of it.
 pub struct SealingCertificate {
     key: OaepPublicEncryptingKey,
+    public: PublicKey,
     fingerprint: KeyFingerprint,
     bits: usize,
     not_before: Timestamp,
@@ -91,11 +92,17 @@ impl SealingCertificate {
         Ok(Self {
             key,
             fingerprint: fingerprint(&parts),
+            public: parts,
             bits,
             not_before: instant(validity.not_before.to_unix_duration().as_secs())?,
             not_after: instant(validity.not_after.to_unix_duration().as_secs())?,
             pem: certificate.to_pem(LineEnding::LF).map_err(|error| broken(&error))?,
         })
+    }
+
+    /// The numbers of the key.
+    pub(crate) fn public(&self) -> &PublicKey {
+        &self.public
     }
 
     /// Which key it is.

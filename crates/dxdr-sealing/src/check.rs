@@ -48,6 +48,8 @@ pub enum Rule {
     UnknownKey,
     /// Something of a cluster's was left in it.
     Leftover,
+    /// A value of the Secret to come stands in the template, in clear.
+    TemplateValue,
 }
 
 impl Rule {
@@ -59,12 +61,13 @@ impl Rule {
             Self::Scope => "scope",
             Self::UnknownKey => "unknown-key",
             Self::Leftover => "leftover",
+            Self::TemplateValue => "template-value",
         }
     }
 
     /// Whether it must be mended; anything else is worth a look.
     pub fn is_error(self) -> bool {
-        self != Self::Leftover
+        !matches!(self, Self::Leftover | Self::TemplateValue)
     }
 }
 
@@ -148,11 +151,24 @@ impl Findings<'_> {
         self.items(known);
         self.last_applied(&["metadata"]);
         self.last_applied(&["spec", "template", "metadata"]);
+        self.template_values();
         for name in ["resourceVersion", "uid", "managedFields"] {
             if !object["metadata"][name].is_null() {
                 let message = format!("metadata.{name} was left from a cluster");
                 self.add(Rule::Leftover, &["metadata", name], message).hint = Some("take it out".to_owned());
             }
+        }
+    }
+
+    /// Values of a template refer to items that are sealed; one that refers to nothing stands there as it is.
+    fn template_values(&mut self) {
+        let object = self.object;
+        let values = object["spec"]["template"]["data"].as_object().into_iter().flatten();
+        for (name, _) in values.filter(|(_, value)| value.as_str().is_some_and(|text| !text.is_empty() && !text.contains("{{"))) {
+            let message =
+                format!("spec.template.data.{name} is no template: it stands in clear, and becomes part of the Secret as it is");
+            let hint = "fine for what is no secret; anything else belongs under encryptedData";
+            self.add(Rule::TemplateValue, &["spec", "template", "data", name], message).hint = Some(hint.to_owned());
         }
     }
 

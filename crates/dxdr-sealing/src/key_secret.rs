@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dxdr_environment::KeyFingerprint;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, IsCa, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize,
 };
@@ -33,6 +33,10 @@ pub struct KeySecret {
     pub name: Option<String>,
     /// `metadata.labels`
     pub labels: Map<String, Value>,
+    /// What a server calls this very Secret; none of one that is not stored.
+    pub uid: Option<String>,
+    /// When a server stored it, to the second.
+    pub created: Option<Timestamp>,
     private_key: Zeroizing<String>,
     certificate: SealingCertificate,
     key: OpeningKey,
@@ -72,37 +76,65 @@ pub fn item_text(secret: &Value, item: &'static str) -> Result<Zeroizing<String>
     String::from_utf8(decoded).map(Zeroizing::new).map_err(|_| KeySecretError::Encoding(item))
 }
 
+/// When a server stored an object.
+pub fn created(object: &Value) -> Option<Timestamp> {
+    object["metadata"]["creationTimestamp"].as_str()?.parse().ok()
+}
+
+/// From when on the certificate of a new key is valid, so that the controller seals with it: certificates know seconds only, and of two that
+/// begin in the same one the controller goes on with the key that it knew first.
+pub fn begin_behind(now: Timestamp, others: impl IntoIterator<Item = Timestamp>) -> Timestamp {
+    let second = SignedDuration::from_secs(1);
+    // Nothing begins behind the end of time.
+    others.into_iter().fold(now, |begin, other| begin.max(other.checked_add(second).unwrap_or(other)))
+}
+
+/// A name as the controller's keys have.
+fn fresh_name() -> Result<String, KeySecretError> {
+    let mut suffix = [0_u8; 8];
+    rand::fill(&mut suffix).map_err(|_| KeySecretError::Generation("the system has no random bytes to give".to_owned()))?;
+    // Letters and digits that Kubernetes uses in names it makes.
+    let alphabet = b"bcdfghjklmnpqrstvwxz2456789";
+    let suffix = suffix.iter().map(|byte| char::from(alphabet[usize::from(*byte) % alphabet.len()]));
+    Ok(KEY_PREFIX.chars().chain(suffix).collect())
+}
+
 impl KeySecret {
-    /// Makes a key of 4,096 bits and a certificate of the profile that the controller's own have, valid from `now` on. Half a second, as a
-    /// rule; at times two.
-    pub fn generate(now: Timestamp) -> Result<Self, KeySecretError> {
+    /// Makes a key of 4,096 bits and a certificate of the profile that the controller's own have, valid from `begin` on
+    /// ([`begin_behind`]). Half a second, as a rule; at times two.
+    pub fn generate(begin: Timestamp) -> Result<Self, KeySecretError> {
         let failed = |error: &dyn fmt::Display| KeySecretError::Generation(error.to_string());
         let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096).map_err(|error| failed(&error))?;
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name = DistinguishedName::new();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.key_usages = vec![KeyUsagePurpose::EncipherOnly];
-        // Seconds count: of two certificates the one that begins later is sealed with.
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
         let since = |seconds: i64| std::time::Duration::from_secs(seconds.max(0) as u64);
-        parameters.not_before = epoch + since(now.as_second());
-        parameters.not_after = epoch + since(now.as_second() + VALIDITY);
+        parameters.not_before = epoch + since(begin.as_second());
+        parameters.not_after = epoch + since(begin.as_second() + VALIDITY);
         let certificate = parameters.self_signed(&pair).map_err(|error| failed(&error))?.pem();
-        let mut suffix = [0_u8; 8];
-        rand::fill(&mut suffix).map_err(|_| failed(&"the system has no random bytes to give"))?;
-        // Letters and digits that Kubernetes uses in names it makes.
-        let alphabet = b"bcdfghjklmnpqrstvwxz2456789";
-        let suffix: String = suffix.iter().map(|byte| char::from(alphabet[usize::from(*byte) % alphabet.len()])).collect();
         let labels = Map::from_iter([(KEY_LABEL.to_owned(), ACTIVE.into())]);
         let private_key = Zeroizing::new(pair.serialize_pem());
-        Self::of_parts(Some(format!("{KEY_PREFIX}{suffix}")), labels, private_key, &certificate)
+        Self::of_parts(Some(fresh_name()?), labels, private_key, &certificate)
+    }
+
+    /// Gives it another name, by which the controller finds it as it did before.
+    pub fn rename(&mut self) -> Result<(), KeySecretError> {
+        if self.is_loaded() {
+            self.labels.insert(KEY_LABEL.to_owned(), ACTIVE.into());
+        }
+        self.name = Some(fresh_name()?);
+        Ok(())
     }
 
     /// Reads the Secret. A certificate that is missing or of another key is an error: the controller would crash over it.
     pub fn read(secret: &Value) -> Result<Self, KeySecretError> {
         let name = secret["metadata"]["name"].as_str().map(str::to_owned);
         let labels = secret["metadata"]["labels"].as_object().cloned().unwrap_or_default();
-        Self::of_parts(name, labels, item_text(secret, "tls.key")?, &item_text(secret, "tls.crt")?)
+        let key = Self::of_parts(name, labels, item_text(secret, "tls.key")?, &item_text(secret, "tls.crt")?)?;
+        let uid = secret["metadata"]["uid"].as_str().map(str::to_owned);
+        Ok(Self { uid, created: created(secret), ..key })
     }
 
     fn of_parts(
@@ -117,7 +149,7 @@ impl KeySecret {
         if key.fingerprint() != certificate.fingerprint() {
             return Err(KeySecretError::Mismatch);
         }
-        Ok(Self { name, labels, private_key, certificate, key })
+        Ok(Self { name, labels, uid: None, created: None, private_key, certificate, key })
     }
 
     /// Which key it is.
@@ -162,12 +194,19 @@ impl KeySecret {
             "metadata": {"name": self.name, "namespace": namespace, "labels": self.labels},
             "data": {"tls.crt": STANDARD.encode(self.certificate.pem())},
         });
+        let public = secret.to_string().len();
         secret["data"]["tls.key"] = private_key.as_str().into();
-        let text = Zeroizing::new(format!("{secret:#}\n"));
+        // Written into a buffer that need not grow: one that does leaves what it held behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(2 * public + private_key.len() + 1024));
+        // Texts and maps serialise, and a Vec takes everything.
+        let written = serde_json::to_writer_pretty(&mut *bytes, &secret);
+        debug_assert!(written.is_ok());
+        bytes.push(b'\n');
         if let Value::String(text) = &mut secret["data"]["tls.key"] {
             zeroize::Zeroize::zeroize(text);
         }
-        text
+        // What JSON writes is UTF-8.
+        Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).unwrap_or_default())
     }
 }
 

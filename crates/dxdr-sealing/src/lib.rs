@@ -16,6 +16,8 @@ pub mod escrow;
 pub mod key;
 pub mod key_secret;
 pub mod manifest;
+mod modular;
+mod oaep;
 mod payload;
 pub mod plaintext;
 pub mod reencrypt;

@@ -42,9 +42,17 @@ pub enum Uneditable {
     /// Spliced and read again, it is something else than what was to come of it.
     #[error("the way it is written, {0} cannot be changed without changing something else")]
     Entangled(FieldPath),
+    /// Something else stands there as an alias of it, and would change with it.
+    #[error("{path} and {other} are one text, by an anchor and an alias: the other would change, too")]
+    Shared {
+        /// What was to change.
+        path: FieldPath,
+        /// What was not.
+        other: FieldPath,
+    },
 }
 
-/// The text with every edit carried out. Two edits of one value (through an alias) must agree.
+/// The text with every edit carried out. Of a value that stands in several places, by an anchor and aliases, each needs an edit, and they must agree.
 pub fn set(source: &SourceText<'_>, edits: &[Edit]) -> Result<String, Uneditable> {
     let (mark, text) = match source.text.strip_prefix('\u{feff}') {
         Some(text) => ("\u{feff}", text),
@@ -65,6 +73,14 @@ pub fn set(source: &SourceText<'_>, edits: &[Edit]) -> Result<String, Uneditable
             _ => splices.insert(key, (splice.text, splice.range.end)),
         };
         changes.push(change);
+    }
+    for (index, document) in documents.iter().enumerate() {
+        let mut path = Vec::new();
+        let of_document = || edits.iter().filter(move |edit| edit.document == index);
+        if let Some(other) = changes.iter().find_map(|change| unasked(document, change, &mut path, &of_document)) {
+            let path = edits.first().map(|edit| edit.path.clone()).unwrap_or_default();
+            return Err(Uneditable::Shared { path, other });
+        }
     }
     let mut edited = String::with_capacity(text.len() + 64);
     let mut at = 0;
@@ -268,6 +284,34 @@ fn last_byte(node: &Node) -> usize {
     }
 }
 
+/// Where in a document a change shows that no edit asks for: the alias of something that is changed.
+fn unasked<'edit, Edits: Iterator<Item = &'edit Edit>>(
+    node: &Node,
+    change: &Change,
+    path: &mut Vec<PathStep>,
+    edits: &impl Fn() -> Edits,
+) -> Option<FieldPath> {
+    if node.range == change.range {
+        let added = change.field.iter().map(|name| PathStep::Field(name.clone()));
+        let changed: Vec<PathStep> = path.iter().cloned().chain(added).collect();
+        let shows = matches!(node.content, Content::Scalar(_)) == change.field.is_none();
+        if shows && edits().all(|edit| edit.path.0 != changed) {
+            return Some(FieldPath(changed));
+        }
+    }
+    let mut below = |step: PathStep, node: &Node| {
+        path.push(step);
+        let found = unasked(node, change, path, edits);
+        path.pop();
+        found
+    };
+    match &node.content {
+        Content::Scalar(_) => None,
+        Content::List(items) => items.iter().enumerate().find_map(|(index, item)| below(PathStep::Index(index), item)),
+        Content::Map(fields) => fields.iter().find_map(|field| below(PathStep::Field(field.name.clone()), &field.value)),
+    }
+}
+
 fn apply(node: &mut Node, change: &Change) {
     let here = node.range == change.range;
     match &mut node.content {
@@ -338,7 +382,6 @@ mod tests {
             ("a: |  # header\n  old\nb: 1\n", "a: |  # header\n  NEW\nb: 1\n"),
             ("a: |-\r\n  old\r\nb: 1\r\n", "a: |-\r\n  NEW\r\nb: 1\r\n"),
             ("a: !!str old\n", "a: !!str NEW\n"),
-            ("a: &x old\nb: *x\n", "a: &x NEW\nb: *x\n"),
             ("a:\n", "a: NEW\n"),
             ("a:\n  old\nb: 1\n", "a:\n  NEW\nb: 1\n"),
             ("? a\n: old\n", "? a\n: NEW\n"),
@@ -347,7 +390,23 @@ mod tests {
         for (before, after) in cases {
             assert_eq!(put(before, &[(0, &["a"])]).unwrap(), after.replace("NEW", NEW), "{before}");
         }
-        assert_eq!(put("b: &x old\na: *x\n", &[(0, &["a"])]).unwrap(), format!("b: &x {NEW}\na: *x\n"));
+    }
+
+    #[test]
+    fn what_stands_elsewhere_as_an_alias_is_not_changed_behind_somebodys_back() {
+        let both: [(usize, &[&str]); 2] = [(0, &["a"]), (0, &["b"])];
+        for text in ["a: &x old\nb: *x\n", "b: &x old\na: *x\n"] {
+            for edits in [&both[..1], &both[1..]] {
+                let refused = put(text, edits).unwrap_err().to_string();
+                assert!(refused.contains("are one text, by an anchor and an alias"), "{refused}");
+            }
+            assert_eq!(put(text, &both).unwrap(), text.replace("old", NEW));
+        }
+        let maps = "a: &x {one: old}\nb: *x\n";
+        assert!(put(maps, &[(0, &["a", "one"])]).is_err() && put(maps, &[(0, &["a", "two"])]).is_err());
+        assert_eq!(put(maps, &[(0, &["a", "one"]), (0, &["b", "one"])]).unwrap(), maps.replace("old", NEW));
+        // What only looks the same is another text.
+        assert_eq!(put("a: old\nb: old\n", &both[..1]).unwrap(), format!("a: {NEW}\nb: old\n"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use age::secrecy::ExposeSecret as _;
 use dxdr_sealing::{
     KeyRing, KeySecret, SealingCertificate,
     escrow::{EscrowError, Identities, Recipients, open, seal},
+    key_secret::begin_behind,
 };
 use jiff::Timestamp;
 
@@ -38,6 +39,19 @@ fn a_new_key_is_what_the_controller_would_make() {
     let mut without = secret;
     without["data"]["tls.crt"] = serde_json::Value::Null;
     assert_eq!(KeySecret::read(&without).unwrap_err().to_string(), "it has no tls.crt");
+}
+
+#[test]
+fn a_new_key_begins_later_than_every_other_one() {
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let begin = |others: &[&str]| {
+        let begin = begin_behind(now(), others.iter().map(|other| at(other)));
+        Timestamp::from_second(begin.as_second()).unwrap().to_string()
+    };
+    assert_eq!(begin(&[]), "2026-05-01T10:00:00Z");
+    assert_eq!(begin(&["2026-05-01T09:59:59Z"]), "2026-05-01T10:00:00Z");
+    assert_eq!(begin(&["2026-04-01T00:00:00Z", "2026-05-01T10:00:00Z"]), "2026-05-01T10:00:01Z", "in the same second");
+    assert_eq!(begin(&["2026-05-03T00:00:00Z"]), "2026-05-03T00:00:01Z", "made by somebody whose clock is ahead");
 }
 
 #[test]

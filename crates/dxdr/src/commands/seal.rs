@@ -220,7 +220,7 @@ async fn whole_manifests(manifests: Manifests, global: &Global, terminal: &Termi
         return raw::run(&raw, global, terminal).await;
     }
     if manifests.validate {
-        return validate::run(manifests.secret_file.as_deref(), &manifests.certificate, global, terminal).await;
+        return validate::run(&manifests, global, terminal).await;
     }
     if manifests.re_encrypt {
         return reencrypt::one(&manifests, global, terminal).await;

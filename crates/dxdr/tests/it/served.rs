@@ -75,6 +75,13 @@ impl Served {
         self.runtime.block_on(self.cluster.create(&reference, Bytes::from(object.to_string()), &options())).unwrap();
     }
 
+    /// Changes an object, as somebody else.
+    pub(crate) fn change(&self, reference: &ObjectReference, change: impl FnOnce(&mut Value)) {
+        let mut object = self.get(reference).unwrap();
+        change(&mut object);
+        self.runtime.block_on(self.cluster.replace(reference, Bytes::from(object.to_string()), &options())).unwrap();
+    }
+
     pub(crate) fn delete(&self, reference: &ObjectReference) {
         self.runtime.block_on(self.cluster.delete(reference, None, &options())).unwrap();
     }

@@ -80,7 +80,7 @@ impl CertificateChoice {
     /// The certificate, good to seal with now.
     pub(super) async fn get(&self, global: &Global, terminal: &Terminal) -> Result<SealingCertificate, Failure> {
         let certificate = match (&self.cert, pinned()) {
-            (None, Some(file)) => read(&file)?,
+            (None, Some(file)) => self.pinned(&file, global, terminal).await?,
             _ => {
                 let certificate = self.unpinned(global).await?;
                 if self.cert.is_none() {
@@ -110,6 +110,38 @@ impl CertificateChoice {
             ));
         }
         Ok(certificate)
+    }
+
+    /// What is pinned, told where it is not of this very folder. Where a cluster is named, too, it is asked: one repository's certificate may be another
+    /// cluster's.
+    async fn pinned(&self, file: &Path, global: &Global, terminal: &Terminal) -> Result<SealingCertificate, Failure> {
+        let certificate = read(file)?;
+        let is_here = std::env::current_dir().is_ok_and(|here| file.strip_prefix(&here).is_ok());
+        let named = global.context.is_some();
+        if named || !is_here {
+            terminal.note(&format!("Sealing with the certificate pinned in {} ({}).", file.display(), certificate.fingerprint()));
+        }
+        if !named {
+            return Ok(certificate);
+        }
+        match self.unpinned(global).await {
+            Ok(served) if served.fingerprint() == certificate.fingerprint() => Ok(certificate),
+            Ok(served) => Err(Failure::new(
+                Kind::Refused,
+                format!(
+                    "{} holds the certificate of {}, and the cluster's is {}",
+                    file.display(),
+                    certificate.fingerprint(),
+                    served.fingerprint()
+                ),
+            )
+            .hint("leave `--context` out to seal with the pinned one, or name a certificate with `--cert`")
+            .hint("where the cluster's key was renewed: `dxdr seal certificate --replace`")),
+            Err(failure) => {
+                terminal.warn(&format!("that it is the cluster's is not known: {:#}", failure.error));
+                Ok(certificate)
+            }
+        }
     }
 
     /// The certificate that `--cert` names, else the one of the cluster; what is pinned is not looked at.
@@ -178,8 +210,13 @@ pub(super) fn namespace_of_context(global: &Global) -> Result<Option<String>, Fa
 
 /// The pinned certificate, here or in a folder above.
 pub(super) fn pinned() -> Option<PathBuf> {
-    let here = std::env::current_dir().ok()?;
-    let above = here.ancestors().map(|folder| folder.join(file::FOLDER).join(PINNED));
+    pinned_above(&std::env::current_dir().ok()?)
+}
+
+/// The pinned certificate of a folder, or of one above.
+pub(super) fn pinned_above(folder: &Path) -> Option<PathBuf> {
+    let folder = fs::canonicalize(folder).ok()?;
+    let above = folder.ancestors().map(|folder| folder.join(file::FOLDER).join(PINNED));
     above.into_iter().find(|path| path.is_file())
 }
 

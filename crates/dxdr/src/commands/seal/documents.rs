@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, IsTerminal as _, Read as _, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::Path,
 };
 
@@ -18,6 +18,12 @@ use crate::{
     failure::{Failure, Kind},
     terminal::{Output, Terminal},
 };
+
+/// Bytes that are read of one input at most.
+const LIMIT: usize = 256 << 20;
+
+/// Bytes that are read at once.
+const BLOCK: usize = 16 << 10;
 
 /// How manifests are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -89,13 +95,9 @@ impl Input {
         Ok(documents)
     }
 
-    /// Fails when the file holds something else by now: a person was asked for a value meanwhile.
-    pub(super) fn unchanged(&self, file: &Path) -> Result<(), Failure> {
-        if **read_file(file)? == *self.text.as_bytes() {
-            return Ok(());
-        }
-        Err(Failure::new(Kind::Refused, format!("{} was changed meanwhile", file.display()))
-            .hint("nothing was written; try again"))
+    /// Writes the file that this was read from anew, unless it holds something else by now: nothing that somebody wrote meanwhile is lost.
+    pub(super) fn replace(&self, file: &Path, text: &str) -> Result<(), Failure> {
+        write_over(file, Some(self.text.as_bytes()), text)
     }
 
     pub(super) fn source(&self) -> SourceText<'_> {
@@ -116,10 +118,13 @@ impl Input {
 
 /// The bytes of a file that may hold secrets.
 pub(super) fn read_file(file: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    fs::read(file).map(Zeroizing::new).map_err(|error| {
+    let failed = |error: io::Error| {
         let hint = if error.kind() == io::ErrorKind::NotFound { "check the path" } else { "check its owner and permissions" };
         Failure::from_error(Kind::BadInput, error).context(format!("cannot read {}", file.display())).hint(hint)
-    })
+    };
+    let mut open = fs::File::open(file).map_err(failed)?;
+    let length = open.metadata().map_or(0, |metadata| metadata.len());
+    read_whole(&mut open, length, LIMIT).map_err(failed)
 }
 
 /// Everything on standard input.
@@ -128,13 +133,24 @@ pub(super) fn read_standard_input(what: &str, terminal: &Terminal) -> Result<Zer
     if stdin.is_terminal() {
         terminal.note(&format!("Reading {what} from the terminal; Ctrl-D ends them."));
     }
+    read_whole(&mut stdin, 0, LIMIT)
+        .map_err(|error| Failure::from_error(Kind::BadInput, error).context("cannot read standard input"))
+}
+
+/// Reads to the end. That it is not reached within `limit` bytes is an error: a device may have none.
+fn read_whole(source: &mut dyn io::Read, expected: u64, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     // Grown by hand: a Vec that grows by itself leaves its old bytes behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(64 << 10));
-    let mut block = Zeroizing::new([0_u8; 16 << 10]);
+    let expected = usize::try_from(expected).unwrap_or(limit).min(limit);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected.max(BLOCK) + 1));
+    let mut block = Zeroizing::new([0_u8; BLOCK]);
     loop {
-        match stdin.read(&mut *block) {
+        match source.read(&mut *block) {
             Ok(0) => return Ok(bytes),
             Ok(length) => {
+                if bytes.len() + length > limit {
+                    let message = format!("it goes on behind {limit} bytes, and nothing that is sealed is as large");
+                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+                }
                 if bytes.capacity() - bytes.len() < length {
                     let mut larger = Zeroizing::new(Vec::with_capacity(bytes.capacity() * 2));
                     larger.extend_from_slice(&bytes);
@@ -143,13 +159,18 @@ pub(super) fn read_standard_input(what: &str, terminal: &Terminal) -> Result<Zer
                 bytes.extend_from_slice(&block[..length]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Failure::from_error(Kind::BadInput, error).context("cannot read standard input")),
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// Writes a file in one step: it is the old one, or the new one, and keeps its permissions. Nothing that is secret is ever written.
+/// Writes a file in one step: it is the old one, or the new one, and keeps its owner and its permissions. Nothing that is secret is ever written.
 pub(super) fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    write_over(file, None, text)
+}
+
+/// The same, where the file still holds `before`.
+fn write_over(file: &Path, before: Option<&[u8]>, text: &str) -> Result<(), Failure> {
     // A link stays one: what it leads to is written. Of a pipe or a device there is no older version to keep, and it must stay what it is.
     if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) || fs::canonicalize(file).is_err() && file.is_symlink() {
         return fs::OpenOptions::new().write(true).open(file).and_then(|mut open| open.write_all(text.as_bytes())).map_err(
@@ -177,9 +198,74 @@ pub(super) fn write(file: &Path, text: &str) -> Result<(), Failure> {
     let mut temporary = builder.tempfile_in(folder).map_err(failed)?;
     temporary.write_all(text.as_bytes()).map_err(failed)?;
     if let Ok(metadata) = fs::metadata(&target) {
+        owned_alike(file, &metadata, temporary.as_file())?;
         temporary.as_file().set_permissions(metadata.permissions()).map_err(failed)?;
     }
     temporary.as_file().sync_all().map_err(failed)?;
+    // The last look before the new one takes its place.
+    if let Some(before) = before
+        && **read_file(&target)? != *before
+    {
+        return Err(Failure::new(Kind::Refused, format!("{} was changed meanwhile", file.display()))
+            .hint("nothing was written; try again"));
+    }
     temporary.persist(&target).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+/// Lets a file that takes the place of another belong to the same people. That other one has no second name, under which it would stay as it was.
+#[cfg(unix)]
+fn owned_alike(file: &Path, replaced: &fs::Metadata, with: &fs::File) -> Result<(), Failure> {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+    if replaced.nlink() > 1 {
+        return Err(refused(format!(
+            "{} has {} names (hard links), and would change under one of them only",
+            file.display(),
+            replaced.nlink()
+        ))
+        .hint("it is as it was; make it a file of its own first: `cp FILE NEW && mv NEW FILE`"));
+    }
+    let owner = |metadata: &fs::Metadata| (metadata.uid(), metadata.gid());
+    if with.metadata().is_ok_and(|metadata| owner(&metadata) == owner(replaced)) {
+        return Ok(());
+    }
+    fchown(with, Some(replaced.uid()), Some(replaced.gid())).map_err(|error| {
+        Failure::from_error(Kind::Refused, error)
+            .context(format!("{} belongs to others (user {}, group {})", file.display(), replaced.uid(), replaced.gid()))
+            .hint("it is as it was; let its owner do this")
+    })
+}
+
+/// Who owns a file is no matter of numbers here.
+#[cfg(not(unix))]
+fn owned_alike(_: &Path, _: &fs::Metadata, _: &fs::File) -> Result<(), Failure> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_somebody_else_changed_meanwhile_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("db.yaml");
+        let input = |text: &str| Input { name: "db.yaml".to_owned(), text: Zeroizing::new(text.to_owned()) };
+        fs::write(&file, "theirs").unwrap();
+        let refused = input("ours").replace(&file, "new").unwrap_err();
+        assert!(format!("{:#}", refused.error).contains("was changed meanwhile"));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "theirs");
+        input("theirs").replace(&file, "new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read_for_ever() {
+        let read = |length: u64| read_whole(&mut io::repeat(b'x').take(length), 0, 100_000);
+        assert_eq!(read(100_000).unwrap().len(), 100_000);
+        assert_eq!(read(u64::MAX).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
 }

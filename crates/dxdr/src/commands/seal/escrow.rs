@@ -56,15 +56,15 @@ pub(super) async fn run(escrow: &Escrow, global: &Global, terminal: &Terminal) -
     let identities = escrow.identity.as_deref().map(identities).transpose()?;
     let in_cluster = keeping.in_cluster(terminal).await?;
     let in_escrow = keeping.vault.in_escrow().await?;
-    let (mut rows, mut missing): (Vec<Value>, usize) = (Vec::new(), 0);
+    let (mut rows, mut missing, mut damaged): (Vec<Value>, usize, usize) = (Vec::new(), 0, 0);
     let row = |key: &str, state: &str| json!({"fingerprint": key, "state": state});
     for key in &in_cluster {
         let kept = in_escrow.iter().find(|kept| kept.fingerprint == *key.fingerprint());
         let state = match kept {
             Some(kept) if keeping.vault.is_kept(kept) => "kept",
             _ if escrow.dry_run => "missing",
-            None => "escrowed",
-            Some(_) => "re-encrypted",
+            Some(kept) if kept.whole => "re-encrypted",
+            _ => "escrowed",
         };
         if matches!(state, "escrowed" | "re-encrypted") {
             keeping.keep(key, &recipients).await?;
@@ -75,6 +75,10 @@ pub(super) async fn run(escrow: &Escrow, global: &Global, terminal: &Terminal) -
     for kept in in_escrow.iter().filter(only_there) {
         let state = match &identities {
             _ if keeping.vault.is_kept(kept) => "kept",
+            _ if !kept.whole => {
+                damaged += 1;
+                "damaged"
+            }
             Some(_) if escrow.dry_run => "missing",
             Some(identities) => {
                 let key = keeping.vault.open(kept, identities).await?;
@@ -96,6 +100,7 @@ pub(super) async fn run(escrow: &Escrow, global: &Global, terminal: &Terminal) -
                 "kept" => "is in escrow",
                 "missing" => "would be put into escrow",
                 "escrowed" => "was put into escrow, read back and opened",
+                "damaged" => "is gone: its file in escrow is missing or damaged, and the cluster has no copy",
                 "re-encrypted" => "was encrypted anew for the policy's recipients, read back and opened",
                 _ => "is in escrow for others than the policy's recipients",
             };
@@ -105,6 +110,11 @@ pub(super) async fn run(escrow: &Escrow, global: &Global, terminal: &Terminal) -
     });
     if rows.is_empty() {
         terminal.warn(&format!("there is no sealing key in namespace {}", keeping.namespace()));
+    }
+    if damaged > 0 {
+        return Err(Failure::told(Kind::Partial, format!("{} in escrow cannot be brought back", counted(damaged, "key"))).hint(
+            "look for its file in a version or a copy of the store; what only it opens must be sealed anew from its value",
+        ));
     }
     if missing > 0 {
         return Err(Failure::told(

@@ -1,8 +1,12 @@
 //! The files of a repository that may hold manifests.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Component, Path, PathBuf},
+};
 
-use ignore::{WalkBuilder, overrides::OverrideBuilder};
+use ignore::{WalkBuilder, gitignore::GitignoreBuilder, overrides::OverrideBuilder};
 
 use super::refused;
 use crate::failure::{Failure, Kind};
@@ -18,6 +22,11 @@ pub(super) struct Paths {
 }
 
 impl Paths {
+    /// The files and folders as they were named.
+    pub(super) fn named(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
     pub(super) fn none(&self) -> bool {
         self.paths.is_empty()
     }
@@ -34,18 +43,34 @@ impl Paths {
             }
             self.below(path, &mut files)?;
         }
+        // A file that is reached over several ways is one: links are taken where the file itself is not.
+        files.sort_by_cached_key(|file| (file.is_symlink(), file.clone()));
+        let mut known = HashSet::new();
+        files.retain(|file| known.insert(fs::canonicalize(file).unwrap_or_else(|_| file.clone())));
         files.sort();
-        files.dedup();
         Ok(files)
+    }
+
+    /// Whether a file that was named itself is to be passed over: patterns count from here, as its name does.
+    fn is_excluded(&self, file: &Path) -> Result<bool, Failure> {
+        let here = std::env::current_dir().unwrap_or_default();
+        let named = file.strip_prefix(&here).unwrap_or(file);
+        let relative: PathBuf = named.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        let mut patterns = GitignoreBuilder::new("");
+        for glob in &self.exclude {
+            patterns.add_line(None, glob).map_err(|error| no_pattern(glob, &error))?;
+        }
+        let patterns = patterns.build().map_err(|error| Failure::from_error(Kind::Usage, error))?;
+        Ok(patterns.matched_path_or_any_parents(relative, false).is_ignore())
     }
 
     fn below(&self, path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
         let mut excluded = OverrideBuilder::new(path);
         for glob in &self.exclude {
-            excluded.add(&format!("!{glob}")).map_err(|error| {
-                Failure::new(Kind::Usage, format!("`--exclude {glob}` is no pattern: {error}"))
-                    .hint("for example `**/testdata/**`")
-            })?;
+            excluded.add(&format!("!{glob}")).map_err(|error| no_pattern(glob, &error))?;
+        }
+        if path.is_file() && self.is_excluded(path)? {
+            return Ok(());
         }
         let excluded = excluded.build().map_err(|error| Failure::from_error(Kind::Usage, error))?;
         let mut walk = WalkBuilder::new(path);
@@ -68,4 +93,8 @@ impl Paths {
         }
         Ok(())
     }
+}
+
+fn no_pattern(glob: &str, error: &ignore::Error) -> Failure {
+    Failure::new(Kind::Usage, format!("`--exclude {glob}` is no pattern: {error}")).hint("for example `**/testdata/**`")
 }

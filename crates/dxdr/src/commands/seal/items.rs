@@ -183,8 +183,8 @@ pub(super) fn each(
     sources: &[Source],
     stop: &StopRequest,
     done: &(dyn Fn() + Sync),
-    look: &(dyn Fn(&Source) -> Option<Outcome> + Sync),
-) -> Looked {
+    look: &(dyn Fn(&Source) -> Looked + Sync),
+) -> Seen {
     let (next, looked) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(sources.len().max(1));
     let mut outcomes: Vec<(usize, Outcome)> = thread::scope(|scope| {
@@ -193,7 +193,11 @@ pub(super) fn each(
             while !stop.asked() {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(index) else { break };
-                found.extend(look(source).map(|outcome| (index, outcome)));
+                match look(source) {
+                    Looked::Found(outcome) => found.push((index, outcome)),
+                    Looked::Nothing => {}
+                    Looked::Stopped => break,
+                }
                 looked.fetch_add(1, Ordering::Relaxed);
                 done();
             }
@@ -203,11 +207,21 @@ pub(super) fn each(
         workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     outcomes.sort_by_key(|(index, _)| *index);
-    Looked { outcomes, looked: looked.into_inner() }
+    Seen { outcomes, looked: looked.into_inner() }
 }
 
-/// What looking found.
-pub(super) struct Looked {
+/// What looking at one source found.
+pub(super) enum Looked {
+    /// It holds SealedSecrets, or could not be looked at.
+    Found(Outcome),
+    /// It holds none.
+    Nothing,
+    /// It is as it was: somebody asked to stop on the way.
+    Stopped,
+}
+
+/// What looking at many found.
+pub(super) struct Seen {
     /// Of the sources that hold SealedSecrets, by their numbers.
     pub(super) outcomes: Vec<(usize, Outcome)>,
     /// The sources that were looked at.

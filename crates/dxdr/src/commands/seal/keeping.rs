@@ -10,7 +10,9 @@ use dxdr_run::{Store, escrow};
 use dxdr_sealing::{
     KeySecret, SealingCertificate,
     escrow::{self as age_file, EscrowError, Identities, Recipients},
+    key_secret::created,
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
@@ -28,10 +30,19 @@ use crate::{
 };
 
 /// Who writes keys into clusters.
-const MANAGER: &str = "dxdr-sealing";
+pub(super) const MANAGER: &str = "dxdr-sealing";
 
 /// How long a controller that was restarted may take to be up again.
 const RESTART: Duration = Duration::from_secs(120);
+
+/// Longer than a second that has begun.
+const A_SECOND: Duration = Duration::from_millis(1_050);
+
+/// How long a second of a server's clock is waited for.
+const A_SECOND_AT_MOST: Duration = Duration::from_secs(5);
+
+/// The controller's flag for how often it makes keys, as a variable.
+const RENEWAL_VARIABLE: &str = "SEALED_SECRETS_KEY_RENEW_PERIOD";
 
 /// Between two looks at it.
 const LOOKS: Duration = Duration::from_millis(500);
@@ -140,10 +151,10 @@ impl Vault {
             .hint("put it there again while the cluster has it: `dxdr seal escrow`"))
     }
 
-    /// Whether it is there for exactly those whom the policy names.
+    /// Whether it is there, as it was written, for exactly those whom the policy names.
     pub(super) fn is_kept(&self, kept: &EscrowedKey) -> bool {
         let sorted = |recipients: &[String]| recipients.iter().map(|text| key_of(text)).collect::<BTreeSet<_>>();
-        sorted(&kept.recipients) == sorted(&self.policy.escrow.recipients)
+        kept.whole && sorted(&kept.recipients) == sorted(&self.policy.escrow.recipients)
     }
 }
 
@@ -237,6 +248,7 @@ impl Keeping {
             proved: None,
             size: 0,
             sha256: dxdr_catalog::Sha256([0; 32]),
+            whole: true,
         };
         let (store, policy) = (&self.vault.store, self.vault.policy.name.as_str());
         let (entry, stored) = escrow::put_file(store, policy, entry, &file).await?;
@@ -251,16 +263,51 @@ impl Keeping {
         Ok(entry)
     }
 
-    /// Makes the Secret of a key. One of its name that is there already is an error.
-    pub(super) async fn create(&self, key: &KeySecret) -> Result<(), Failure> {
-        let reference = ObjectReference {
+    /// Makes the Secret of a key, and answers when the server says that it did. One of its name that is there already is an error.
+    pub(super) async fn create(&self, key: &KeySecret) -> Result<Option<Timestamp>, Failure> {
+        self.send(key, &options()).await
+    }
+
+    /// Whether something else has the name that the Secret of a key would get.
+    pub(super) async fn is_name_taken(&self, key: &KeySecret) -> Result<bool, Failure> {
+        Ok(self.cluster.get(&self.reference(key)).await?.is_some())
+    }
+
+    fn reference(&self, key: &KeySecret) -> ObjectReference {
+        ObjectReference {
             kind: kind("", "v1", "Secret", "secrets"),
             namespace: Some(self.namespace().to_owned()),
             name: key.name.clone().unwrap_or_default(),
-        };
+        }
+    }
+
+    /// Waits until the server would store the Secret of `key` in a later second than any of `others`: a controller may order its keys by when their
+    /// Secrets were made, and goes on with the one that it knew first when both are of one second. Nothing is stored.
+    pub(super) async fn let_a_second_pass(&self, key: &KeySecret, others: impl IntoIterator<Item = Timestamp>) {
+        let Some(latest) = others.into_iter().max() else { return };
+        let began = tokio::time::Instant::now();
+        // A server whose clock was set back is not waited for: controllers go by certificates, unless they are told otherwise.
+        while began.elapsed() < A_SECOND_AT_MOST {
+            // Not every webhook lets itself be asked for nothing: then it is waited for as long as a second takes.
+            let Ok(stored) = self.send(key, &WriteOptions { dry_run: true, ..options() }).await else {
+                tokio::time::sleep(A_SECOND).await;
+                break;
+            };
+            if stored.is_none_or(|stored| stored > latest) {
+                break;
+            }
+            tokio::time::sleep(LOOKS).await;
+        }
+    }
+
+    /// Sends the Secret of a key, and answers when the server says that it was made.
+    async fn send(&self, key: &KeySecret, options: &WriteOptions) -> Result<Option<Timestamp>, Failure> {
         let secret = key.to_secret(self.namespace());
-        self.cluster.create(&reference, Bytes::copy_from_slice(secret.as_bytes()), &options()).await?;
-        Ok(())
+        let stored = self.cluster.create(&self.reference(key), Bytes::copy_from_slice(secret.as_bytes()), options).await?;
+        let Ok(mut stored) = serde_json::from_slice::<Value>(&stored) else { return Ok(None) };
+        let created = created(&stored);
+        dxdr_api::yaml::wipe(&mut stored);
+        Ok(created)
     }
 
     /// The controller's Deployment, where it is one that we may see.
@@ -282,17 +329,7 @@ impl Keeping {
 
     /// Whether the controller makes keys by itself; `None` where nobody can tell.
     pub(super) async fn renews_itself(&self) -> Result<Option<bool>, Failure> {
-        let Some(deployment) = self.deployment().await? else { return Ok(None) };
-        let containers = deployment["spec"]["template"]["spec"]["containers"].as_array().cloned().unwrap_or_default();
-        let words = containers.iter().flat_map(|container| {
-            ["command", "args"].into_iter().flat_map(|field| container[field].as_array().cloned().unwrap_or_default())
-        });
-        let words: Vec<String> = words.filter_map(|word| word.as_str().map(str::to_owned)).collect();
-        let period = words.iter().enumerate().find_map(|(index, word)| {
-            let after = word.strip_prefix("--key-renew-period")?;
-            after.strip_prefix('=').map(str::to_owned).or_else(|| words.get(index + 1).cloned())
-        });
-        Ok(Some(period.is_none_or(|period| !matches!(period.as_str(), "0" | "0s" | "0h" | "0m"))))
+        Ok(self.deployment().await?.and_then(|deployment| makes_keys(&deployment)))
     }
 
     /// Restarts the controller where it is a Deployment, so that it loads every key, and waits for it. Says whether it was restarted and is up;
@@ -361,6 +398,34 @@ impl Keeping {
     }
 }
 
+/// Whether a controller that runs so makes keys by itself; `None` where its Deployment does not tell.
+fn makes_keys(deployment: &Value) -> Option<bool> {
+    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let lists = containers.iter().flat_map(|container| [&container["command"], &container["args"]]);
+    let words: Vec<&str> = lists.flat_map(|list| list.as_array().into_iter().flatten()).filter_map(Value::as_str).collect();
+    let flag = |name: &str| {
+        words.iter().enumerate().find_map(|(index, word)| {
+            let after = word.strip_prefix(name)?;
+            after.strip_prefix('=').or_else(|| words.get(index + 1).copied())
+        })
+    };
+    // What the command line says counts; behind it, each flag is also a variable.
+    if let Some(period) = flag("--key-renew-period").or_else(|| flag("--rotate-period")) {
+        return Some(!is_nothing(period));
+    }
+    let mut variables = containers.iter().flat_map(|container| container["env"].as_array().into_iter().flatten());
+    match variables.find(|variable| variable["name"] == RENEWAL_VARIABLE) {
+        None => Some(true),
+        // A variable may come from somewhere else.
+        Some(variable) => variable["value"].as_str().map(|period| !is_nothing(period)),
+    }
+}
+
+/// Whether a duration, as Go writes them, is none: `0`, `0s`, `0h0m`.
+fn is_nothing(period: &str) -> bool {
+    period.contains('0') && !period.contains(|digit: char| ('1'..='9').contains(&digit))
+}
+
 /// A public key without the comment that SSH's may have.
 fn key_of(recipient: &str) -> String {
     recipient.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
@@ -389,4 +454,27 @@ pub(super) fn identities(file: &Path) -> Result<Identities, Failure> {
 /// How sealing writes into clusters.
 pub(super) fn options() -> WriteOptions {
     WriteOptions { manager: MANAGER.to_owned(), dry_run: false, retry: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_controller_makes_keys_is_read_where_it_may_be_said() {
+        let of = |container: Value| makes_keys(&json!({"spec": {"template": {"spec": {"containers": [container]}}}}));
+        let variable = |more: Value| json!({"env": [{"name": "A", "value": "0"}, more]});
+        for (container, expected) in [
+            (json!({}), Some(true)),
+            (json!({"args": ["--key-renew-period=0"]}), Some(false)),
+            (json!({"args": ["--key-renew-period", "0h0m"]}), Some(false)),
+            (json!({"command": ["controller", "--rotate-period=10h"]}), Some(true)),
+            (variable(json!({"name": RENEWAL_VARIABLE, "value": "0"})), Some(false)),
+            (variable(json!({"name": RENEWAL_VARIABLE, "value": "720h"})), Some(true)),
+            (variable(json!({"name": RENEWAL_VARIABLE, "valueFrom": {}})), None),
+            (json!({"args": ["--key-renew-period=1h"], "env": [{"name": RENEWAL_VARIABLE, "value": "0"}]}), Some(true)),
+        ] {
+            assert_eq!(of(container.clone()), expected, "{container}");
+        }
+    }
 }

@@ -132,6 +132,7 @@ impl Row {
     fn cells(&self, keeping: &Keeping) -> Vec<String> {
         let kept = self.escrow.as_ref().map(|kept| match keeping.vault.is_kept(kept) {
             true => format!("{}, for {}", day(kept.escrowed), kept.recipients.len()),
+            false if !kept.whole => "its file is missing or damaged".to_owned(),
             false => "for others than the policy's".to_owned(),
         });
         vec![

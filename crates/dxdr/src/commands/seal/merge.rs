@@ -7,7 +7,7 @@ use dxdr_sealing::manifest::SealRequest;
 
 use super::{
     Manifests,
-    documents::{self, Input},
+    documents::Input,
     manifests, refused,
     set::{Target, edited},
 };
@@ -56,8 +56,7 @@ pub(super) async fn run(file: &Path, manifests: &Manifests, global: &Global, ter
         .map(|(name, text)| Edit { document: target.document, path: target.sealed.item_path(name), text: text.clone() })
         .collect();
     let text = edited(&target_text, &edits)?;
-    target_text.unchanged(file)?;
-    documents::write(file, &text)?;
+    target_text.replace(file, &text)?;
     terminal.note(&format!("{}: {} of {identity} sealed.", file.display(), dxdr_report::quantity::counted(edits.len(), "item")));
     Ok(())
 }

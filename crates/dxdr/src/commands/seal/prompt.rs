@@ -23,24 +23,24 @@ pub(super) fn value(item: &str, terminal: &Terminal) -> Result<Plaintext, Failur
         }
         return Ok(Plaintext::new(std::mem::take(&mut *bytes)));
     }
+    let quiet = Quiet::begin()?;
     let first = hidden(&format!("Value of {item}: "))?;
     let second = hidden("The same again: ")?;
+    drop(quiet);
     if !first.same_as(&second) {
         return Err(Failure::new(Kind::Refused, "the two values are not the same").hint("nothing was changed; try again"));
     }
     Ok(first)
 }
 
-/// A line without echo.
+/// A line that is typed where [`Quiet`] hides it.
 fn hidden(question: &str) -> Result<Plaintext, Failure> {
-    let quiet = Quiet::begin()?;
     {
         let mut stderr = io::stderr().lock();
         let _ = write!(stderr, "{question}");
         let _ = stderr.flush();
     }
     let line = typed_line();
-    drop(quiet);
     let _ = writeln!(io::stderr().lock());
     line
 }
@@ -69,7 +69,8 @@ fn typed_line() -> Result<Plaintext, Failure> {
     Err(Failure::new(Kind::Refused, "what is typed cannot be hidden on this system"))
 }
 
-/// A terminal that does not show what is typed, until this is dropped.
+/// A terminal that does not show what is typed, until this is dropped. What was typed and not read goes with it: of a value of several lines
+/// that was pasted, the shell would otherwise take the rest for commands, and write it into its history.
 #[cfg(unix)]
 struct Quiet(rustix::termios::Termios);
 
@@ -96,7 +97,7 @@ impl Quiet {
 #[cfg(unix)]
 impl Drop for Quiet {
     fn drop(&mut self) {
-        let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, &self.0);
+        let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Flush, &self.0);
     }
 }
 

@@ -46,7 +46,9 @@ pub(crate) async fn keys(
 async fn look(keeping: &Keeping, missing: Missing, terminal: &Terminal) -> Result<(KeyRing, BTreeSet<KeyFingerprint>), Failure> {
     let keys = keeping.in_cluster(terminal).await?;
     let kept = keeping.vault.in_escrow().await?;
-    let mut in_escrow: BTreeSet<KeyFingerprint> = kept.into_iter().map(|kept| kept.fingerprint).collect();
+    // An entry whose file is gone or damaged brings nothing back.
+    let whole = kept.into_iter().filter(|kept| kept.whole);
+    let mut in_escrow: BTreeSet<KeyFingerprint> = whole.map(|kept| kept.fingerprint).collect();
     let new: Vec<&KeySecret> = keys.iter().filter(|key| !in_escrow.contains(key.fingerprint())).collect();
     let mut put = Vec::new();
     if !new.is_empty() {

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use dxdr_api::yaml::edit::{self, Edit};
-use dxdr_environment::{ObjectReference, PathStep, sealed_secret};
+use dxdr_environment::{FieldPath, KeyFingerprint, ObjectReference, PathStep, sealed_secret};
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_provider::{Cluster as _, ClusterErrorKind};
 use dxdr_report::{quantity::counted, table};
 use dxdr_run::StopRequest;
 use dxdr_sealing::{
-    Ciphertext, KeyRing, SealingCertificate,
-    reencrypt::{ReencryptError, Reencrypted, reencrypt},
+    Ciphertext, KeyRing,
+    reencrypt::{Destination, ReencryptError, Reencrypted, reencrypt},
 };
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use super::{
     certificate::{self, CertificateChoice, namespace_of_context},
     documents::{self, Input},
     files::Paths,
-    items::{self, HEADINGS, ItemPlace, ItemRow, ItemState, Outcome},
+    items::{self, HEADINGS, ItemPlace, ItemRow, ItemState, Looked, Outcome},
     keeping::options,
     key_files::{self, KeyFiles},
     refused,
@@ -64,7 +64,7 @@ pub(super) struct Reencrypt {
 
 /// The newest key, and everything that opens.
 struct Target {
-    certificate: SealingCertificate,
+    destination: Destination,
     ring: KeyRing,
     namespace: Option<String>,
 }
@@ -101,11 +101,21 @@ impl Target {
             terminal.warn(&format!("{target} is not among the keys: what is sealed with it is not opened again to compare"));
         }
         let ring = ring.preferring(target);
+        let destination = tokio::task::block_in_place(|| Destination::new(certificate, &ring)).map_err(|error| {
+            Failure::from_error(Kind::Refused, error)
+                .context("the certificate's private key does not open what is sealed with it")
+                .hint("nothing was written; `dxdr seal keys` says which keys the cluster has, and `--cert FILE` names another certificate")
+        })?;
         let namespace = match namespace {
             Some(namespace) => Some(namespace.clone()),
             None => namespace_of_context(global)?,
         };
-        Ok(Self { certificate, ring, namespace })
+        Ok(Self { destination, ring, namespace })
+    }
+
+    /// The key that everything moves to.
+    fn key(&self) -> &KeyFingerprint {
+        self.destination.certificate().fingerprint()
     }
 }
 
@@ -122,15 +132,14 @@ pub(super) async fn run(command: &Reencrypt, global: &Global, terminal: &Termina
     let writes = !command.check && !command.dry_run;
     let progress = Progress::of_files(terminal, sources.len());
     let mut found = tokio::task::block_in_place(|| {
-        items::each(&sources, &stop, &|| progress.one_more(), &|source| look(source, &keys, writes))
+        items::each(&sources, &stop, &|| progress.one_more(), &|source| look(source, &keys, writes, &stop))
     });
     progress.end();
     if let Some(cluster) = cluster.filter(|_| writes && !stop.asked()) {
         let moving: usize = found.outcomes.iter().filter(|(_, outcome)| !outcome.edits.is_empty()).count();
         if moving > 0 {
             let what = counted(moving, "SealedSecret");
-            terminal
-                .consent(&format!("Move {what} of {} to {}?", cluster.describe(), keys.certificate.fingerprint()), command.yes)?;
+            terminal.consent(&format!("Move {what} of {} to {}?", cluster.describe(), keys.key()), command.yes)?;
         }
         write_live(&cluster, &sources, &mut found.outcomes, &stop).await;
     }
@@ -147,7 +156,7 @@ pub(super) async fn run(command: &Reencrypt, global: &Global, terminal: &Termina
     let (current, old, moved, unopened) = (count("current"), count("old"), count("reencrypted"), count("unopened"));
     let document = json!({
         "format": "dxdr.io/seal-reencrypt/v1",
-        "key": keys.certificate.fingerprint().as_str(),
+        "key": keys.key().as_str(),
         "written": writes,
         "source": if command.cluster { "cluster" } else { "files" },
         "changed": changed,
@@ -162,7 +171,7 @@ pub(super) async fn run(command: &Reencrypt, global: &Global, terminal: &Termina
         for problem in &problems {
             text.push_str(&format!("{problem}\n"));
         }
-        let newest = keys.certificate.fingerprint();
+        let newest = keys.key();
         let mut said = vec![format!("{} under {newest} already", counted(current, "item"))];
         if writes {
             said.push(format!("{moved} moved to it in {}", counted(changed.len(), noun)));
@@ -194,21 +203,23 @@ pub(super) async fn run(command: &Reencrypt, global: &Global, terminal: &Termina
     Ok(())
 }
 
-/// A source; a file is written where something in it moves and `writes` says so.
-fn look(source: &Source, keys: &Target, writes: bool) -> Option<Outcome> {
-    let input = match source.input()? {
-        Ok(input) => input,
-        Err(problem) => return Some(Outcome::unreadable(problem)),
+/// A source; a file is written where something in it moves and `writes` says so. One in which `stop` is heard stays as it is.
+fn look(source: &Source, keys: &Target, writes: bool, stop: &StopRequest) -> Looked {
+    let input = match source.input() {
+        None => return Looked::Nothing,
+        Some(Ok(input)) => input,
+        Some(Err(problem)) => return Looked::Found(Outcome::unreadable(problem)),
     };
-    let mut outcome = match moved(&input, keys) {
-        Ok(moved) => moved,
-        Err(problem) => return Some(Outcome::unreadable(problem)),
+    let mut outcome = match moved(&input, keys, stop) {
+        Ok(Some(moved)) => moved,
+        Ok(None) => return Looked::Stopped,
+        Err(problem) => return Looked::Found(Outcome::unreadable(problem)),
     };
     source.place(&mut outcome.rows);
     if let (Source::File(file), false) = (source, outcome.edits.is_empty()) {
         let written = edit::set(&input.source(), &outcome.edits).map_err(|problem| format!("{}: {problem}", input.name));
         let written = written.and_then(|text| {
-            if writes { documents::write(file, &text).map_err(|failure| format!("{:#}", failure.error)) } else { Ok(()) }
+            if writes { input.replace(file, &text).map_err(|failure| format!("{:#}", failure.error)) } else { Ok(()) }
         });
         if let Err(reason) = written {
             outcome.not_written(Some(format!("{reason}; the file was left as it is")));
@@ -217,22 +228,25 @@ fn look(source: &Source, keys: &Target, writes: bool) -> Option<Outcome> {
     if !writes {
         outcome.stay_old();
     }
-    Some(outcome)
+    Looked::Found(outcome)
 }
 
-/// Every item of a text, and the changes that move those under older keys.
-fn moved(input: &Input, keys: &Target) -> Result<Outcome, String> {
+/// Every item of a text, and the changes that move those under older keys; `None` when `stop` was heard on the way.
+fn moved(input: &Input, keys: &Target, stop: &StopRequest) -> Result<Option<Outcome>, String> {
     let mut edits = Vec::new();
     // What an alias repeats is one text, and stays one.
     let mut known: HashMap<(String, Vec<u8>), Result<Reencrypted, ReencryptError>> = HashMap::new();
     let mut state = |place: &ItemPlace<'_>, ciphertext: &Ciphertext| {
         let label = place.identity.label();
+        if stop.asked() {
+            return ItemState::Unopened("it was not looked at".to_owned());
+        }
         let moved = known
             .entry((label.clone(), ciphertext.as_bytes().to_vec()))
-            .or_insert_with(|| reencrypt(&label, ciphertext, &keys.ring, &keys.certificate))
+            .or_insert_with(|| reencrypt(&label, ciphertext, &keys.ring, &keys.destination))
             .clone();
         match moved {
-            Ok(Reencrypted::Current) => ItemState::Current(keys.certificate.fingerprint().clone()),
+            Ok(Reencrypted::Current) => ItemState::Current(keys.key().clone()),
             Ok(Reencrypted::Unopened) => ItemState::Unopened(items::why_not(place.identity, ciphertext, &keys.ring)),
             Ok(Reencrypted::Moved { from, to, .. }) => {
                 edits.push(Edit { document: place.document, path: place.path.clone(), text: to.to_base64() });
@@ -242,7 +256,7 @@ fn moved(input: &Input, keys: &Target) -> Result<Outcome, String> {
         }
     };
     let rows = items::walk(input, keys.namespace.as_deref(), &mut state)?;
-    Ok(Outcome { rows, problems: Vec::new(), edits })
+    Ok((!stop.asked()).then_some(Outcome { rows, problems: Vec::new(), edits }))
 }
 
 /// Writes what moved into the cluster: nothing but ciphertexts, and only where the object is still the one that was read.
@@ -257,10 +271,13 @@ async fn write_live(cluster: &KubernetesCluster, sources: &[Source], outcomes: &
             "apiVersion": sealed_secret::API_VERSION, "kind": sealed_secret::KIND,
             "metadata": {"name": object.name, "namespace": object.namespace, "resourceVersion": object.resource_version},
         });
-        for edit in &outcome.edits {
-            let fields = edit.path.0.iter().filter_map(|step| if let PathStep::Field(name) = step { Some(name) } else { None });
-            *fields.fold(&mut body, |value, field| &mut value[field]) = edit.text.clone().into();
-        }
+        let mut put = |path: &FieldPath, text: &str| {
+            let fields = path.0.iter().filter_map(|step| if let PathStep::Field(name) = step { Some(name) } else { None });
+            *fields.fold(&mut body, |value, field| &mut value[field]) = text.into();
+        };
+        // What was applied before and is left out of an apply goes from the object.
+        object.applied_before().iter().for_each(|(path, text)| put(path, text));
+        outcome.edits.iter().for_each(|edit| put(&edit.path, &edit.text));
         let reference =
             ObjectReference { kind: sources::resource(), namespace: Some(object.namespace.clone()), name: object.name.clone() };
         match cluster.apply(&reference, Bytes::from(body.to_string()), true, &options()).await {
@@ -277,10 +294,16 @@ async fn write_live(cluster: &KubernetesCluster, sources: &[Source], outcomes: &
 /// `dxdr seal --re-encrypt`: one text, from and to where kubeseal takes it.
 pub(super) async fn one(manifests: &Manifests, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let input = Input::read(manifests.secret_file.as_deref(), terminal)?;
+    let asked = documents::Format::asked(manifests.format, terminal.output, None);
+    if asked.is_some_and(|asked| asked != input.format()) {
+        return Err(Failure::new(Kind::Usage, format!("{} is in another format than was asked for", input.name))
+            .hint("what is re-encrypted is edited, and stays as it is written: leave `--format` and `-o` out"));
+    }
     let namespace = manifests.identity.namespace.as_ref();
     let keys = Target::load(&manifests.certificate, &manifests.keys, namespace, false, global, terminal).await?;
-    let Outcome { rows, edits, problems } =
-        moved(&input, &keys).map_err(|problem| refused(problem).hint("nothing was written"))?;
+    let outcome = moved(&input, &keys, &StopRequest::new()).map_err(|problem| refused(problem).hint("nothing was written"))?;
+    // Nobody asks this one to stop.
+    let Outcome { rows, edits, problems } = outcome.unwrap_or_else(|| Outcome::unreadable("it was stopped".to_owned()));
     let unopened = rows.iter().filter_map(|row| match &row.state {
         ItemState::Unopened(reason) => Some(format!("{}: {}: {reason}", row.place(), row.item)),
         _ => None,
@@ -293,9 +316,10 @@ pub(super) async fn one(manifests: &Manifests, global: &Global, terminal: &Termi
         return Err(refused(format!("there is no item of a SealedSecret in {}", input.name)).hint("name a file with `-f FILE`"));
     }
     let text = super::set::edited(&input, &edits)?;
-    match manifests.sealed_secret_file.as_deref().or(manifests.secret_file.as_deref()) {
-        Some(file) => documents::write(file, &text),
-        None => {
+    match (manifests.sealed_secret_file.as_deref(), manifests.secret_file.as_deref()) {
+        (Some(file), _) => documents::write(file, &text),
+        (None, Some(file)) => input.replace(file, &text),
+        (None, None) => {
             terminal.data(&text);
             Ok(())
         }

@@ -6,6 +6,7 @@ use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_provider::Cluster as _;
 use dxdr_report::quantity::counted;
 use dxdr_sealing::KeySecret;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
@@ -39,17 +40,18 @@ pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Termi
     // What opens is opened before the first is written.
     let (keys, mut left) = keeping.vault.open_all(&identities, terminal).await?;
     let present = keeping.in_cluster(terminal).await?;
-    let missing: Vec<_> =
-        keys.iter().filter(|key| present.iter().all(|there| there.fingerprint() != key.fingerprint())).collect();
     let newest_restored = keys.iter().map(|key| key.certificate().not_before()).max();
     let strangers: Vec<_> = present
         .iter()
         .filter(|there| there.is_loaded() && keys.iter().all(|key| key.fingerprint() != there.fingerprint()))
         .collect();
+    let all = keys.len();
+    let is_there = |key: &KeySecret| present.iter().any(|there| there.fingerprint() == key.fingerprint());
+    let mut missing: Vec<KeySecret> = keys.into_iter().filter(|key| !is_there(key)).collect();
     terminal.note(&format!(
         "{} of {} go into namespace {} of {}:",
         missing.len(),
-        counted(keys.len(), "key"),
+        counted(all, "key"),
         keeping.namespace(),
         keeping.cluster.describe()
     ));
@@ -69,14 +71,13 @@ pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Termi
             stranger.fingerprint()
         ));
     }
-    let document = |written: &[&KeySecret], controller: [Option<bool>; 2]| {
-        let fingerprints = |keys: &mut dyn Iterator<Item = &KeySecret>| {
-            keys.map(|key| key.fingerprint().as_str().to_owned()).collect::<Vec<_>>()
-        };
+    let fingerprints =
+        |keys: &mut dyn Iterator<Item = &KeySecret>| keys.map(|key| key.fingerprint().as_str().to_owned()).collect::<Vec<_>>();
+    let document = |written: &[String], controller: [Option<bool>; 2]| {
         json!({
             "format": "dxdr.io/seal-restore-keys/v1",
             "namespace": keeping.namespace(),
-            "restored": fingerprints(&mut written.iter().copied()),
+            "restored": written,
             "presentBefore": fingerprints(&mut present.iter()),
             "notInEscrow": fingerprints(&mut strangers.iter().copied()),
             "controllerRuns": controller[0],
@@ -85,18 +86,26 @@ pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Termi
         })
     };
     if restore.dry_run {
-        terminal.value(&document(&missing, [None, None]), || {
+        terminal.value(&document(&fingerprints(&mut missing.iter()), [None, None]), || {
             format!("{} would be written; nothing was changed", counted(missing.len(), "key"))
         });
         return Ok(());
     }
     let mut written = Vec::new();
-    if !missing.is_empty() {
+    let count = missing.len();
+    if count > 0 {
         terminal.consent("Write them?", restore.yes)?;
         namespace(&keeping).await?;
-        for key in &missing {
-            match keeping.create(key).await {
-                Ok(()) => written.push(*key),
+        // The oldest first, and the newest in a second of its own: whichever way the controller orders them, it seals with the newest.
+        missing.sort_by_key(|key| key.certificate().not_before());
+        let mut created: Vec<Timestamp> = present.iter().filter_map(|there| there.created).collect();
+        for (position, key) in missing.iter_mut().enumerate() {
+            let earlier = if position + 1 == count { created.as_slice() } else { &[] };
+            match write(&keeping, key, earlier, terminal).await {
+                Ok(at) => {
+                    created.extend(at);
+                    written.push(key.fingerprint().as_str().to_owned());
+                }
                 Err(failure) if failure.kind == Kind::Unreachable => {
                     return Err(failure.hint("keys that were written before stay; the same command goes on with the others"));
                 }
@@ -111,7 +120,7 @@ pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Termi
     let runs = keeping.runs().await?;
     let loaded = if runs && !written.is_empty() { Some(keeping.restart(terminal).await?) } else { None };
     terminal.value(&document(&written, [Some(runs), loaded]), || {
-        let done = if missing.is_empty() { "every key was there already".to_owned() } else { format!("{} written", counted(written.len(), "key")) };
+        let done = if count == 0 { "every key was there already".to_owned() } else { format!("{} written", counted(written.len(), "key")) };
         let next = match (runs, loaded) {
             (false, _) => "; now start the controller (with --key-renew-period=0, or it makes a key of its own), then apply the SealedSecrets",
             (true, Some(true)) => "; the controller was restarted, and has loaded them",
@@ -130,6 +139,26 @@ pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Termi
             .hint("each is named above; the others are there"));
     }
     Ok(())
+}
+
+/// Writes a key in a later second than `earlier`; under another name where something else has its own. Answers when it was made.
+async fn write(
+    keeping: &Keeping,
+    key: &mut KeySecret,
+    earlier: &[Timestamp],
+    terminal: &Terminal,
+) -> Result<Option<Timestamp>, Failure> {
+    if keeping.is_name_taken(key).await? {
+        let taken = key.name.clone().unwrap_or_default();
+        key.rename().map_err(|error| Failure::from_error(Kind::Failed, error))?;
+        terminal.note(&format!(
+            "Secret {taken} is something else there: {} becomes {}",
+            key.fingerprint(),
+            key.name.as_deref().unwrap_or_default()
+        ));
+    }
+    keeping.let_a_second_pass(key, earlier.iter().copied()).await;
+    keeping.create(key).await
 }
 
 /// The controller's namespace, which a new cluster may not have yet.

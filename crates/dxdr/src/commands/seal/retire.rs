@@ -1,5 +1,7 @@
 //! Taking a key out of the cluster that nothing needs any more.
 
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
 use dxdr_catalog::{Component, Entry};
 use dxdr_environment::{KeyFingerprint, ObjectReference};
 use dxdr_provider::Cluster as _;
@@ -9,6 +11,7 @@ use dxdr_sealing::{KeyRing, KeySecret};
 use serde_json::json;
 
 use super::{
+    certificate,
     files::Paths,
     items::ItemState,
     keeping::{Keeping, PolicyChoice, options},
@@ -19,7 +22,7 @@ use super::{
 };
 use crate::{
     app::Global,
-    configuration::World,
+    configuration::{World, world::open},
     failure::{Failure, Kind},
     terminal::Terminal,
 };
@@ -58,7 +61,7 @@ pub(super) async fn run(retire: &Retire, global: &Global, terminal: &Terminal) -
         return Err(Failure::new(Kind::Refused, format!("{fingerprint} is not in escrow as the policy says"))
             .hint("`dxdr seal escrow` puts it there: what somebody still finds sealed with it could not be opened otherwise"));
     }
-    let (secret, loaded) = (key.name.clone().unwrap_or_default(), key.is_loaded());
+    let (secret, loaded, uid) = (key.name.clone().unwrap_or_default(), key.is_loaded(), key.uid.clone());
     let ring = KeyRing::new([key.into_opening_key()]);
     let needed = needs(retire, &world, &keeping, &ring, &fingerprint, terminal).await?;
     let document = json!({
@@ -89,7 +92,8 @@ pub(super) async fn run(retire: &Retire, global: &Global, terminal: &Terminal) -
         namespace: Some(keeping.namespace().to_owned()),
         name: secret.clone(),
     };
-    keeping.cluster.delete(&reference, None, &options()).await?;
+    // Only this very Secret: another one may have got its name meanwhile.
+    keeping.cluster.delete(&reference, uid.as_deref(), &options()).await?;
     let restarted = keeping.restart(terminal).await.unwrap_or_else(|failure| {
         terminal.warn(&format!("{:#}", failure.error));
         false
@@ -142,22 +146,38 @@ async fn needs(
     if !retire.paths.none() {
         needed.extend(opened(&Source::files(retire.paths.files()?))?);
     }
+    for file in pinned_in(&retire.paths) {
+        if certificate::read(&file)?.fingerprint() == fingerprint {
+            needed.push(format!("{}: people go on sealing with it while it is pinned", file.display()));
+        }
+    }
+    // Every store: an environment may have had another one, and others than the policy's may use the controller.
     let mut looked = 0;
-    for environment in world.model.environments.iter().filter(|known| keeping.vault.policy.environments.contains(&known.name)) {
-        let store = world.store(Some(environment)).await?;
-        let found = catalog::all(&store, Some((environment.name.as_str(), environment.namespace.as_str()))).await?;
+    for declared in &world.model.stores {
+        let store = open(declared).await?;
+        let found = catalog::all(&store, None).await?;
         if let Some((name, reason)) = found.unreadable.first() {
             return Err(refused(format!("what recovery point {name} needs is not known: {reason}")).hint("nothing was changed"));
         }
         for entry in &found.entries {
             looked += 1;
             if point_needs(&store, entry, &opened, fingerprint).await? {
-                needed.push(format!("recovery point {} of {}", entry.name(), environment.name));
+                let of = match entry {
+                    Entry::Ours(point) => point.environment.as_str(),
+                    Entry::Foreign(_) => "Velero",
+                };
+                needed.push(format!("recovery point {} of {of}", entry.name()));
             }
         }
     }
     terminal.note(&format!("{} looked at.", counted(looked, "recovery point")));
     Ok(needed)
+}
+
+/// The pinned certificates that whoever seals in these paths, or here, is given.
+fn pinned_in(paths: &Paths) -> BTreeSet<PathBuf> {
+    let above = paths.named().iter().flat_map(|path| certificate::pinned_above(path));
+    above.chain(certificate::pinned()).filter_map(|file| fs::canonicalize(file).ok()).collect()
 }
 
 /// Whether a point says that it needs the key, or, where it says nothing of keys, has something that the key opens.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dxdr_provider::{Clock as _, clock::SystemClock};
 use dxdr_run::escrow;
-use dxdr_sealing::KeySecret;
+use dxdr_sealing::{KeySecret, key_secret::begin_behind};
 use serde_json::json;
 
 use super::{
@@ -78,9 +78,10 @@ pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -
     for key in unkept {
         keeping.keep(key, &recipients).await?;
     }
-    let now = SystemClock.now();
+    let others = in_cluster.iter().map(|key| key.certificate().not_before());
+    let begin = begin_behind(SystemClock.now(), others.chain(in_escrow.iter().map(|kept| kept.not_before)));
     let key =
-        tokio::task::block_in_place(|| KeySecret::generate(now)).map_err(|error| Failure::from_error(Kind::Failed, error))?;
+        tokio::task::block_in_place(|| KeySecret::generate(begin)).map_err(|error| Failure::from_error(Kind::Failed, error))?;
     let kept = keeping.keep(&key, &recipients).await?;
     if let Some(identities) = &identities {
         let opened = keeping.vault.open(&kept, identities).await;
@@ -88,8 +89,11 @@ pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -
         escrow::note_proof(&keeping.vault.store, &keeping.vault.policy.name, &kept, SystemClock.now()).await?;
     }
     terminal.note(&format!("{} is in escrow, was read back and opened.", key.fingerprint()));
+    keeping.let_a_second_pass(&key, in_cluster.iter().filter_map(|key| key.created)).await;
     keeping.create(&key).await.map_err(|failure| {
-        failure.hint("the new key is in escrow, and the cluster does not have it: nothing is sealed with it")
+        failure.hint(
+            "the new key is in escrow; `dxdr seal keys` says whether the cluster has it, too, and nothing is lost either way",
+        )
     })?;
     // The key is there: whatever fails from here on, the answer is that the controller does not have it yet.
     let restarted = keeping.restart(terminal).await.unwrap_or_else(|failure| {

@@ -61,8 +61,7 @@ pub(super) async fn run(set: &Set, global: &Global, terminal: &Terminal) -> Resu
     let edit = Edit { document: target.document, path: target.sealed.item_path(&set.item), text: sealed.to_base64() };
     let text = edited(&input, &[edit])?;
     if !set.dry_run {
-        input.unchanged(&set.file)?;
-        documents::write(&set.file, &text)?;
+        input.replace(&set.file, &text)?;
     }
     let done = match (known, set.dry_run) {
         (true, false) => "sealed anew",
@@ -131,6 +130,9 @@ pub(super) fn edited(input: &Input, edits: &[Edit]) -> Result<String, Failure> {
     edit::set(&input.source(), edits)
         .map_err(|problem| match problem {
             Uneditable::Unreadable(problems) => refused(problems),
+            Uneditable::Shared { .. } => {
+                refused(format!("{}: {problem}", input.name)).hint("write the text out where the alias stands, and try again")
+            }
             other => refused(format!("{}: {other}", input.name)),
         })
         .map_err(|failure| failure.hint("the file was left as it is"))

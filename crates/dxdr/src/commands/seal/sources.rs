@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use dxdr_catalog::Entry;
-use dxdr_environment::{ResourceKind, sealed_secret};
+use dxdr_environment::{FieldPath, ResourceKind, sealed_secret};
 use dxdr_provider::{Cluster, ClusterErrorKind, cluster::ListScope};
 use dxdr_run::{Store, catalog, restore};
+use dxdr_sealing::SealedObject;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{
     documents::Input,
     items::{self, ItemRow},
+    keeping::MANAGER,
     key_files::{kind, list},
 };
 use crate::{
@@ -57,6 +59,27 @@ impl StandingObject {
             resource_version: text("resourceVersion"),
             text: named.to_string(),
         })
+    }
+}
+
+impl StandingObject {
+    /// The ciphertexts that dxdr moved before, and where they stand: those it owns, which its next apply must name again.
+    pub(super) fn applied_before(&self) -> Vec<(FieldPath, String)> {
+        let object: Value = serde_json::from_str(&self.text).unwrap_or_default();
+        let sealed = SealedObject::of(&object);
+        let managers = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+        let ours = managers.filter(|entry| entry["manager"] == MANAGER && entry["operation"] == "Apply");
+        let mut applied = Vec::new();
+        for fields in ours.map(|entry| &entry["fieldsV1"]["f:spec"]) {
+            for item in &sealed.items {
+                let owned = if item.whole { &fields["f:data"] } else { &fields["f:encryptedData"][format!("f:{}", item.name)] };
+                let field = if item.whole { &object["spec"]["data"] } else { &object["spec"]["encryptedData"][&item.name] };
+                if let (false, Some(text)) = (owned.is_null(), field.as_str()) {
+                    applied.push((sealed.path_of(item), text.to_owned()));
+                }
+            }
+        }
+        applied
     }
 }
 

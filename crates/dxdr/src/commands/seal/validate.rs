@@ -1,13 +1,12 @@
 //! Asking the controller whether it can open something.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use dxdr_provider::ClusterErrorKind;
 use dxdr_sealing::sealed::{is_sealed_secret, objects};
 
 use super::{
-    certificate::{CertificateChoice, cluster},
+    Manifests,
+    certificate::{cluster, namespace_of_context},
     documents::Input,
     refused,
 };
@@ -17,13 +16,10 @@ use crate::{
     terminal::Terminal,
 };
 
-pub(super) async fn run(
-    file: Option<&Path>,
-    certificate: &CertificateChoice,
-    global: &Global,
-    terminal: &Terminal,
-) -> Result<(), Failure> {
-    let input = Input::read(file, terminal)?;
+pub(super) async fn run(manifests: &Manifests, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let input = Input::read(manifests.secret_file.as_deref(), terminal)?;
+    let asked = manifests.identity.namespace.as_deref();
+    let of_context = if asked.is_none() { namespace_of_context(global)? } else { None };
     let documents = input.documents()?;
     let mut sealed = Vec::new();
     for document in &documents {
@@ -34,11 +30,23 @@ pub(super) async fn run(
                 return Err(refused(format!("{place}: it is a {kind}, and only SealedSecrets can be validated"))
                     .hint("`dxdr check` is for dxdr's own manifests"));
             }
+            let said = object["metadata"]["namespace"].as_str().filter(|said| !said.is_empty());
+            if let (Some(said), Some(asked)) = (said, asked)
+                && said != asked
+            {
+                return Err(refused(format!("{place}: its metadata.namespace is {said}, and {asked} was asked for"))
+                    .hint("leave `--namespace` out, or name its own"));
+            }
+            // Without one, the controller would look at it as if it were in none.
+            let mut object = object.clone();
+            if let (None, Some(namespace)) = (said, asked.or(of_context.as_deref())) {
+                object["metadata"]["namespace"] = namespace.into();
+            }
             sealed.push((place, Bytes::from(object.to_string())));
         }
     }
     let cluster = cluster(global).await?;
-    let controller = &certificate.controller;
+    let controller = &manifests.certificate.controller;
     let service = controller.service(&cluster).await?;
     let mut refusals = Vec::new();
     for (place, body) in sealed {

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use super::{
     certificate::{self, Controller, namespace_of_context},
     files::Paths,
-    items::{self, HEADINGS, ItemPlace, ItemRow, ItemState, Outcome},
+    items::{self, HEADINGS, ItemPlace, ItemRow, ItemState, Looked, Outcome},
     keeping::{Vault, identities},
     key_files::KeyFiles,
+    refused,
     sources::{self, Source},
 };
 use crate::{
@@ -107,6 +108,11 @@ pub(super) async fn run(verify: &Verify, global: &Global, terminal: &Terminal) -
         text.push_str(&format!("{opened} of {} open\n", counted(rows.len(), "item")));
         text
     });
+    if rows.is_empty() && problems.is_empty() && what == "files" {
+        return Err(
+            refused("there is no SealedSecret in what was named").hint("check the path; what .gitignore names is passed over")
+        );
+    }
     if unopened.is_empty() && problems.is_empty() {
         return Ok(());
     }
@@ -115,16 +121,17 @@ pub(super) async fn run(verify: &Verify, global: &Global, terminal: &Terminal) -
 }
 
 /// A source and everything in it.
-fn look(source: &Source, keys: &KeyRing, namespace: Option<&str>) -> Option<Outcome> {
-    let input = match source.input()? {
-        Ok(input) => input,
-        Err(problem) => return Some(Outcome::unreadable(problem)),
+fn look(source: &Source, keys: &KeyRing, namespace: Option<&str>) -> Looked {
+    let input = match source.input() {
+        None => return Looked::Nothing,
+        Some(Ok(input)) => input,
+        Some(Err(problem)) => return Looked::Found(Outcome::unreadable(problem)),
     };
     let mut state = |place: &ItemPlace<'_>, ciphertext: &Ciphertext| match keys.open(&place.identity.label(), ciphertext) {
         Some((key, _)) => ItemState::Opened(key.fingerprint().clone()),
         None => ItemState::Unopened(items::why_not(place.identity, ciphertext, keys)),
     };
-    Some(match items::walk(&input, namespace, &mut state) {
+    Looked::Found(match items::walk(&input, namespace, &mut state) {
         Ok(mut rows) => {
             source.place(&mut rows);
             Outcome { rows, problems: Vec::new(), edits: Vec::new() }

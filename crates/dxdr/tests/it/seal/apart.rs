@@ -69,6 +69,26 @@ fn a_new_key_is_in_escrow_before_the_cluster_has_it() {
 }
 
 #[test]
+fn a_new_key_is_the_newest_whatever_the_clocks_say() {
+    let served = served();
+    // Somebody's clock is ahead, or was: what that key's certificate says is later than now, as it is in the second in which it is made.
+    let ahead = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_hours(1)).unwrap();
+    let first = dxdr_sealing::KeySecret::generate(ahead).unwrap();
+    let (name, secret) = (first.name.clone().unwrap(), serde_json::from_str::<Value>(&first.to_secret("seals")).unwrap());
+    served.create((objects::core("Secret", Some("seals"), &name), secret));
+    let names = [name, renewed(&served), renewed(&served)];
+    let keys = names.each_ref().map(|name| {
+        let secret = served.get(&objects::core("Secret", Some("seals"), name)).unwrap();
+        dxdr_sealing::KeySecret::read(&secret).unwrap()
+    });
+    // A controller orders its keys by the one or the other, both of whole seconds.
+    assert!(keys.is_sorted_by(|one, next| one.certificate().not_before() < next.certificate().not_before()));
+    assert!(keys.is_sorted_by(|one, next| one.created.unwrap() < next.created.unwrap()));
+    let listed = json_of(&served.run(&["seal", "keys", "-o", "json"]).exits(0));
+    assert_eq!((&listed["keys"][0]["secret"], &listed["keys"][0]["state"]), (&json!(names[2]), &json!("sealing")));
+}
+
+#[test]
 fn the_store_and_an_identity_alone_open_what_was_sealed() {
     let served = served();
     let name = renewed(&served);
@@ -111,8 +131,6 @@ fn other_recipients_take_the_key_or_an_identity() {
     let said = escrow(&[]).exits(3);
     assert!(said.stderr.contains("`--identity FILE`"), "{}", said.stderr);
     assert!(escrow(&["--identity", "second.txt"]).refuses(4).stderr.contains("cannot be taken out of escrow"));
-    // A name in escrow has seconds.
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
     assert!(escrow(&["--identity", "identity.txt"]).exits(0).stdout.contains("encrypted anew"));
     served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(9);
     served.run(&["seal", "escrow", "test", "--identity", "second.txt"]).exits(0);
@@ -142,21 +160,27 @@ fn what_cannot_be_brought_back_is_said() {
     renewed(&served);
     served.place.write("no.txt", "nothing\n");
     assert!(served.run(&["seal", "restore-keys", "--identity", "no.txt"]).refuses(8).stderr.contains("no identity of age"));
-    let mut file = None;
-    each_file(&served.place.path().join("store"), &mut |path, _| {
-        if path.extension().is_some_and(|extension| extension == "age") {
-            file = Some(path.to_owned());
+    let damage = |of: Option<&Path>| {
+        let mut files = Vec::new();
+        each_file(&served.place.path().join("store"), &mut |path, _| {
+            if path.extension().is_some_and(|extension| extension == "age") && of.is_none_or(|of| path.starts_with(of)) {
+                files.push(path.to_owned());
+            }
+        });
+        for file in &files {
+            let bytes = fs::read(file).unwrap();
+            fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
         }
-    });
-    let file = file.unwrap();
-    let mut bytes = fs::read(&file).unwrap();
-    bytes[100] ^= 1;
-    fs::write(&file, bytes).unwrap();
+        files[0].parent().unwrap().to_owned()
+    };
+    let first = damage(None);
     served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(9);
     let said = served.run(&["seal", "restore-keys", "--identity", "identity.txt", "--yes"]).refuses(9);
     assert!(said.stderr.contains("is not what was written"), "{}", said.stderr);
-    // The others come back all the same.
+    // Renewal puts there again what the cluster still has. Of what is damaged for good, the others come back all the same.
     let name = renewed(&served);
+    served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(0);
+    damage(Some(&first));
     served.delete(&objects::core("Secret", Some("seals"), &name));
     let said = served.run(&["seal", "restore-keys", "--identity", "identity.txt", "--yes"]).exits(3);
     assert!(
@@ -175,4 +199,49 @@ fn a_policy_that_leads_nowhere_is_said() {
     declare(&served, &["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kudwmqfnsh2vunu"]);
     assert!(served.run(&["seal", "escrow"]).refuses(8).stderr.contains("recipient 1 of the escrow is no public key"));
     assert!(served.run(&["seal", "keys", "--policy", "other"]).refuses(8).stderr.contains("there is no SealingPolicy `other`"));
+}
+
+/// Removes the files of the escrow, and leaves the entries that describe them.
+fn lose_files(served: &Served) {
+    let mut files = Vec::new();
+    each_file(&served.place.path().join("store"), &mut |path, _| {
+        if path.extension().is_some_and(|extension| extension == "age") {
+            files.push(path.to_owned());
+        }
+    });
+    assert!(!files.is_empty());
+    files.iter().for_each(|file| fs::remove_file(file).unwrap());
+}
+
+#[test]
+fn a_key_whose_file_is_gone_is_in_escrow_no_more() {
+    let served = served();
+    let name = renewed(&served);
+    lose_files(&served);
+    assert!(served.run(&["seal", "keys"]).exits(0).stderr.contains("1 key not in escrow as the policy says"));
+    assert!(served.run(&["seal", "escrow"]).exits(0).stdout.contains("was put into escrow"));
+    served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(0);
+    lose_files(&served);
+    served.delete(&objects::core("Secret", Some("seals"), &name));
+    let said = served.run(&["seal", "escrow"]).exits(3);
+    assert!(said.stdout.contains("is gone: its file in escrow is missing or damaged"), "{}", said.stdout);
+}
+
+#[test]
+fn a_key_comes_back_where_something_else_has_its_name() {
+    let served = served();
+    let names = [renewed(&served), renewed(&served)];
+    let reference = |name: &str| objects::core("Secret", Some("seals"), name);
+    names.iter().for_each(|name| served.delete(&reference(name)));
+    let other = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": names[0], "namespace": "seals"}, "data": {"a": "YQ=="}});
+    served.create((reference(&names[0]), other));
+    let said = served.run(&["seal", "restore-keys", "--identity", "identity.txt", "--yes"]).exits(0);
+    assert!(said.stderr.contains(&format!("Secret {} is something else there", names[0])), "{}", said.stderr);
+    assert_eq!(served.get(&reference(&names[0])).unwrap()["data"], json!({"a": "YQ=="}));
+    let keys = json_of(&served.run(&["seal", "keys", "-o", "json"]).exits(0))["keys"].clone();
+    let states: Vec<&str> = keys.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap()).collect();
+    assert_eq!((states, &keys[0]["secret"]), (vec!["sealing", "active"], &json!(names[1])));
+    let created =
+        |key: &Value| dxdr_sealing::key_secret::created(&served.get(&reference(key["secret"].as_str().unwrap())).unwrap());
+    assert!(created(&keys[1]) < created(&keys[0]), "the newest was made last");
 }

@@ -115,3 +115,34 @@ fn a_ciphertext_of_another_size_of_key_is_found() {
     assert_eq!(rules, ["unknown-key", "unknown-key"]);
     assert_eq!(findings(&place, 0, &["--cert", "large.pem", "--cert", "first.pem"]), []);
 }
+
+#[test]
+fn what_is_excluded_is_passed_over_when_it_is_named_too() {
+    let place = place();
+    place.write("apps/testdata/secret.yaml", SECRET);
+    place.write("apps/secret.yaml", SECRET);
+    let absolute = place.path().join("apps/testdata/secret.yaml");
+    let check = |paths: &[&str], glob: &str| place.run(&[&["seal", "check", "--exclude", glob][..], paths].concat());
+    for path in ["apps/testdata/secret.yaml", "./apps/testdata/secret.yaml", absolute.to_str().unwrap(), "apps/testdata"] {
+        for glob in ["**/testdata/**", "secret.yaml", "*.yaml"] {
+            // A folder that is named is where its patterns begin.
+            if path != "apps/testdata" || glob != "**/testdata/**" {
+                check(&[path], glob).exits(0);
+            }
+        }
+    }
+    let said = check(&["apps/testdata/secret.yaml", "apps/secret.yaml"], "testdata").refuses(8);
+    assert!(said.stdout.contains("apps/secret.yaml:") && !said.stdout.contains("testdata"), "{}", said.stdout);
+}
+
+#[test]
+fn a_value_of_a_template_that_stands_in_clear_is_worth_a_look() {
+    let place = place();
+    let sealed = piped(&place, &["seal", "--cert", "first.pem"], SECRET).exits(0).stdout;
+    let template = "  template:\n    data: {url: \"postgres://{{ .user }}:{{ .password }}@db\", token: in clear, empty: \"\"}\n";
+    let text = sealed.replacen("  template:\n", template, 1);
+    assert_ne!(text, sealed);
+    place.write("db.yaml", &text);
+    let line = text.lines().position(|line| line.contains("token: in clear")).unwrap() as u64 + 1;
+    assert_eq!(findings(&place, 0, &[]), [found("db.yaml", "template-value", line)]);
+}

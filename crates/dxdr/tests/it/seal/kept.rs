@@ -88,6 +88,38 @@ fn what_cannot_be_changed_safely_is_refused_and_left() {
 }
 
 #[test]
+fn an_item_that_is_one_text_with_another_is_not_set() {
+    let place = place();
+    let text = "kind: SealedSecret\napiVersion: bitnami.com/v1alpha1\nmetadata: {name: db, namespace: staging}\nspec: {encryptedData: {first: &same AgAA, second: *same}}\n";
+    place.write("db.yaml", text);
+    for item in ["first", "second"] {
+        let said = piped(&place, &["seal", "set", "db.yaml", item, "--cert", "first.pem"], "v").refuses(8);
+        assert!(said.stderr.contains("are one text, by an anchor and an alias"), "{}", said.stderr);
+        assert_eq!(read(&place, "db.yaml"), text);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_keeps_its_owner_and_one_of_two_names_is_refused() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let place = place();
+    place.write("db.yaml", FILE);
+    let file = place.path().join("db.yaml");
+    let set = || piped(&place, &["seal", "set", "db.yaml", "password", "--cert", "first.pem"], "v");
+    fs::hard_link(&file, place.path().join("other.yaml")).unwrap();
+    assert!(set().refuses(8).stderr.contains("has 2 names (hard links)"));
+    assert_eq!((read(&place, "db.yaml"), read(&place, "other.yaml")), (FILE.to_owned(), FILE.to_owned()));
+    fs::remove_file(place.path().join("other.yaml")).unwrap();
+    // Only root gives files away.
+    let given = chown(&file, Some(12_345), Some(12_346)).is_ok();
+    set().exits(0);
+    let metadata = fs::metadata(&file).unwrap();
+    assert!(!given || (metadata.uid(), metadata.gid()) == (12_345, 12_346));
+    assert_ne!(read(&place, "db.yaml"), FILE);
+}
+
+#[test]
 fn items_are_merged_under_the_identity_of_the_file() {
     let place = place();
     let wide = FILE.replace(

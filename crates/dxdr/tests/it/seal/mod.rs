@@ -287,7 +287,10 @@ fn a_certificate_is_pinned_and_then_sealed_with() {
     let below = place.path().join("apps/db");
     fs::create_dir_all(&below).unwrap();
     let mut command = place.command(&["seal", "raw", "--scope", "cluster-wide"]);
-    assert!(command.current_dir(below).output().unwrap().status.success(), "a folder above has it");
+    let output = command.current_dir(below).output().unwrap();
+    assert!(output.status.success(), "a folder above has it");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("Sealing with the certificate pinned in ") && said.contains("SHA256:"), "{said}");
 }
 
 #[test]

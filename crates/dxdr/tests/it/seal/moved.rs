@@ -254,3 +254,44 @@ fn a_secret_that_was_sealed_as_a_whole_is_opened_and_moved() {
     );
     assert_eq!(read(&place, "db.yaml"), moved);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_reached_over_two_ways_is_moved_once() {
+    let place = place();
+    let text = format!("{HEAD}spec: {{encryptedData: {{a: {}}}}}\n", sealed("staging/db", "a"));
+    place.write("apps/db.yaml", &text);
+    std::os::unix::fs::symlink("db.yaml", place.path().join("apps/again.yaml")).unwrap();
+    let said = place
+        .run(&[
+            "seal",
+            "reencrypt",
+            "apps",
+            "apps/db.yaml",
+            "--recovery-private-key",
+            "keys.yaml",
+            "--cert",
+            "second.pem",
+            "-o",
+            "json",
+        ])
+        .exits(0);
+    let document: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!((&document["changed"], &document["counts"]["reencrypted"]), (&serde_json::json!(["apps/db.yaml"]), &1.into()));
+    assert!(place.path().join("apps/again.yaml").is_symlink());
+}
+
+#[test]
+fn what_is_asked_for_and_cannot_be_is_refused() {
+    let place = place();
+    place.write("nothing.yaml", "kind: ConfigMap\napiVersion: v1\n");
+    let verify = place.run(&["seal", "verify", "nothing.yaml", "--recovery-private-key", "keys.yaml"]).refuses(8);
+    assert!(verify.stderr.contains("there is no SealedSecret in what was named"), "{}", verify.stderr);
+    let text = format!("{HEAD}spec: {{encryptedData: {{a: {}}}}}\n", sealed("staging/db", "a"));
+    let again = ["seal", "--re-encrypt", "--recovery-private-key", "keys.yaml", "--cert", "second.pem", "--format"];
+    let said = piped(&place, &[&again[..], &["json"]].concat(), &text).refuses(2);
+    assert!(said.stderr.contains("stays as it is written"), "{}", said.stderr);
+    piped(&place, &[&again[..], &["yaml"]].concat(), &text).exits(0);
+    let said = piped(&place, &["seal", "--validate", "-n", "other"], &text).refuses(8);
+    assert!(said.stderr.contains("its metadata.namespace is staging, and other was asked for"), "{}", said.stderr);
+}

@@ -197,6 +197,11 @@ fn live_objects_move_to_the_newest_key_and_the_old_one_goes_when_nothing_needs_i
     let needed = retire(&first, &["--yes"]).exits(4);
     assert_eq!(json_of(&needed)["neededBy"], json!([format!("recovery point {point} of sealed")]));
     fs::remove_dir_all(served.place.path().join("store/backups")).unwrap();
+    // Whoever seals in this repository is given the old certificate still.
+    served.place.write(".dxdr/sealing-certificate.pem", &Key::first().certificate);
+    let needed = json_of(&retire(&first, &["--yes"]).exits(4));
+    assert!(needed["neededBy"][0].as_str().unwrap().ends_with("people go on sealing with it while it is pinned"), "{needed}");
+    served.place.write(".dxdr/sealing-certificate.pem", &Key::second().certificate);
     piped(&served.place, &["seal", "--cert", "first.pem", "-w", "db.yaml"], SECRET).exits(0);
     let needed = json_of(&retire(&first, &["db.yaml", "--yes"]).exits(4));
     assert_eq!(needed["neededBy"][0], json!("db.yaml:9: password of staging/db"), "{needed}");
@@ -208,4 +213,50 @@ fn live_objects_move_to_the_newest_key_and_the_old_one_goes_when_nothing_needs_i
     assert!(gone.stderr.contains("no files were looked at"), "{}", gone.stderr);
     assert!(served.get(&name).is_none());
     assert!(seal(&["escrow", "test", "--identity", "identity.txt"]).exits(0).stdout.contains("1 of 1 key open"));
+}
+
+#[test]
+fn what_was_moved_before_stays_when_something_else_moves() {
+    let served = served(true);
+    sealed(&served, "db", "first.pem", false);
+    give(&served, "sealed-secrets-keyfghij", Key::second());
+    let at = ["--controller-namespace", "seals"];
+    let moved = || {
+        let flags = ["seal", "reencrypt", "--cluster", "--cert", "second.pem", "--yes", "-o", "json"];
+        json_of(&served.run(&[&flags[..], &at].concat()).exits(0))["counts"]["reencrypted"].clone()
+    };
+    assert_eq!(moved(), 2);
+    // Somebody seals one of the two anew, with a certificate that is not the newest.
+    let first = dxdr_sealing::SealingCertificate::from_pem(&Key::first().certificate).unwrap();
+    let sealed = first.seal("sealed/db", b"another").unwrap().to_base64();
+    served.change(&sealed_reference("db"), |object| object["spec"]["encryptedData"]["user"] = sealed.into());
+    assert_eq!(moved(), 1);
+    let items = served.get(&sealed_reference("db")).unwrap()["spec"]["encryptedData"].clone();
+    let opens = |item: &str| Key::second().opens("sealed/db", items[item].as_str().unwrap()).unwrap();
+    assert_eq!((opens("password"), opens("user")), (MARKER.as_bytes().to_vec(), b"another".to_vec()));
+}
+
+#[test]
+fn a_secret_that_is_more_than_its_sealed_secret_makes_is_kept() {
+    let served = served(true);
+    for name in ["same", "labelled", "noted", "typed", "fixed"] {
+        sealed(&served, name, "first.pem", false);
+    }
+    let change = |name: &str, pointer: &[&str], value: Value| {
+        served.change(&objects::core("Secret", Some("sealed"), name), |secret| {
+            *pointer.iter().fold(secret, |at, field| &mut at[*field]) = value;
+        });
+    };
+    change("labelled", &["metadata", "labels"], json!({"mirror": "true"}));
+    change("noted", &["metadata", "annotations"], json!({"owner": "team"}));
+    change("same", &["metadata", "annotations"], json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"}));
+    change("fixed", &["immutable"], json!(true));
+    served.delete(&objects::core("Secret", Some("sealed"), "typed"));
+    let mut typed = served.get(&objects::core("Secret", Some("sealed"), "same")).unwrap();
+    typed["metadata"] = json!({"name": "typed", "namespace": "sealed", "ownerReferences": typed["metadata"]["ownerReferences"]});
+    typed["metadata"]["ownerReferences"][0]["name"] = "typed".into();
+    typed["type"] = "example.com/typed".into();
+    served.create((objects::core("Secret", Some("sealed"), "typed"), typed));
+    let planned = json_of(&served.run(&["backup", "now", "sealed", "--dry-run", "-o", "json"]).exits(0));
+    assert_eq!(planned["plainSecrets"]["names"], json!(["fixed", "labelled", "noted", "typed"]));
 }

@@ -158,3 +158,15 @@ fn whoever_changes_their_mind_gets_the_terminal_and_the_file_back() {
         assert_eq!(read(&place, "db.yaml"), before);
     }
 }
+
+#[test]
+fn the_rest_of_what_was_pasted_does_not_reach_the_shell() {
+    let place = place();
+    piped(&place, &["seal", "--cert", "first.pem", "-w", "db.yaml"], SECRET).exits(0);
+    let (mut child, mut controller, terminal) = on_a_terminal(&place);
+    let mut seen = String::new();
+    shown(&mut controller, &mut seen, "Value of password: ");
+    controller.write_all(b"one\ntwo\nthe rest of a key\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    assert_eq!(rustix::io::ioctl_fionread(&terminal).unwrap(), 0, "nothing is left for whoever reads next");
+}
