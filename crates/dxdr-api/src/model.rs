@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use dxdr_environment::{Environment, FieldPath, Tier, environment::DatabaseLocation};
+use dxdr_environment::{DatabaseLocation, Environment, FieldPath, Tier};
 use dxdr_policy::{BackupPolicy, BackupStore, SealingPolicy};
 
 use crate::{

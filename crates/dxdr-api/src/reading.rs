@@ -2,6 +2,7 @@
 
 mod backup_policy;
 mod backup_store;
+mod database;
 mod environment;
 mod sealing_policy;
 

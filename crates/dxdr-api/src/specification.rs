@@ -5,6 +5,7 @@
 
 pub(crate) mod backup_policy;
 pub(crate) mod backup_store;
+pub(crate) mod database;
 pub(crate) mod environment;
 pub(crate) mod sealing_policy;
 

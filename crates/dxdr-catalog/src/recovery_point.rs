@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dxdr_environment::EnvironmentName;
+use dxdr_environment::{DatabaseFacts, EnvironmentName};
 use jiff::Timestamp;
 
 use crate::coverage;
@@ -184,10 +184,14 @@ pub struct DatabaseComponent {
     pub instant: Timestamp,
     /// `export`, `backup`, `point-in-time`, `dump`.
     pub method: String,
-    /// Where it is: an object's URL or an identifier of the database service.
+    /// Where it is: the key of an object in the point's folder, an object's URL, or an identifier of the database service.
     pub location: String,
     /// Bytes, where known.
     pub size: Option<u64>,
+    /// What is promised about it and the volumes beside it, where something was: `aligned`.
+    pub consistency: Option<String>,
+    /// What it was like, where that is known.
+    pub facts: Option<Box<DatabaseFacts>>,
 }
 
 /// The sealing keys a point needs.

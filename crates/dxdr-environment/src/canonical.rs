@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     Environment,
     compile::quantities,
-    environment::{Bounds, DatabaseLocation, RoleReference, Subject},
+    database::DatabaseLocation,
+    environment::{Bounds, RoleReference, Subject},
     isolation::{AllowedPeer, Peer},
     scheduling::text_map,
 };
@@ -99,9 +100,17 @@ fn location(location: &DatabaseLocation) -> Value {
         DatabaseLocation::CloudSql { project, instance, databases } => {
             json!({"cloudSql": {"project": project, "instance": instance, "databases": databases}})
         }
-        DatabaseLocation::Postgresql { service, port, databases, credentials_secret } => json!({"postgresql": {
-            "service": service, "port": port, "databases": databases, "credentialsSecret": credentials_secret,
-        }}),
+        DatabaseLocation::Postgresql(server) => {
+            let keys = &server.secret_keys;
+            json!({"postgresql": {
+                "service": server.service, "port": server.port, "address": server.address, "databases": server.databases,
+                "credentialsSecret": server.credentials_secret, "tls": server.tls.word(),
+                "secretKeys": {
+                    "username": keys.username, "password": keys.password, "host": keys.host, "port": keys.port,
+                    "database": keys.database, "certificateAuthority": keys.certificate_authority,
+                },
+            }})
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
-use crate::{EnvironmentName, Isolation, NamespaceName, Quantity, Scheduling};
+use crate::{Database, EnvironmentName, Isolation, NamespaceName, Quantity, Scheduling};
 
 /// An environment of the model. Its parts are valid on their own; that two environments fit together is checked where they are
 /// read.
@@ -178,40 +178,6 @@ pub enum RoleReference {
     ClusterRole(String),
     /// One of [`Environment::roles`].
     Role(String),
-}
-
-/// A database that belongs to an environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Database {
-    /// What people call it: unique in its environment.
-    pub name: String,
-    /// Where it is.
-    pub location: DatabaseLocation,
-}
-
-/// Where a database is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DatabaseLocation {
-    /// On a Cloud SQL instance, which other environments may share.
-    CloudSql {
-        /// Google Cloud project.
-        project: String,
-        /// Instance in the project.
-        instance: String,
-        /// Databases on the instance that are the environment's; empty: the instance is all its own.
-        databases: Vec<String>,
-    },
-    /// A PostgreSQL server in the environment's namespace.
-    Postgresql {
-        /// Service to connect to.
-        service: String,
-        /// Its port.
-        port: u16,
-        /// Databases on it.
-        databases: Vec<String>,
-        /// Secret with the keys `username` and `password`.
-        credentials_secret: Option<String>,
-    },
 }
 
 /// How an environment's secrets are sealed.

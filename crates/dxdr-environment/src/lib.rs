@@ -13,6 +13,7 @@
 pub mod canonical;
 pub mod comparison;
 pub mod compile;
+pub mod database;
 pub mod difference;
 pub mod environment;
 pub mod instance;
@@ -27,6 +28,7 @@ pub mod sealed_secret;
 pub use canonical::canonical;
 pub use comparison::{ObjectState, PlannedObject};
 pub use compile::{CompiledEnvironment, DesiredObject, Placement, compile};
+pub use database::{Database, DatabaseFacts, DatabaseLocation, DatabaseUnit, PostgresqlServer};
 pub use difference::{Difference, FieldPath, PathStep, difference, full_difference};
 pub use environment::{Environment, Tier};
 pub use instance::InstanceName;

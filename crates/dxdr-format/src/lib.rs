@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod compressed;
+pub mod database;
 mod error;
 pub mod escrow;
 pub mod hashing;

@@ -2,6 +2,7 @@
 //!
 //! Lists stand in the order in which their kinds are restored, so that an archive of ours is restored in one or two passes.
 
+pub(crate) mod database;
 mod hook;
 mod recorded;
 mod volume;
@@ -12,6 +13,7 @@ use dxdr_policy::{VolumeMethod, VolumePolicy};
 use jiff::{SignedDuration, Timestamp};
 
 pub use {
+    database::{DatabaseFate, DatabasePlan, DumpPlan},
     hook::{HookPlan, HookTime},
     recorded::RecordedBackup,
     volume::{ObservedVolumes, SNAPSHOT_GROUP, SnapshotPlan, VolumeFate, VolumePlan},
@@ -116,6 +118,8 @@ pub struct BackupPlan {
     pub unknown_volumes: Vec<Gap>,
     /// What runs in pods around the snapshots.
     pub hooks: Vec<HookPlan>,
+    /// What becomes of each database.
+    pub databases: Vec<DatabasePlan>,
     /// Keys that will be written, relative to the point's folder, in order.
     pub keys: Vec<String>,
     /// What the run does.
@@ -146,6 +150,8 @@ pub struct BackupSteps {
     pub thaw: Option<Step>,
     /// Reading the cluster into the archive.
     pub capture: Step,
+    /// Bringing the databases into the store.
+    pub dump: Option<Step>,
     /// Making sure of the snapshots.
     pub retain: Option<Step>,
     /// Writing what describes the archive.
@@ -167,6 +173,7 @@ impl BackupSteps {
             self.snapshot.as_ref(),
             self.thaw.as_ref(),
             always(&self.capture),
+            self.dump.as_ref(),
             self.retain.as_ref(),
             always(&self.describe),
             always(&self.index),
@@ -238,6 +245,7 @@ fn assembled(
         volumes: Vec::new(),
         unknown_volumes: Vec::new(),
         hooks: Vec::new(),
+        databases: Vec::new(),
         keys: keys(&point),
         steps,
         filters: request.filters.clone(),
@@ -257,11 +265,15 @@ impl BackupPlan {
 
     /// Fixes keys and steps, by the names and the volumes that the plan has.
     fn lay_out(&mut self) {
+        let dumps: Vec<String> = self.dumps().map(|(_, dump)| dump.key.clone()).collect();
         self.keys = keys(&self.point);
+        // Behind the archive, before what makes the backup visible to Velero.
+        self.keys.splice(1..1, dumps);
         let quantities = Quantities {
             snapshots: self.snapshots().count(),
             before: self.hooks(HookTime::Before).count(),
             after: self.hooks(HookTime::After).count(),
+            dumps: self.dumps().count(),
         };
         self.steps = steps(&self.namespaces, self.lists.len(), quantities, &self.point);
     }
@@ -336,10 +348,11 @@ struct Quantities {
     snapshots: usize,
     before: usize,
     after: usize,
+    dumps: usize,
 }
 
 fn steps(namespaces: &[String], lists: usize, quantities: Quantities, point: &str) -> BackupSteps {
-    let Quantities { snapshots, before, after } = quantities;
+    let Quantities { snapshots, before, after, dumps } = quantities;
     let namespaces = if namespaces.is_empty() { "all namespaces".to_owned() } else { namespaces.join(", ") };
     let with_snapshots = |id: &str, title: String, reason: &str| (snapshots > 0).then(|| Step::new(id, title, reason, true));
     let volumes = if snapshots == 1 { "1 volume".to_owned() } else { format!("{snapshots} volumes") };
@@ -372,6 +385,17 @@ fn steps(namespaces: &[String], lists: usize, quantities: Quantities, point: &st
             "the objects as the API server has them, each kind as of one moment",
             true,
         ),
+        dump: (dumps > 0).then(|| {
+            Step::new(
+                "dump",
+                format!(
+                    "Dump {} into the store",
+                    if dumps == 1 { "1 database".to_owned() } else { format!("{dumps} databases") }
+                ),
+                "each as it was at the instant that was fixed around the snapshots; applications have long gone on",
+                true,
+            )
+        }),
         retain: with_snapshots(
             "retain",
             "Wait until the snapshots can be restored from".to_owned(),

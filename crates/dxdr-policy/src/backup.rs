@@ -3,7 +3,11 @@
 use dxdr_environment::EnvironmentName;
 use jiff::SignedDuration;
 
-use crate::{retention::Retention, schedule::Schedule};
+use crate::{
+    consistency::{Consistency, References},
+    retention::Retention,
+    schedule::Schedule,
+};
 
 /// What is promised for some environments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +134,9 @@ pub enum VolumeMethod {
     None,
 }
 
+/// How long one database may take where nothing is said.
+pub const DATABASE_TIMEOUT: SignedDuration = SignedDuration::from_hours(1);
+
 /// How databases are captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DatabasePolicy {
@@ -137,6 +144,25 @@ pub struct DatabasePolicy {
     pub method: DatabaseMethod,
     /// Whether an export runs on a machine of its own.
     pub offload: bool,
+    /// How their instants belong to those of the volumes.
+    pub consistency: Consistency,
+    /// Which of the two points to the other.
+    pub references: References,
+    /// How long one database may take.
+    pub timeout: SignedDuration,
+}
+
+impl DatabasePolicy {
+    /// By `method`, with everything else as it is where nothing is said.
+    pub fn by(method: DatabaseMethod) -> Self {
+        Self {
+            method,
+            offload: false,
+            consistency: Consistency::default(),
+            references: References::default(),
+            timeout: DATABASE_TIMEOUT,
+        }
+    }
 }
 
 /// How a database is captured.

@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod backup;
+pub mod consistency;
 mod cron_field;
 pub mod objective;
 pub mod retention;
@@ -20,9 +21,10 @@ pub mod sealing;
 pub mod store;
 
 pub use backup::{
-    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, ResourceFilters, SNAPSHOT_TIMEOUT, SecretsPolicy,
-    VolumeMethod, VolumePolicy,
+    BackupPolicy, DATABASE_TIMEOUT, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, ResourceFilters,
+    SNAPSHOT_TIMEOUT, SecretsPolicy, VolumeMethod, VolumePolicy,
 };
+pub use consistency::{Consistency, HoldTime, References};
 pub use cron_field::{Fault, FieldError};
 pub use objective::{Newest, Standing, data_loss_standing};
 pub use retention::Retention;

@@ -1,4 +1,4 @@
-//! What dxdr needs of the world outside: a store for objects, a Kubernetes API, instances of databases, a clock, somebody who opens SealedSecrets. Small traits, their values and their
+//! What dxdr needs of the world outside: a store for objects, a Kubernetes API, databases and their instances, a clock, somebody who opens SealedSecrets. Small traits, their values and their
 //! errors; adapters implement them, the shell uses them, tests wrap them to inject faults.
 //!
 //! Architecture invariant: borrows names from `dxdr-environment` and knows nothing else of the domain; holds no implementation
@@ -7,12 +7,14 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod database;
 pub mod instance;
 pub mod object_storage;
 pub mod sealing;
 
 pub use clock::Clock;
 pub use cluster::{Cluster, ClusterError, ClusterErrorKind};
+pub use database::{Database, DatabaseError, DatabaseErrorKind, Databases};
 pub use instance::{InstanceError, InstanceErrorKind, Instances};
 pub use object_storage::{ObjectStorage, StorageError, StorageErrorKind};
 pub use sealing::Unsealer;

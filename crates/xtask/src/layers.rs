@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   application   dxdr  dxdr-bench
-//!   adapters      dxdr-kubernetes  dxdr-object-storage  dxdr-sealing        (never each other)
+//!   adapters      dxdr-kubernetes  dxdr-object-storage  dxdr-postgresql  dxdr-sealing        (never each other)
 //!   shell         dxdr-report ─► dxdr-run ─► dxdr-provider
 //!   edge          dxdr-api  dxdr-format
 //!   domain        dxdr-plan ─► dxdr-policy ─► dxdr-catalog ─► dxdr-environment
@@ -58,6 +58,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("dxdr-cloud-sql", Layer::Adapter),
     ("dxdr-kubernetes", Layer::Adapter),
     ("dxdr-object-storage", Layer::Adapter),
+    ("dxdr-postgresql", Layer::Adapter),
     ("dxdr-sealing", Layer::Adapter),
     ("dxdr-database-emulator", Layer::World),
     ("dxdr-sandbox", Layer::World),

@@ -2,8 +2,8 @@
 
 use dxdr_environment::{EnvironmentName, FieldPath};
 use dxdr_policy::{
-    BackupPolicy, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, ResourceFilters, Retention, SNAPSHOT_TIMEOUT,
-    Schedule, SecretsPolicy, VolumeMethod, VolumePolicy,
+    BackupPolicy, Consistency, DATABASE_TIMEOUT, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, References,
+    ResourceFilters, Retention, SNAPSHOT_TIMEOUT, Schedule, SecretsPolicy, VolumeMethod, VolumePolicy,
 };
 use jiff::{SignedDuration, civil::Date};
 
@@ -11,8 +11,8 @@ use super::{Reading, field_path};
 use crate::{
     duration,
     specification::backup_policy::{
-        BackupPolicySpec, DatabaseMethodName, DatabasesSpec, EngineName, ResourcesSpec, RetentionSpec, ScheduleSpec,
-        VolumeMethodName,
+        BackupPolicySpec, ConsistencyName, DatabaseMethodName, DatabasesSpec, EngineName, ReferencesName, ResourcesSpec,
+        RetentionSpec, ScheduleSpec, VolumeMethodName,
     },
 };
 
@@ -39,7 +39,7 @@ impl Reading<'_> {
             Some(text) => self.duration(&field_path!["spec", "volumes", "timeout"], text),
             None => Some(SNAPSHOT_TIMEOUT),
         };
-        let databases = self.database_policy(spec.databases);
+        let databases = self.database_policy(&spec.databases);
         let retention = self.retention(&spec.retention);
         let resources = self.resources(&spec.resources);
         Some(BackupPolicy {
@@ -149,7 +149,7 @@ impl Reading<'_> {
         retention
     }
 
-    fn database_policy(&mut self, spec: DatabasesSpec) -> Option<DatabasePolicy> {
+    fn database_policy(&mut self, spec: &DatabasesSpec) -> Option<DatabasePolicy> {
         let Some(method) = spec.method else {
             if spec.offload {
                 let path = field_path!["spec", "databases", "offload"];
@@ -162,6 +162,20 @@ impl Reading<'_> {
             DatabaseMethodName::PointInTime => DatabaseMethod::PointInTime,
             DatabaseMethodName::Both => DatabaseMethod::Both,
         };
-        Some(DatabasePolicy { method, offload: spec.offload })
+        let timeout = match &spec.timeout {
+            Some(text) => self.duration(&field_path!["spec", "databases", "timeout"], text)?,
+            None => DATABASE_TIMEOUT,
+        };
+        let consistency = match spec.consistency {
+            ConsistencyName::Independent => Consistency::Independent,
+            ConsistencyName::Aligned => Consistency::Aligned,
+            ConsistencyName::Quiesced => Consistency::Quiesced,
+            ConsistencyName::Logged => Consistency::Logged,
+        };
+        let references = match spec.references {
+            ReferencesName::DatabaseToVolumes => References::DatabaseToVolumes,
+            ReferencesName::VolumesToDatabase => References::VolumesToDatabase,
+        };
+        Some(DatabasePolicy { method, offload: spec.offload, consistency, references, timeout })
     }
 }

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dxdr_environment::{
     Environment, EnvironmentName, FieldPath, Isolation, NamespaceName, Quantity, Scheduling, Tier,
-    environment::{
-        Bounds, ContainerLimits, Database, DatabaseLocation, Grant, Limits, Role, RoleReference, RoleRule, Sealing, Subject,
-    },
+    environment::{Bounds, ContainerLimits, Grant, Limits, Role, RoleReference, RoleRule, Sealing, Subject},
     isolation::{AllowedPeer, Cidr, Peer, PortRule, Protocol},
     scheduling::{TaintEffect, Toleration, TolerationOperator},
 };
@@ -17,8 +15,8 @@ use crate::{
     specification::{
         Amount, Port,
         environment::{
-            BoundsSpec, DatabaseSpec, EffectName, EnvironmentSpec, GrantSpec, IsolationSpec, LimitsSpec, NodePoolSpec,
-            OperatorName, PeerSpec, RoleSpec, TierName, TolerationSpec,
+            BoundsSpec, EffectName, EnvironmentSpec, GrantSpec, IsolationSpec, LimitsSpec, NodePoolSpec, OperatorName, PeerSpec,
+            RoleSpec, TierName, TolerationSpec,
         },
     },
 };
@@ -387,33 +385,6 @@ impl Reading<'_> {
                 self.report(self.wrong(&path, format!("`{host}` stands here twice")).warning());
             }
         }
-    }
-
-    fn databases(&mut self, specs: &[DatabaseSpec]) -> Vec<Database> {
-        let mut databases: Vec<Database> = Vec::new();
-        for (index, spec) in specs.iter().enumerate() {
-            if databases.iter().any(|database| database.name == spec.name) {
-                let path = field_path!["spec", "databases", index, "name"];
-                self.report(self.wrong(&path, format!("there is another database named `{}`", spec.name)));
-            }
-            let location = match (&spec.cloud_sql, &spec.postgresql) {
-                (Some(sql), None) => DatabaseLocation::CloudSql {
-                    project: sql.project.clone(),
-                    instance: sql.instance.clone(),
-                    databases: sql.databases.clone(),
-                },
-                (None, Some(server)) => DatabaseLocation::Postgresql {
-                    service: server.service.clone(),
-                    port: server.port,
-                    databases: server.databases.clone(),
-                    credentials_secret: server.credentials_secret.clone(),
-                },
-                // The shape says that exactly one is there.
-                _ => continue,
-            };
-            databases.push(Database { name: spec.name.clone(), location });
-        }
-        databases
     }
 }
 

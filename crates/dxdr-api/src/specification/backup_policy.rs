@@ -98,7 +98,7 @@ pub(crate) enum VolumeMethodName {
 }
 
 /// How databases are captured.
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DatabasesSpec {
     /// The method. Left out: databases are not captured.
@@ -106,6 +106,41 @@ pub(crate) struct DatabasesSpec {
     /// Whether Cloud SQL exports on a machine of its own, so that the instance does not feel it. False when left out.
     #[serde(default)]
     pub(crate) offload: bool,
+    /// How the instants of databases belong to those of volumes. `aligned` when left out.
+    #[serde(default)]
+    pub(crate) consistency: ConsistencyName,
+    /// Which of the two points to the other; what is pointed to is captured last. `databaseToVolumes` when left out.
+    #[serde(default)]
+    pub(crate) references: ReferencesName,
+    /// How long one database may take; `1h` when left out. A database that takes longer is missing in the recovery point, which is then
+    /// partial.
+    pub(crate) timeout: Option<String>,
+}
+
+/// How the instants of databases belong to those of volumes.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ConsistencyName {
+    /// not at all: the recovery point says how far apart they are
+    Independent,
+    /// no reference in the direction of `references` dangles
+    #[default]
+    Aligned,
+    /// both are of a moment in which pods' backup hooks had the applications hold still
+    Quiesced,
+    /// the same, and the database's own coordinates of the moment are kept
+    Logged,
+}
+
+/// Which of the two points to the other.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ReferencesName {
+    /// rows name files on volumes: the database is captured before the volumes
+    #[default]
+    DatabaseToVolumes,
+    /// files on volumes name rows: the volumes are captured before the database
+    VolumesToDatabase,
 }
 
 /// How a database is captured.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Amount, Port};
+use super::{Amount, Port, database::DatabaseSpec};
 
 /// A namespace and everything that was agreed about it: where its pods run, what they may use, who may talk to them, who may change
 /// them, and what else belongs to it. Backups, restores and drills refer to it; `dxdr environment apply` makes the cluster agree
@@ -413,57 +413,6 @@ pub(crate) struct ServiceAccountSpec {
     /// Its name.
     #[schemars(length(min = 1))]
     pub(crate) name: String,
-}
-
-/// A database.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{"required": ["cloudSql"]}, {"required": ["postgresql"]}]))]
-pub(crate) struct DatabaseSpec {
-    /// What people call it. Unique in its environment.
-    #[schemars(length(min = 1))]
-    pub(crate) name: String,
-    /// On a Cloud SQL instance.
-    pub(crate) cloud_sql: Option<CloudSqlSpec>,
-    /// On a PostgreSQL server in the namespace.
-    pub(crate) postgresql: Option<PostgresqlSpec>,
-}
-
-/// A Cloud SQL instance, or some databases of it.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct CloudSqlSpec {
-    /// Google Cloud project.
-    #[schemars(length(min = 1))]
-    pub(crate) project: String,
-    /// Instance.
-    #[schemars(length(min = 1))]
-    pub(crate) instance: String,
-    /// Databases on the instance that belong to the environment. Left out: the instance is all its own.
-    #[serde(default)]
-    pub(crate) databases: Vec<String>,
-}
-
-/// A PostgreSQL server in the namespace.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct PostgresqlSpec {
-    /// Service to connect to.
-    #[schemars(length(min = 1))]
-    pub(crate) service: String,
-    /// Its port. 5432 when left out.
-    #[serde(default = "postgresql_port")]
-    #[schemars(range(min = 1))]
-    pub(crate) port: u16,
-    /// Databases on it.
-    #[schemars(length(min = 1))]
-    pub(crate) databases: Vec<String>,
-    /// Secret with the keys `username` and `password`.
-    pub(crate) credentials_secret: Option<String>,
-}
-
-fn postgresql_port() -> u16 {
-    5432
 }
 
 /// How secrets are sealed.

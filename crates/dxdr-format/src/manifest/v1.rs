@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{KIND, WHAT};
+use crate::database::DatabaseFacts;
 use crate::{FormatError, version::API_VERSION};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,6 +86,10 @@ enum Component {
         location: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        consistency: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        facts: Option<Box<DatabaseFacts>>,
     },
     Keys {
         instant: Timestamp,
@@ -204,8 +209,17 @@ impl From<&catalog::Component> for Component {
             catalog::Component::Volume(catalog::VolumeComponent { namespace, claim, instant, method, driver, handle, size }) => {
                 Self::Volume { instant, namespace, claim, method, driver, handle, size }
             }
-            catalog::Component::Database(catalog::DatabaseComponent { name, instant, method, location, size }) => {
-                Self::Database { instant, name, method, location, size }
+            catalog::Component::Database(database) => {
+                let catalog::DatabaseComponent { name, instant, method, location, size, consistency, facts } = database;
+                Self::Database {
+                    instant,
+                    name,
+                    method,
+                    location,
+                    size,
+                    consistency,
+                    facts: facts.map(|facts| Box::new((*facts).into())),
+                }
             }
             catalog::Component::Keys(catalog::KeysComponent { instant, fingerprints }) => Self::Keys { instant, fingerprints },
         }
@@ -222,8 +236,9 @@ impl From<Component> for catalog::Component {
             Component::Volume { instant, namespace, claim, method, driver, handle, size } => {
                 Self::Volume(catalog::VolumeComponent { namespace, claim, instant, method, driver, handle, size })
             }
-            Component::Database { instant, name, method, location, size } => {
-                Self::Database(catalog::DatabaseComponent { name, instant, method, location, size })
+            Component::Database { instant, name, method, location, size, consistency, facts } => {
+                let facts = facts.map(|facts| Box::new((*facts).into()));
+                Self::Database(catalog::DatabaseComponent { name, instant, method, location, size, consistency, facts })
             }
             Component::Keys { instant, fingerprints } => Self::Keys(catalog::KeysComponent { instant, fingerprints }),
         }

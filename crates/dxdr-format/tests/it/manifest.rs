@@ -4,7 +4,10 @@ use dxdr_catalog::{
     CapturedKind, Component, DatabaseComponent, Engine, Gap, KeysComponent, RecoveryPoint, ResourcesComponent, Sha256,
     SourceCluster, StoredObject, Trigger, VolumeComponent,
 };
-use dxdr_environment::EnvironmentName;
+use dxdr_environment::{
+    DatabaseFacts, EnvironmentName,
+    database::{DatabaseGrant, DatabaseSetting},
+};
 use dxdr_format::{FormatError, hashing::sha256, manifest};
 use proptest::prelude::*;
 
@@ -62,6 +65,38 @@ fn full() -> RecoveryPoint {
                 method: "export".into(),
                 location: "gs://dx-exports/staging/orders.sql.gz".into(),
                 size: None,
+                consistency: None,
+                facts: None,
+            }),
+            Component::Database(DatabaseComponent {
+                name: "shop/queue".into(),
+                instant: instant("2024-05-01T10:00:05Z"),
+                method: "dump".into(),
+                location: "databases/shop%2Fqueue.dump".into(),
+                size: Some(1234),
+                consistency: Some("aligned".into()),
+                facts: Some(Box::new(DatabaseFacts {
+                    engine: "postgresql".into(),
+                    version: "15.14".into(),
+                    program: "pg_dump (PostgreSQL) 15.14".into(),
+                    database: "queue".into(),
+                    size: Some(1 << 20),
+                    owner: "shop".into(),
+                    encoding: "UTF8".into(),
+                    collation: "C".into(),
+                    character_type: "C".into(),
+                    icu_locale: Some("de".into()),
+                    comment: Some("what people wrote".into()),
+                    extensions: vec![("hstore".into(), "1.8".into())],
+                    roles: vec!["reader".into(), "shop".into()],
+                    settings: vec![DatabaseSetting { role: None, name: "search_path".into(), value: "\"a b\", public".into() }],
+                    grants: Some(vec![DatabaseGrant {
+                        role: Some("reader".into()),
+                        privilege: "CONNECT".into(),
+                        grantable: false,
+                    }]),
+                    coordinates: Some("0/15A3B58".into()),
+                })),
             }),
             Component::Keys(KeysComponent { instant: instant("2024-05-01T09:00:00Z"), fingerprints: vec!["SHA256:abc".into()] }),
         ],

@@ -6,7 +6,9 @@ use dxdr_policy::{VolumeMethod, VolumePolicy};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{BackupPlan, BackupRequest, HookPlan, SecretsRule, VolumePlan, assembled, hook, plan, volume};
+use super::{
+    BackupPlan, BackupRequest, DatabasePlan, HookPlan, SecretsRule, VolumePlan, assembled, database, hook, plan, volume,
+};
 use crate::{
     error::PlanError,
     label::LabelSelector,
@@ -32,6 +34,8 @@ pub struct RecordedBackup {
     pub unknown_volumes: Vec<Gap>,
     /// What runs in pods around the snapshots.
     pub hooks: Vec<HookPlan>,
+    /// What was to become of each database.
+    pub databases: Vec<DatabasePlan>,
 }
 
 impl BackupPlan {
@@ -60,6 +64,7 @@ impl BackupPlan {
             ("volumeTimeout", json!(self.volume_policy.timeout.as_secs())),
             ("volumes", volume::parameters(&self.volumes)),
             ("hooks", hook::parameters(&self.hooks)),
+            ("databases", database::parameters(&self.databases)),
             ("unknownVolumes", self.unknown_volumes.iter().map(|gap| json!({"what": gap.what, "reason": gap.reason})).collect()),
         ]
         .into_iter()
@@ -79,6 +84,8 @@ impl RecordedBackup {
         Some(Self {
             volumes: volume::recorded(parameters.get("volumes")?)?,
             hooks: Self::planned_hooks(parameters)?,
+            // Runs that were begun before there were any have none.
+            databases: parameters.get("databases").map_or_else(|| Some(Vec::new()), database::recorded)?,
             unknown_volumes: parameters.get("unknownVolumes")?.as_array()?.iter().map(unknown).collect::<Option<_>>()?,
             point: text("point")?.to_owned(),
             run: run.to_owned(),
@@ -146,7 +153,7 @@ impl RecordedBackup {
 
     fn dressed(&self, plan: BackupPlan) -> BackupPlan {
         let plan = plan.decided(self.volumes.clone(), self.unknown_volumes.clone());
-        let plan = BackupPlan { hooks: self.hooks.clone(), ..plan };
+        let plan = BackupPlan { hooks: self.hooks.clone(), ..plan }.with_planned_databases(self.databases.clone());
         BackupPlan { expires: self.expires, ..plan.named(&self.point, &self.run) }
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod change;
 mod claim;
+pub mod database;
 mod finding;
 pub mod live;
 mod mapping;
@@ -25,6 +26,7 @@ pub mod transform;
 pub mod volume;
 
 pub use change::{Change, Changes};
+pub use database::{DatabaseRestore, DatabaseRestores, RecordedDatabase, recorded as recorded_databases};
 pub use live::{FieldChange, LiveObjects};
 pub use plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, PrunedObject, RestorePlan, Stage};
 pub use planner::RestorePlanner;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     change::Changes,
+    database::{DatabaseRestore, DatabaseRestores},
     live::FieldChange,
     request::Executor,
     volume::{CapturedVolume, VeleroVolume, VolumeSource},
@@ -45,6 +46,8 @@ pub struct RestorePlan {
     pub left_out: Vec<LeftOut>,
     /// Claims that a Restore of Velero's brings back, limited to them.
     pub through_velero: Vec<VeleroVolume>,
+    /// Databases that are brought back, before any object.
+    pub databases: Vec<DatabaseRestore>,
     /// What is removed afterwards, in the reverse of the stages' order.
     pub prune: Vec<PrunedObject>,
     /// What a person should know, worst first.
@@ -58,13 +61,26 @@ pub struct RestorePlan {
 impl RestorePlan {
     /// The steps of the run that carries it out.
     pub fn steps(&self) -> Vec<Step> {
+        let databases = self.databases.iter();
+        let databases = databases.clone().map(DatabaseRestore::load_step).chain(databases.filter_map(DatabaseRestore::swap_step));
         if self.executor == Executor::Velero {
-            return vec![Self::velero_restore()];
+            return databases.chain([Self::velero_restore()]).collect();
         }
         let stages = self.stages.iter().filter(|stage| stage.objects.iter().any(PlannedObject::writes));
         let (early, late): (Vec<_>, Vec<_>) = stages.partition(|stage| !stage.behind_claims());
         let early = early.into_iter().map(Stage::step).chain(self.velero_step());
-        early.chain(late.into_iter().map(Stage::step)).chain(self.release_step()).chain(self.prune_step()).collect()
+        databases
+            .chain(early)
+            .chain(late.into_iter().map(Stage::step))
+            .chain(self.release_step())
+            .chain(self.prune_step())
+            .collect()
+    }
+
+    /// Adds what becomes of the databases.
+    pub fn bring_back(&mut self, planned: DatabaseRestores) {
+        self.databases.extend(planned.restores);
+        self.notes.extend(planned.notes);
     }
 
     /// The step that has Velero bring back what only it can read, when there is something of that.
@@ -118,7 +134,7 @@ impl RestorePlan {
 
     /// Whether everything is as it was.
     pub fn nothing_to_do(&self) -> bool {
-        self.prune.is_empty() && self.counts.create == 0 && self.counts.update == 0
+        self.databases.is_empty() && self.prune.is_empty() && self.counts.create == 0 && self.counts.update == 0
     }
 
     /// Objects that stay different because nobody can change them.

@@ -607,6 +607,7 @@ impl RestorePlanner {
             stages: stages.into_iter().map(|(name, objects)| Stage::new(name, objects)).collect(),
             left_out,
             through_velero: self.through_velero,
+            databases: Vec::new(),
             prune,
             notes: self.findings.into_notes(),
             counts,

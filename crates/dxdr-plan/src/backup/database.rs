@@ -1,0 +1,309 @@
+//! What becomes of each database: a dump, left out as somebody said, or not protected and why.
+
+use dxdr_catalog::Gap;
+use dxdr_environment::{
+    DatabaseLocation, DatabaseUnit, PostgresqlServer,
+    database::{SecretKeys, TlsMode},
+};
+use dxdr_policy::{Consistency, DatabaseMethod, DatabasePolicy, HoldTime, References};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::{BackupPlan, HookTime};
+
+/// What becomes of one database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabasePlan {
+    /// Which.
+    pub unit: DatabaseUnit,
+    /// What is done.
+    pub fate: DatabaseFate,
+}
+
+/// What is done with a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseFate {
+    /// It is dumped into the point.
+    Dump(DumpPlan),
+    /// It is left out, as somebody said: the reason.
+    LeftOut(String),
+    /// It should be captured and cannot be: the reason. The point is partial.
+    Unprotected(String),
+}
+
+/// How a database is dumped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DumpPlan {
+    /// Where the dump goes, relative to the point's folder.
+    pub key: String,
+    /// What is promised about it and the volumes.
+    pub consistency: Consistency,
+    /// Which of the two points to the other.
+    pub references: References,
+    /// How long it may take.
+    pub timeout: SignedDuration,
+}
+
+impl DumpPlan {
+    /// When its instant is fixed.
+    pub fn hold_time(&self) -> HoldTime {
+        self.consistency.hold_time(self.references)
+    }
+
+    /// Why a hold at that time does not keep the promise; `None` when it does. `volumes` and `hooks`: whether there are any.
+    pub fn broken_by(&self, held: HoldTime, volumes: bool, hooks: bool) -> Option<String> {
+        let again = "the run was interrupted, and the database was captured again later";
+        let broken = |consequence: &str| Some(format!("it is not `{}`: {again}; {consequence}", self.consistency.word()));
+        if self.consistency.needs_hooks() && hooks && held == HoldTime::Whenever {
+            return broken("the applications had gone on by then");
+        }
+        // A database that is newer than the volumes lacks nothing that their files name.
+        let older = self.references == References::VolumesToDatabase || held == HoldTime::BeforeSnapshots;
+        // Within the hooks nothing changes, whichever comes first.
+        let still = self.consistency.needs_hooks() && hooks;
+        if self.consistency == Consistency::Independent || !volumes || older || still {
+            return None;
+        }
+        broken(self.references.dangling())
+    }
+}
+
+impl DatabasePlan {
+    /// How it is dumped, if it is.
+    pub fn dump(&self) -> Option<&DumpPlan> {
+        match &self.fate {
+            DatabaseFate::Dump(dump) => Some(dump),
+            DatabaseFate::LeftOut(_) | DatabaseFate::Unprotected(_) => None,
+        }
+    }
+
+    /// What a point lacks without it.
+    pub fn what(&self) -> String {
+        self.unit.to_string()
+    }
+}
+
+impl BackupPlan {
+    /// The same plan with what becomes of the environment's databases, under its policy. Without a policy everything is captured.
+    pub fn with_databases(self, units: Vec<DatabaseUnit>, policy: Option<DatabasePolicy>) -> Self {
+        let named = self.policy.clone();
+        let databases =
+            units.into_iter().map(|unit| DatabasePlan { fate: fate(&unit, policy, named.as_deref()), unit }).collect();
+        self.with_planned_databases(databases)
+    }
+
+    /// The same plan with what was decided about the databases.
+    pub(super) fn with_planned_databases(mut self, databases: Vec<DatabasePlan>) -> Self {
+        self.databases = databases;
+        self.gaps.extend(self.databases.iter().filter_map(|database| match &database.fate {
+            DatabaseFate::Unprotected(reason) => Some(Gap { what: database.what(), reason: reason.clone() }),
+            DatabaseFate::Dump(_) | DatabaseFate::LeftOut(_) => None,
+        }));
+        self.lay_out();
+        self
+    }
+
+    /// Databases that are dumped.
+    pub fn dumps(&self) -> impl Iterator<Item = (&DatabasePlan, &DumpPlan)> {
+        self.databases.iter().filter_map(|database| Some((database, database.dump()?)))
+    }
+
+    /// Databases whose level needs applications that hold still, in an environment in which nothing tells them to.
+    pub fn unquiet_databases(&self) -> impl Iterator<Item = (&DatabasePlan, &DumpPlan)> {
+        let hooks = self.hooks(HookTime::Before).next().is_some();
+        self.dumps().filter(move |(_, dump)| dump.consistency.needs_hooks() && !hooks)
+    }
+}
+
+fn fate(unit: &DatabaseUnit, policy: Option<DatabasePolicy>, named: Option<&str>) -> DatabaseFate {
+    let policy = match (policy, named) {
+        (Some(policy), _) => policy,
+        (None, Some(named)) => {
+            return DatabaseFate::LeftOut(format!("policy `{named}` captures no databases: it has no `databases.method`"));
+        }
+        (None, None) => DatabasePolicy::by(DatabaseMethod::Export),
+    };
+    match &unit.location {
+        DatabaseLocation::CloudSql { .. } => {
+            DatabaseFate::LeftOut("exports of Cloud SQL are not part of recovery points in this version".to_owned())
+        }
+        DatabaseLocation::Postgresql(_) if policy.method == DatabaseMethod::PointInTime => DatabaseFate::Unprotected(
+            "a PostgreSQL server in the cluster is captured by dumps alone: say `databases.method: export`".to_owned(),
+        ),
+        DatabaseLocation::Postgresql(_) => DatabaseFate::Dump(DumpPlan {
+            key: format!("databases/{}.dump", unit.file_name()),
+            consistency: policy.consistency,
+            references: policy.references,
+            timeout: policy.timeout,
+        }),
+    }
+}
+
+/// For a journal.
+pub(super) fn parameters(databases: &[DatabasePlan]) -> Value {
+    databases
+        .iter()
+        .map(|database| {
+            let mut record = json!({
+                "name": database.unit.name, "database": database.unit.database, "location": location(&database.unit.location),
+            });
+            match &database.fate {
+                DatabaseFate::Dump(dump) => {
+                    record["dump"] = json!({
+                        "key": dump.key, "consistency": dump.consistency.word(), "references": dump.references.word(),
+                        "timeout": dump.timeout.as_secs(),
+                    });
+                }
+                DatabaseFate::LeftOut(reason) => record["leftOut"] = reason.as_str().into(),
+                DatabaseFate::Unprotected(reason) => record["unprotected"] = reason.as_str().into(),
+            }
+            record
+        })
+        .collect()
+}
+
+/// What a journal has; `None` where something is missing.
+pub(super) fn recorded(value: &Value) -> Option<Vec<DatabasePlan>> {
+    let database = |record: &Value| {
+        let owned = |pointer: &str| text(record, pointer);
+        let fate = if let Some(reason) = owned("/leftOut") {
+            DatabaseFate::LeftOut(reason)
+        } else if let Some(reason) = owned("/unprotected") {
+            DatabaseFate::Unprotected(reason)
+        } else {
+            DatabaseFate::Dump(DumpPlan {
+                key: owned("/dump/key")?,
+                consistency: Consistency::of_word(&owned("/dump/consistency")?)?,
+                references: References::of_word(&owned("/dump/references")?)?,
+                timeout: SignedDuration::from_secs(record.pointer("/dump/timeout")?.as_i64()?),
+            })
+        };
+        let location = recorded_location(record.get("location")?)?;
+        Some(DatabasePlan { unit: DatabaseUnit { name: owned("/name")?, database: owned("/database"), location }, fate })
+    };
+    value.as_array()?.iter().map(database).collect()
+}
+
+pub(crate) fn location(location: &DatabaseLocation) -> Value {
+    match location {
+        DatabaseLocation::CloudSql { project, instance, databases } => {
+            json!({"cloudSql": {"project": project, "instance": instance, "databases": databases}})
+        }
+        DatabaseLocation::Postgresql(server) => {
+            let keys = &server.secret_keys;
+            json!({"postgresql": {
+                "service": server.service, "port": server.port, "address": server.address, "databases": server.databases,
+                "credentialsSecret": server.credentials_secret, "tls": server.tls.word(),
+                "secretKeys": [keys.username, keys.password, keys.host, keys.port, keys.database, keys.certificate_authority],
+            }})
+        }
+    }
+}
+
+pub(crate) fn recorded_location(value: &Value) -> Option<DatabaseLocation> {
+    if let Some(sql) = value.get("cloudSql") {
+        return Some(DatabaseLocation::CloudSql {
+            project: text(sql, "/project")?,
+            instance: text(sql, "/instance")?,
+            databases: list(sql.get("databases")?)?,
+        });
+    }
+    let server = value.get("postgresql")?;
+    let [username, password, host, port, database, certificate_authority] =
+        <[String; 6]>::try_from(list(server.get("secretKeys")?)?).ok()?;
+    let port_number = match server.get("port")? {
+        Value::Null => None,
+        number => Some(u16::try_from(number.as_u64()?).ok()?),
+    };
+    let tls = text(server, "/tls")?;
+    Some(DatabaseLocation::Postgresql(PostgresqlServer {
+        service: text(server, "/service"),
+        port: port_number,
+        address: text(server, "/address"),
+        databases: list(server.get("databases")?)?,
+        credentials_secret: text(server, "/credentialsSecret"),
+        secret_keys: SecretKeys { username, password, host, port, database, certificate_authority },
+        tls: TlsMode::ALL.into_iter().find(|mode| mode.word() == tls)?,
+    }))
+}
+
+fn text(value: &Value, pointer: &str) -> Option<String> {
+    value.pointer(pointer)?.as_str().map(str::to_owned)
+}
+
+fn list(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit() -> DatabaseUnit {
+        DatabaseUnit {
+            name: "orders/shop".to_owned(),
+            database: Some("shop".to_owned()),
+            location: DatabaseLocation::Postgresql(PostgresqlServer {
+                service: Some("postgres".to_owned()),
+                port: Some(6432),
+                address: None,
+                databases: vec!["shop".to_owned(), "queue".to_owned()],
+                credentials_secret: Some("orders".to_owned()),
+                secret_keys: SecretKeys { password: "postgres-password".to_owned(), ..SecretKeys::default() },
+                tls: TlsMode::VerifyFull,
+            }),
+        }
+    }
+
+    fn planned(policy: Option<DatabasePolicy>, named: Option<&str>) -> DatabasePlan {
+        DatabasePlan { fate: fate(&unit(), policy, named), unit: unit() }
+    }
+
+    #[test]
+    fn what_a_policy_says_of_databases_decides_and_without_one_they_are_captured() {
+        let dump = planned(None, None).dump().cloned().unwrap();
+        assert_eq!((dump.key.as_str(), dump.consistency), ("databases/orders%2Fshop.dump", Consistency::Aligned));
+        assert!(matches!(planned(None, Some("nightly")).fate, DatabaseFate::LeftOut(reason) if reason.contains("`nightly`")));
+        let policy = DatabasePolicy::by(DatabaseMethod::PointInTime);
+        assert!(matches!(planned(Some(policy), Some("nightly")).fate, DatabaseFate::Unprotected(_)));
+    }
+
+    #[test]
+    fn what_the_journal_has_is_what_was_planned() {
+        let cloud = DatabaseLocation::CloudSql { project: "p".to_owned(), instance: "i".to_owned(), databases: Vec::new() };
+        let cloud = DatabaseUnit { name: "cloud".to_owned(), database: None, location: cloud };
+        let policy = DatabasePolicy {
+            consistency: Consistency::Logged,
+            references: References::VolumesToDatabase,
+            timeout: SignedDuration::from_mins(7),
+            ..DatabasePolicy::by(DatabaseMethod::Both)
+        };
+        let plans = vec![
+            planned(Some(policy), Some("nightly")),
+            planned(None, Some("nightly")),
+            DatabasePlan { fate: fate(&cloud, Some(policy), None), unit: cloud },
+        ];
+        assert_eq!(recorded(&parameters(&plans)), Some(plans));
+    }
+
+    #[test]
+    fn a_promise_is_broken_only_by_a_hold_that_came_too_late_for_it() {
+        use HoldTime::{BeforeSnapshots, BehindSnapshots, Whenever};
+        let broken = |consistency, references, held, volumes, hooks| {
+            let dump = DumpPlan { key: String::new(), consistency, references, timeout: SignedDuration::ZERO };
+            dump.broken_by(held, volumes, hooks)
+        };
+        let (rows, files) = (References::DatabaseToVolumes, References::VolumesToDatabase);
+        assert_eq!(broken(Consistency::Aligned, rows, BeforeSnapshots, true, false), None);
+        assert!(broken(Consistency::Aligned, rows, Whenever, true, true).unwrap().contains("rows may name files"));
+        assert!(broken(Consistency::Aligned, rows, BehindSnapshots, true, true).is_some());
+        // Nothing to dangle into.
+        assert_eq!(broken(Consistency::Aligned, rows, Whenever, false, false), None);
+        assert_eq!(broken(Consistency::Aligned, files, Whenever, true, true), None);
+        assert_eq!(broken(Consistency::Quiesced, rows, BehindSnapshots, true, true), None);
+        assert!(broken(Consistency::Quiesced, rows, Whenever, true, true).unwrap().contains("had gone on"));
+        // Where nothing tells applications to hold still, what is left of the promise is the order.
+        assert!(broken(Consistency::Logged, rows, Whenever, true, false).unwrap().contains("rows may name files"));
+        assert_eq!(broken(Consistency::Independent, rows, Whenever, true, true), None);
+    }
+}

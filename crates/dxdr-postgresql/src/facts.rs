@@ -1,0 +1,156 @@
+//! What a database is like, asked of its server in one statement.
+
+use dxdr_environment::{
+    DatabaseFacts,
+    database::{DatabaseGrant, DatabaseSetting},
+};
+use serde::Deserialize;
+
+/// The marks that dxdr puts in front of a database's comment.
+pub(crate) const MARK: &str = "dxdr run ";
+
+/// One statement, whose answer is [`Answer`]. `{snapshot}` is what exports the snapshot, or nothing. Columns that only some versions
+/// have are read through `to_jsonb`.
+const QUESTION: &str = "SELECT json_build_object(
+ 'snapshot', {snapshot},
+ 'version', current_setting('server_version'),
+ 'database', d.datname,
+ 'size', pg_database_size(d.oid),
+ 'owner', pg_get_userbyid(d.datdba),
+ 'encoding', pg_encoding_to_char(d.encoding),
+ 'collation', d.datcollate,
+ 'characterType', d.datctype,
+ 'provider', to_jsonb(d)->>'datlocprovider',
+ 'locale', coalesce(to_jsonb(d)->>'daticulocale', to_jsonb(d)->>'datlocale'),
+ 'comment', shobj_description(d.oid, 'pg_database'),
+ 'coordinates', (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text,
+ 'extensions', (SELECT coalesce(json_agg(json_build_array(extname, extversion) ORDER BY extname), '[]')
+   FROM pg_extension WHERE extname <> 'plpgsql'),
+ 'roles', (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_roles WHERE oid IN (
+   SELECT d.datdba
+   UNION SELECT refobjid FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass
+     AND (dbid = d.oid OR dbid = 0 AND classid = 'pg_database'::regclass AND objid = d.oid)
+   UNION SELECT relowner FROM pg_class WHERE oid >= 16384
+   UNION SELECT proowner FROM pg_proc WHERE oid >= 16384
+   UNION SELECT typowner FROM pg_type WHERE oid >= 16384
+   UNION SELECT nspowner FROM pg_namespace WHERE oid >= 16384
+   UNION SELECT lomowner FROM pg_largeobject_metadata
+   UNION SELECT setrole FROM pg_db_role_setting WHERE setdatabase = d.oid AND setrole <> 0)),
+ 'settings', (SELECT coalesce(json_agg(json_build_object('role', r.rolname, 'entry', e.entry) ORDER BY r.rolname, e.place), '[]')
+   FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole,
+   unnest(s.setconfig) WITH ORDINALITY AS e(entry, place) WHERE s.setdatabase = d.oid),
+ 'grants', CASE WHEN d.datacl IS NOT NULL THEN (SELECT coalesce(json_agg(json_build_object(
+     'role', r.rolname, 'privilege', a.privilege_type, 'grantable', a.is_grantable) ORDER BY r.rolname, a.privilege_type), '[]')
+   FROM aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee) END)
+ FROM pg_database d WHERE d.datname = current_database();\n";
+
+/// The instant on the server, before whatever comes behind it.
+pub(crate) const INSTANT: &str = "SELECT to_json(clock_timestamp());\n";
+
+/// The question, and whether its transaction's snapshot is exported.
+pub(crate) fn question(exporting: bool) -> String {
+    // One line: psql's answers are lines, and so are its complaints' numbers.
+    QUESTION.replace("{snapshot}", if exporting { "pg_export_snapshot()" } else { "NULL" })
+}
+
+/// What the server says.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Answer {
+    pub(crate) snapshot: Option<String>,
+    version: String,
+    database: String,
+    size: Option<u64>,
+    owner: String,
+    encoding: String,
+    collation: String,
+    character_type: String,
+    provider: Option<String>,
+    locale: Option<String>,
+    comment: Option<String>,
+    coordinates: Option<String>,
+    extensions: Vec<(String, String)>,
+    roles: Vec<String>,
+    settings: Vec<SettingAnswer>,
+    grants: Option<Vec<GrantAnswer>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SettingAnswer {
+    role: Option<String>,
+    entry: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct GrantAnswer {
+    role: Option<String>,
+    privilege: String,
+    grantable: bool,
+}
+
+impl Answer {
+    /// The facts, with the program that writes the dump.
+    pub(crate) fn facts(self, program: &str) -> DatabaseFacts {
+        let setting = |SettingAnswer { role, entry }| {
+            let (name, value) = entry.split_once('=')?;
+            Some(DatabaseSetting { role, name: name.to_owned(), value: value.to_owned() })
+        };
+        let grant = |GrantAnswer { role, privilege, grantable }| DatabaseGrant { role, privilege, grantable };
+        DatabaseFacts {
+            engine: "postgresql".to_owned(),
+            // What a distribution adds behind the number tells nothing.
+            version: self.version.split(' ').next().unwrap_or_default().to_owned(),
+            program: program.to_owned(),
+            database: self.database,
+            size: self.size,
+            owner: self.owner,
+            encoding: self.encoding,
+            collation: self.collation,
+            character_type: self.character_type,
+            icu_locale: if self.provider.as_deref() == Some("i") { self.locale } else { None },
+            comment: self.comment.and_then(|comment| unmarked(&comment)),
+            extensions: self.extensions,
+            roles: self.roles,
+            settings: self.settings.into_iter().filter_map(setting).collect(),
+            grants: self.grants.map(|grants| grants.into_iter().map(grant).collect()),
+            coordinates: self.coordinates,
+        }
+    }
+}
+
+/// A comment with the mark of a run in front.
+pub(crate) fn marked(run: &str, comment: Option<&str>) -> String {
+    match comment {
+        Some(comment) => format!("{MARK}{run}\n{comment}"),
+        None => format!("{MARK}{run}"),
+    }
+}
+
+/// A comment without a mark.
+pub(crate) fn unmarked(comment: &str) -> Option<String> {
+    match comment.strip_prefix(MARK) {
+        Some(rest) => rest.split_once('\n').map(|(_, comment)| comment.to_owned()),
+        None => Some(comment.to_owned()),
+    }
+}
+
+/// The run whose mark a comment has.
+pub(crate) fn mark(comment: &str) -> Option<&str> {
+    comment.strip_prefix(MARK)?.split('\n').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_put_on_and_taken_off() {
+        for comment in [None, Some("what people wrote\nin two lines"), Some("")] {
+            let text = marked("restore-staging-1", comment);
+            assert_eq!(mark(&text), Some("restore-staging-1"));
+            assert_eq!(unmarked(&text).as_deref(), comment);
+        }
+        assert_eq!(mark("what people wrote"), None);
+        assert_eq!(unmarked("what people wrote").as_deref(), Some("what people wrote"));
+    }
+}

@@ -1,0 +1,215 @@
+//! A dump on its way back into a server: into a new database, in one transaction.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use dxdr_environment::DatabaseFacts;
+use dxdr_provider::{
+    DatabaseError, DatabaseErrorKind, StorageErrorKind,
+    database::{DumpPlace, Load},
+};
+use futures::StreamExt as _;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::{
+    database::PostgresqlDatabase,
+    dump::reason,
+    facts::{mark, marked},
+    program::{Program, start},
+    quoting::{self, identifier, literal},
+    session::Server,
+};
+
+/// Settings whose values are lists that are quoted already.
+const LISTS: [&str; 6] = [
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+];
+
+/// Makes the database. What an earlier attempt of the same run left is dropped first; what fails leaves nothing.
+pub(crate) async fn load(database: &PostgresqlDatabase, load: &Load, place: &DumpPlace) -> Result<(), DatabaseError> {
+    let server = database.server();
+    discard(server, &load.name, &load.run).await?;
+    server.administer("load", &creation(load)).await?;
+    let loaded = match fill(server, load, place).await {
+        Ok(()) => server.administer("load", &properties(&load.name, &load.facts)).await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    if loaded.is_err() {
+        // The reason is the first failure's; what cannot be dropped now is dropped when the run is resumed or cleaned up.
+        if let Err(error) = discard(server, &load.name, &load.run).await {
+            tracing::warn!(%error, "the database that could not be loaded is still there");
+        }
+    }
+    loaded
+}
+
+/// Drops the database if it carries the run's mark.
+pub(crate) async fn discard(server: Server<'_>, name: &str, run: &str) -> Result<bool, DatabaseError> {
+    let question = format!(
+        "SELECT json_build_object('comment', coalesce(shobj_description(oid, 'pg_database'), '')) FROM pg_database WHERE datname = {};\n",
+        literal(name)
+    );
+    let answer = server.administer("discard", &question).await?;
+    let Some(comment) = answer.get("comment").and_then(Value::as_str) else { return Ok(false) };
+    if mark(comment) != Some(run) {
+        let message = format!("`{name}` was not made by run {run}");
+        return Err(DatabaseError {
+            hint: Some("it is left alone; drop it yourself if nobody needs it".to_owned()),
+            ..server.error(DatabaseErrorKind::NameTaken, "discard", message)
+        });
+    }
+    server.administer("discard", &format!("DROP DATABASE {} WITH (FORCE);\n", identifier(name))).await?;
+    Ok(true)
+}
+
+fn creation(load: &Load) -> String {
+    let facts = &load.facts;
+    let mut script = format!("CREATE DATABASE {} TEMPLATE template0", identifier(&load.name));
+    for (word, value) in [("ENCODING", &facts.encoding), ("LC_COLLATE", &facts.collation), ("LC_CTYPE", &facts.character_type)] {
+        if !value.is_empty() {
+            // Writing to a String cannot fail, here and below.
+            let _ = write!(script, " {word} {}", literal(value));
+        }
+    }
+    if let Some(locale) = &facts.icu_locale {
+        let _ = write!(script, " LOCALE_PROVIDER icu ICU_LOCALE {}", literal(locale));
+    }
+    let name = identifier(&load.name);
+    let _ = writeln!(script, ";\nCOMMENT ON DATABASE {name} IS {};", literal(&marked(&load.run, facts.comment.as_deref())));
+    // Nobody but its makers has business in it until it is complete.
+    let _ = writeln!(script, "REVOKE CONNECT ON DATABASE {name} FROM PUBLIC;");
+    script
+}
+
+/// Owner, rights and settings: what belongs to the database and is in no dump.
+fn properties(name: &str, facts: &DatabaseFacts) -> String {
+    let name = identifier(name);
+    let mut script = "BEGIN;\n".to_owned();
+    for setting in &facts.settings {
+        let value = if LISTS.contains(&setting.name.as_str()) { setting.value.clone() } else { literal(&setting.value) };
+        // An empty list is written as no text at all.
+        let value = if value.is_empty() { "''".to_owned() } else { value };
+        // A setting of an extension has dots in its name, each part quoted by itself.
+        let setting_name = setting.name.split('.').map(identifier).collect::<Vec<_>>().join(".");
+        let _ = match &setting.role {
+            Some(role) => writeln!(script, "ALTER ROLE {} IN DATABASE {name} SET {setting_name} TO {value};", identifier(role)),
+            None => writeln!(script, "ALTER DATABASE {name} SET {setting_name} TO {value};"),
+        };
+    }
+    match &facts.grants {
+        None => {
+            let _ = writeln!(script, "GRANT CONNECT ON DATABASE {name} TO PUBLIC;");
+        }
+        Some(grants) => {
+            let _ = writeln!(script, "REVOKE ALL ON DATABASE {name} FROM PUBLIC;");
+            for grant in grants {
+                let role = grant.role.as_deref().map_or_else(|| "PUBLIC".to_owned(), identifier);
+                let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
+                let _ = writeln!(script, "GRANT {} ON DATABASE {name} TO {role}{option};", grant.privilege);
+            }
+        }
+    }
+    // Last: who is no superuser may do the rest only while it is the owner.
+    if !facts.owner.is_empty() {
+        let _ = writeln!(script, "ALTER DATABASE {name} OWNER TO {};", identifier(&facts.owner));
+    }
+    script.push_str("COMMIT;\n");
+    script
+}
+
+/// Streams the dump into `pg_restore`. Its last bytes are handed over when the digest of all of them is right: without them nothing is
+/// committed.
+async fn fill(server: Server<'_>, load: &Load, place: &DumpPlace) -> Result<(), DatabaseError> {
+    let store_failed = |error: dxdr_provider::StorageError| {
+        let kind = match error.kind {
+            StorageErrorKind::Corrupt | StorageErrorKind::NotFound => DatabaseErrorKind::Corrupt,
+            _ => DatabaseErrorKind::Store,
+        };
+        DatabaseError { source: Some(Box::new(error)), ..server.error(kind, "load", "its dump cannot be read") }
+    };
+    let mut reader = place.storage.get(&place.key, None).await.map_err(store_failed)?;
+    let mut command = Program::Restore.command(server.connection, server.described)?;
+    command.args(["--single-transaction", "--exit-on-error", "--no-password", "--format=custom"]);
+    command.arg("--dbname").arg(quoting::database_argument(&load.name)).stdin(std::process::Stdio::piped());
+    let mut started = start(command, server.described)?;
+    let Some(mut stdin) = started.child.stdin.take() else {
+        return Err(server.error(DatabaseErrorKind::Other, "load", "pg_restore has no input"));
+    };
+    let mut hash = Sha256::new();
+    let mut behind: Option<Bytes> = None;
+    let mut taken = true;
+    while let Some(chunk) = reader.stream.next().await {
+        let chunk = chunk.map_err(|error| DatabaseError {
+            source: Some(Box::new(error)),
+            ..server.error(DatabaseErrorKind::Store, "load", "its dump cannot be read to its end")
+        })?;
+        if chunk.is_empty() {
+            continue;
+        }
+        hash.update(&chunk);
+        if let Some(previous) = behind.replace(chunk)
+            && stdin.write_all(&previous).await.is_err()
+        {
+            // It ended before its input did, and says why.
+            taken = false;
+            break;
+        }
+    }
+    if taken {
+        let found: [u8; 32] = hash.finalize().into();
+        if place.sha256.is_some_and(|expected| expected != found) {
+            // Dropping the program kills it; the server rolls back.
+            return Err(DatabaseError {
+                hint: Some("restore another recovery point; `dxdr points` says which are damaged".to_owned()),
+                ..server.error(DatabaseErrorKind::Corrupt, "load", format!("its dump `{}` is not what was written", place.key))
+            });
+        }
+        if let Some(last) = behind {
+            let _ = stdin.write_all(&last).await;
+        }
+        let _ = stdin.shutdown().await;
+    }
+    drop(stdin);
+    let (status, said) = started.ended().await;
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        status => Err(server.failure("load", &reason(said, status.ok()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dxdr_environment::database::{DatabaseGrant, DatabaseSetting};
+
+    use super::*;
+
+    #[test]
+    fn what_no_dump_has_is_put_back_and_nothing_breaks_out_of_its_quotation() {
+        let facts = DatabaseFacts {
+            owner: "sh\"op".to_owned(),
+            settings: vec![
+                DatabaseSetting { role: None, name: "search_path".to_owned(), value: "\"a b\", public".to_owned() },
+                DatabaseSetting { role: Some("r".to_owned()), name: "my.thing".to_owned(), value: "it's".to_owned() },
+            ],
+            grants: Some(vec![DatabaseGrant { role: None, privilege: "CONNECT".to_owned(), grantable: false }]),
+            ..DatabaseFacts::default()
+        };
+        assert_eq!(
+            properties("a\"; DROP", &facts),
+            "BEGIN;\n\
+             ALTER DATABASE \"a\"\"; DROP\" SET \"search_path\" TO \"a b\", public;\n\
+             ALTER ROLE \"r\" IN DATABASE \"a\"\"; DROP\" SET \"my\".\"thing\" TO 'it''s';\n\
+             REVOKE ALL ON DATABASE \"a\"\"; DROP\" FROM PUBLIC;\n\
+             GRANT CONNECT ON DATABASE \"a\"\"; DROP\" TO PUBLIC;\n\
+             ALTER DATABASE \"a\"\"; DROP\" OWNER TO \"sh\"\"op\";\n\
+             COMMIT;\n"
+        );
+    }
+}

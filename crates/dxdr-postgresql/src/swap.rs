@@ -1,0 +1,125 @@
+//! One database in the place of another, by renaming both in one transaction.
+
+use std::time::Duration;
+
+use dxdr_provider::{DatabaseError, DatabaseErrorKind, database::Swap};
+use serde::Deserialize;
+
+use crate::{
+    facts::{marked, unmarked},
+    quoting::{identifier, literal},
+    session::Server,
+};
+
+/// How often connections that come anew are cut while the server waits for the last one to go.
+const BETWEEN_CUTS: Duration = Duration::from_millis(100);
+/// How often it is tried: the server itself waits five seconds each time.
+const ATTEMPTS: u32 = 6;
+
+#[derive(Deserialize)]
+struct Found {
+    name: String,
+    comment: Option<String>,
+}
+
+/// Swaps, or finds that it was done.
+pub(crate) async fn swap(server: Server<'_>, swap: &Swap) -> Result<(), DatabaseError> {
+    let names = [&swap.name, &swap.from, &swap.kept].map(|name| literal(name)).join(", ");
+    let question = format!(
+        "SELECT coalesce(json_agg(json_build_object('name', datname, 'comment', shobj_description(oid, 'pg_database'))), '[]')
+ FROM pg_database WHERE datname IN ({names});\n"
+    );
+    let answer = server.administer("swap", &question).await?;
+    let found: Vec<Found> = serde_json::from_value(answer)
+        .map_err(|error| server.error(DatabaseErrorKind::Other, "swap", format!("its answer is not understood: {error}")))?;
+    let comment = |name: &str| found.iter().find(|found| found.name == name).map(|found| found.comment.clone());
+    let (live, from, kept) = (comment(&swap.name), comment(&swap.from), comment(&swap.kept));
+    let script = match (live, from, kept) {
+        // Renaming is one transaction, so this is what it looks like behind it.
+        (Some(_), None, _) => return Ok(()),
+        (Some(live), Some(from), None) => script(swap, Some(live), from),
+        (None, Some(from), _) => script(swap, None, from),
+        (_, None, _) => {
+            let message = format!("`{}`, which was to take its place, is not there", swap.from);
+            return Err(server.error(DatabaseErrorKind::NotFound, "swap", message));
+        }
+        (Some(_), Some(_), Some(_)) => {
+            let message = format!("there is a database `{}` already", swap.kept);
+            return Err(server.error(DatabaseErrorKind::NameTaken, "swap", message));
+        }
+    };
+    let mut attempt = 1;
+    loop {
+        let renamed = while_cutting(server, swap, server.administer("swap", &script)).await;
+        match renamed {
+            Err(error) if error.kind == DatabaseErrorKind::Busy && attempt < ATTEMPTS => attempt += 1,
+            other => return other.map(|_| ()),
+        }
+    }
+}
+
+/// The mark goes with the name: what is live carries none, or somebody who cleans up would take it away.
+fn script(swap: &Swap, live: Option<Option<String>>, from: Option<String>) -> String {
+    let (name, kept) = (identifier(&swap.name), identifier(&swap.kept));
+    let mut script = "BEGIN;\n".to_owned();
+    if let Some(comment) = live {
+        let comment = marked(&swap.run, comment.as_deref());
+        script.push_str(&format!(
+            "ALTER DATABASE {name} RENAME TO {kept};\nCOMMENT ON DATABASE {kept} IS {};\n",
+            literal(&comment)
+        ));
+    }
+    let comment = from.and_then(|comment| unmarked(&comment)).map_or_else(|| "NULL".to_owned(), |comment| literal(&comment));
+    script.push_str(&format!(
+        "ALTER DATABASE {} RENAME TO {name};\nCOMMENT ON DATABASE {name} IS {comment};\nCOMMIT;\n",
+        identifier(&swap.from)
+    ));
+    script
+}
+
+/// Does it while connections to both databases are cut, again and again: renaming holds new ones up, but not before it has begun.
+async fn while_cutting<T>(
+    server: Server<'_>,
+    swap: &Swap,
+    doing: impl Future<Output = Result<T, DatabaseError>>,
+) -> Result<T, DatabaseError> {
+    let cut = format!(
+        "SELECT json_build_object('cut', count(pg_terminate_backend(pid))) FROM pg_stat_activity
+ WHERE datname IN ({}, {}) AND pid <> pg_backend_pid();\n",
+        literal(&swap.name),
+        literal(&swap.from)
+    );
+    server.administer("swap", &cut).await?;
+    let cutting = async {
+        loop {
+            tokio::time::sleep(BETWEEN_CUTS).await;
+            if let Err(error) = server.administer("swap", &cut).await {
+                return error;
+            }
+        }
+    };
+    tokio::select! {
+        done = doing => done,
+        error = cutting => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_live_carries_no_mark_and_what_is_kept_does() {
+        let swap = Swap { name: "orders".to_owned(), from: "new".to_owned(), kept: "old".to_owned(), run: "r-1".to_owned() };
+        assert_eq!(
+            script(&swap, Some(Some("it's ours".to_owned())), Some("dxdr run r-1\nit's theirs".to_owned())),
+            "BEGIN;\n\
+             ALTER DATABASE \"orders\" RENAME TO \"old\";\n\
+             COMMENT ON DATABASE \"old\" IS 'dxdr run r-1\nit''s ours';\n\
+             ALTER DATABASE \"new\" RENAME TO \"orders\";\n\
+             COMMENT ON DATABASE \"orders\" IS 'it''s theirs';\n\
+             COMMIT;\n"
+        );
+        assert!(!script(&swap, None, None).contains("RENAME TO \"old\""));
+    }
+}
