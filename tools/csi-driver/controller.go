@@ -170,11 +170,12 @@ func (c controller) ListSnapshots(
 func (c controller) described(snapshot *record) *csi.Snapshot {
 	_, notReady := c.disk.fault("NotReady")
 	return &csi.Snapshot{
-		SnapshotId:     snapshot.Handle,
-		SourceVolumeId: snapshot.Source,
-		SizeBytes:      snapshot.Bytes,
-		CreationTime:   timestamppb.New(snapshot.Made),
-		ReadyToUse:     !notReady,
+		SnapshotId:      snapshot.Handle,
+		SourceVolumeId:  snapshot.Source,
+		SizeBytes:       snapshot.Bytes,
+		CreationTime:    timestamppb.New(snapshot.Made),
+		ReadyToUse:      !notReady,
+		GroupSnapshotId: snapshot.Group,
 	}
 }
 

@@ -20,13 +20,15 @@ type kind string
 const (
 	volumes   kind = "volumes"
 	snapshots kind = "snapshots"
+	groups    kind = "groups"
 )
 
-// record is what is kept of a volume or a snapshot beside its content.
+// record is what is kept of a volume or a snapshot beside its content, and of a group of snapshots, whose folder is empty.
 type record struct {
 	Handle string    `json:"handle"`
 	Kind   kind      `json:"kind"`
 	Source string    `json:"source,omitempty"` // handle of what it was copied from
+	Group  string    `json:"group,omitempty"`  // handle of the group that a snapshot was taken with
 	Bytes  int64     `json:"bytes"`
 	Made   time.Time `json:"made"`
 }
@@ -43,7 +45,7 @@ var plain = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$`)
 var errName = errors.New("is not a name that a directory can have")
 
 func openDisk(folder string) (*disk, error) {
-	for _, name := range []string{string(volumes), string(snapshots), "records", "faults", "unfinished"} {
+	for _, name := range []string{string(volumes), string(snapshots), string(groups), "records", "faults", "unfinished"} {
 		if err := os.MkdirAll(filepath.Join(folder, name), 0o755); err != nil {
 			return nil, err
 		}
@@ -54,10 +56,14 @@ func openDisk(folder string) (*disk, error) {
 // handleOf derives the handle from the name, so that a repeated call finds what the first one made; and makes it differ
 // from the name, so that a test notices when one is taken for the other.
 func handleOf(kind kind, name string) string {
-	if kind == snapshots {
+	switch kind {
+	case snapshots:
 		return "copy-" + name
+	case groups:
+		return "group-" + name
+	default:
+		return "directory-" + name
 	}
-	return "directory-" + name
 }
 
 func (d *disk) content(kind kind, handle string) string {
@@ -100,6 +106,11 @@ func (d *disk) read(kind kind, handle string) (*record, error) {
 func (d *disk) make(kind kind, name string, bytes int64, from *record) (*record, error) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
+	return d.write(kind, name, record{Bytes: bytes, Made: time.Now().UTC()}, from)
+}
+
+// write is make with all that the record shall say.
+func (d *disk) write(kind kind, name string, what record, from *record) (*record, error) {
 	handle := handleOf(kind, name)
 	if !plain.MatchString(handle) {
 		return nil, fmt.Errorf("%q %w", name, errName)
@@ -107,7 +118,8 @@ func (d *disk) make(kind kind, name string, bytes int64, from *record) (*record,
 	if found, err := d.read(kind, handle); found != nil || err != nil {
 		return found, err
 	}
-	made := &record{Handle: handle, Kind: kind, Bytes: bytes, Made: time.Now().UTC()}
+	made := &what
+	made.Handle, made.Kind = handle, kind
 	// The content first and under another name: a record stands for a complete copy.
 	unfinished := filepath.Join(d.folder, "unfinished", handle)
 	if err := os.RemoveAll(unfinished); err != nil {
@@ -138,6 +150,47 @@ func (d *disk) make(kind kind, name string, bytes int64, from *record) (*record,
 	return made, nil
 }
 
+// makeGroup returns the group of that name, or copies all directories into one: all of one instant.
+func (d *disk) makeGroup(name string, from []*record) (*record, error) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	handle := handleOf(groups, name)
+	if found, err := d.read(groups, handle); found != nil || err != nil {
+		return found, err
+	}
+	now := time.Now().UTC()
+	var made []*record
+	for _, volume := range from {
+		what := record{Group: handle, Bytes: volume.Bytes, Made: now}
+		snapshot, err := d.write(snapshots, name+"-"+volume.Handle, what, volume)
+		if err != nil {
+			// All of them or none.
+			for _, snapshot := range made {
+				err = errors.Join(err, d.erase(snapshot))
+			}
+			return nil, err
+		}
+		made = append(made, snapshot)
+	}
+	return d.write(groups, name, record{Made: now}, nil)
+}
+
+// removeGroup deletes a group with its snapshots.
+func (d *disk) removeGroup(handle string) error {
+	list, err := d.all(snapshots)
+	if err != nil {
+		return err
+	}
+	for _, snapshot := range list {
+		if snapshot.Group == handle {
+			if err := d.remove(snapshots, snapshot.Handle); err != nil {
+				return err
+			}
+		}
+	}
+	return d.remove(groups, handle)
+}
+
 // remove deletes; what is not there is as good as deleted.
 func (d *disk) remove(kind kind, handle string) error {
 	d.mutex.Lock()
@@ -146,10 +199,14 @@ func (d *disk) remove(kind kind, handle string) error {
 	if found == nil || err != nil {
 		return err
 	}
-	if err := os.Remove(d.record(handle)); err != nil {
+	return d.erase(found)
+}
+
+func (d *disk) erase(found *record) error {
+	if err := os.Remove(d.record(found.Handle)); err != nil {
 		return err
 	}
-	return os.RemoveAll(d.content(kind, handle))
+	return os.RemoveAll(d.content(found.Kind, found.Handle))
 }
 
 // all returns everything of a kind, sorted by handle.

@@ -6,7 +6,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 )
 
-// identity says what the driver is called and that it has a controller.
+// identity says what the driver is called and that it has controllers, of volumes and of groups.
 type identity struct {
 	csi.UnimplementedIdentityServer
 	name string
@@ -23,8 +23,13 @@ func (identity) Probe(context.Context, *csi.ProbeRequest) (*csi.ProbeResponse, e
 func (identity) GetPluginCapabilities(
 	context.Context, *csi.GetPluginCapabilitiesRequest,
 ) (*csi.GetPluginCapabilitiesResponse, error) {
-	service := &csi.PluginCapability_Service{Type: csi.PluginCapability_Service_CONTROLLER_SERVICE}
-	return &csi.GetPluginCapabilitiesResponse{
-		Capabilities: []*csi.PluginCapability{{Type: &csi.PluginCapability_Service_{Service: service}}},
-	}, nil
+	answer := &csi.GetPluginCapabilitiesResponse{}
+	for _, service := range []csi.PluginCapability_Service_Type{
+		csi.PluginCapability_Service_CONTROLLER_SERVICE,
+		csi.PluginCapability_Service_GROUP_CONTROLLER_SERVICE,
+	} {
+		offered := &csi.PluginCapability_Service_{Service: &csi.PluginCapability_Service{Type: service}}
+		answer.Capabilities = append(answer.Capabilities, &csi.PluginCapability{Type: offered})
+	}
+	return answer, nil
 }

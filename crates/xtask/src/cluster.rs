@@ -5,12 +5,13 @@
 //! ```text
 //!   build  tools/MODULE  ──►  ~/.cache/dxdr/tools/NAME/STAMP/NAME
 //!   up     certificates ─► etcd ─► kube-apiserver ─► controller manager, scheduler
-//!                       (─► weed) (─► CSI driver, its sidecars, snapshot controller) (─► Sealed Secrets) (─► velero)
+//!                       (─► weed) (─► containerd, kubelet) (─► CSI driver, its sidecars, snapshot controller)
+//!                       (─► Sealed Secrets) (─► velero)
 //!   down   the same backwards, by the recorded processes and no others
 //! ```
 //!
-//! There is no node: Pods stay Pending, and what controllers do without one (quota, service accounts, garbage
-//! collection, namespace deletion, admission) is as in production.
+//! Without a node Pods stay Pending, and what controllers do without one (quota, service accounts, garbage collection,
+//! namespace deletion, admission) is as in production.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,8 +21,10 @@ use clap::{Args, Subcommand};
 
 use crate::{checkout, interruption};
 
+pub(crate) mod address;
 pub(crate) mod administrator;
 pub(crate) mod credentials;
+pub(crate) mod node;
 pub(crate) mod ports;
 pub(crate) mod processes;
 pub(crate) mod programs;
@@ -49,6 +52,9 @@ pub(crate) enum Command {
         /// Also build the Sealed Secrets controller, and kubeseal
         #[arg(long)]
         sealed_secrets: bool,
+        /// Also build what a node is made of
+        #[arg(long)]
+        node: bool,
     },
     /// Start the servers and wait until they are ready
     ///
@@ -85,7 +91,7 @@ impl Place {
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Build { s3, csi, velero, sealed_secrets } => {
+        Command::Build { s3, csi, velero, sealed_secrets, node } => {
             let programs = programs::build()?;
             println!("{}", programs.directory_of_kubectl().display());
             if s3 {
@@ -99,6 +105,9 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             }
             if sealed_secrets {
                 println!("{}", programs::build_sealed_secrets()?.kubeseal.display());
+            }
+            if node {
+                println!("{}", programs::build_node()?.kubelet.display());
             }
         }
         Command::Up { place, parts } => {
@@ -133,6 +142,9 @@ pub(crate) struct Parts {
     /// Also start the Sealed Secrets controller
     #[arg(long)]
     pub(crate) sealed_secrets: bool,
+    /// Also start a node, on which pods run that tolerate its taint (takes root)
+    #[arg(long)]
+    pub(crate) node: bool,
 }
 
 /// What shall be started, built.
@@ -142,6 +154,7 @@ struct Built {
     volumes: Option<programs::VolumePrograms>,
     velero: Option<programs::VeleroPrograms>,
     sealed_secrets: Option<programs::SealedSecretsPrograms>,
+    node: Option<programs::NodePrograms>,
 }
 
 impl Built {
@@ -150,7 +163,10 @@ impl Built {
         servers::start(processes, &self.programs)?;
         let administrator = administrator::Administrator::of(&directory, &self.programs.kubectl);
         let object_storage = self.weed.as_deref().map(|weed| seaweedfs::start(processes, weed)).transpose()?;
-        let volumes = self.volumes.map(|programs| volumes::start(processes, &programs, &administrator)).transpose()?;
+        // Before the volumes: their driver mounts where the node's pods see it.
+        let node = self.node.map(|programs| node::start(processes, &programs, &administrator)).transpose()?;
+        let volumes = self.volumes;
+        let volumes = volumes.map(|programs| volumes::start(processes, &programs, &administrator, node.as_ref())).transpose()?;
         let sealed_secrets = self.sealed_secrets.as_ref();
         let sealed_secrets =
             sealed_secrets.map(|programs| sealed_secrets::start(processes, programs, &administrator)).transpose()?;
@@ -158,7 +174,7 @@ impl Built {
             velero::start(processes, programs, &administrator, storage)?;
         }
         let (kubectl, velero) = (self.programs.kubectl, self.velero.is_some());
-        Ok(Cluster { directory, kubectl, object_storage, volumes, velero, sealed_secrets })
+        Ok(Cluster { directory, kubectl, object_storage, volumes, velero, sealed_secrets, node })
     }
 }
 
@@ -170,6 +186,7 @@ pub(crate) struct Cluster {
     volumes: Option<volumes::Volumes>,
     velero: bool,
     sealed_secrets: Option<sealed_secrets::SealedSecrets>,
+    node: Option<node::Node>,
 }
 
 impl Cluster {
@@ -184,6 +201,7 @@ impl Cluster {
             volumes: if parts.csi { Some(programs::build_volumes()?) } else { None },
             velero: if parts.velero { Some(programs::build_velero()?) } else { None },
             sealed_secrets: if parts.sealed_secrets { Some(programs::build_sealed_secrets()?) } else { None },
+            node: if parts.node { Some(programs::build_node()?) } else { None },
         };
         let mut processes = processes::Processes::open(directory)?;
         match built.start(&mut processes) {
@@ -195,7 +213,9 @@ impl Cluster {
                 if let Err(second) = processes.stop_all() {
                     eprintln!("warning: {second:#}");
                 }
-                Self::sweep(directory);
+                if let Err(second) = Self::sweep(directory) {
+                    eprintln!("warning: {second:#}");
+                }
                 Err(error)
             }
         }
@@ -204,14 +224,14 @@ impl Cluster {
     /// Stops what was started for this folder, in reverse order. Nothing running is not an error.
     pub(crate) fn stop(directory: &Path) -> Result<()> {
         processes::Processes::recorded(directory)?.stop_all()?;
-        Self::sweep(directory);
-        Ok(())
+        Self::sweep(directory)
     }
 
     /// Removes what servers leave outside the folder.
-    fn sweep(directory: &Path) {
+    fn sweep(directory: &Path) -> Result<()> {
         seaweedfs::sweep(directory);
-        sealed_secrets::sweep(directory);
+        address::sweep(&directory.join("sealed-secrets"));
+        node::sweep(directory)
     }
 
     pub(crate) fn kubectl(&self) -> &Path {
@@ -230,6 +250,9 @@ impl Cluster {
         }
         if let Some(controller) = &self.sealed_secrets {
             variables.extend(controller.test_variables());
+        }
+        if let Some(node) = &self.node {
+            variables.extend(node.test_variables());
         }
         if self.velero {
             variables.extend(velero::test_variables());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::{Cluster, Parts};
+use crate::cluster::{Cluster, Parts, node};
 use crate::{checkout, interruption};
 
 /// Crates with tests that talk to real servers.
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     /// Leave the servers running afterwards, and say how to stop them
     #[arg(long)]
     keep: bool,
-    /// Start neither Velero nor volumes with snapshots; the tests that need them say so and do not run
+    /// Start neither Velero nor volumes with snapshots nor a node; the tests that need them say so and do not run
     #[arg(long)]
     without_velero: bool,
     /// Passed on to `cargo test`, such as the name of one test
@@ -39,7 +39,12 @@ pub(crate) struct Arguments {
 /// The exit code is that of `cargo test`; 3 when a program that is needed is not installed.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let all = !arguments.without_velero;
-    in_cluster(Parts { s3: true, csi: all, velero: all, sealed_secrets: true }, arguments.keep, |cluster, folder| {
+    let obstacle = if all { node::obstacle() } else { None };
+    if let Some(obstacle) = &obstacle {
+        eprintln!("the tests that need a node will not run: {obstacle}");
+    }
+    let node = all && obstacle.is_none();
+    in_cluster(Parts { s3: true, csi: all, velero: all, sealed_secrets: true, node }, arguments.keep, |cluster, folder| {
         let mut variables = cluster.test_variables();
         if let Some(context) = &arguments.context {
             let kubeconfig = kubeconfig_of(cluster.kubectl(), context, folder)?;

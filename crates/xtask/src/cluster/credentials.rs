@@ -29,11 +29,13 @@ struct Client {
     group: Option<&'static str>,
 }
 
-const CLIENTS: [Client; 3] = [
+const CLIENTS: [Client; 4] = [
     // system:masters passes every authorization check.
     Client { name: "administrator", user: "administrator", group: Some("system:masters") },
     Client { name: "controller-manager", user: "system:kube-controller-manager", group: None },
     Client { name: "scheduler", user: "system:kube-scheduler", group: None },
+    // What a kubelet may do is decided for this user and group.
+    Client { name: "node", user: "system:node:dxdr-test-node", group: Some("system:nodes") },
 ];
 
 /// The names under which clients reach the servers: from this machine, and as Kubernetes' own Service.

@@ -8,13 +8,14 @@ use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
+use super::address;
 use super::administrator::Administrator;
 use super::credentials::write_private;
 use super::ports::Block;
@@ -27,8 +28,6 @@ const NAMESPACE: &str = "kube-system";
 /// What kubeseal looks for.
 const NAME: &str = "sealed-secrets-controller";
 const PATIENCE: Duration = Duration::from_secs(5);
-/// File with the address that was added to the loopback device.
-const ADDRESS: &str = "address";
 /// The folder that a Pod finds at /var/run/secrets/kubernetes.io/serviceaccount.
 const ACCOUNT: &str = "secrets/kubernetes.io/serviceaccount";
 
@@ -37,6 +36,8 @@ pub(crate) struct SealedSecrets {
     kubeseal: PathBuf,
     /// Program that starts another one.
     controller: PathBuf,
+    /// The controller itself, for a pod.
+    program: PathBuf,
     url: String,
     process: u32,
     /// Whether it is reached through the API server, too.
@@ -49,6 +50,7 @@ impl SealedSecrets {
             ("DXDR_TEST_KUBESEAL", self.kubeseal.display().to_string()),
             ("DXDR_TEST_SEALED_SECRETS_URL", self.url.clone()),
             ("DXDR_TEST_SEALED_SECRETS_CONTROLLER", self.controller.display().to_string()),
+            ("DXDR_TEST_SEALED_SECRETS_PROGRAM", self.program.display().to_string()),
             // Told by SIGUSR1, it renews its key.
             ("DXDR_TEST_SEALED_SECRETS_PROCESS", self.process.to_string()),
         ];
@@ -76,7 +78,12 @@ pub(crate) fn start(
     write_account(&run.join(ACCOUNT), administrator)?;
     let block = Block::of(&folder)?;
     let port = block.port(0);
-    let own = own_address(&folder, port)?;
+    let own = address::add(&folder, port)?;
+    if own.is_none() {
+        eprintln!(
+            "Sealed Secrets cannot be asked through the API server: that takes the right to add an address to the loopback device"
+        );
+    }
     let host = own.as_deref().unwrap_or("127.0.0.1");
     let url = format!("http://{host}:{port}");
     let server = administrator.output(&["config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"])?;
@@ -109,7 +116,8 @@ pub(crate) fn start(
     })?;
     eprintln!("Sealed Secrets ready after {:.1} s at {url}", begin.elapsed().as_secs_f64());
     let process = processes.id_of("sealed-secrets").context("the Sealed Secrets controller has ended")?;
-    Ok(SealedSecrets { kubeseal: programs.kubeseal.clone(), controller, url, process, proxied: own.is_some() })
+    let (kubeseal, program) = (programs.kubeseal.clone(), programs.controller.clone());
+    Ok(SealedSecrets { kubeseal, controller, program, url, process, proxied: own.is_some() })
 }
 
 /// What a Pod finds of its service account.
@@ -137,38 +145,10 @@ fn in_a_pod(run: &Path, controller: &Path, host: &str, port: &str) -> String {
     )
 }
 
-fn write_program(file: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_program(file: &Path, text: &str) -> Result<()> {
     let context = || format!("cannot write {}", file.display());
     fs::write(file, text).with_context(context)?;
     fs::set_permissions(file, fs::Permissions::from_mode(0o755)).with_context(context)
-}
-
-/// An address of its own on the loopback device, where we may add one; the same for the same port.
-fn own_address(folder: &Path, port: u16) -> Result<Option<String>> {
-    let [high, low] = port.to_be_bytes();
-    let address = format!("10.99.{high}.{low}");
-    let mut command = Command::new("ip");
-    command.args(["address", "replace", &format!("{address}/32"), "dev", "lo"]).stderr(Stdio::null());
-    if !command.status().is_ok_and(|status| status.success()) {
-        eprintln!(
-            "Sealed Secrets cannot be asked through the API server: that takes the right to add an address to the loopback device"
-        );
-        return Ok(None);
-    }
-    let file = folder.join(ADDRESS);
-    fs::write(&file, &address).with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(Some(address))
-}
-
-/// Takes the address away again.
-pub(crate) fn sweep(directory: &Path) {
-    let file = directory.join("sealed-secrets").join(ADDRESS);
-    let Ok(address) = fs::read_to_string(&file) else { return };
-    let gone =
-        Command::new("ip").args(["address", "delete", &format!("{address}/32"), "dev", "lo"]).stderr(Stdio::null()).status();
-    if gone.is_ok_and(|status| status.success()) {
-        let _ = fs::remove_file(file);
-    }
 }
 
 fn account() -> [Value; 2] {

@@ -77,6 +77,7 @@ impl<'a> ControlPlane<'a> {
             ("kubeconfig", "administrator"),
             ("controller-manager.kubeconfig", "controller-manager"),
             ("scheduler.kubeconfig", "scheduler"),
+            ("node.kubeconfig", "node"),
         ] {
             write_private(&self.directory.join(name), &self.certificates.kubeconfig(client, self.api)?)?;
         }
@@ -132,6 +133,10 @@ impl<'a> ControlPlane<'a> {
             .flag("requestheader-extra-headers-prefix", "X-Remote-Extra-")
             .flag("proxy-client-cert-file", self.certificates.certificate("front-proxy").display())
             .flag("proxy-client-key-file", self.certificates.key("front-proxy").display())
+            // Commands in pods, and their logs, are asked of the kubelet.
+            .flag("kubelet-client-certificate", self.certificates.certificate("administrator").display())
+            .flag("kubelet-client-key", self.certificates.key("administrator").display())
+            .flag("kubelet-preferred-address-types", "InternalIP")
             .flag("shutdown-delay-duration", "0s")
             .flag("profiling", false)
             .command()

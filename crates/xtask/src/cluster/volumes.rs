@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::administrator::Administrator;
+use super::node::Node;
 use super::processes::Processes;
 use super::programs::VolumePrograms;
 use super::readiness::{Readiness, wait};
@@ -42,7 +43,13 @@ impl Volumes {
 }
 
 /// Starts everything with its data under `FOLDER/csi` and returns when a claim got a volume and the volume a snapshot.
-pub(crate) fn start(processes: &mut Processes, programs: &VolumePrograms, administrator: &Administrator) -> Result<Volumes> {
+/// Pods on `node` can use the volumes.
+pub(crate) fn start(
+    processes: &mut Processes,
+    programs: &VolumePrograms,
+    administrator: &Administrator,
+    node: Option<&Node>,
+) -> Result<Volumes> {
     let begin = Instant::now();
     let folder = processes.directory().join("csi");
     let data = folder.join("data");
@@ -60,11 +67,12 @@ pub(crate) fn start(processes: &mut Processes, programs: &VolumePrograms, admini
     }
     administrator.apply_objects(&classes())?;
 
-    let mut driver = Arguments::of(&programs.driver)
-        .flag("name", DRIVER)
-        .flag("socket", socket.display())
-        .flag("folder", data.display())
-        .command();
+    let driver =
+        Arguments::of(&programs.driver).flag("name", DRIVER).flag("socket", socket.display()).flag("folder", data.display());
+    let mut driver = match node {
+        Some(node) => node.enter(&driver.flag("registration", node.registration(DRIVER).display()).command()),
+        None => driver.command(),
+    };
     processes.start("csi-driver", &mut driver, PATIENCE)?;
     let sidecar = |program| {
         Arguments::of(program)
@@ -73,13 +81,17 @@ pub(crate) fn start(processes: &mut Processes, programs: &VolumePrograms, admini
             .flag("kube-api-burst", 200)
     };
     let at_driver = |program| sidecar(program).flag("csi-address", socket.display()).flag("extra-create-metadata", true);
-    processes.start("snapshot-controller", &mut sidecar(&programs.snapshot_controller).command(), PATIENCE)?;
-    processes.start("csi-snapshotter", &mut at_driver(&programs.csi_snapshotter).command(), PATIENCE)?;
+    let groups = |program: Arguments| program.flag("feature-gates", "CSIVolumeGroupSnapshot=true").command();
+    processes.start("snapshot-controller", &mut groups(sidecar(&programs.snapshot_controller)), PATIENCE)?;
+    processes.start("csi-snapshotter", &mut groups(at_driver(&programs.csi_snapshotter)), PATIENCE)?;
     let mut provisioner = at_driver(&programs.csi_provisioner).flag("feature-gates", "Topology=false").command();
     // It takes itself for a pod.
     provisioner.env("POD_NAME", "csi-provisioner").env("NAMESPACE", "default");
     processes.start("csi-provisioner", &mut provisioner, PATIENCE)?;
 
+    if node.is_some() {
+        wait(processes, &["csi-driver", "kubelet"], "the driver on the node", || Node::knows(administrator, DRIVER))?;
+    }
     prove(processes, administrator)?;
     eprintln!("volumes and snapshots ready after {:.1} s in {}", begin.elapsed().as_secs_f64(), data.display());
     Ok(Volumes { data })
@@ -126,7 +138,7 @@ fn classes() -> Vec<Value> {
     vec![
         json!({
             "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": DRIVER},
-            // Nothing attaches, because nothing mounts.
+            // What a directory is mounted from is there already.
             "spec": {"attachRequired": false, "podInfoOnMount": false, "volumeLifecycleModes": ["Persistent"]}
         }),
         storage(STORAGE_CLASS, "Immediate"),
@@ -136,6 +148,10 @@ fn classes() -> Vec<Value> {
             // The label is how Velero chooses among classes of one driver.
             "metadata": {"name": SNAPSHOT_CLASS, "labels": {"velero.io/csi-volumesnapshot-class": "true"}},
             "driver": DRIVER, "deletionPolicy": "Delete"
+        }),
+        json!({
+            "apiVersion": "groupsnapshot.storage.k8s.io/v1", "kind": "VolumeGroupSnapshotClass",
+            "metadata": {"name": SNAPSHOT_CLASS}, "driver": DRIVER, "deletionPolicy": "Delete"
         }),
     ]
 }

@@ -59,7 +59,7 @@ impl Drop for Controller {
 }
 
 /// Policies for the test's namespace, and an identity that opens their escrow.
-fn declare(world: &World) {
+pub(super) fn declare(world: &World) {
     let identity = age::x25519::Identity::generate();
     std::fs::create_dir(world.place.path().join("kept")).unwrap();
     world.place.write("identity.txt", identity.to_string().expose_secret());
@@ -73,26 +73,26 @@ fn declare(world: &World) {
     );
 }
 
-fn seal(world: &World, arguments: &[&str], input: &str) -> Said {
+pub(super) fn seal(world: &World, arguments: &[&str], input: &str) -> Said {
     piped(&world.place, &[&["seal"][..], arguments, &["--kubeconfig", &world.kubeconfig]].concat(), input)
 }
 
-fn json_of(said: &Said) -> Value {
+pub(super) fn json_of(said: &Said) -> Value {
     serde_json::from_str(&said.stdout).unwrap()
 }
 
-/// The SealedSecret of a Secret with this name, made with the controller's certificate.
-fn sealed(world: &World, controller: &Controller, name: &str) -> Value {
+/// The SealedSecret of a Secret with this name, made with the certificate that is served there.
+pub(super) fn sealed(world: &World, certificate: &str, name: &str) -> Value {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": world.namespace}, "stringData": {"value": name}});
-    documents(&seal(world, &["--cert", &controller.certificate()], &secret.to_string()).exits(0).stdout).remove(0)
+    documents(&seal(world, &["--cert", certificate], &secret.to_string()).exits(0).stdout).remove(0)
 }
 
-fn sealed_secret(world: &World, name: &str) -> dxdr_environment::ObjectReference {
+pub(super) fn sealed_secret(world: &World, name: &str) -> dxdr_environment::ObjectReference {
     objects::reference("bitnami.com", "v1alpha1", "SealedSecret", "sealedsecrets", Some(&world.namespace), name)
 }
 
 /// Applies it, and waits until the controller has made the Secret of it.
-fn comes_back(world: &World, object: &Value) {
+pub(super) fn comes_back(world: &World, object: &Value) {
     let name = object["metadata"]["name"].as_str().unwrap();
     world.try_create(&sealed_secret(world, name), object, false).unwrap();
     world.wait_until("the controller opens it", |world| {
@@ -116,7 +116,7 @@ fn keys_are_kept_renewed_and_brought_back_after_the_cluster_is_lost() {
     let identity = ["--identity", "identity.txt"];
 
     let controller = Controller::start(&program, &world);
-    let one = sealed(&world, &controller, "one");
+    let one = sealed(&world, &controller.certificate(), "one");
     comes_back(&world, &one);
     assert!(seal(&world, &["keys"], "").exits(0).stderr.contains("1 key not in escrow"));
     let dry = json_of(&seal(&world, &["escrow", "--dry-run", "-o", "json"], "").exits(0));
@@ -131,7 +131,7 @@ fn keys_are_kept_renewed_and_brought_back_after_the_cluster_is_lost() {
     let controller = Controller::start(&program, &world);
     let served = seal(&world, &["certificate", "--cert", &controller.certificate(), "-o", "json", "--dry-run"], "").exits(0);
     assert_eq!(json_of(&served)["fingerprint"], rotated["fingerprint"]);
-    let two = sealed(&world, &controller, "two");
+    let two = sealed(&world, &controller.certificate(), "two");
     comes_back(&world, &two);
     let keys = json_of(&seal(&world, &["keys", "-o", "json"], "").exits(0));
     let states: Vec<(&str, &Value)> =

@@ -3,9 +3,12 @@
 mod access;
 mod bucket;
 mod differential;
+mod hooks;
 mod journey;
 mod keys;
+mod node;
 mod refusals;
+mod restarts;
 mod sealing;
 mod velero;
 mod volumes;
@@ -163,16 +166,16 @@ impl World {
         names.map(|name| name.as_str().unwrap().to_owned()).collect()
     }
 
-    /// Waits for what a controller does; Velero looks for some things once a minute only.
+    /// Waits for what a controller does; Velero looks for some things once a minute only, and restores one at a time.
     #[track_caller]
     fn wait_until(&self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
-        for _ in 0..1800 {
+        for _ in 0..3600 {
             if happened(self) {
                 return;
             }
             thread::sleep(Duration::from_millis(100));
         }
-        panic!("not within three minutes: {what}");
+        panic!("not within six minutes: {what}");
     }
 }
 

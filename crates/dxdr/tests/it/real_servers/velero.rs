@@ -67,10 +67,16 @@ impl Velero {
         world
     }
 
-    /// The folder of the volume that the claim of a namespace is bound to.
+    /// The folder of the volume that the claim `data` of a namespace is bound to.
     #[track_caller]
     pub(super) fn volume_of(&self, world: &World, namespace: &str) -> PathBuf {
-        let claim = claim(namespace);
+        self.volume_of_claim(world, namespace, "data")
+    }
+
+    /// The same of any claim.
+    #[track_caller]
+    pub(super) fn volume_of_claim(&self, world: &World, namespace: &str, name: &str) -> PathBuf {
+        let claim = core("PersistentVolumeClaim", Some(namespace), name);
         world.wait_until("the claim is bound", |world| {
             world.get(&claim).is_some_and(|object| object["status"]["phase"] == "Bound")
         });
@@ -96,7 +102,7 @@ impl Velero {
 
     /// Has Velero back the namespace up, with a snapshot of the volume.
     #[track_caller]
-    fn back_up(&self, world: &World) -> String {
+    pub(super) fn back_up(&self, world: &World) -> String {
         let specification = json!({
             "includedNamespaces": [world.namespace], "storageLocation": self.location, "snapshotVolumes": true, "ttl": "1h0m0s"
         });

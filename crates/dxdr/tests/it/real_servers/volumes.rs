@@ -18,7 +18,7 @@ fn snapshot_objects(world: &World, point: &str) -> Vec<ObjectReference> {
     [snapshot].into_iter().filter(|object| world.get(object).is_some()).collect()
 }
 
-fn volumes_of(world: &World, point: &str) -> Vec<Value> {
+pub(super) fn volumes_of(world: &World, point: &str) -> Vec<Value> {
     let points = world.run(&["points", "journey", "--output", "json"]).exits(0).stdout;
     let points: Value = serde_json::from_str(&points).unwrap();
     let points = points["points"].as_array().unwrap();
@@ -26,7 +26,7 @@ fn volumes_of(world: &World, point: &str) -> Vec<Value> {
     point["components"].as_array().unwrap().iter().filter(|part| part["kind"] == "volume").cloned().collect()
 }
 
-fn folder_of_snapshot(velero: &Velero, handle: &str) -> PathBuf {
+pub(super) fn folder_of_snapshot(velero: &Velero, handle: &str) -> PathBuf {
     velero.volumes.parent().unwrap().join("snapshots").join(handle)
 }
 
