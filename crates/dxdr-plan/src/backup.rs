@@ -2,7 +2,9 @@
 //!
 //! Lists stand in the order in which their kinds are restored, so that an archive of ours is restored in one or two passes.
 
+mod class;
 pub(crate) mod database;
+mod group;
 mod hook;
 mod recorded;
 mod volume;
@@ -14,8 +16,9 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use {
     database::{DatabaseFate, DatabasePlan, DumpPlan},
+    group::{GROUP_LABEL, GROUP_SNAPSHOT_GROUP, GROUP_SNAPSHOT_VERSIONS, GroupPlan, ObservedGroups, PlannedGroup},
     hook::{HookPlan, HookTime},
-    recorded::RecordedBackup,
+    recorded::{MadeGroup, MadeSnapshots, RecordedBackup},
     volume::{ObservedVolumes, SNAPSHOT_GROUP, SnapshotPlan, VolumeFate, VolumePlan},
 };
 

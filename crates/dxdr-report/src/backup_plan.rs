@@ -44,10 +44,14 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
 fn volume_text(volume: &VolumePlan) -> String {
     let VolumePlan { namespace, claim, fate, .. } = volume;
     match fate {
-        VolumeFate::Snapshot(snapshot) => format!(
-            "  Volume {namespace}/{claim}: snapshot by {}, class {} ({})\n",
-            snapshot.driver, snapshot.class, snapshot.why
-        ),
+        VolumeFate::Snapshot(snapshot) => {
+            let group = snapshot.group.as_ref();
+            let group = group.map(|group| format!(" in group {}, class {}", group.label, group.class)).unwrap_or_default();
+            format!(
+                "  Volume {namespace}/{claim}: snapshot by {}, class {} ({}){group}\n",
+                snapshot.driver, snapshot.class, snapshot.why
+            )
+        }
         VolumeFate::LeftOut(reason) => format!("  Volume {namespace}/{claim} is left out: {reason}\n"),
         VolumeFate::Unprotected(_) => String::new(),
     }
@@ -88,6 +92,7 @@ fn volume_json(volume: &VolumePlan) -> Value {
         "what": what,
         "driver": snapshot.map(|snapshot| &snapshot.driver),
         "class": snapshot.map(|snapshot| &snapshot.class),
+        "group": snapshot.and_then(|snapshot| snapshot.group.as_ref()).map(|group| &group.label),
         "reason": reason,
     })
 }

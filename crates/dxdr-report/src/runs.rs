@@ -214,7 +214,7 @@ pub fn leftovers_text(history: &History, left: &Leftovers) -> String {
         } else {
             "with the storage's snapshot"
         };
-        text.push_str(&format!("\nVolumeSnapshot {}/{}, if it is there, {what}", snapshot.namespace, snapshot.name));
+        text.push_str(&format!("\n{} {}/{}, if it is there, {what}", kind(snapshot), snapshot.namespace, snapshot.name));
     }
     if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
         text.push_str(&format!(
@@ -227,11 +227,16 @@ pub fn leftovers_text(history: &History, left: &Leftovers) -> String {
 
 /// The same as `dxdr.io/clean/v1`; `removed` says whether it was done.
 pub fn leftovers_json(history: &History, left: &Leftovers, removed: bool) -> Value {
-    let snapshot = |left: &SnapshotLeft| json!({"namespace": left.namespace, "name": left.name, "kept": left.kept});
+    let snapshot =
+        |left: &SnapshotLeft| json!({"kind": kind(left), "namespace": left.namespace, "name": left.name, "kept": left.kept});
     let snapshots: Vec<Value> = left.snapshots.iter().map(snapshot).collect();
     json!({
         "format": "dxdr.io/clean/v1", "run": history.run, "removed": removed, "objects": left.keys, "snapshots": snapshots,
     })
+}
+
+fn kind(left: &SnapshotLeft) -> &'static str {
+    if left.group.is_some() { "VolumeGroupSnapshot" } else { "VolumeSnapshot" }
 }
 
 /// What a restore did, for people.

@@ -198,17 +198,26 @@ fn snapshots_left(history: &History, planned: &Planned, exists: bool) -> Vec<Sna
     if !history.started(SNAPSHOT) || history.finished(RELEASE).is_some() {
         return Vec::new();
     }
-    let parameters = parameters_of_backup(planned);
+    let made = RecordedBackup::planned_snapshots(parameters_of_backup(planned)).unwrap_or_default();
     let taken = taken(history);
-    let recorded = RecordedBackup::planned_snapshots(parameters).unwrap_or_default();
-    recorded
-        .into_iter()
-        .map(|(namespace, name)| {
-            let is_it = |known: &CsiSnapshot| known.namespace == namespace && known.name == name;
-            let kept = exists && taken.iter().any(is_it);
-            SnapshotLeft { namespace, name, kept }
-        })
-        .collect()
+    let (snapshots, groups) = taken.as_ref().map(|taken| (&taken.snapshots[..], &taken.groups[..])).unwrap_or_default();
+    let single = made.single.into_iter().map(|(namespace, name)| {
+        let is_it = |known: &CsiSnapshot| known.namespace == namespace && known.name == name;
+        let kept = exists && snapshots.iter().any(is_it);
+        SnapshotLeft { namespace, name, group: None, kept }
+    });
+    let grouped = made.groups.into_iter().map(|made| {
+        let kept = exists && groups.iter().any(|known| known.namespace == made.namespace && known.name == made.name);
+        SnapshotLeft { namespace: made.namespace, name: made.name, group: Some(made.version), kept }
+    });
+    // Their names are the cluster's: of groups that were not seen taken, nobody knows them, and they go with their group.
+    let members = snapshots.iter().filter(|snapshot| snapshot.group.is_some()).map(|member| SnapshotLeft {
+        namespace: member.namespace.clone(),
+        name: member.name.clone(),
+        group: None,
+        kept: exists,
+    });
+    single.chain(grouped).chain(members).collect()
 }
 
 /// Those of the backup: the run's own, or of the point that protects from a restore.
@@ -216,10 +225,9 @@ fn parameters_of_backup(planned: &Planned) -> &Map<String, Value> {
     planned.parameters.get(PROTECTIVE).and_then(Value::as_object).unwrap_or(&planned.parameters)
 }
 
-/// The snapshots that an earlier process saw taken.
-fn taken(history: &History) -> Vec<CsiSnapshot> {
-    let evidence = history.evidence(SNAPSHOT).pop();
-    evidence.and_then(|evidence| snapshot::from_evidence::<Taken>(evidence).ok()).map(|taken| taken.snapshots).unwrap_or_default()
+/// What an earlier process saw taken.
+fn taken(history: &History) -> Option<Taken> {
+    history.evidence(SNAPSHOT).pop().and_then(|evidence| snapshot::from_evidence(evidence).ok())
 }
 
 /// Removes what a run left, and ends its journal. Refused while another process holds the environment.
@@ -239,7 +247,7 @@ async fn remove(context: &RunContext, history: &History) -> Result<Leftovers, Ru
         hook::run_all(context, hooks.iter().filter(|hook| hook.when == HookTime::After)).await;
     }
     // Before the evidence of what the storage calls them is out of reach.
-    snapshot::discard(context, &left.snapshots, &taken(history)).await?;
+    snapshot::discard(context, &left.snapshots, taken(history).as_ref()).await?;
     for key in &left.keys {
         context.store.storage.delete(key).await?;
     }

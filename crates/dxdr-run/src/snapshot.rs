@@ -1,7 +1,7 @@
 //! Snapshots of volumes by their CSI drivers.
 //!
 //! ```text
-//! take      a VolumeSnapshot per claim, all at once ─► handle and instant of each
+//! take      a VolumeSnapshot per claim, all at once ─► handle and instant of each (claims that belong together: group.rs)
 //! (the objects are captured)
 //! retain    ready to use ─► content's deletionPolicy Retain, looked at again
 //! (the point is written)
@@ -12,14 +12,15 @@
 //! Objects are named after the point, so that another process of the run finds what an earlier one made. A claim that fails costs the
 //! point that volume only. Until there is a point, everything can be removed through the objects; from then on nothing of them is needed.
 
+mod group;
 mod observe;
 mod wait;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use dxdr_catalog::{Component, Gap, VolumeComponent, name};
-use dxdr_environment::{ObjectReference, ResourceKind, compile::ENVIRONMENT_LABEL};
+use dxdr_catalog::{Component, Gap, VolumeComponent};
+use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_format::{
     journal::Evidence,
     velero::{
@@ -28,8 +29,7 @@ use dxdr_format::{
     },
 };
 use dxdr_plan::{
-    backup::{BackupPlan, SNAPSHOT_GROUP, SnapshotPlan, VolumeFate, VolumePlan},
-    selection::EXCLUDE_LABEL,
+    backup::{BackupPlan, PlannedGroup, SNAPSHOT_GROUP, SnapshotPlan, VolumeFate, VolumePlan},
     velero::RUN_LABEL,
 };
 use dxdr_provider::{ClusterError, ClusterErrorKind, cluster::WriteOptions};
@@ -38,6 +38,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use group::TakenGroup;
 pub(crate) use observe::observe;
 use wait::{Awaited, wait};
 
@@ -59,6 +60,9 @@ pub(crate) struct Taken {
     pub(crate) completed: Timestamp,
     pub(crate) snapshots: Vec<CsiSnapshot>,
     pub(crate) failed: Vec<Failed>,
+    /// Groups of which all were taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) groups: Vec<TakenGroup>,
 }
 
 /// A snapshot that cannot be relied on, and why.
@@ -172,32 +176,71 @@ pub(crate) fn from_evidence<T: serde::de::DeserializeOwned>(evidence: &Evidence)
 /// Has every snapshot taken of pods that hold still, and waits until the storage has cut each or said why not. May be done again: what is there is taken over.
 pub(crate) async fn take(context: &RunContext, plan: &BackupPlan, hooks: &Failures) -> Result<Taken, RunError> {
     let started = context.clock.now();
+    let groups = plan.groups();
+    let (singles, grouped) =
+        futures::future::try_join(singles(context, plan, hooks), in_groups(context, plan, &groups, hooks)).await?;
+    let (mut snapshots, mut failed) = singles;
+    let mut taken = Vec::new();
+    for (planned, outcome) in groups.iter().zip(grouped) {
+        match outcome {
+            Ok((group, members)) => {
+                taken.push(group);
+                snapshots.extend(members);
+            }
+            Err(reason) => {
+                failed.extend(planned.members.iter().map(|(volume, _)| failure(context, volume, reason.clone())));
+            }
+        }
+    }
+    snapshots.sort_by(|left, right| (&left.namespace, &left.claim).cmp(&(&right.namespace, &right.claim)));
+    failed.sort_by(|left, right| (&left.namespace, &left.claim).cmp(&(&right.namespace, &right.claim)));
+    Ok(Taken { started, completed: context.clock.now(), snapshots, failed, groups: taken })
+}
+
+/// What became of the groups, in their order.
+async fn in_groups(
+    context: &RunContext,
+    plan: &BackupPlan,
+    groups: &[PlannedGroup<'_>],
+    hooks: &Failures,
+) -> Result<Vec<group::Outcome>, RunError> {
+    let taking = groups.iter().map(|planned| async move {
+        match group::unquiet(planned, hooks) {
+            Some(reason) => Ok(Err(reason)),
+            None => group::take(context, plan, planned).await,
+        }
+    });
+    futures::future::try_join_all(taking).await
+}
+
+/// What became of the volumes that are of no group.
+async fn singles(context: &RunContext, plan: &BackupPlan, hooks: &Failures) -> Result<(Vec<CsiSnapshot>, Vec<Failed>), RunError> {
     let (mut awaited, mut failed) = (Vec::new(), Vec::new());
-    for (volume, _) in plan.snapshots() {
+    let single = || plan.snapshots().filter(|(_, snapshot)| snapshot.group.is_none());
+    for (volume, _) in single() {
         if let Some(reason) = hooks.of_claim(&volume.namespace, &volume.claim) {
             failed.push(failure(context, volume, reason));
         }
     }
     let holds_still = |volume: &VolumePlan| hooks.of_claim(&volume.namespace, &volume.claim).is_none();
-    let asking = stream::iter(plan.snapshots().filter(|(volume, _)| holds_still(volume)))
-        .map(|(volume, snapshot)| async move { (volume, snapshot, ask(context, plan, volume, snapshot).await) });
+    let asking = stream::iter(single().filter(|(volume, _)| holds_still(volume)))
+        .map(|(volume, snapshot)| async move { (volume, ask(context, plan, volume, snapshot).await) });
     let asked: Vec<_> = asking.buffer_unordered(IN_FLIGHT).collect().await;
-    for (volume, snapshot, asked) in asked {
+    for (volume, asked) in asked {
         match asked? {
-            Ok(()) => awaited.push((volume, snapshot)),
+            Ok(()) => awaited.push(Awaited::of(&volume.namespace, &volume.claim, volume.snapshot_name(&plan.point))),
             Err(reason) => failed.push(failure(context, volume, reason)),
         }
     }
     let cut = |object: &Value| {
         text(object, "/status/boundVolumeSnapshotContentName").is_some() && text(object, "/status/creationTime").is_some()
     };
-    let waiting = awaited.iter().map(|(volume, _)| Awaited::of(volume, &plan.point)).collect();
-    let came = wait(context, plan, "snapshot", waiting, cut).await?;
+    let came = wait(context, plan, "snapshot", awaited, cut).await?;
     let mut snapshots = Vec::new();
     for (awaited, came) in came {
         let Some((volume, snapshot)) = plan.snapshots().find(|(volume, _)| awaited.is_of(volume)) else { continue };
         let taken = match came {
-            Ok(object) => described(context, plan, volume, snapshot, &object).await?,
+            Ok(object) => described(context, volume, snapshot, &object).await?,
             Err(reason) => Err(reason),
         };
         match taken {
@@ -205,9 +248,7 @@ pub(crate) async fn take(context: &RunContext, plan: &BackupPlan, hooks: &Failur
             Err(reason) => failed.push(failure(context, volume, reason)),
         }
     }
-    snapshots.sort_by(|left, right| (&left.namespace, &left.claim).cmp(&(&right.namespace, &right.claim)));
-    failed.sort_by(|left, right| (&left.namespace, &left.claim).cmp(&(&right.namespace, &right.claim)));
-    Ok(Taken { started, completed: context.clock.now(), snapshots, failed })
+    Ok((snapshots, failed))
 }
 
 /// Asks for one snapshot. The inner error is the claim's own: it costs the point this volume.
@@ -221,24 +262,17 @@ async fn ask(
         return Err(RunError::Interrupted);
     }
     let reference = snapshot_reference(&volume.namespace, &volume.snapshot_name(&plan.point));
-    let run = name::shortened(&plan.run, name::LONGEST);
+    let labels = group::labels(plan);
     let object = json!({
         "apiVersion": reference.kind.api_version(), "kind": reference.kind.kind,
-        "metadata": {
-            "name": reference.name, "namespace": volume.namespace,
-            "labels": {
-                "app.kubernetes.io/managed-by": "dxdr", ENVIRONMENT_LABEL: plan.environment.as_str(), RUN_LABEL: run,
-                // It belongs to this point alone: no backup takes it along as one of the environment's own.
-                EXCLUDE_LABEL: "true",
-            },
-        },
+        "metadata": {"name": reference.name, "namespace": volume.namespace, "labels": labels},
         "spec": {"source": {"persistentVolumeClaimName": volume.claim}, "volumeSnapshotClassName": snapshot.class},
     });
     match context.cluster.create(&reference, Bytes::from(object.to_string()), &options()).await {
         Ok(_) => Ok(Ok(())),
         Err(error) if error.kind == ClusterErrorKind::AlreadyExists => {
             let live = get(context, &reference).await?.unwrap_or_default();
-            let ours = live.pointer("/metadata/labels").and_then(|labels| labels.get(RUN_LABEL)) == Some(&Value::from(run));
+            let ours = live.pointer("/metadata/labels").and_then(|live| live.get(RUN_LABEL)) == labels.get(RUN_LABEL);
             let same = text(&live, "/spec/source/persistentVolumeClaimName") == Some(volume.claim.as_str());
             Ok(if ours && same { Ok(()) } else { Err(format!("{reference} exists and is not this run's")) })
         }
@@ -250,7 +284,6 @@ async fn ask(
 /// What is known of a snapshot that was cut.
 async fn described(
     context: &RunContext,
-    plan: &BackupPlan,
     volume: &VolumePlan,
     snapshot: &SnapshotPlan,
     object: &Value,
@@ -274,13 +307,14 @@ async fn described(
         volume: volume.volume.clone().unwrap_or_default(),
         driver: snapshot.driver.clone(),
         class: snapshot.class.clone(),
-        name: volume.snapshot_name(&plan.point),
+        name: text(object, "/metadata/name").unwrap_or_default().to_owned(),
         uid: text(object, "/metadata/uid").unwrap_or_default().to_owned(),
         content_uid: text(&live, "/metadata/uid").unwrap_or_default().to_owned(),
         handle: handle.to_owned(),
         taken,
         size: live.pointer("/status/restoreSize").and_then(Value::as_u64),
         volume_mode: text(&live, "/spec/sourceVolumeMode").map(str::to_owned),
+        group: text(&live, "/status/volumeGroupSnapshotHandle").map(str::to_owned),
         content,
     }))
 }
@@ -288,12 +322,8 @@ async fn described(
 /// Waits until the taken snapshots can be restored from, and sees to it that the storage keeps them whatever becomes of their objects.
 /// One that is not ready in time is kept, too: it may get ready, and the point says that it was not.
 pub(crate) async fn retain(context: &RunContext, plan: &BackupPlan, taken: &Taken) -> Result<Retained, RunError> {
-    let planned = |snapshot: &CsiSnapshot| {
-        let (volume, _) =
-            plan.snapshots().find(|(volume, _)| volume.namespace == snapshot.namespace && volume.claim == snapshot.claim)?;
-        Some(Awaited::of(volume, &plan.point))
-    };
-    let waiting = taken.snapshots.iter().filter_map(planned).collect();
+    let awaited = |snapshot: &CsiSnapshot| Awaited::of(&snapshot.namespace, &snapshot.claim, snapshot.name.clone());
+    let waiting = taken.snapshots.iter().map(awaited).collect();
     let ready = |object: &Value| object.pointer("/status/readyToUse") == Some(&Value::Bool(true));
     let mut retained = Retained::default();
     for (awaited, came) in wait(context, plan, "retain", waiting, ready).await? {
@@ -302,26 +332,37 @@ pub(crate) async fn retain(context: &RunContext, plan: &BackupPlan, taken: &Take
         }
     }
     for snapshot in &taken.snapshots {
-        if let Err(reason) = set_policy(context, &snapshot.content, "Retain").await?
+        if let Err(reason) = set_policy(context, &content_reference(&snapshot.content), "Retain").await?
             && let Some((volume, _)) =
                 plan.snapshots().find(|(volume, _)| volume.namespace == snapshot.namespace && volume.claim == snapshot.claim)
         {
             retained.failed.push(failure(context, volume, format!("its snapshot goes with its namespace: {reason}")));
         }
     }
+    for group in &taken.groups {
+        if let Err(reason) = group::retain(context, group).await? {
+            let planned = plan.groups();
+            let is_it = |known: &&PlannedGroup<'_>| {
+                known.namespace == group.namespace && known.group.snapshot_name(&plan.point) == group.name
+            };
+            for (volume, _) in planned.iter().filter(is_it).flat_map(|planned| &planned.members) {
+                let reason = format!("the snapshot of its group goes with its namespace: {reason}");
+                retained.failed.push(failure(context, volume, reason));
+            }
+        }
+    }
     Ok(retained)
 }
 
 /// Sets what becomes of the storage's snapshot when its content is deleted, and looks whether it is set.
-async fn set_policy(context: &RunContext, content: &str, policy: &str) -> Result<Result<(), String>, RunError> {
-    let reference = content_reference(content);
+async fn set_policy(context: &RunContext, content: &ObjectReference, policy: &str) -> Result<Result<(), String>, RunError> {
     let patch = json!({
-        "apiVersion": reference.kind.api_version(), "kind": reference.kind.kind,
-        "metadata": {"name": content}, "spec": {"deletionPolicy": policy},
+        "apiVersion": content.kind.api_version(), "kind": content.kind.kind,
+        "metadata": {"name": content.name}, "spec": {"deletionPolicy": policy},
     });
-    match context.cluster.apply(&reference, Bytes::from(patch.to_string()), true, &options()).await {
+    match context.cluster.apply(content, Bytes::from(patch.to_string()), true, &options()).await {
         Ok(json) if text(&parsed(&json)?, "/spec/deletionPolicy") == Some(policy) => Ok(Ok(())),
-        Ok(_) => Ok(Err(format!("the deletionPolicy of {reference} is not {policy} though it was set"))),
+        Ok(_) => Ok(Err(format!("the deletionPolicy of {content} is not {policy} though it was set"))),
         Err(error) if fatal(&error) => Err(error.into()),
         Err(error) => Ok(Err(words(&error))),
     }
@@ -329,19 +370,43 @@ async fn set_policy(context: &RunContext, content: &str, policy: &str) -> Result
 
 /// Takes the objects of kept snapshots out of the cluster, and those that failed altogether with whatever they hold.
 pub(crate) async fn release(context: &RunContext, plan: &BackupPlan, taken: &Taken) -> Result<(), RunError> {
+    for planned in plan.groups() {
+        let name = planned.group.snapshot_name(&plan.point);
+        let kept = taken.groups.iter().find(|taken| taken.namespace == planned.namespace && taken.name == name);
+        let reference = group::reference(planned.namespace, &name, &planned.group.version);
+        remove_group(context, &reference, kept.map(|taken| taken.content.as_str()), kept.is_some()).await?;
+    }
     let kept = taken.snapshots.iter().map(|snapshot| (snapshot.namespace.clone(), snapshot.name.clone(), true));
     let failed = taken.failed.iter().filter_map(|failed| {
         let is_of = |volume: &VolumePlan| volume.namespace == failed.namespace && volume.claim == failed.claim;
-        let volume = plan.volumes.iter().find(|volume| is_of(volume))?;
-        Some((failed.namespace.clone(), volume.snapshot_name(&plan.point), false))
+        let (volume, snapshot) = plan.snapshots().find(|(volume, _)| is_of(volume))?;
+        // What there was of a group has gone with it.
+        snapshot.group.is_none().then(|| (failed.namespace.clone(), volume.snapshot_name(&plan.point), false))
     });
     remove_all(context, kept.chain(failed).collect(), &taken.snapshots).await
 }
 
 /// Removes what a run that came to nothing has made: the storage's snapshots, too.
-pub(crate) async fn discard(context: &RunContext, left: &[SnapshotLeft], taken: &[CsiSnapshot]) -> Result<(), RunError> {
-    let left = left.iter().map(|left| (left.namespace.clone(), left.name.clone(), left.kept)).collect();
-    remove_all(context, left, taken).await
+pub(crate) async fn discard(context: &RunContext, left: &[SnapshotLeft], taken: Option<&Taken>) -> Result<(), RunError> {
+    // Groups first: as long as one is there, its members stay.
+    for left in left {
+        let Some(version) = &left.group else { continue };
+        let groups = taken.map(|taken| taken.groups.as_slice()).unwrap_or_default();
+        let known = groups.iter().find(|known| known.namespace == left.namespace && known.name == left.name);
+        let reference = group::reference(&left.namespace, &left.name, version);
+        remove_group(context, &reference, known.map(|known| known.content.as_str()), left.kept).await?;
+    }
+    let single = left.iter().filter(|left| left.group.is_none());
+    let single = single.map(|left| (left.namespace.clone(), left.name.clone(), left.kept)).collect();
+    remove_all(context, single, taken.map(|taken| taken.snapshots.as_slice()).unwrap_or_default()).await
+}
+
+async fn remove_group(context: &RunContext, group: &ObjectReference, content: Option<&str>, keep: bool) -> Result<(), RunError> {
+    if let Err(reason) = group::remove(context, group, content, keep).await? {
+        let text = format!("{group} and its content are still in the cluster: {reason}");
+        context.reporter.report(&Event::Warning { text });
+    }
+    Ok(())
 }
 
 /// A snapshot whose objects a run may have left in the cluster.
@@ -349,8 +414,10 @@ pub(crate) async fn discard(context: &RunContext, left: &[SnapshotLeft], taken: 
 pub struct SnapshotLeft {
     /// Its namespace.
     pub namespace: String,
-    /// The VolumeSnapshot.
+    /// The VolumeSnapshot, or the VolumeGroupSnapshot.
     pub name: String,
+    /// Of a VolumeGroupSnapshot: the version of its kind.
+    pub group: Option<String>,
     /// Whether a recovery point needs the storage's snapshot: only the objects go then.
     pub kept: bool,
 }
@@ -392,7 +459,7 @@ async fn remove(
     let content = content_reference(&content);
     if get(context, &content).await?.is_some() {
         let policy = if keep { "Retain" } else { "Delete" };
-        if let Err(reason) = set_policy(context, &content.name, policy).await? {
+        if let Err(reason) = set_policy(context, &content, policy).await? {
             return Ok(Err(reason));
         }
     }

@@ -52,6 +52,9 @@ pub struct CsiSnapshot {
     pub size: Option<u64>,
     /// `Filesystem`, `Block`; where the content says so.
     pub volume_mode: Option<String>,
+    /// The storage system's name for the snapshot of the group that it was taken with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 impl CsiSnapshot {
@@ -69,7 +72,7 @@ impl CsiSnapshot {
 
     /// The VolumeSnapshot of `backup`.
     pub fn volume_snapshot(&self, backup: &str) -> Value {
-        json!({
+        let mut snapshot = json!({
             "apiVersion": API_VERSION, "kind": "VolumeSnapshot",
             "metadata": {
                 "name": self.name, "namespace": self.namespace, "uid": self.uid, "labels": {BACKUP_LABEL: backup},
@@ -87,7 +90,12 @@ impl CsiSnapshot {
                 "readyToUse": true,
                 "restoreSize": self.size.unwrap_or_default().to_string(),
             },
-        })
+        });
+        if let Some(group) = &self.group {
+            // Without a content for the group, the snapshot controller takes no member of it up: Velero makes one where it reads this.
+            snapshot["metadata"]["annotations"]["velero.io/csi-volumegroupsnapshot-handle"] = group.as_str().into();
+        }
+        snapshot
     }
 
     /// The VolumeSnapshotContent of `backup`: static, so that it can be made again wherever the storage is reached.
@@ -182,6 +190,7 @@ impl VolumeFacts<'_> {
                 driver: snapshot.driver.clone(),
                 vsc_name: snapshot.content.clone(),
                 ready_to_use: Some(ready),
+                volume_group_snapshot_handle: snapshot.group.clone().unwrap_or_default(),
                 ..CsiSnapshotInfo::default()
             }),
             ..self.failed()
@@ -208,6 +217,7 @@ mod tests {
             taken: "2024-05-01T10:00:03.5Z".parse().unwrap(),
             size: Some(1024),
             volume_mode: Some("Filesystem".to_owned()),
+            group: None,
         }
     }
 
@@ -241,6 +251,10 @@ mod tests {
         };
         assert_eq!(facts.taken(&snapshot(), true).handle(), Some("snap-1"));
         assert_eq!(facts.taken(&snapshot(), false).result, "failed");
+        let member = CsiSnapshot { group: Some("group-1".to_owned()), ..snapshot() };
+        let annotations = &member.volume_snapshot("point")["metadata"]["annotations"];
+        assert_eq!(annotations["velero.io/csi-volumegroupsnapshot-handle"], "group-1");
+        assert_eq!(facts.taken(&member, true).csi_snapshot_info.unwrap().volume_group_snapshot_handle, "group-1");
         assert_eq!((facts.failed().handle(), facts.failed().result), (None, "failed".to_owned()));
         assert_eq!((facts.skipped("so").skipped, facts.skipped("so").backup_method), (true, String::new()));
     }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{
-    BackupPlan, BackupRequest, DatabasePlan, HookPlan, SecretsRule, VolumePlan, assembled, database, hook, plan, volume,
+    BackupPlan, BackupRequest, DatabasePlan, HookPlan, SecretsRule, VolumePlan, assembled, database, group, hook, plan, volume,
 };
 use crate::{
     error::PlanError,
@@ -73,6 +73,26 @@ impl BackupPlan {
     }
 }
 
+/// Objects that a backup makes in the cluster for snapshots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MadeSnapshots {
+    /// Namespace and name of each VolumeSnapshot that is of no group.
+    pub single: Vec<(String, String)>,
+    /// The groups.
+    pub groups: Vec<MadeGroup>,
+}
+
+/// A VolumeGroupSnapshot that a backup makes. The names of its members are the cluster's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeGroup {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Version of its kind.
+    pub version: String,
+}
+
 impl RecordedBackup {
     /// The backup of a journal; `None` when something is missing or not understood.
     pub fn parse(environment: EnvironmentName, run: &str, parameters: &Map<String, Value>) -> Option<Self> {
@@ -121,12 +141,20 @@ impl RecordedBackup {
         })
     }
 
-    /// The snapshots that a journal's backup has taken: namespace and name of each VolumeSnapshot.
-    pub fn planned_snapshots(parameters: &Map<String, Value>) -> Option<Vec<(String, String)>> {
+    /// What a journal's backup makes in the cluster for snapshots.
+    pub fn planned_snapshots(parameters: &Map<String, Value>) -> Option<MadeSnapshots> {
         let point = parameters.get("point")?.as_str()?;
         let volumes = volume::recorded(parameters.get("volumes")?)?;
-        let snapshots = volumes.iter().filter(|volume| volume.snapshot().is_some());
-        Some(snapshots.map(|volume| (volume.namespace.clone(), volume.snapshot_name(point))).collect())
+        let single = volumes.iter().filter(|volume| volume.snapshot().is_some_and(|snapshot| snapshot.group.is_none()));
+        let groups = group::of(&volumes).into_iter().map(|planned| MadeGroup {
+            namespace: planned.namespace.to_owned(),
+            name: planned.group.snapshot_name(point),
+            version: planned.group.version.clone(),
+        });
+        Some(MadeSnapshots {
+            single: single.map(|volume| (volume.namespace.clone(), volume.snapshot_name(point))).collect(),
+            groups: groups.collect(),
+        })
     }
 
     /// The hooks that a journal's backup runs.

@@ -15,17 +15,25 @@ use dxdr_environment::ResourceKind;
 use dxdr_policy::VolumeMethod;
 use serde_json::{Map, Value, json};
 
-use super::BackupPlan;
+use super::{
+    BackupPlan,
+    class::Choice,
+    group::{self, GroupPlan, ObservedGroups},
+};
 use crate::selection::{Decision, EXCLUDE_LABEL, ObjectHead, SkipReason};
 
 /// Group of snapshots' kinds.
 pub const SNAPSHOT_GROUP: &str = "snapshot.storage.k8s.io";
 /// On a claim or its StorageClass: the class of its snapshots. On a class of snapshots, as a label: Velero takes this one of the driver's.
 const CLASS: &str = "velero.io/csi-volumesnapshot-class";
-/// On a class of snapshots: the driver's default.
-const DEFAULT_CLASS: &str = "snapshot.storage.kubernetes.io/is-default-class";
+const CLASSES: Choice = Choice {
+    kind: "VolumeSnapshotClass",
+    annotation: CLASS,
+    label: CLASS,
+    default: "snapshot.storage.kubernetes.io/is-default-class",
+};
 /// A snapshot's name is the value of a label at Velero's, and should be readable as one.
-const LONGEST_NAME: usize = 63;
+pub(super) const LONGEST_NAME: usize = 63;
 
 /// What becomes of one volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +72,8 @@ pub struct SnapshotPlan {
     pub reclaim_policy: String,
     /// Labels of the PersistentVolume.
     pub volume_labels: BTreeMap<String, String>,
+    /// With which it is taken at one instant, if it is.
+    pub group: Option<GroupPlan>,
 }
 
 impl VolumePlan {
@@ -75,7 +85,7 @@ impl VolumePlan {
         }
     }
 
-    /// The VolumeSnapshot's name in `point`: whoever carries the run out finds what an earlier process of it made.
+    /// The VolumeSnapshot's name in `point`, unless it is of a group: whoever carries the run out finds what an earlier process of it made.
     pub fn snapshot_name(&self, point: &str) -> String {
         name::shortened(&format!("{point}-{}", self.claim), LONGEST_NAME)
     }
@@ -99,6 +109,8 @@ pub struct ObservedVolumes {
     pub storage_classes: BTreeMap<String, Value>,
     /// VolumeSnapshotClasses, or why none can be chosen.
     pub snapshot_classes: Option<Result<Vec<Value>, String>>,
+    /// What is known of group snapshots, where they are served.
+    pub groups: Option<ObservedGroups>,
     /// The pods of the namespaces.
     pub pods: Vec<Value>,
 }
@@ -128,6 +140,7 @@ impl BackupPlan {
     pub fn with_volumes(self, observed: &ObservedVolumes) -> Self {
         let mut volumes: Vec<VolumePlan> = observed.claims.iter().filter_map(|claim| self.volume(claim, observed)).collect();
         volumes.sort_by(|left, right| (&left.namespace, &left.claim).cmp(&(&right.namespace, &right.claim)));
+        group::form(&mut volumes, observed);
         self.decided(volumes, observed.gaps.clone()).with_hooks(&observed.pods)
     }
 
@@ -211,7 +224,7 @@ impl BackupPlan {
             None => return Err(format!("the cluster does not serve {SNAPSHOT_GROUP}/v1: it has no snapshots")),
         };
         let storage_class = text(claim, "/spec/storageClassName").and_then(|name| observed.storage_classes.get(name));
-        let (class, why) = snapshot_class(driver, claim, storage_class, classes)?;
+        let (class, why) = CLASSES.of(driver, &[("the claim", Some(claim)), ("its StorageClass", storage_class)], classes)?;
         Ok(VolumeFate::Snapshot(SnapshotPlan {
             driver: driver.to_owned(),
             class,
@@ -221,48 +234,8 @@ impl BackupPlan {
                 .into_iter()
                 .map(|(key, value)| (key.into_owned(), value.into_owned()))
                 .collect(),
+            group: None,
         }))
-    }
-}
-
-/// The class of snapshots for a claim whose volume is `driver`'s, and why that one: as Velero chooses, and the driver's own default.
-fn snapshot_class(
-    driver: &str,
-    claim: &Value,
-    storage_class: Option<&Value>,
-    classes: &[Value],
-) -> Result<(String, String), String> {
-    let mut of_driver: Vec<(&str, &Value)> = classes
-        .iter()
-        .filter(|class| text(class, "/driver") == Some(driver))
-        .filter_map(|class| Some((text(class, "/metadata/name")?, class)))
-        .collect();
-    of_driver.sort_unstable_by_key(|(name, _)| *name);
-    let named = [("the claim", Some(claim)), ("its StorageClass", storage_class)];
-    for (what, object) in named {
-        let Some(name) = object.and_then(|object| annotation(object, CLASS)) else { continue };
-        // One that is not there, or another driver's, is passed over, as Velero does: a snapshot by another class is better than none.
-        if of_driver.iter().any(|(known, _)| *known == name) {
-            return Ok((name.to_owned(), format!("{what} is annotated with it")));
-        }
-    }
-    let labelled = |class: &Value| class.pointer("/metadata/labels").is_some_and(|labels| labels.get(CLASS).is_some());
-    if let Some((name, _)) = of_driver.iter().find(|(_, class)| labelled(class)) {
-        return Ok(((*name).to_owned(), format!("labelled {CLASS}")));
-    }
-    if let Some((name, _)) = of_driver.iter().find(|(_, class)| annotation(class, DEFAULT_CLASS) == Some("true")) {
-        return Ok(((*name).to_owned(), "the driver's default".to_owned()));
-    }
-    match of_driver.as_slice() {
-        [] => Err(format!("no VolumeSnapshotClass is of driver {driver}")),
-        [(only, _)] => Ok(((*only).to_owned(), "the driver's only one".to_owned())),
-        several => {
-            let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
-            Err(format!(
-                "which VolumeSnapshotClass of driver {driver} is meant is not known: label one of {} with {CLASS}=true",
-                names.join(", ")
-            ))
-        }
     }
 }
 
@@ -297,6 +270,9 @@ pub(super) fn parameters(volumes: &[VolumePlan]) -> Value {
                         "driver": snapshot.driver, "class": snapshot.class, "why": snapshot.why,
                         "reclaimPolicy": snapshot.reclaim_policy, "volumeLabels": snapshot.volume_labels,
                     });
+                    if let Some(group) = &snapshot.group {
+                        record["snapshot"]["group"] = group::parameters(group);
+                    }
                 }
                 VolumeFate::LeftOut(reason) => record["leftOut"] = reason.as_str().into(),
                 VolumeFate::Unprotected(reason) => record["unprotected"] = reason.as_str().into(),
@@ -325,6 +301,7 @@ pub(super) fn recorded(value: &Value) -> Option<Vec<VolumePlan>> {
                     .iter()
                     .map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
                     .collect::<Option<_>>()?,
+                group: group::recorded(record.get("snapshot")?)?,
             })
         };
         Some(VolumePlan { namespace: owned("/namespace")?, claim: owned("/claim")?, volume: owned("/volume"), fate })
@@ -337,11 +314,11 @@ fn is_claims(kind: &ResourceKind) -> bool {
     kind.group.is_empty() && kind.plural == "persistentvolumeclaims"
 }
 
-fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
     object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+pub(super) fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     object.pointer("/metadata/annotations")?.get(key)?.as_str()
 }
 
@@ -420,7 +397,7 @@ mod tests {
         let mut labelled = class("z-labelled", DRIVER);
         labelled["metadata"]["labels"] = json!({CLASS: "true"});
         let mut default = class("default", DRIVER);
-        default["metadata"]["annotations"] = json!({DEFAULT_CLASS: "true"});
+        default["metadata"]["annotations"] = json!({CLASSES.default: "true"});
         let all = [other.clone(), one.clone(), default.clone(), labelled, two.clone()];
         assert_eq!(chosen(claim(), &all).unwrap(), format!("z-labelled: labelled {CLASS}"));
         assert_eq!(chosen(claim(), &[one.clone(), default, two.clone()]).unwrap(), "default: the driver's default");

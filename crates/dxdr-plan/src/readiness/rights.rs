@@ -6,7 +6,10 @@ use dxdr_environment::{DiscoveredKind, Environment, permission::Lacking};
 use dxdr_policy::{Engine, ResourceFilters, VolumeMethod};
 
 use super::{Model, Observed, Outcome, Row};
-use crate::selection::{Filters, Selection};
+use crate::{
+    backup::GROUP_SNAPSHOT_GROUP,
+    selection::{Filters, Selection},
+};
 
 /// One thing to be allowed: a verb on a resource at a place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,8 +61,9 @@ pub fn activities(model: &Model<'_>, kinds: &[DiscoveredKind]) -> Vec<Activity> 
     let mut activities = Vec::new();
     for environment in model.environments {
         let taken = taken(model, environment, kinds);
-        activities.push(backup(model, environment, &taken));
-        activities.push(restore(model, environment, &taken));
+        let groups = kinds.iter().any(|kind| kind.kind.group == GROUP_SNAPSHOT_GROUP);
+        activities.push(backup(model, environment, &taken, groups));
+        activities.push(restore(model, environment, &taken, groups));
     }
     if model.needs_velero() {
         activities.push(schedules(model.velero_namespace));
@@ -89,7 +93,8 @@ fn leases(model: &Model<'_>) -> Vec<Right> {
     each(&["get", "create", "update"], "leases.coordination.k8s.io", Some(model.lease_namespace))
 }
 
-fn backup(model: &Model<'_>, environment: &Environment, taken: &[String]) -> Activity {
+/// `groups`: whether volumes may be taken together.
+fn backup(model: &Model<'_>, environment: &Environment, taken: &[String], groups: bool) -> Activity {
     let namespace = Some(environment.namespace.as_str());
     let policy = model.policy_of(environment);
     let mut rights = leases(model);
@@ -108,12 +113,19 @@ fn backup(model: &Model<'_>, environment: &Environment, taken: &[String]) -> Act
         rights.extend(each(&["list"], "volumesnapshotclasses.snapshot.storage.k8s.io", None));
         rights.extend(each(&["get"], "persistentvolumes", None));
         rights.extend(each(&["get"], "storageclasses.storage.k8s.io", None));
+        if groups {
+            // A group's snapshots are made by the controller, and labelled.
+            rights.extend(each(&["patch"], "volumesnapshots.snapshot.storage.k8s.io", namespace));
+            rights.extend(each(&["get", "create", "delete"], "volumegroupsnapshots.groupsnapshot.storage.k8s.io", namespace));
+            rights.extend(each(&["get", "patch", "delete"], "volumegroupsnapshotcontents.groupsnapshot.storage.k8s.io", None));
+            rights.extend(each(&["list"], "volumegroupsnapshotclasses.groupsnapshot.storage.k8s.io", None));
+        }
     }
     activity(format!("back up {}", environment.name), "backup", rights)
 }
 
 /// In place; beside, the same is needed there, and to create the namespace.
-fn restore(model: &Model<'_>, environment: &Environment, taken: &[String]) -> Activity {
+fn restore(model: &Model<'_>, environment: &Environment, taken: &[String], groups: bool) -> Activity {
     let namespace = Some(environment.namespace.as_str());
     let mut rights = leases(model);
     rights.extend(each(&["create"], "namespaces", None));
@@ -126,6 +138,9 @@ fn restore(model: &Model<'_>, environment: &Environment, taken: &[String]) -> Ac
         rights.extend(each(&verbs, "volumesnapshots.snapshot.storage.k8s.io", namespace));
         rights.extend(each(&verbs, "volumesnapshotcontents.snapshot.storage.k8s.io", None));
         rights.extend(each(&["list"], "volumesnapshotclasses.snapshot.storage.k8s.io", None));
+        if groups {
+            rights.extend(each(&["create", "delete"], "volumegroupsnapshotcontents.groupsnapshot.storage.k8s.io", None));
+        }
     }
     activity(format!("restore {}", environment.name), "restore", rights)
 }

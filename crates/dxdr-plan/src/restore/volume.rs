@@ -5,7 +5,7 @@ use dxdr_environment::{DesiredObject, ObjectReference, Quantity, ResourceKind};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::velero::RUN_LABEL;
+use crate::{backup::GROUP_SNAPSHOT_GROUP, velero::RUN_LABEL};
 
 /// API group of snapshots.
 pub const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
@@ -112,6 +112,44 @@ pub fn imported(
         content: DesiredObject { reference: reference(kind, None), value: content },
         snapshot: DesiredObject { reference: reference(snapshots(), Some(namespace.clone())), value: snapshot },
     }
+}
+
+/// The content of a group for the `imported` member of it whose driver says that it is one: without, the snapshot controller never
+/// takes the member up. Nothing but the member is looked for through it, and nothing is deleted with it. `version`: of the kind, as the target serves it.
+pub fn imported_group(imported: &ImportedSnapshot, group: &str, version: &str) -> DesiredObject {
+    let mut reference = contents_of_groups(version);
+    reference.name.clone_from(&imported.content.reference.name);
+    let spec = imported.content.value.pointer("/spec").cloned().unwrap_or_default();
+    let kind = &reference.kind;
+    let value = json!({
+        "apiVersion": kind.api_version(), "kind": kind.kind,
+        "metadata": {"name": reference.name, "labels": imported.content.value.pointer("/metadata/labels")},
+        "spec": {
+            "deletionPolicy": "Retain",
+            "driver": spec.get("driver"),
+            "source": {"groupSnapshotHandles": {
+                "volumeGroupSnapshotHandle": group,
+                "volumeSnapshotHandles": [spec.pointer("/source/snapshotHandle")],
+            }},
+            "volumeGroupSnapshotRef": {
+                "apiVersion": kind.api_version(), "kind": "VolumeGroupSnapshot", "name": reference.name,
+                "namespace": imported.snapshot.reference.namespace,
+            },
+        },
+    });
+    DesiredObject { reference, value }
+}
+
+/// A `volumegroupsnapshotcontents.groupsnapshot.storage.k8s.io` without a name.
+pub fn contents_of_groups(version: &str) -> ObjectReference {
+    let kind = ResourceKind {
+        group: GROUP_SNAPSHOT_GROUP.to_owned(),
+        version: version.to_owned(),
+        kind: "VolumeGroupSnapshotContent".to_owned(),
+        plural: "volumegroupsnapshotcontents".to_owned(),
+        namespaced: false,
+    };
+    ObjectReference { kind, namespace: None, name: String::new() }
 }
 
 /// Lets `claim`, which is about to be created, be filled from the VolumeSnapshot `snapshot`, with room for `size` bytes.

@@ -22,6 +22,7 @@ use dxdr_format::{
     },
 };
 use dxdr_plan::{
+    backup::GROUP_SNAPSHOT_VERSIONS,
     restore::{
         CapturedVolume, RestorePlan, VolumeSource,
         volume::{self, ImportedSnapshot},
@@ -103,6 +104,7 @@ pub(super) async fn fill(
         }
     }
     if let Err(error) = ready(cluster, stop, claim, &imported, handle).await {
+        drop_group(cluster, &name).await;
         return Err(discarded(cluster, &imported, error).await);
     }
     volume::fill(desired, &name, captured.size);
@@ -142,6 +144,7 @@ async fn ready(
     handle: &str,
 ) -> Result<(), ClusterError> {
     let began = tokio::time::Instant::now();
+    let mut group_known = false;
     let (mut failing_since, mut reason) = (None, "nobody has taken it up: does a snapshot controller run?".to_owned());
     loop {
         let objects = [cluster.get(&imported.snapshot.reference).await?, cluster.get(&imported.content.reference).await?];
@@ -149,6 +152,11 @@ async fn ready(
             objects.map(|object| object.and_then(|json| serde_json::from_slice::<Value>(&json).ok()).unwrap_or_default());
         if objects.first().and_then(|snapshot| snapshot.pointer("/status/readyToUse")).and_then(Value::as_bool) == Some(true) {
             return Ok(());
+        }
+        let group = objects.iter().find_map(|object| object.pointer("/status/volumeGroupSnapshotHandle")?.as_str());
+        if let (Some(group), false) = (group, group_known) {
+            make_group_known(cluster, imported, group).await?;
+            group_known = true;
         }
         let error = objects.iter().find_map(|object| object.pointer("/status/error/message")?.as_str());
         match error {
@@ -179,6 +187,31 @@ async fn ready(
     }
 }
 
+/// Makes the group known of which the driver says that the snapshot is a member.
+async fn make_group_known(cluster: &dyn Cluster, imported: &ImportedSnapshot, group: &str) -> Result<(), ClusterError> {
+    for version in GROUP_SNAPSHOT_VERSIONS {
+        let object = volume::imported_group(imported, group, version);
+        match cluster.create(&object.reference, Bytes::from(object.value.to_string()), &options()).await {
+            Ok(_) => break,
+            Err(error) if error.kind == ClusterErrorKind::AlreadyExists => break,
+            // It is not served in this version; where it is in none, nobody asks for it.
+            Err(error) if error.kind == ClusterErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Takes away what made a group known. What cannot be is harmless, and has no content but a name.
+async fn drop_group(cluster: &dyn Cluster, name: &str) {
+    for version in GROUP_SNAPSHOT_VERSIONS {
+        let reference = ObjectReference { name: name.to_owned(), ..volume::contents_of_groups(version) };
+        if let Ok(true) = cluster.delete(&reference, None, &options()).await {
+            break;
+        }
+    }
+}
+
 /// Waits until the run's claims are bound, and deletes what stood for their snapshots. Claims that nobody uses yet may wait for their
 /// consumer for ever: their objects stay, and are named.
 pub(super) async fn release(context: &RunContext, prepared: &Prepared, run: &mut ActiveRun) -> Result<(), RunError> {
@@ -199,11 +232,14 @@ pub(super) async fn release(context: &RunContext, prepared: &Prepared, run: &mut
         return Ok(());
     }
     let alone = |content: &&Held| held.iter().all(|snapshot| snapshot.reference.name != content.reference.name);
-    let alone: Vec<ObjectReference> = contents.iter().filter(alone).map(|content| content.reference.clone()).collect();
+    let alone: Vec<&Held> = contents.iter().filter(alone).collect();
     let step = RestorePlan::release();
     run.start(&step).await?;
     for content in alone {
-        cluster.delete(&content, None, &options()).await?;
+        cluster.delete(&content.reference, None, &options()).await?;
+        if content.in_group {
+            drop_group(cluster, &content.reference.name).await;
+        }
     }
     let count = held.len();
     let began = tokio::time::Instant::now();
@@ -212,6 +248,9 @@ pub(super) async fn release(context: &RunContext, prepared: &Prepared, run: &mut
         for snapshot in held {
             if is_bound(cluster, &snapshot).await? {
                 drop_snapshot(cluster, &snapshot.reference).await?;
+                if snapshot.in_group {
+                    drop_group(cluster, &snapshot.reference.name).await;
+                }
             } else {
                 waiting.push(snapshot);
             }
@@ -255,6 +294,9 @@ pub(crate) async fn discard(context: &RunContext, run: &str) -> Result<u64, RunE
             cluster.delete(&snapshot, None, &options()).await?;
         }
         discarded += u64::from(cluster.delete(&content.reference, None, &options()).await?);
+        if content.in_group {
+            drop_group(cluster, &content.reference.name).await;
+        }
     }
     Ok(discarded)
 }
@@ -266,6 +308,8 @@ struct Held {
     claim: String,
     /// Of a content: its VolumeSnapshot.
     of: Option<ObjectReference>,
+    /// Whether its driver says that it is of a group, which then was made known, too.
+    in_group: bool,
 }
 
 /// The run's snapshots or contents. None where the kind is not served, or may not be listed: then nothing was made of it either.
@@ -299,6 +343,7 @@ async fn of_run(cluster: &dyn Cluster, run: &str, kind: ResourceKind, namespace:
                     name: text("/metadata/name").unwrap_or_default(),
                 },
                 claim: text("/metadata/annotations/dxdr.io~1claim").unwrap_or_default(),
+                in_group: text("/status/volumeGroupSnapshotHandle").or(text("/status/volumeGroupSnapshotName")).is_some(),
                 of,
             });
         }

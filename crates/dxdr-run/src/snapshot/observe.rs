@@ -2,7 +2,9 @@
 
 use dxdr_catalog::Gap;
 use dxdr_environment::{DiscoveredKind, ObjectReference, ResourceKind};
-use dxdr_plan::backup::{BackupPlan, ObservedVolumes, SNAPSHOT_GROUP};
+use dxdr_plan::backup::{
+    BackupPlan, GROUP_SNAPSHOT_GROUP, GROUP_SNAPSHOT_VERSIONS, ObservedGroups, ObservedVolumes, SNAPSHOT_GROUP,
+};
 use dxdr_policy::VolumeMethod;
 use dxdr_provider::{ClusterError, ClusterErrorKind, cluster::ListScope};
 use futures::{StreamExt, stream};
@@ -67,7 +69,23 @@ pub(crate) async fn observe(
         let classes = list(context, &super::kind("VolumeSnapshotClass", "volumesnapshotclasses", false), None).await?;
         observed.snapshot_classes = Some(classes.map_err(|error| error.message));
     }
+    if let Some(version) = version_of_groups(kinds) {
+        let kind = super::group::kind("VolumeGroupSnapshotClass", "volumegroupsnapshotclasses", &version, false);
+        let classes = list(context, &kind, None).await?.map_err(|error| error.message);
+        observed.groups = Some(ObservedGroups { version, classes });
+    }
     Ok(observed)
+}
+
+/// The version in which all kinds of group snapshots are served.
+fn version_of_groups(kinds: &[DiscoveredKind]) -> Option<String> {
+    const PLURALS: [&str; 3] = ["volumegroupsnapshots", "volumegroupsnapshotcontents", "volumegroupsnapshotclasses"];
+    let served = |plural: &str, version: &str| {
+        let of_plural = kinds.iter().filter(|kind| kind.kind.group == GROUP_SNAPSHOT_GROUP && kind.kind.plural == plural);
+        of_plural.flat_map(|kind| &kind.served_versions).any(|served| served == version)
+    };
+    let all = |version: &&str| PLURALS.iter().all(|plural| served(plural, version));
+    GROUP_SNAPSHOT_VERSIONS.iter().copied().find(all).map(str::to_owned)
 }
 
 /// All objects of a kind; the inner error is the kind's own.

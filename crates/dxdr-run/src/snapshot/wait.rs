@@ -33,8 +33,8 @@ pub(super) struct Awaited {
 }
 
 impl Awaited {
-    pub(super) fn of(volume: &VolumePlan, point: &str) -> Self {
-        Self { namespace: volume.namespace.clone(), claim: volume.claim.clone(), name: volume.snapshot_name(point) }
+    pub(super) fn of(namespace: &str, claim: &str, name: String) -> Self {
+        Self { namespace: namespace.to_owned(), claim: claim.to_owned(), name }
     }
 
     pub(super) fn is_of(&self, volume: &VolumePlan) -> bool {

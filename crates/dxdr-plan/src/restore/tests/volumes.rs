@@ -167,3 +167,18 @@ fn what_stands_for_a_snapshot_never_takes_it_along() {
     assert_eq!(imported.snapshot.value["spec"]["source"], json!({"volumeSnapshotContentName": "dxdr-1"}));
     assert_eq!(imported.snapshot.reference.to_string(), "volumesnapshots.snapshot.storage.k8s.io copy/dxdr-1");
 }
+
+#[test]
+fn what_makes_a_group_known_points_to_the_one_member_and_deletes_nothing() {
+    let plan = plan(&beside(), &[captured("csi-snapshot")], None);
+    let claim = &claim_of(&plan).unwrap().target;
+    let imported = volume::imported("a-run", "dxdr-1", claim, ("csi.example", "snap-1"), None, "Filesystem");
+    let group = volume::imported_group(&imported, "group-1", "v1beta2");
+    assert_eq!(group.reference.to_string(), "volumegroupsnapshotcontents.groupsnapshot.storage.k8s.io dxdr-1");
+    let spec = &group.value["spec"];
+    assert_eq!((&spec["deletionPolicy"], &spec["driver"]), (&json!("Retain"), &json!("csi.example")));
+    let handles = json!({"volumeGroupSnapshotHandle": "group-1", "volumeSnapshotHandles": ["snap-1"]});
+    assert_eq!(spec["source"]["groupSnapshotHandles"], handles);
+    assert_eq!(spec["volumeGroupSnapshotRef"]["namespace"], "copy");
+    assert_eq!(group.value["metadata"]["labels"], imported.content.value["metadata"]["labels"]);
+}

@@ -3,6 +3,7 @@
 mod access;
 mod bucket;
 mod differential;
+mod groups;
 mod hooks;
 mod journey;
 mod keys;
