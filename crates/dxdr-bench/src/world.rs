@@ -83,6 +83,7 @@ pub(crate) fn context(store: Store, cluster: Arc<dyn Cluster>, reporter: Arc<dyn
         lease_namespace: "dxdr-bench-system".to_owned(),
         velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
         sealing: None,
+        databases: None,
         program: "dxdr-bench".to_owned(),
     }
 }

@@ -1,9 +1,10 @@
 //! The plan of a backup.
 
 use dxdr_plan::{
-    backup::{BackupPlan, HookPlan, HookTime, SecretsRule, VolumeFate, VolumePlan},
+    backup::{BackupPlan, DatabaseFate, DatabasePlan, HookPlan, HookTime, SecretsRule, VolumeFate, VolumePlan},
     velero::VeleroBackupPlan,
 };
+use dxdr_policy::HoldTime;
 use serde_json::{Value, json};
 
 use crate::quantity::{counted, instant};
@@ -31,6 +32,16 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
     for hook in &plan.hooks {
         text.push_str(&hook_text(hook));
     }
+    for database in &plan.databases {
+        text.push_str(&database_text(database));
+    }
+    for (database, dump) in plan.unquiet_databases() {
+        text.push_str(&format!(
+            "  No pod asks for hooks around the snapshots, so nothing makes {} `{}`: it is `aligned`\n",
+            database.what(),
+            dump.consistency.word()
+        ));
+    }
     for name in &plan.unresolved {
         text.push_str(&format!("  The server does not know `{name}`.\n"));
     }
@@ -55,6 +66,44 @@ fn volume_text(volume: &VolumePlan) -> String {
         VolumeFate::LeftOut(reason) => format!("  Volume {namespace}/{claim} is left out: {reason}\n"),
         VolumeFate::Unprotected(_) => String::new(),
     }
+}
+
+fn database_text(database: &DatabasePlan) -> String {
+    match &database.fate {
+        DatabaseFate::Dump(dump) => {
+            let when = match dump.hold_time() {
+                HoldTime::BeforeSnapshots => "as it is just before the snapshots",
+                HoldTime::BehindSnapshots => "as it is just behind the snapshots",
+                HoldTime::Whenever => "as it is behind the snapshots",
+            };
+            format!("  {}: dump into {}, {when} ({})\n", capital(&database.what()), dump.key, dump.consistency.word())
+        }
+        DatabaseFate::LeftOut(reason) => format!("  {} is left out: {reason}\n", capital(&database.what())),
+        DatabaseFate::Unprotected(_) => String::new(),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
+}
+
+fn database_json(database: &DatabasePlan) -> Value {
+    let (what, dump, reason) = match &database.fate {
+        DatabaseFate::Dump(dump) => ("dump", Some(dump), None),
+        DatabaseFate::LeftOut(reason) => ("left-out", None, Some(reason)),
+        DatabaseFate::Unprotected(reason) => ("unprotected", None, Some(reason)),
+    };
+    json!({
+        "name": database.unit.name,
+        "database": database.unit.database,
+        "what": what,
+        "key": dump.map(|dump| &dump.key),
+        "consistency": dump.map(|dump| dump.consistency.word()),
+        "references": dump.map(|dump| dump.references.word()),
+        "timeoutSeconds": dump.map(|dump| dump.timeout.as_secs()),
+        "reason": reason,
+    })
 }
 
 fn hook_text(hook: &HookPlan) -> String {
@@ -145,6 +194,7 @@ pub fn json(plan: &BackupPlan) -> Value {
         "secretsLeftOut": plan.secrets == SecretsRule::LeaveOutSealed,
         "lists": plan.lists.iter().map(|task| json!({"kind": task.kind.group_resource(), "version": task.kind.version, "namespace": task.namespace})).collect::<Vec<_>>(),
         "volumes": plan.volumes.iter().map(volume_json).collect::<Vec<_>>(),
+        "databases": plan.databases.iter().map(database_json).collect::<Vec<_>>(),
         "hooks": plan.hooks.iter().map(hook_json).collect::<Vec<_>>(),
         "leftOut": plan.left_out_kinds.iter().map(|kind| json!({"kind": kind.kind.group_resource(), "reason": kind.reason.to_string()})).collect::<Vec<_>>(),
         "unresolved": plan.unresolved,

@@ -8,6 +8,7 @@
 
 pub mod backup_plan;
 pub mod comparison;
+pub mod databases;
 pub mod difference;
 pub mod event;
 pub mod points;

@@ -174,7 +174,12 @@ fn component_json(component: &Component) -> Value {
             "method": volume.method, "driver": volume.driver, "handle": volume.handle, "size": volume.size
         }),
         Component::Database(database) => json!({
-            "kind": "database", "instant": database.instant.to_string(), "name": database.name, "method": database.method
+            "kind": "database", "instant": database.instant.to_string(), "name": database.name, "method": database.method,
+            "location": database.location, "size": database.size, "consistency": database.consistency,
+            "server": database.facts.as_ref().map(|facts| json!({
+                "engine": facts.engine, "version": facts.version, "database": facts.database, "size": facts.size,
+                "coordinates": facts.coordinates,
+            })),
         }),
         Component::Keys(keys) => json!({"kind": "keys", "instant": keys.instant.to_string(), "fingerprints": keys.fingerprints}),
     }

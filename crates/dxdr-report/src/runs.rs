@@ -216,6 +216,10 @@ pub fn leftovers_text(history: &History, left: &Leftovers) -> String {
         };
         text.push_str(&format!("\n{} {}/{}, if it is there, {what}", kind(snapshot), snapshot.namespace, snapshot.name));
     }
+    for database in &left.databases {
+        let of = &database.unit;
+        text.push_str(&format!("\nDatabase `{}`, if it is there: a copy of {of} that it loaded beside", database.beside));
+    }
     if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
         text.push_str(&format!(
             "\nWhat it wrote into the cluster stays there; `dxdr runs resume {}` would write the rest.",
@@ -232,6 +236,7 @@ pub fn leftovers_json(history: &History, left: &Leftovers, removed: bool) -> Val
     let snapshots: Vec<Value> = left.snapshots.iter().map(snapshot).collect();
     json!({
         "format": "dxdr.io/clean/v1", "run": history.run, "removed": removed, "objects": left.keys, "snapshots": snapshots,
+        "databases": left.databases.iter().map(|left| json!({"name": left.unit.name, "database": left.beside})).collect::<Vec<_>>(),
     })
 }
 
@@ -264,6 +269,21 @@ pub fn restore_text(report: &RestoreReport) -> String {
     if let Some(reason) = &report.kept {
         text.push_str(&format!("  nothing was removed: {reason}\n"));
     }
+    for database in &report.databases {
+        text.push_str(&match &database.kept {
+            Some(kept) => {
+                format!("database {}: `{}` is as it was; the one that was there is `{kept}`\n", database.name, database.database)
+            }
+            None => format!("database {}: it is `{}`, beside the one that is used\n", database.name, database.database),
+        });
+    }
+    if !report.databases.is_empty() {
+        let run = &report.run;
+        if report.databases.iter().any(|database| database.kept.is_some()) {
+            text.push_str(&format!("To put the old databases back: dxdr databases undo {run}\n"));
+        }
+        text.push_str(&format!("To drop what is not used of them: dxdr databases discard {run}\n"));
+    }
     if let Some(point) = &report.protective_point {
         text.push_str(&format!(
             "The state before is recovery point {point}. To undo this restore: dxdr restore {} --point {point} --in-place --prune\n",
@@ -291,6 +311,7 @@ pub fn restore_json(report: &RestoreReport) -> Value {
         "immutable": report.immutable,
         "failed": report.failed.iter().map(|error| json!({"object": error.object, "reason": error.message})).collect::<Vec<_>>(),
         "kept": report.kept,
+        "databases": report.databases.iter().map(|database| json!({"name": database.name, "database": database.database, "kept": database.kept})).collect::<Vec<_>>(),
         "notServed": report.not_served.iter().map(|(object, reason)| json!({"object": object, "reason": reason})).collect::<Vec<_>>(),
     })
 }

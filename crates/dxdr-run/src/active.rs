@@ -62,6 +62,11 @@ impl ActiveRun {
         Some(evidence)
     }
 
+    /// Whether an earlier process began a step, whatever became of it.
+    pub fn started_earlier(&self, step: &Step) -> bool {
+        self.history.as_ref().is_some_and(|history| history.started(&step.id))
+    }
+
     /// The evidence of each time that an earlier process finished a step, whether it still counts or not.
     pub fn all_earlier(&self, step: &Step) -> Vec<Evidence> {
         self.history.iter().flat_map(|history| history.evidence(&step.id)).cloned().collect()

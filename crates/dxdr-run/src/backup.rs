@@ -1,7 +1,7 @@
 //! Carrying out a backup: snapshots of volumes, capture, describe, index, and then the manifest.
 //!
 //! ```text
-//! hold ─► quiesce ─► snapshot ─► thaw ─► capture ─► retain ─► describe (side objects, velero-backup.json) ─► index ─► manifest, read back ─► release ─► let go
+//! hold ─► quiesce ─► snapshot ─► thaw ─► capture ─► dump ─► retain ─► describe (side objects, velero-backup.json) ─► index ─► manifest, read back ─► release ─► let go
 //! ```
 //!
 //! Until the manifest is written there is no recovery point, only leftovers that the run's journal names. Each step writes objects
@@ -26,7 +26,7 @@ use dxdr_plan::{
     backup::{BackupPlan, BackupRequest, HookTime, RecordedBackup, SecretsRule},
     selection::Filters,
 };
-use dxdr_policy::BackupPolicy;
+use dxdr_policy::{BackupPolicy, HoldTime};
 use dxdr_provider::{
     ClusterErrorKind, StorageErrorKind,
     cluster::{Discovery, ListScope},
@@ -42,6 +42,7 @@ use crate::{
     capture::{self, Captured, capture},
     catalog,
     context::RunContext,
+    database::{self, Databases, Dumped},
     error::RunError,
     hook,
     journal::History,
@@ -79,7 +80,9 @@ pub async fn plan(
     let discovery = look(context, &request.namespaces).await?;
     let plan = dxdr_plan::backup::plan(&request, &discovery.kinds, &discovery.failed_groups, now, seed(context))?;
     let observed = snapshot::observe(context, &plan, &discovery.kinds).await?;
-    Ok(plan.with_volumes(&observed))
+    let units = environment.databases.iter().flat_map(dxdr_environment::Database::units).collect();
+    let databases = policy.and_then(|policy| policy.databases);
+    Ok(plan.with_volumes(&observed).with_databases(units, databases))
 }
 
 /// Plans what an earlier process of a run began, under its names, on the cluster as it is now.
@@ -253,7 +256,14 @@ async fn carry_out(context: &RunContext, plan: &BackupPlan, mut run: ActiveRun) 
 
 /// The steps themselves: also part of a restore in place, whose journal then has them.
 pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun) -> Result<RecoveryPoint, RunError> {
-    let mut volumes = volumes(context, plan, run).await?;
+    let earlier_dumps = plan.steps.dump.as_ref().and_then(|step| run.earlier(step));
+    let earlier_dumps: Option<Dumped> = earlier_dumps.as_ref().map(snapshot::from_evidence).transpose()?;
+    let mut databases = match &earlier_dumps {
+        Some(_) => Databases::default(),
+        None => Databases::open(context, plan).await,
+    };
+    let mut volumes = volumes(context, plan, run, &mut databases).await?;
+    databases.hold(context, plan, HoldTime::Whenever).await;
 
     let captured = match run.earlier(&plan.steps.capture) {
         Some(evidence) => Evidenced::from_evidence(&evidence)?,
@@ -265,6 +275,17 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
             let summary = format!("{} objects of {} kinds", evidenced.items, evidenced.kinds.len());
             run.finish(&plan.steps.capture, &summary, evidenced.to_evidence()?).await?;
             evidenced
+        }
+    };
+
+    let dumped = match (&plan.steps.dump, earlier_dumps) {
+        (None, _) => Dumped::default(),
+        (Some(_), Some(dumped)) => dumped,
+        (Some(step), None) => {
+            run.start(step).await?;
+            let dumped = databases.dump(context, plan).await?;
+            run.finish(step, &dumped.summary(), snapshot::to_evidence(&dumped)?).await?;
+            dumped
         }
     };
 
@@ -282,18 +303,22 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
     }
 
     run.start(&plan.steps.describe).await?;
-    let mut objects = vec![captured.archive(&plan.point)];
-    for (key, bytes) in side_objects(plan, &captured, &volumes)? {
+    let content = Content { captured, volumes, dumped };
+    let mut objects = vec![content.captured.archive(&plan.point)];
+    for (key, bytes) in side_objects(plan, &content)? {
         objects.push(StoredObject { key: key.clone(), size: bytes.len() as u64, sha256: sha256(&bytes) });
         let key = context.store.layout.object_key(&plan.point, &key);
         context.store.write(&key, bytes, PutCondition::Always).await?;
     }
     run.finish(&plan.steps.describe, &format!("{} side objects", objects.len() - 1), Evidence::new()).await?;
+    objects.extend(content.dumped.objects()?);
 
-    let point = recovery_point(plan, &captured, &volumes, objects);
+    let point = recovery_point(plan, &content, objects);
     run.start(&plan.steps.index).await?;
     // A capture that was done again has another instant, and the entry of the first one would lead to it from the wrong one.
-    for instant in run.all_earlier(&plan.steps.capture).iter().filter_map(instant_of_capture) {
+    let dumps = plan.steps.dump.as_ref().map(|step| run.all_earlier(step)).unwrap_or_default();
+    let captures = run.all_earlier(&plan.steps.capture);
+    for instant in database::possible_instants(captures.iter().filter_map(instant_of_capture), &dumps) {
         if instant != point.instant {
             let key = context.store.layout.point_index_key(plan.environment.as_str(), instant, &plan.point);
             context.store.storage.delete(&key).await?;
@@ -317,7 +342,7 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
     }
     run.finish(&plan.steps.manifest, "written and read back", Evidence::new()).await?;
 
-    if let (Some(step), Some(taken)) = (&plan.steps.release, &volumes.taken) {
+    if let (Some(step), Some(taken)) = (&plan.steps.release, &content.volumes.taken) {
         run.start(step).await?;
         snapshot::release(context, plan, taken).await?;
         run.finish(step, "the storage has the snapshots, the cluster nothing of them", Evidence::new()).await?;
@@ -325,9 +350,21 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
     Ok(point)
 }
 
+/// What a point is made of.
+struct Content {
+    captured: Evidenced,
+    volumes: Volumes,
+    dumped: Dumped,
+}
+
 /// Has the snapshots taken, with the hooks around them. Those behind run whatever becomes of the snapshots.
-async fn volumes(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun) -> Result<Volumes, RunError> {
-    let taken = snapshots(context, plan, run).await;
+async fn volumes(
+    context: &RunContext,
+    plan: &BackupPlan,
+    run: &mut ActiveRun,
+    databases: &mut Databases<'_>,
+) -> Result<Volumes, RunError> {
+    let taken = snapshots(context, plan, run, databases).await;
     let Some(step) = &plan.steps.thaw else { return taken };
     if let (Ok(_), Some(evidence)) = (&taken, run.earlier(step)) {
         return Ok(Volumes { after: snapshot::from_evidence(&evidence)?, ..taken? });
@@ -340,7 +377,12 @@ async fn volumes(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun) -
     Ok(Volumes { after, ..taken })
 }
 
-async fn snapshots(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun) -> Result<Volumes, RunError> {
+async fn snapshots(
+    context: &RunContext,
+    plan: &BackupPlan,
+    run: &mut ActiveRun,
+    databases: &mut Databases<'_>,
+) -> Result<Volumes, RunError> {
     let mut volumes = Volumes::default();
     let Some(step) = &plan.steps.snapshot else { return Ok(volumes) };
     if let Some(step) = &plan.steps.quiesce {
@@ -358,6 +400,10 @@ async fn snapshots(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun)
         Some(evidence) => snapshot::from_evidence(&evidence)?,
         None => {
             run.start(step).await?;
+            // Another process of the run may have asked for the snapshots already: they are older then.
+            if !run.started_earlier(step) {
+                databases.hold(context, plan, HoldTime::BeforeSnapshots).await;
+            }
             let taken = snapshot::take(context, plan, &volumes.before).await?;
             let summary = format!("{} taken, {} failed", taken.snapshots.len(), taken.failed.len());
             run.finish(step, &summary, snapshot::to_evidence(&taken)?).await?;
@@ -365,6 +411,10 @@ async fn snapshots(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun)
         }
     };
     volumes.taken = Some(taken);
+    // Unless an earlier process has let the applications go on.
+    if !plan.steps.thaw.as_ref().is_some_and(|step| run.started_earlier(step)) {
+        databases.hold(context, plan, HoldTime::BehindSnapshots).await;
+    }
     Ok(volumes)
 }
 
@@ -388,10 +438,11 @@ pub(crate) fn recorded(step: &Step) -> PlannedStep {
 }
 
 /// The objects beside the archive, by their keys in the point's folder, `velero-backup.json` last: with it Velero sees the backup.
-fn side_objects(plan: &BackupPlan, captured: &Evidenced, volumes: &Volumes) -> Result<Vec<(String, Bytes)>, RunError> {
+fn side_objects(plan: &BackupPlan, content: &Content) -> Result<Vec<(String, Bytes)>, RunError> {
+    let Content { captured, volumes, .. } = content;
     let name = &plan.point;
     let unexpected = |error: dxdr_format::FormatError| RunError::Unexpected(error.to_string());
-    let errors: Vec<String> = gaps(plan, captured, volumes).iter().map(|gap| format!("{}: {}", gap.what, gap.reason)).collect();
+    let errors: Vec<String> = gaps(plan, content).iter().map(|gap| format!("{}: {}", gap.what, gap.reason)).collect();
     let side = velero::side::SideObjects {
         name,
         resource_list: &captured.resource_list,
@@ -422,14 +473,16 @@ fn side_objects(plan: &BackupPlan, captured: &Evidenced, volumes: &Volumes) -> R
 }
 
 /// Everything that the point lacks.
-fn gaps(plan: &BackupPlan, captured: &Evidenced, volumes: &Volumes) -> Vec<Gap> {
-    let mut gaps = captured.gaps.clone();
-    gaps.extend(volumes.gaps(plan));
+fn gaps(plan: &BackupPlan, content: &Content) -> Vec<Gap> {
+    let mut gaps = content.captured.gaps.clone();
+    gaps.extend(content.volumes.gaps(plan));
+    gaps.extend(content.dumped.gaps());
     gaps.sort();
     gaps
 }
 
-fn recovery_point(plan: &BackupPlan, captured: &Evidenced, volumes: &Volumes, objects: Vec<StoredObject>) -> RecoveryPoint {
+fn recovery_point(plan: &BackupPlan, content: &Content, objects: Vec<StoredObject>) -> RecoveryPoint {
+    let Content { captured, volumes, dumped } = content;
     let resources = Component::Resources(ResourcesComponent {
         instant: captured.instant,
         items: captured.items,
@@ -450,13 +503,14 @@ fn recovery_point(plan: &BackupPlan, captured: &Evidenced, volumes: &Volumes, ob
         trigger: plan.trigger.clone(),
         run: plan.run.clone(),
         started: plan.started,
-        instant: captured.instant,
+        // A database that was captured again by a process that went on with the run is newer than the objects.
+        instant: dumped.latest().map_or(captured.instant, |latest| latest.max(captured.instant)),
         expires: plan.expires,
         cluster: captured.cluster.clone(),
         environment_digest: plan.environment_digest,
-        components: [vec![resources], volumes.components(), keys].concat(),
+        components: [vec![resources], volumes.components(), dumped.components().collect(), keys].concat(),
         objects,
-        gaps: gaps(plan, captured, volumes),
+        gaps: gaps(plan, content),
     }
 }
 

@@ -188,6 +188,7 @@ async fn captured_of(pages: Vec<Page>, kinds: &[DiscoveredKind]) -> Captured {
         lease_namespace: "dxdr-system".into(),
         velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
         sealing: None,
+        databases: None,
         program: "test".into(),
     };
     let request = BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".into()]);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dxdr_provider::{Clock, Cluster};
+use dxdr_provider::{Clock, Cluster, Databases};
 
 use crate::{event::Reporter, sealing::SealingKeys, stop::StopRequest, store::Store};
 
@@ -30,6 +30,8 @@ pub struct RunContext {
     pub velero_namespace: String,
     /// The keys behind the environment's SealedSecrets, where a policy says what becomes of them.
     pub sealing: Option<SealingKeys>,
+    /// The way to the environment's databases.
+    pub databases: Option<Arc<dyn Databases>>,
     /// Name and version of the program, for manifests and journals.
     pub program: String,
 }

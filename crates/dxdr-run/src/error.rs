@@ -1,7 +1,7 @@
 //! Why a run cannot go on.
 
 use dxdr_format::velero::archive::ArchiveError;
-use dxdr_provider::{ClusterError, StorageError};
+use dxdr_provider::{ClusterError, DatabaseError, StorageError};
 
 /// A run's failure. What it left behind is in its journal.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum RunError {
     /// The cluster failed.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// A database failed where that is not a matter of that database alone.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// An archive cannot be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),

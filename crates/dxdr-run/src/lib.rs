@@ -16,6 +16,7 @@ pub mod capture;
 pub mod catalog;
 pub mod comparison;
 pub mod context;
+mod database;
 pub mod error;
 pub mod escrow;
 pub mod event;

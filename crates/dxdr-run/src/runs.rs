@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use dxdr_catalog::RecoveryPoint;
 use dxdr_environment::Environment;
 use dxdr_format::{
-    journal::{Entry, Finished, Planned, RunKind},
+    journal::{Entry, Evidence, Finished, Planned, RunKind},
     velero::csi_snapshot::CsiSnapshot,
 };
 use dxdr_plan::{
     backup::{BackupPlan, HookTime, RecordedBackup},
-    restore::RestoreRequest,
+    restore::{RecordedDatabase, RestoreRequest},
     velero::VeleroBackupPlan,
 };
 use jiff::Timestamp;
@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use crate::{
     backup, catalog,
     context::RunContext,
+    database,
     error::RunError,
     event::Event,
     hook,
@@ -32,6 +33,8 @@ use crate::{
 
 /// The step of a backup whose evidence has the point's instant.
 const CAPTURE: &str = "capture";
+/// The step of a backup whose evidence has the instants of databases.
+const DUMP: &str = "dump";
 /// The step of a backup behind which the point exists.
 const MANIFEST: &str = "manifest";
 /// The step of a backup in which applications are told to hold still.
@@ -156,6 +159,8 @@ pub struct Leftovers {
     pub keys: Vec<String>,
     /// Snapshots of volumes, as far as they are there.
     pub snapshots: Vec<SnapshotLeft>,
+    /// Databases that were loaded beside, and not put in place.
+    pub databases: Vec<RecordedDatabase>,
 }
 
 /// What cleaning up would remove: snapshots of volumes, and the keys of a point that never came to be. `velero-backup.json` goes
@@ -181,7 +186,9 @@ pub async fn leftovers(store: &Store, history: &History) -> Result<Leftovers, Ru
         let (marker, rest): (Vec<String>, Vec<String>) = objects.into_iter().partition(|key| *key == marker);
         keys.extend(marker);
         // Entered into the index before the manifest, under the instant that the capture found.
-        for instant in history.evidence(CAPTURE).into_iter().filter_map(backup::instant_of_capture) {
+        let captures = history.evidence(CAPTURE).into_iter().filter_map(backup::instant_of_capture);
+        let dumps: Vec<Evidence> = history.evidence(DUMP).into_iter().cloned().collect();
+        for instant in database::possible_instants(captures, &dumps) {
             let key = store.layout.point_index_key(&planned.environment, instant, &point);
             if store.read(&key).await?.is_some() {
                 keys.push(key);
@@ -190,6 +197,7 @@ pub async fn leftovers(store: &Store, history: &History) -> Result<Leftovers, Ru
         keys.extend(rest);
     }
     left.snapshots = snapshots_left(history, planned, exists);
+    left.databases = restore::databases::unfinished(history);
     Ok(left)
 }
 
@@ -248,13 +256,14 @@ async fn remove(context: &RunContext, history: &History) -> Result<Leftovers, Ru
     }
     // Before the evidence of what the storage calls them is out of reach.
     snapshot::discard(context, &left.snapshots, taken(history).as_ref()).await?;
+    restore::databases::remove(context, history, &left.databases).await?;
     for key in &left.keys {
         context.store.storage.delete(key).await?;
     }
     if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
         restore::discard_snapshots(context, &history.run).await?;
     }
-    let summary = format!("{} objects removed", left.keys.len() + left.snapshots.len());
+    let summary = format!("{} objects removed", left.keys.len() + left.snapshots.len() + left.databases.len());
     journal.record(&Entry::Finished(Finished::cleaned(summary, context.clock.now()))).await?;
     Ok(left)
 }
@@ -332,7 +341,11 @@ pub async fn prepare(context: &RunContext, environment: &Environment, mut histor
                 }
                 _ => None,
             };
-            let prepared = restore::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
+            let mut prepared = restore::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
+            if let dxdr_catalog::Entry::Ours(point) = &entry {
+                let recorded = restore::databases::of_run(&history);
+                prepared.plan.databases = recorded.into_iter().filter_map(|database| database.of_point(point)).collect();
+            }
             let order = RestoreOrder { run: planned.run.clone(), entry, request, protective };
             Ok(Resumption::Restore { order: Box::new(order), prepared: Box::new(prepared), history })
         }

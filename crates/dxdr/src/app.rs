@@ -93,6 +93,9 @@ pub(crate) enum Command {
     /// See or apply what backup policies mean to a Velero server: its Schedules and locations.
     #[command(subcommand)]
     Schedule(commands::schedule::ScheduleCommand),
+    /// See the databases of environments, check them, and undo or finish what a restore did with them.
+    #[command(subcommand)]
+    Databases(commands::databases::Databases),
     Check(commands::check::Check),
     Seal(Box<commands::seal::Seal>),
     /// Run the embedded Kubernetes API, with a store beside it.
@@ -172,6 +175,7 @@ async fn run(cli: Cli, terminal: &Terminal) -> Result<(), Failure> {
         Command::Runs(command) => commands::runs::run(command, global, terminal).await,
         Command::Environment(command) => commands::environment::run(command, global, terminal).await,
         Command::Schedule(command) => commands::schedule::run(command, global, terminal).await,
+        Command::Databases(command) => commands::databases::run(command, global, terminal).await,
         Command::Check(command) => commands::check::run(&command, global, terminal).await,
         Command::Seal(command) => commands::seal::run(*command, global, terminal).await,
         Command::Sandbox(command) => commands::sandbox::run(command, global, terminal).await,

@@ -8,7 +8,7 @@ use dxdr_plan::PlanError;
 use dxdr_provider::{ClusterError, ClusterErrorKind, InstanceErrorKind, StorageError, StorageErrorKind};
 use dxdr_run::RunError;
 
-use crate::configuration::hints;
+use crate::{commands::databases::of_database, configuration::hints};
 
 /// Why a command failed, as an exit code. Documented in `docs/reference/exit-codes.md`, which is generated from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,6 +286,7 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
     match error {
         RunError::Storage(error) => of_storage(error),
         RunError::Cluster(error) => of_cluster(error),
+        RunError::Database(error) => of_database(error),
         RunError::Hold { source, namespace, .. } => (cluster_kind(&source.kind), hold_hints(source, namespace)),
         RunError::Archive(archive) => (archive_kind(archive), archive.hint().map(str::to_owned).into_iter().collect()),
         RunError::Unrestorable { source, .. } => {

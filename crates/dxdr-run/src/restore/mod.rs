@@ -4,7 +4,7 @@
 //! archive ─► planner ◄─ live objects of the target          prepare: changes nothing
 //!               │
 //!               ▼
-//!          RestorePlan ─► hold ─► protective point (in place) ─► stage ─► stage ─► … ─► prune ─► release
+//!          RestorePlan ─► hold ─► protective point (in place) ─► databases ─► stage ─► stage ─► … ─► prune ─► release
 //! ```
 //!
 //! Restoring converges: an object that an earlier attempt wrote is found to be as planned. So a run that was killed is resumed by
@@ -12,6 +12,7 @@
 
 pub mod apply;
 pub mod archive;
+pub mod databases;
 pub mod live;
 mod volumes;
 pub mod write;
@@ -84,6 +85,8 @@ pub struct RestoreReport {
     pub not_served: Vec<(String, String)>,
     /// Why objects that were to be removed were kept.
     pub kept: Option<String>,
+    /// Databases that were brought back.
+    pub databases: Vec<databases::RestoredDatabase>,
 }
 
 impl RestoreReport {
@@ -228,6 +231,10 @@ fn planned(context: &RunContext, order: &RestoreOrder, prepared: &Prepared) -> P
     if let Some(plan) = protective {
         parameters.insert(PROTECTIVE.to_owned(), plan.parameters().into());
     }
+    if !prepared.plan.databases.is_empty() {
+        let recorded = prepared.plan.databases.iter().map(dxdr_plan::restore::DatabaseRestore::parameters).collect();
+        parameters.insert(databases::DATABASES.to_owned(), recorded);
+    }
     let protective_steps =
         protective.map(|plan| plan.steps.all().into_iter().map(backup::recorded).collect()).unwrap_or_default();
     Planned {
@@ -308,6 +315,8 @@ async fn steps(
         }
         None => {}
     }
+    let namespace = order.request.source_namespace.as_str();
+    report.databases = databases::restore(context, namespace, &prepared.plan.databases, &order.request.point, run).await?;
     match order.request.executor {
         Executor::Dxdr => apply::stages(context, prepared, run, report).await?,
         Executor::Velero => return by_velero(context, order, prepared, run, report).await,

@@ -79,6 +79,10 @@ async fn by_velero(
 ) -> Result<(), Failure> {
     let store = world.store_declaration(Some(environment))?;
     let plan = velero::backup::plan(context, environment, policy, store, world.velero_namespace()).await?;
+    if policy.databases.is_some() && !environment.databases.is_empty() {
+        let count = dxdr_report::quantity::counted(environment.databases.len(), "database");
+        terminal.warn(&format!("{count} of {} will not be in the point: Velero knows nothing of databases", environment.name));
+    }
     terminal.note(&backup_plan::velero_text(&plan, &context.store.storage.describe()));
     if dry_run {
         terminal.value(&backup_plan::velero_json(&plan), || format!("{} would be asked for; nothing was changed", plan.point));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dxdr_environment::Environment;
+use dxdr_postgresql::PostgresqlDatabases;
 use dxdr_provider::{Clock, Cluster, clock::SystemClock};
 use dxdr_run::{RunContext, Store};
 
@@ -27,6 +28,7 @@ pub(crate) fn with(
 ) -> RunContext {
     RunContext {
         store,
+        databases: Some(Arc::new(PostgresqlDatabases::new(cluster.clone()))),
         cluster,
         clock: Arc::new(SystemClock),
         reporter: progress::reporter(terminal, log_format),

@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod context;
+pub(crate) mod databases;
 pub(crate) mod environment;
 pub(crate) mod generate;
 pub(crate) mod man;

@@ -6,7 +6,7 @@ use dxdr_catalog::{
     target::{self, RecoveryTarget},
 };
 use dxdr_environment::{Environment, NamespaceName};
-use dxdr_plan::restore::{ClusterScoped, Executor, Existing, RestorePlan, RestoreRequest, Target, Volumes};
+use dxdr_plan::restore::{ClusterScoped, DatabaseRestores, Executor, Existing, RestorePlan, RestoreRequest, Target, Volumes};
 use dxdr_policy::{BackupPolicy, MAX_SKEW, ResourceFilters};
 use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::{backup_plan, restore_plan};
@@ -73,6 +73,9 @@ pub(crate) struct Restore {
     /// Create volume claims with new, empty volumes, whatever was captured of the old ones.
     #[arg(long)]
     pub(crate) empty_volumes: bool,
+    /// Leave databases as they are, whatever the point has of them. With --include they are left out as well.
+    #[arg(long)]
+    pub(crate) without_databases: bool,
     /// A storage class that has another name in the target; may be given more than once.
     #[arg(long, value_name = "OLD=NEW", value_parser = storage_class)]
     pub(crate) storage_class: Vec<(String, String)>,
@@ -128,7 +131,8 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     close_together(&entry, command.max_skew.or(world.policy(environment).map(|policy| policy.max_skew)))?;
     let request = request(&command, environment, &entry, now)?;
     if command.plan {
-        let prepared = restores::prepare(&store, None, &entry, request).await?;
+        let mut prepared = restores::prepare(&store, None, &entry, request).await?;
+        prepared.plan.bring_back(databases(&command, environment, &entry, now));
         terminal.value(&restore_plan::json(&prepared.plan, &entry), || {
             restore_plan::text(&prepared.plan, &entry, &store.storage.describe())
         });
@@ -137,6 +141,10 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let mut context = context::with_store(&world, store, global, terminal).await?;
     let mut prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
     prepared.plan.notes.extend(seal::note(context.cluster.as_ref(), environment, &keys_of(&entry)).await);
+    prepared.plan.bring_back(databases(&command, environment, &entry, now));
+    let namespace = environment.namespace.as_str();
+    let notes = restores::databases::examine(&context, namespace, &prepared.plan.databases, "").await;
+    prepared.plan.notes.extend(notes);
     let mut text = restore_plan::text(&prepared.plan, &entry, &context.store.storage.describe());
     let mut json = restore_plan::json(&prepared.plan, &entry);
     let order = if prepared.plan.refused() || prepared.plan.nothing_to_do() {
@@ -179,6 +187,16 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     }
     let report = restores::restore(&context, &order, prepared).await?;
     tell(&report, terminal)
+}
+
+/// What becomes of the point's databases.
+fn databases(command: &Restore, environment: &Environment, entry: &Entry, now: jiff::Timestamp) -> DatabaseRestores {
+    match entry {
+        Entry::Ours(point) if !command.without_databases && command.include.is_empty() => {
+            dxdr_plan::restore::database::plan(point, environment, command.in_place, now)
+        }
+        Entry::Ours(_) | Entry::Foreign(_) => DatabaseRestores::default(),
+    }
 }
 
 /// The sealing keys that a point needs.

@@ -92,7 +92,10 @@ pub(crate) async fn run(command: Runs, global: &Global, terminal: &Terminal) -> 
             terminal.value(&page::leftovers_json(&history, &removed, true), || {
                 format!(
                     "{} removed; run {} is ended",
-                    dxdr_report::quantity::counted(removed.keys.len() + removed.snapshots.len(), "object"),
+                    dxdr_report::quantity::counted(
+                        removed.keys.len() + removed.snapshots.len() + removed.databases.len(),
+                        "object"
+                    ),
                     decided.run
                 )
             });

@@ -4,6 +4,7 @@
 mod adoption;
 mod bad_input;
 mod command_line;
+mod databases;
 mod documentation;
 mod environment;
 mod gated;
@@ -12,6 +13,9 @@ mod journey;
 mod json_reference;
 mod objects;
 mod place;
+#[path = "../../../dxdr-postgresql/tests/it/server.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests of dxdr-postgresql, which use more of it")]
+mod postgresql_server;
 mod readiness;
 mod real_servers;
 mod scripted_bucket;

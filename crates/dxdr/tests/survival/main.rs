@@ -101,6 +101,7 @@ impl World {
             lease_namespace: dxdr_run::LEASE_NAMESPACE.to_owned(),
             velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
             sealing: None,
+            databases: None,
             program: "test".to_owned(),
         };
         (context, life)

@@ -1,0 +1,136 @@
+//! What is dumped, destroyed and loaded again is as it was.
+
+use dxdr_provider::{Database as _, database::Swap};
+
+use crate::{server, world};
+
+/// Quotes of every kind, an equals sign, and what ends a connection string.
+const NAME: &str = r#"or"de'rs \ host=evil"#;
+const ROLE: &str = r#"sh"op's"#;
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Everything in it that a query can see, in one text.
+const CONTENT: &str = r#"
+SELECT json_agg(t ORDER BY "na""me") FROM "sch""ema"."ta'ble
+two" t;
+SELECT encode(lo_get(oid), 'hex') FROM pg_largeobject_metadata;
+SELECT nextval('"sch""ema".numbers'), last_value FROM "sch""ema".numbers;
+SELECT * FROM "sch""ema".doubled;
+SELECT obj_description('"sch""ema".doubled'::regclass);
+SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'doubled';
+SELECT extname FROM pg_extension ORDER BY 1;
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_comes_back_as_it_was_with_everything_that_no_dump_has() {
+    let Some(server) = server::start(true) else { return };
+    server.sql(
+        "postgres",
+        &format!(
+            "CREATE ROLE {role}; CREATE ROLE reader; CREATE DATABASE {name} OWNER {role};
+             COMMENT ON DATABASE {name} IS 'it''s ours';
+             ALTER DATABASE {name} SET search_path TO \"a b\", public;
+             ALTER DATABASE {name} SET my.thing TO 'it''s';
+             ALTER ROLE reader IN DATABASE {name} SET work_mem TO '8MB';
+             REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO reader WITH GRANT OPTION;",
+            role = quoted(ROLE),
+            name = quoted(NAME)
+        ),
+    );
+    server.sql(
+        NAME,
+        &format!(
+            r#"CREATE EXTENSION IF NOT EXISTS plpgsql;
+               CREATE SCHEMA "sch""ema" AUTHORIZATION {role};
+               CREATE TABLE "sch""ema"."ta'ble
+two" ("na""me" text PRIMARY KEY, bytes bytea, json jsonb);
+               INSERT INTO "sch""ema"."ta'ble
+two" VALUES (E'a\nb\t\\. '' " $$', '\x00ff0a0d5c', '{{"a": "\u00e9"}}'), ('', '', NULL), ('\N', NULL, '[]');
+               SELECT lo_from_bytea(0, decode(repeat('00ff', 5000), 'hex'));
+               CREATE SEQUENCE "sch""ema".numbers START 41; SELECT nextval('"sch""ema".numbers');
+               CREATE VIEW "sch""ema".doubled AS SELECT "na""me" || "na""me" AS twice FROM "sch""ema"."ta'ble
+two";
+               COMMENT ON VIEW "sch""ema".doubled IS 'it''s; DROP TABLE x; --';
+               ALTER VIEW "sch""ema".doubled OWNER TO {role}; GRANT SELECT ON "sch""ema".doubled TO reader;"#,
+            role = quoted(ROLE)
+        ),
+    );
+    let properties = format!(
+        "SELECT pg_get_userbyid(datdba), datacl, shobj_description(d.oid, 'pg_database'), array_agg((setrole = 0, setconfig) ORDER BY setrole)
+         FROM pg_database d JOIN pg_db_role_setting ON setdatabase = d.oid WHERE datname = {} GROUP BY d.oid;",
+        literal(NAME)
+    );
+    let was_outside = server.sql("postgres", &properties);
+    let database = world::database(&server, NAME);
+    database.inspect().await.unwrap();
+    let mut place = world::place();
+    let (dumped, load) = world::dumped(&database, &mut place, "orders_restored").await;
+    let was = server.sql(NAME, CONTENT);
+    assert!(was.contains("00ff00ff"), "{was}");
+    assert!(dumped.size > 0);
+    assert_eq!(load.facts.owner, ROLE);
+    assert!(load.facts.roles.iter().any(|role| role == "reader"), "{:?}", load.facts.roles);
+
+    server.sql("postgres", &format!("DROP DATABASE {};", quoted(NAME)));
+    let examined = database.examine(&load).await.unwrap();
+    assert_eq!((examined.problems.as_slice(), examined.original), ([].as_slice(), false));
+    database.load(&load, &place).await.unwrap();
+    // Again, as a run that is resumed would.
+    database.load(&load, &place).await.unwrap();
+    let swap = Swap { name: NAME.to_owned(), from: load.name.clone(), kept: "orders_before".to_owned(), run: load.run.clone() };
+    database.swap(&swap).await.unwrap();
+    database.swap(&swap).await.unwrap();
+
+    assert_eq!(server.sql(NAME, CONTENT), was);
+    assert_eq!(server.sql("postgres", &properties), was_outside);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swap_cuts_connections_keeps_the_old_one_and_can_be_undone_and_neighbours_feel_nothing() {
+    let Some(server) = server::start(true) else { return };
+    server.sql("postgres", "CREATE DATABASE orders;");
+    server.sql("postgres", "CREATE DATABASE neighbour;");
+    server.sql("orders", "CREATE TABLE t (n int); INSERT INTO t VALUES (1);");
+    let database = world::database(&server, "orders");
+    let mut place = world::place();
+    let (_, load) = world::dumped(&database, &mut place, "orders_restored").await;
+    server.sql("orders", "INSERT INTO t VALUES (2);");
+    database.load(&load, &place).await.unwrap();
+
+    let mut application = server.psql("orders").args(["-c", "SELECT pg_sleep(600)"]).spawn().unwrap();
+    let mut neighbour = server.psql("neighbour").args(["-c", "SELECT pg_sleep(600)"]).spawn().unwrap();
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid();";
+    while server.sql("postgres", sleeping) != "2" {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let examined = database.examine(&load).await.unwrap();
+    assert_eq!((examined.original, examined.connections), (true, 1));
+    assert!(examined.problems[0].message.contains("`orders_restored` already"), "{examined:?}");
+
+    let swap =
+        Swap { name: "orders".into(), from: "orders_restored".into(), kept: "orders_before".into(), run: load.run.clone() };
+    database.swap(&swap).await.unwrap();
+    assert!(!application.wait().unwrap().success());
+    assert_eq!(neighbour.try_wait().unwrap(), None);
+    assert_eq!(server.sql("orders", "SELECT count(*) FROM t;"), "1");
+    assert_eq!(server.sql("orders_before", "SELECT count(*) FROM t;"), "2");
+    // What is live has no mark, and is dropped by nobody.
+    let refused = database.discard("orders", &load.run).await.unwrap_err();
+    assert!(refused.message.contains("was not made by run"), "{refused}");
+    database.discard("orders_before", "another-run").await.unwrap_err();
+
+    database.swap(&swap.reversed()).await.unwrap();
+    assert_eq!(server.sql("orders", "SELECT count(*) FROM t;"), "2");
+    assert!(database.discard("orders_restored", &load.run).await.unwrap());
+    assert!(!database.discard("orders_restored", &load.run).await.unwrap());
+    assert_eq!(server.sql("postgres", "SELECT count(*) FROM pg_database WHERE datname LIKE 'orders%';"), "1");
+    neighbour.kill().unwrap();
+    neighbour.wait().unwrap();
+}

@@ -1,0 +1,162 @@
+//! Databases of environments, and what became of those that a restore brought back.
+
+use dxdr_environment::{DatabaseFacts, DatabaseLocation, DatabaseUnit};
+use dxdr_run::restore::databases::RestoredDatabase;
+use serde_json::{Value, json};
+
+use crate::{
+    quantity::{bytes, counted},
+    table::{fitting, table},
+};
+
+/// A database of the model.
+#[derive(Debug)]
+pub struct Listed {
+    /// Whose.
+    pub environment: String,
+    /// Which.
+    pub unit: DatabaseUnit,
+    /// The policy that captures it, and what is promised; `None`: nothing does.
+    pub captured: Option<(String, String)>,
+}
+
+/// A database that was looked at.
+#[derive(Debug)]
+pub struct Checked {
+    /// Whose.
+    pub environment: String,
+    /// Which.
+    pub unit: DatabaseUnit,
+    /// What it is like, or why it cannot be captured; `None`: nobody looked.
+    pub found: Option<Result<DatabaseFacts, NotReady>>,
+}
+
+/// Why a database cannot be captured.
+#[derive(Debug)]
+pub struct NotReady {
+    /// What happened, with its causes.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+fn place(unit: &DatabaseUnit) -> (&'static str, String) {
+    match &unit.location {
+        DatabaseLocation::CloudSql { project, instance, .. } => ("cloud-sql", format!("{project}:{instance}")),
+        DatabaseLocation::Postgresql(server) => {
+            let named = server.service.clone().or_else(|| server.address.clone());
+            let secret = || server.credentials_secret.as_ref().map(|secret| format!("as Secret {secret} says"));
+            ("postgresql", named.or_else(secret).unwrap_or_default())
+        }
+    }
+}
+
+/// A table, for people.
+pub fn list_text(listed: &[Listed], width: Option<usize>) -> String {
+    if listed.is_empty() {
+        return "no environment has a database".to_owned();
+    }
+    let rows = listed.iter().map(|listed| {
+        let (kind, place) = place(&listed.unit);
+        let captured = match &listed.captured {
+            Some((policy, level)) => format!("{level}, by policy {policy}"),
+            None => "not by any policy".to_owned(),
+        };
+        let database = listed.unit.database.clone().unwrap_or_default();
+        vec![listed.environment.clone(), listed.unit.name.clone(), kind.to_owned(), place, database, captured]
+    });
+    let header = ["ENVIRONMENT", "NAME", "KIND", "PLACE", "DATABASE", "CAPTURED"];
+    fitting(&header, rows.collect(), width, &["DATABASE", "CAPTURED"])
+}
+
+/// The same as `dxdr.io/databases/v1`.
+pub fn list_json(listed: &[Listed]) -> Value {
+    let one = |listed: &Listed| {
+        let (kind, place) = place(&listed.unit);
+        json!({
+            "environment": listed.environment, "name": listed.unit.name, "kind": kind, "place": place, "database": listed.unit.database,
+            "policy": listed.captured.as_ref().map(|(policy, _)| policy),
+            "consistency": listed.captured.as_ref().map(|(_, level)| level),
+        })
+    };
+    json!({"format": "dxdr.io/databases/v1", "databases": listed.iter().map(one).collect::<Vec<_>>()})
+}
+
+/// A row each, for people, with what to do below.
+pub fn check_text(checked: &[Checked]) -> String {
+    let rows = checked.iter().map(|checked| {
+        let (state, what) = match &checked.found {
+            None => ("unknown", "databases of this kind are not looked at in this version".to_owned()),
+            Some(Ok(facts)) => {
+                let size = facts.size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+                ("ready", format!("PostgreSQL {}, database `{}`{size}", facts.version, facts.database))
+            }
+            Some(Err(error)) => ("failed", error.message.clone()),
+        };
+        vec![checked.environment.clone(), checked.unit.name.clone(), state.to_owned(), what]
+    });
+    let mut text = table(&["ENVIRONMENT", "NAME", "STATE", "WHAT"], rows.collect());
+    for checked in checked {
+        if let Some(Err(error)) = &checked.found
+            && let Some(hint) = &error.hint
+        {
+            text.push_str(&format!("{} of {}: {hint}\n", checked.unit, checked.environment));
+        }
+    }
+    if checked.is_empty() { "no environment has a database".to_owned() } else { text }
+}
+
+/// The same as `dxdr.io/databases-check/v1`.
+pub fn check_json(checked: &[Checked]) -> Value {
+    let one = |checked: &Checked| {
+        let (state, facts, error) = match &checked.found {
+            None => ("unknown", None, None),
+            Some(Ok(facts)) => ("ready", Some(facts), None),
+            Some(Err(error)) => ("failed", None, Some(error)),
+        };
+        json!({
+            "environment": checked.environment, "name": checked.unit.name, "state": state,
+            "version": facts.map(|facts| &facts.version), "database": facts.map(|facts| &facts.database),
+            "size": facts.and_then(|facts| facts.size), "program": facts.map(|facts| &facts.program),
+            "roles": facts.map(|facts| &facts.roles),
+            "extensions": facts.map(|facts| facts.extensions.iter().map(|(name, version)| json!({"name": name, "version": version})).collect::<Vec<_>>()),
+            "error": error.map(|error| &error.message), "hint": error.and_then(|error| error.hint.clone()),
+        })
+    };
+    json!({"format": "dxdr.io/databases-check/v1", "databases": checked.iter().map(one).collect::<Vec<_>>()})
+}
+
+/// What is put back, or was.
+pub fn undo_text(databases: &[RestoredDatabase], done: bool) -> String {
+    let mut text = String::new();
+    for database in databases {
+        let beside = database.kept.as_deref().unwrap_or_default();
+        let said = if done { "is what it was before the restore" } else { "becomes what it was before the restore" };
+        text.push_str(&format!(
+            "database {}: `{}` {said}; what the restore brought is `{beside}`\n",
+            database.name, database.database
+        ));
+    }
+    text
+}
+
+/// The same as `dxdr.io/databases-undo/v1`.
+pub fn undo_json(run: &str, databases: &[RestoredDatabase], done: bool) -> Value {
+    let one =
+        |database: &RestoredDatabase| json!({"name": database.name, "database": database.database, "beside": database.kept});
+    json!({"format": "dxdr.io/databases-undo/v1", "run": run, "done": done, "databases": databases.iter().map(one).collect::<Vec<_>>()})
+}
+
+/// What is dropped, or was.
+pub fn discard_text(names: &[String], done: bool) -> String {
+    if done {
+        return format!("{} dropped", counted(names.len(), "database"));
+    }
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    format!("{}, as far as they are there", quoted.join(", "))
+}
+
+/// The same as `dxdr.io/databases-discard/v1`.
+pub fn discard_json(run: &str, names: &[String], done: bool) -> Value {
+    json!({"format": "dxdr.io/databases-discard/v1", "run": run, "done": done, "databases": names})
+}

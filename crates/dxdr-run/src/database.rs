@@ -1,0 +1,269 @@
+//! Databases in recovery points: their instants are fixed around the snapshots of volumes, their dumps read when the applications have
+//! long gone on.
+//!
+//! ```text
+//! open and inspect ─► hold (at the time that the level asks for) ─► dump into the point's folder
+//! ```
+//!
+//! What is held is this process's: one that goes on with a killed run opens and holds anew, and whether the promise still stands
+//! follows from where it was by then. A database that fails costs the point that database only.
+
+use std::sync::Arc;
+
+use dxdr_catalog::{Component, DatabaseComponent, Gap, Sha256, StoredObject};
+use dxdr_environment::DatabaseUnit;
+use dxdr_format::{database::DatabaseFacts, journal::Evidence};
+use dxdr_plan::backup::{BackupPlan, DatabasePlan, DumpPlan, HookTime};
+use dxdr_policy::HoldTime;
+use dxdr_provider::{
+    Database, DatabaseError, DatabaseErrorKind,
+    database::{DumpPlace, HeldDatabase},
+};
+use futures::future::join_all;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{context::RunContext, error::RunError, event::Event};
+
+/// The method of components that are dumps.
+const DUMP: &str = "dump";
+
+/// The databases of a plan on their way into its point.
+#[derive(Debug, Default)]
+pub(crate) struct Databases<'a> {
+    opened: Vec<(&'a DatabasePlan, &'a DumpPlan, Arc<dyn Database>)>,
+    held: Vec<Held<'a>>,
+    failed: Vec<Failed>,
+}
+
+#[derive(Debug)]
+struct Held<'a> {
+    database: &'a DatabasePlan,
+    dump: &'a DumpPlan,
+    at: HoldTime,
+    held: Box<dyn HeldDatabase>,
+}
+
+/// A database that is not in the point, and why, with what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    what: String,
+    reason: String,
+}
+
+/// Everything that became of the databases, for the journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Dumped {
+    dumps: Vec<OneDump>,
+    failed: Vec<Failed>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OneDump {
+    name: String,
+    key: String,
+    instant: Timestamp,
+    size: u64,
+    sha256: String,
+    consistency: String,
+    facts: DatabaseFacts,
+    /// Why the promise does not stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    broken: Option<String>,
+}
+
+impl<'a> Databases<'a> {
+    /// Finds the way to each, all at once, while nothing holds still yet.
+    pub(crate) async fn open(context: &RunContext, plan: &'a BackupPlan) -> Self {
+        let namespace = plan.namespaces.first().map(String::as_str).unwrap_or_default();
+        let opening = plan.dumps().map(|(database, dump)| async move {
+            let opened = inspected(context, namespace, &database.unit).await;
+            (database, dump, opened)
+        });
+        let mut databases = Self::default();
+        for (database, dump, opened) in join_all(opening).await {
+            match opened {
+                Ok(opened) => databases.opened.push((database, dump, opened)),
+                Err(error) => databases.fail(context, database, &error),
+            }
+        }
+        databases
+    }
+
+    /// Fixes the instants of those whose time it is. `at` is what time it really is, `Whenever` being the last.
+    pub(crate) async fn hold(&mut self, context: &RunContext, plan: &BackupPlan, at: HoldTime) {
+        let now = |(_, dump, _): &(&DatabasePlan, &DumpPlan, Arc<dyn Database>)| dump.hold_time() <= at;
+        let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.opened).into_iter().partition(now);
+        self.opened = later;
+        let holding = now.into_iter().map(|(database, dump, opened)| async move {
+            let held = opened.hold(&place(context, &plan.point, &dump.key)).await;
+            (database, dump, held)
+        });
+        for (database, dump, held) in join_all(holding).await {
+            match held {
+                Ok(held) => self.held.push(Held { database, dump, at, held }),
+                Err(error) => self.fail(context, database, &error),
+            }
+        }
+    }
+
+    /// Reads the dumps into the store, one after the other.
+    ///
+    /// # Errors
+    /// When the store fails, or somebody asks to stop: the other failures are a database's own.
+    pub(crate) async fn dump(mut self, context: &RunContext, plan: &BackupPlan) -> Result<Dumped, RunError> {
+        let (volumes, hooks) = (plan.snapshots().next().is_some(), plan.hooks(HookTime::Before).next().is_some());
+        let mut dumps = Vec::new();
+        for Held { database, dump, at, held } in std::mem::take(&mut self.held) {
+            let (instant, facts) = (held.instant(), held.facts().clone());
+            let limit = std::time::Duration::try_from(dump.timeout).unwrap_or_default();
+            let dumping = async { tokio::time::timeout(limit, held.dump()).await.unwrap_or_else(|_| Err(late(database, dump))) };
+            let dumped = tokio::select! {
+                dumped = dumping => dumped,
+                () = context.stop.wait() => return Err(RunError::Interrupted),
+            };
+            match dumped {
+                Ok(dumped) => {
+                    let broken = dump.broken_by(at, volumes, hooks);
+                    if let Some(reason) = &broken {
+                        context.reporter.report(&Event::Warning { text: format!("{}: {reason}", database.what()) });
+                    }
+                    dumps.push(OneDump {
+                        name: database.unit.name.clone(),
+                        key: dump.key.clone(),
+                        instant,
+                        size: dumped.size,
+                        sha256: Sha256(dumped.sha256).to_string(),
+                        consistency: dump.consistency.word().to_owned(),
+                        facts: facts.into(),
+                        broken,
+                    });
+                }
+                Err(error) if error.kind == DatabaseErrorKind::Store => return Err(error.into()),
+                Err(error) => self.fail(context, database, &error),
+            }
+        }
+        dumps.sort_by(|left, right| left.name.cmp(&right.name));
+        self.failed.sort_by(|left, right| left.what.cmp(&right.what));
+        Ok(Dumped { dumps, failed: self.failed })
+    }
+
+    fn fail(&mut self, context: &RunContext, database: &DatabasePlan, error: &DatabaseError) {
+        let reason = reason(error);
+        context.reporter.report(&Event::Warning { text: format!("{} could not be captured: {reason}", database.what()) });
+        self.failed.push(Failed { what: database.what(), reason });
+    }
+}
+
+impl Dumped {
+    /// In a few words.
+    pub(crate) fn summary(&self) -> String {
+        format!("{} dumped, {} failed", self.dumps.len(), self.failed.len())
+    }
+
+    /// The latest instant of them. Points have milliseconds, and nothing in one is later than it says.
+    pub(crate) fn latest(&self) -> Option<Timestamp> {
+        let latest = self.dumps.iter().map(|dump| dump.instant).max()?;
+        let part = i64::from(latest.subsec_nanosecond()).rem_euclid(1_000_000);
+        let rest = if part == 0 { 0 } else { 1_000_000 - part };
+        latest.checked_add(jiff::SignedDuration::from_nanos(rest)).ok()
+    }
+
+    /// What the point lacks.
+    pub(crate) fn gaps(&self) -> impl Iterator<Item = Gap> {
+        let failed = self.failed.iter().map(|failed| Gap { what: failed.what.clone(), reason: failed.reason.clone() });
+        let broken = self.dumps.iter().filter_map(|dump| {
+            Some(Gap { what: format!("the consistency of database {}", dump.name), reason: dump.broken.clone()? })
+        });
+        failed.chain(broken)
+    }
+
+    /// As parts of the point.
+    pub(crate) fn components(&self) -> impl Iterator<Item = Component> {
+        self.dumps.iter().map(|dump| {
+            Component::Database(DatabaseComponent {
+                name: dump.name.clone(),
+                instant: dump.instant,
+                method: DUMP.to_owned(),
+                location: dump.key.clone(),
+                size: Some(dump.size),
+                consistency: dump.broken.is_none().then(|| dump.consistency.clone()),
+                facts: Some(Box::new(dump.facts.clone().into())),
+            })
+        })
+    }
+
+    /// As objects of the point.
+    pub(crate) fn objects(&self) -> Result<Vec<StoredObject>, RunError> {
+        let object = |dump: &OneDump| {
+            let sha256 = Sha256::parse(&dump.sha256)
+                .ok_or_else(|| RunError::Unexpected("the journal's SHA-256 of a dump is none".to_owned()))?;
+            Ok(StoredObject { key: dump.key.clone(), size: dump.size, sha256 })
+        };
+        self.dumps.iter().map(object).collect()
+    }
+}
+
+/// The instants that a point may stand for, by what a journal has of captures and of dumps: each was entered into the index under one of
+/// them.
+pub(crate) fn possible_instants(captures: impl Iterator<Item = Timestamp>, dumps: &[Evidence]) -> Vec<Timestamp> {
+    let latest = |evidence: &Evidence| crate::snapshot::from_evidence::<Dumped>(evidence).ok()?.latest();
+    let latest: Vec<Timestamp> = dumps.iter().filter_map(latest).collect();
+    let mut instants: Vec<Timestamp> =
+        captures.flat_map(|capture| latest.iter().map(move |dump| capture.max(*dump)).chain([capture])).collect();
+    instants.sort_unstable();
+    instants.dedup();
+    instants
+}
+
+/// What to do is part of the reason: a point that lacks a database says how to have it next time.
+pub(crate) fn reason(error: &DatabaseError) -> String {
+    let text = crate::active::chain(error);
+    match &error.hint {
+        Some(hint) => format!("{text}; {hint}"),
+        None => text,
+    }
+}
+
+/// Where the dump of a key in a point's folder lies.
+pub(crate) fn place(context: &RunContext, point: &str, key: &str) -> DumpPlace {
+    DumpPlace { storage: context.store.storage.clone(), key: context.store.layout.object_key(point, key), sha256: None }
+}
+
+/// Opens a database, where the program has a way to one.
+pub(crate) async fn open_unit(
+    context: &RunContext,
+    namespace: &str,
+    unit: &DatabaseUnit,
+) -> Result<Arc<dyn Database>, DatabaseError> {
+    let Some(databases) = &context.databases else {
+        return Err(DatabaseError {
+            kind: DatabaseErrorKind::Unsupported,
+            action: "reach",
+            database: unit.to_string(),
+            message: "this program has no way to databases".to_owned(),
+            hint: None,
+            source: None,
+        });
+    };
+    databases.open(namespace, unit).await
+}
+
+async fn inspected(context: &RunContext, namespace: &str, unit: &DatabaseUnit) -> Result<Arc<dyn Database>, DatabaseError> {
+    let opened = open_unit(context, namespace, unit).await?;
+    opened.inspect().await?;
+    Ok(opened)
+}
+
+fn late(database: &DatabasePlan, dump: &DumpPlan) -> DatabaseError {
+    DatabaseError {
+        kind: DatabaseErrorKind::TimedOut,
+        action: "dump",
+        database: database.what(),
+        message: format!("it was not done within {:#}", dump.timeout),
+        hint: Some("allow more with `databases.timeout` in the policy, or find out what holds it up".to_owned()),
+        source: None,
+    }
+}

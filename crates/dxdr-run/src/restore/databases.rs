@@ -1,0 +1,228 @@
+//! Databases on their way back: each is loaded beside what is there, and in place the two change names.
+//!
+//! ```text
+//! examine (changes nothing) ─► load ─► load ─► … ─► swap ─► swap ─► …        undo: swap back; discard: drop what is not used
+//! ```
+//!
+//! All are loaded before the first is swapped, and all of that is done before an object is written: a dump that cannot be loaded leaves
+//! everything as it was. Names are in the journal, so every process of the run means the same databases.
+
+use std::sync::Arc;
+
+use dxdr_environment::DatabaseUnit;
+use dxdr_format::journal::{Entry, Evidence, StepFinished, StepStarted};
+use dxdr_plan::{
+    Note, Severity,
+    restore::{DatabaseRestore, RecordedDatabase, recorded_databases},
+};
+use dxdr_provider::{
+    Database, DatabaseError,
+    database::{Load, Swap},
+};
+
+use crate::{
+    active::ActiveRun,
+    context::RunContext,
+    database,
+    error::RunError,
+    journal::{History, Journal},
+    lease,
+};
+
+/// The parameter of a restore's journal that has its databases.
+pub(crate) const DATABASES: &str = "databases";
+
+/// A database that a restore has brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredDatabase {
+    /// Its name in the model.
+    pub name: String,
+    /// What the server calls what came back.
+    pub database: String,
+    /// What the server calls the one that was there before; `None` when it is beside.
+    pub kept: Option<String>,
+}
+
+/// What loading them would meet, as notes for the plan. Changes nothing.
+pub async fn examine(context: &RunContext, namespace: &str, restores: &[DatabaseRestore], run: &str) -> Vec<Note> {
+    let note = |severity, text: String, hint: Option<String>| Note { severity, object: None, count: 1, text, hint };
+    let mut notes = Vec::new();
+    for restore in restores {
+        let unit = &restore.unit;
+        let examined = match open(context, namespace, unit).await {
+            Ok(opened) => opened.examine(&load(restore, run)).await,
+            Err(error) => Err(error),
+        };
+        match examined {
+            Ok(examined) => {
+                for problem in examined.problems {
+                    notes.push(note(
+                        Severity::Fatal,
+                        format!("{unit} cannot be loaded: {}", problem.message),
+                        Some(problem.remedy),
+                    ));
+                }
+                if examined.connections > 0 && restore.kept.is_some() {
+                    let text = format!("{} connections to {unit} are cut when it changes places", examined.connections);
+                    notes.push(note(Severity::Warning, text, None));
+                }
+            }
+            Err(error) => {
+                let text = format!("{unit} cannot be restored: {}", crate::active::chain(&error));
+                let leave = "or leave the databases out: `--without-databases`";
+                let hint = error.hint.map_or_else(|| leave.to_owned(), |hint| format!("{hint}; {leave}"));
+                notes.push(note(Severity::Fatal, text, Some(hint)));
+            }
+        }
+    }
+    notes
+}
+
+/// Loads all of them, and puts them in place where that was asked for.
+pub(super) async fn restore(
+    context: &RunContext,
+    namespace: &str,
+    restores: &[DatabaseRestore],
+    point: &str,
+    run: &mut ActiveRun,
+) -> Result<Vec<RestoredDatabase>, RunError> {
+    let mut restored = Vec::new();
+    for restore in restores {
+        let step = restore.load_step();
+        if run.earlier(&step).is_some() {
+            continue;
+        }
+        run.start(&step).await?;
+        let opened = open(context, namespace, &restore.unit).await?;
+        let place = dxdr_provider::database::DumpPlace {
+            sha256: restore.sha256.map(|sha256| sha256.0),
+            ..database::place(context, point, &restore.key)
+        };
+        let order = load(restore, run.id());
+        tokio::select! {
+            loaded = opened.load(&order, &place) => loaded?,
+            () = context.stop.wait() => return Err(RunError::Interrupted),
+        }
+        run.finish(&step, &format!("`{}` is there", restore.beside), Evidence::new()).await?;
+    }
+    for restore in restores {
+        let (Some(step), Some(kept)) = (restore.swap_step(), &restore.kept) else {
+            let (name, database) = (restore.unit.name.clone(), restore.beside.clone());
+            restored.push(RestoredDatabase { name, database, kept: None });
+            continue;
+        };
+        if run.earlier(&step).is_none() {
+            run.start(&step).await?;
+            let opened = open(context, namespace, &restore.unit).await?;
+            opened.swap(&swap(&restore.database, &restore.beside, kept, run.id())).await?;
+            run.finish(&step, &format!("`{}` is as it was, the other one is `{kept}`", restore.database), Evidence::new())
+                .await?;
+        }
+        let (name, database) = (restore.unit.name.clone(), restore.database.clone());
+        restored.push(RestoredDatabase { name, database, kept: Some(kept.clone()) });
+    }
+    Ok(restored)
+}
+
+/// What a run's journal says of its databases.
+pub fn of_run(history: &History) -> Vec<RecordedDatabase> {
+    let parameters = history.planned().and_then(|planned| planned.parameters.get(DATABASES));
+    parameters.and_then(recorded_databases).unwrap_or_default()
+}
+
+/// Databases that a run put in place and that were not put back since.
+pub fn in_place(history: &History) -> Vec<RecordedDatabase> {
+    let swapped = |database: &RecordedDatabase| {
+        let (_, swap) = database.step_ids();
+        history.finished(&swap).is_some() && history.finished(&undo_step(database)).is_none()
+    };
+    of_run(history).into_iter().filter(swapped).collect()
+}
+
+/// Puts the databases back that were there before a restore in place; their names. What the restore brought is beside again.
+///
+/// # Errors
+/// When another run holds the environment, or a database does not answer: what is done by then stays done, and is found so when it is
+/// tried again.
+pub async fn undo(context: &RunContext, history: &History) -> Result<Vec<RestoredDatabase>, RunError> {
+    let environment = history.planned().map(|planned| planned.environment.clone()).unwrap_or_default();
+    lease::held(context, &environment, &history.run, async {
+        let mut journal = Journal::behind(&context.store, history);
+        let mut undone = Vec::new();
+        for recorded in in_place(history) {
+            let Some(kept) = &recorded.kept else { continue };
+            let step = undo_step(&recorded);
+            journal.record(&Entry::StepStarted(StepStarted { step: step.clone(), at: context.clock.now() })).await?;
+            let opened = open(context, &namespace(history), &recorded.unit).await?;
+            opened.swap(&swap(&recorded.database, &recorded.beside, kept, &history.run).reversed()).await?;
+            let finished = StepFinished { step, at: context.clock.now(), evidence: Evidence::new() };
+            journal.record(&Entry::StepFinished(finished)).await?;
+            let (name, kept) = (recorded.unit.name.clone(), Some(recorded.beside.clone()));
+            undone.push(RestoredDatabase { name, database: recorded.database.clone(), kept });
+        }
+        Ok(undone)
+    })
+    .await
+}
+
+/// Drops what a run made and nobody uses: databases beside, and those that were there before it put others in their place. The names of
+/// those that were there.
+///
+/// # Errors
+/// As [`undo`].
+pub async fn discard(context: &RunContext, history: &History) -> Result<Vec<String>, RunError> {
+    let environment = history.planned().map(|planned| planned.environment.clone()).unwrap_or_default();
+    lease::held(context, &environment, &history.run, async {
+        let mut dropped = Vec::new();
+        for recorded in of_run(history) {
+            let opened = open(context, &namespace(history), &recorded.unit).await?;
+            for name in [Some(&recorded.beside), recorded.kept.as_ref()].into_iter().flatten() {
+                if opened.discard(name, &history.run).await? {
+                    dropped.push(name.clone());
+                }
+            }
+        }
+        Ok(dropped)
+    })
+    .await
+}
+
+/// Databases that an unfinished run has loaded, or begun to, and not put in place.
+pub(crate) fn unfinished(history: &History) -> Vec<RecordedDatabase> {
+    let beside = |database: &RecordedDatabase| {
+        let (load, swap) = database.step_ids();
+        history.started(&load) && history.finished(&swap).is_none()
+    };
+    of_run(history).into_iter().filter(beside).collect()
+}
+
+/// Drops them.
+pub(crate) async fn remove(context: &RunContext, history: &History, left: &[RecordedDatabase]) -> Result<(), RunError> {
+    for recorded in left {
+        open(context, &namespace(history), &recorded.unit).await?.discard(&recorded.beside, &history.run).await?;
+    }
+    Ok(())
+}
+
+fn undo_step(database: &RecordedDatabase) -> String {
+    format!("undo-{}", database.unit.file_name())
+}
+
+/// Where the servers and their Secrets are, by the journal.
+fn namespace(history: &History) -> String {
+    let planned = history.planned();
+    let namespace = planned.and_then(|planned| planned.parameters.get("source-namespace")?.as_str());
+    namespace.unwrap_or_default().to_owned()
+}
+
+fn load(restore: &DatabaseRestore, run: &str) -> Load {
+    Load { name: restore.beside.clone(), facts: restore.facts.clone(), size: restore.size, run: run.to_owned() }
+}
+
+fn swap(database: &str, beside: &str, kept: &str, run: &str) -> Swap {
+    Swap { name: database.to_owned(), from: beside.to_owned(), kept: kept.to_owned(), run: run.to_owned() }
+}
+
+async fn open(context: &RunContext, namespace: &str, unit: &DatabaseUnit) -> Result<Arc<dyn Database>, DatabaseError> {
+    database::open_unit(context, namespace, unit).await
+}

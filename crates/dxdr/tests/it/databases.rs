@@ -1,0 +1,179 @@
+//! Databases as part of recovery points and of restores, on a real PostgreSQL server where one is installed.
+
+use std::{process::Stdio, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use crate::{
+    objects,
+    postgresql_server::{self, PASSWORD, Server},
+    served::Served,
+};
+
+/// An environment whose database `orders` is on the server, with a neighbour beside it.
+struct World {
+    served: Served,
+    server: Server,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        let server = postgresql_server::start(true)?;
+        server.sql("postgres", "CREATE DATABASE orders;");
+        server.sql("postgres", "CREATE DATABASE neighbour;");
+        server.sql("orders", "CREATE TABLE t (n int); INSERT INTO t VALUES (1), (2);");
+        server.sql("neighbour", "CREATE TABLE t (n int); INSERT INTO t VALUES (7);");
+        let served = Served::new();
+        let world = Self { served, server };
+        world.declare("{service: postgres, databases: [orders], credentialsSecret: orders-db, address: 'ADDRESS'}");
+        world.credentials(PASSWORD);
+        Some(world)
+    }
+
+    /// Declares the database anew.
+    fn declare(&self, postgresql: &str) {
+        let postgresql = postgresql.replace("ADDRESS", &format!("127.0.0.1:{}", self.server.port));
+        let store = Value::from(self.served.store().to_string_lossy().into_owned());
+        self.served.place.write(
+            "policies/staging.yaml",
+            &format!(
+                "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata: {{name: staging}}\nspec:\n  namespace: staging\n  tier: non-production\n  databases:\n    - name: orders\n      postgresql: {postgresql}\n---\nkind: BackupStore\nmetadata: {{name: primary}}\nspec: {{directory: {{path: {store}}}}}\n"
+            ),
+        );
+    }
+
+    fn credentials(&self, password: &str) {
+        let encoded = |text: &str| STANDARD.encode(text);
+        let reference = objects::core("Secret", Some("staging"), "orders-db");
+        if self.served.get(&reference).is_some() {
+            self.served.delete(&reference);
+        }
+        let object = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "orders-db", "namespace": "staging"},
+            // As `echo` makes it, with a line break behind.
+            "data": {"username": encoded("postgres"), "password": encoded(&format!("{password}\n"))},
+        });
+        self.served.create((reference, object));
+    }
+
+    fn rows(&self, database: &str) -> String {
+        self.server.sql(database, "SELECT json_agg(n ORDER BY n) FROM t;")
+    }
+
+    fn databases(&self) -> Vec<String> {
+        let names = self.server.sql("postgres", "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1;");
+        names.lines().map(str::to_owned).collect()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.served.run(arguments).exits(0).stdout).unwrap()
+    }
+}
+
+#[test]
+fn a_database_is_part_of_the_point_and_comes_back_beside_or_in_place_and_that_can_be_undone() {
+    let Some(world) = World::new() else { return };
+    let plan = world.json(&["backup", "now", "staging", "--dry-run", "--output", "json"]);
+    assert_eq!(plan["databases"][0]["key"], "databases/orders.dump");
+    let listed = world.json(&["databases", "list", "--output", "json"]);
+    assert_eq!(listed["databases"][0]["kind"], "postgresql");
+    let checked = world.json(&["databases", "check", "--output", "json"]);
+    assert_eq!((&checked["databases"][0]["state"], &checked["databases"][0]["database"]), (&json!("ready"), &json!("orders")));
+
+    let point = world.served.point();
+    let points = world.json(&["points", "staging", "--output", "json"]);
+    let component = |kind: &str| {
+        let components = points["points"][0]["components"].as_array().unwrap();
+        components.iter().find(|component| component["kind"] == kind).unwrap().clone()
+    };
+    assert_eq!((&component("database")["method"], &component("database")["consistency"]), (&json!("dump"), &json!("aligned")));
+    let dump = world.served.store().join("backups").join(&point).join("databases/orders.dump");
+    assert_eq!(component("database")["size"], std::fs::metadata(&dump).unwrap().len());
+
+    world.server.sql("orders", "INSERT INTO t VALUES (3); DELETE FROM t WHERE n = 1;");
+    let offline = world.json(&["restore", "staging", "--point", &point, "--plan", "--output", "json"]);
+    assert_eq!(offline["databases"][0]["database"], "orders");
+
+    // Beside: what is used stays as it is.
+    world.served.run(&["restore", "staging", "--point", &point, "--into", "staging-copy", "--yes"]).exits(0);
+    let beside = world.databases().into_iter().find(|name| name.starts_with("orders_restored_")).unwrap();
+    assert_eq!((world.rows(&beside).as_str(), world.rows("orders").as_str()), ("[1, 2]", "[2, 3]"));
+
+    // In place: they change names, and back.
+    let said = world.json(&["restore", "staging", "--point", &point, "--in-place", "--yes", "--output", "json"]);
+    let (run, kept) = (said["run"].as_str().unwrap(), said["databases"][0]["kept"].as_str().unwrap());
+    assert_eq!((world.rows("orders").as_str(), world.rows(kept).as_str()), ("[1, 2]", "[2, 3]"));
+    world.served.run(&["databases", "undo", run, "--dry-run"]).exits(0);
+    assert_eq!(world.rows("orders"), "[1, 2]");
+    world.served.run(&["databases", "undo", run, "--yes"]).exits(0);
+    assert_eq!(world.rows("orders"), "[2, 3]");
+    world.served.run(&["databases", "undo", run, "--yes"]).refuses(4);
+    world.served.run(&["databases", "discard", run, "--yes"]).exits(0);
+    assert_eq!(world.databases(), ["neighbour", "orders", beside.as_str(), "postgres"]);
+
+    // Destroyed, and brought back.
+    world.server.sql("postgres", "DROP DATABASE orders;");
+    let said = world.served.run(&["backup", "now", "staging"]).refuses(3);
+    assert!(said.stderr.contains("does not exist"), "{}", said.stderr);
+    world.served.run(&["restore", "staging", "--point", &point, "--in-place", "--yes"]).exits(0);
+    assert_eq!((world.rows("orders").as_str(), world.rows("neighbour").as_str()), ("[1, 2]", "[7]"));
+}
+
+#[test]
+fn a_point_without_its_database_is_partial_and_says_what_to_do() {
+    let Some(world) = World::new() else { return };
+    world.credentials("wrong");
+    let said = world.served.run(&["backup", "now", "staging"]).refuses(3);
+    for part in ["it lacks database orders", "password authentication failed", "put the right one into the Secret"] {
+        assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+    }
+    let said = world.served.run(&["databases", "check", "staging"]).exits(3);
+    assert!(said.stdout.contains("password authentication failed"), "{}", said.stdout);
+    // The objects are in it all the same.
+    let points = world.json(&["points", "staging", "--output", "json"]);
+    assert_eq!(points["points"][0]["state"], "partial");
+
+    world.credentials(PASSWORD);
+    let point = world.served.point();
+    world.declare("{service: postgres, databases: [orders], credentialsSecret: orders-db, address: '127.0.0.1:1'}");
+    let restore = ["restore", "staging", "--point", &point, "--in-place", "--yes"];
+    let said = world.served.refuses_and_changes_nothing(&restore, 4);
+    assert!(said.stderr.contains("--without-databases"), "{}", said.stderr);
+    world.declare("{service: postgres, databases: [orders], credentialsSecret: nowhere}");
+    let said = world.served.run(&["backup", "now", "staging"]).refuses(3);
+    assert!(said.stderr.contains("there is no Secret `nowhere` in namespace `staging`"), "{}", said.stderr);
+}
+
+#[test]
+fn a_backup_that_is_killed_while_it_dumps_takes_the_dump_again() {
+    let Some(world) = World::new() else { return };
+    let mut locking = world.server.psql("orders").arg("--file=-").stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = locking.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, b"BEGIN; LOCK TABLE t; INSERT INTO t VALUES (3);\n").unwrap();
+    let sessions = |what: &str| world.server.sql("postgres", &format!("SELECT count(*) FROM pg_stat_activity WHERE {what};"));
+    let until = |what: &str, count: &str| {
+        while sessions(what) != count {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until("state = 'idle in transaction' AND datname = 'orders'", "1");
+    let mut backup = world.served.place.command(&["backup", "now", "staging"]);
+    let mut backup = backup.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("application_name = 'dxdr' AND wait_event_type = 'Lock'", "1");
+    backup.kill().unwrap();
+    backup.wait().unwrap();
+    std::io::Write::write_all(&mut stdin, b"COMMIT;\n").unwrap();
+    drop(stdin);
+    assert!(locking.wait().unwrap().success());
+    // Whatever the process had started ends by itself.
+    until("application_name = 'dxdr'", "0");
+
+    let runs = world.json(&["runs", "list", "--output", "json"]);
+    let run = runs["runs"].as_array().unwrap().iter().find(|run| run["state"] == "unfinished").unwrap();
+    let run = run["run"].as_str().unwrap();
+    let point = world.served.run(&["runs", "resume", run, "--yes"]).exits(0).stdout.trim().to_owned();
+    world.server.sql("postgres", "DROP DATABASE orders;");
+    let said = world.served.run(&["restore", "staging", "--point", &point, "--in-place", "--yes"]).exits(0);
+    assert_eq!(world.rows("orders"), "[1, 2, 3]", "{}", said.stderr);
+}
