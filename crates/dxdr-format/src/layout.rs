@@ -106,6 +106,11 @@ impl StoreLayout {
         format!("{}runs/{run}/{sequence:06}.json", self.own)
     }
 
+    /// `velero-dxdr/points/`
+    pub fn point_indexes_prefix(&self) -> String {
+        format!("{}points/", self.own)
+    }
+
     /// `velero-dxdr/points/ENVIRONMENT/`
     pub fn point_index_prefix(&self, environment: &str) -> String {
         format!("{}points/{environment}/", self.own)

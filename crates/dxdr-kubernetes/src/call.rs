@@ -109,10 +109,17 @@ pub(crate) fn push_watch(target: &mut String, fields: Option<&str>, labels: Opti
 }
 
 /// Adds the query of a write.
+///
+/// Where the object is sent whole, the server need not look for fields that it does not know: it would decode the body a second time, and
+/// only warn. Whoever cares compares the answer with what was sent.
 pub(crate) fn push_write(target: &mut String, options: &WriteOptions, force: Option<bool>) {
     let force = force.map(|force| if force { "true" } else { "false" });
     let dry_run = options.dry_run.then_some("All");
-    push_query(target, &[("fieldManager", Some(&options.manager)), ("force", force), ("dryRun", dry_run)]);
+    let validation = force.is_none().then_some("Ignore");
+    push_query(
+        target,
+        &[("fieldManager", Some(&options.manager)), ("force", force), ("dryRun", dry_run), ("fieldValidation", validation)],
+    );
 }
 
 fn push_query(target: &mut String, pairs: &[(&str, Option<&str>)]) {

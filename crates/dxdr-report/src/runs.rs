@@ -260,6 +260,9 @@ pub fn restore_text(report: &RestoreReport) -> String {
     for object in &report.immutable {
         text.push_str(&format!("  left different: {object}: a field of it cannot be changed\n"));
     }
+    for object in &report.being_deleted {
+        text.push_str(&format!("  being deleted: {object}: it goes once its finalizers are taken away\n"));
+    }
     for error in &report.failed {
         text.push_str(&format!("  failed: {}: {}\n", error.object, error.message));
     }
@@ -309,6 +312,7 @@ pub fn restore_json(report: &RestoreReport) -> Value {
         "created": report.created, "updated": report.updated, "unchanged": report.unchanged, "left": report.left, "pruned": report.pruned,
         "differing": report.differing.iter().map(|(object, paths)| json!({"object": object, "paths": paths})).collect::<Vec<_>>(),
         "immutable": report.immutable,
+        "beingDeleted": report.being_deleted,
         "failed": report.failed.iter().map(|error| json!({"object": error.object, "reason": error.message})).collect::<Vec<_>>(),
         "kept": report.kept,
         "databases": report.databases.iter().map(|database| json!({"name": database.name, "database": database.database, "kept": database.kept})).collect::<Vec<_>>(),

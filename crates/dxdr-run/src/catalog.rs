@@ -4,6 +4,8 @@
 //! any number. The folders under `backups/` hold everything, Velero's own backups included; they are read whole where a listing is
 //! asked for, and up to a few pages where an instant is.
 
+use std::collections::HashSet;
+
 use dxdr_catalog::{Entry, RecoveryPoint, name};
 use dxdr_format::{manifest, velero};
 use dxdr_provider::object_storage::{ListPage, ListRequest};
@@ -189,6 +191,31 @@ pub async fn named(store: &Store, name: &str) -> Result<Option<Entry>, RunError>
 pub async fn index(store: &Store, point: &RecoveryPoint) -> Result<(), RunError> {
     let key = store.layout.point_index_key(point.environment.as_str(), point.instant, &point.name);
     Ok(store.write(&key, Vec::new(), dxdr_provider::object_storage::PutCondition::Always).await?)
+}
+
+/// Takes those entries out of the index whose points are gone, as Velero and people delete them, of `environment` or of all; answers the
+/// names. `found`: what [`all`] has just read there. A folder that holds anything keeps its entry, since a point is entered before its
+/// manifest is written.
+pub async fn forget_deleted(store: &Store, environment: Option<&str>, found: &Found) -> Result<Vec<String>, RunError> {
+    let there: HashSet<&str> = found.entries.iter().map(Entry::name).collect();
+    let indexes = match environment {
+        Some(environment) => vec![store.layout.point_index_prefix(environment)],
+        None => {
+            let all = store.folders(&store.layout.point_indexes_prefix()).await?;
+            all.iter().map(|environment| store.layout.point_index_prefix(environment)).collect()
+        }
+    };
+    let mut forgotten = Vec::new();
+    for index in indexes {
+        for key in store.keys(&index).await? {
+            let Some((_, name)) = store.layout.parse_point_index_key(&key) else { continue };
+            if !there.contains(name.as_str()) && store.keys(&store.layout.backup_prefix(&name)).await?.is_empty() {
+                store.storage.delete(&key).await?;
+                forgotten.push(name);
+            }
+        }
+    }
+    Ok(forgotten)
 }
 
 fn indexed(store: &Store, page: &ListPage) -> Vec<String> {

@@ -11,10 +11,12 @@ use dxdr_environment::{DiscoveredKind, Environment, ObjectReference, ResourceKin
 use dxdr_format::velero::layout::TOP_LEVEL_DIRECTORIES;
 use dxdr_plan::{
     readiness::{
-        Activity, Answer, ClaimObserved, CredentialObserved, Model, Observed, Right, RightsAnswered, StoreObserved, Trouble,
-        VeleroObserved, Writing, activities,
+        Activity, Answer, ClaimObserved, Model, Observed, Right, RightsAnswered, StoreObserved, Trouble, VeleroObserved, Writing,
+        activities,
     },
-    velero::{Observed as VeleroObjects, kind as velero_kind, schedules, snapshot_locations, storage_locations},
+    velero::{
+        CredentialObserved, Observed as VeleroObjects, kind as velero_kind, schedules, snapshot_locations, storage_locations,
+    },
 };
 use dxdr_provider::{
     Cluster, ClusterError, ClusterErrorKind, StorageError, StorageErrorKind,
@@ -167,12 +169,19 @@ impl Look<'_> {
         }
         let (server_version, plugins) = status.map(|status| (status.version, status.plugins)).unzip();
         Ok(Some(VeleroObserved {
-            objects: VeleroObjects { server_version, plugins: plugins.unwrap_or_default(), schedules, locations },
+            objects: VeleroObjects {
+                server_version,
+                plugins: plugins.unwrap_or_default(),
+                schedules,
+                locations,
+                snapshot_locations,
+                credentials,
+                // Classes and claims have rows of their own.
+                ..VeleroObjects::default()
+            },
             asked: !self.dry_run,
-            snapshot_locations,
             deployment,
             node_agent,
-            credentials,
         }))
     }
 
@@ -242,7 +251,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn everywhere() -> ListScope {
+pub(crate) fn everywhere() -> ListScope {
     ListScope { namespace: None, label_selector: None }
 }
 
@@ -261,7 +270,7 @@ async fn visible(cluster: &dyn Cluster, kind: &ResourceKind, namespace: &str, na
 }
 
 /// Which keys a Secret has; its values are dropped here.
-async fn credential(cluster: &dyn Cluster, namespace: &str, name: &str) -> CredentialObserved {
+pub(crate) async fn credential(cluster: &dyn Cluster, namespace: &str, name: &str) -> CredentialObserved {
     let reference =
         ObjectReference { kind: of("", "Secret", "secrets"), namespace: Some(namespace.to_owned()), name: name.to_owned() };
     match cluster.get(&reference).await {
@@ -276,7 +285,7 @@ async fn credential(cluster: &dyn Cluster, namespace: &str, name: &str) -> Crede
 }
 
 /// The claims of an environment, each with the CSI driver of its volume.
-async fn claims(cluster: &dyn Cluster, environment: &Environment) -> Result<Vec<ClaimObserved>, RunError> {
+pub(crate) async fn claims(cluster: &dyn Cluster, environment: &Environment) -> Result<Vec<ClaimObserved>, RunError> {
     let scope = ListScope { namespace: Some(environment.namespace.to_string()), label_selector: None };
     let claims = listed(cluster, &of("", "PersistentVolumeClaim", "persistentvolumeclaims"), &scope).await?;
     let mut observed = Vec::with_capacity(claims.len());

@@ -282,6 +282,13 @@ fn of_storage(error: &StorageError) -> (Kind, Vec<String>) {
     (storage_kind(error.kind), hints::storage(error))
 }
 
+/// What Velero's own words lead to.
+fn mends(reason: &str) -> impl Iterator<Item = String> {
+    dxdr_plan::velero::remedy(reason).map(str::to_owned).into_iter()
+}
+
+const VELERO_LOCATION: &str = "`dxdr schedule diff` says whether Velero can use its location";
+
 fn of_run(error: &RunError) -> (Kind, Vec<String>) {
     match error {
         RunError::Storage(error) => of_storage(error),
@@ -332,20 +339,14 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
         RunError::NoLocation(_) => {
             (Kind::Refused, vec!["`dxdr schedule diff` says what is missing, `dxdr schedule apply` makes it".to_owned()])
         }
-        RunError::VeleroBackup { backup, .. } => (
-            Kind::Failed,
-            vec![
-                format!("`velero backup describe {backup} --details` and `velero backup logs {backup}` say more"),
-                "`dxdr schedule diff` says whether Velero can use its location".to_owned(),
-            ],
-        ),
-        RunError::VeleroRestore { restore, .. } => (
-            Kind::Failed,
-            vec![
-                format!("`velero restore describe {restore} --details` and `velero restore logs {restore}` say more"),
-                "`dxdr schedule diff` says whether Velero can use its location".to_owned(),
-            ],
-        ),
+        RunError::VeleroBackup { backup, reason, .. } => {
+            let more = format!("`velero backup describe {backup} --details` and `velero backup logs {backup}` say more");
+            (Kind::Failed, mends(reason).chain([more, VELERO_LOCATION.to_owned()]).collect())
+        }
+        RunError::VeleroRestore { restore, reason, .. } => {
+            let more = format!("`velero restore describe {restore} --details` and `velero restore logs {restore}` say more");
+            (Kind::Failed, mends(reason).chain([more, VELERO_LOCATION.to_owned()]).collect())
+        }
         RunError::Vanished { .. } => {
             (Kind::Failed, vec!["whoever deleted it had a reason; take another recovery point".to_owned()])
         }

@@ -54,12 +54,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     rounds: usize,
     /// Measure beside a real Velero instead, on servers of its own that are stopped afterwards
-    #[arg(long, conflicts_with_all = ["kubeconfig", "only"])]
+    #[arg(long, conflicts_with = "kubeconfig")]
     velero: bool,
+    /// Beside Velero, only with these objects: 2000, applications, 10000
+    #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "velero")]
+    with: Vec<String>,
     /// Measure sealing beside the real kubeseal instead, with a controller that is stopped afterwards
     #[arg(long, conflicts_with_all = ["kubeconfig", "only", "velero"])]
     sealing: bool,
-    /// Only these: backup, restore, plan, instant
+    /// Only these: backup, restore, plan, instant; beside Velero the first two
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -77,7 +80,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let folder = tempfile::Builder::new().prefix("dxdr-bench-").tempdir().context("cannot create a temporary folder")?;
     let bench = Bench { program, folder: folder.path().to_owned(), environment: Vec::new() };
     if arguments.velero {
-        return velero::run(bench, arguments.rounds);
+        return velero::run(bench, arguments);
     }
     if arguments.sealing {
         return sealing::run(&bench, arguments.rounds);
@@ -399,6 +402,11 @@ impl Table {
             format!("Velero {}: **{ratio:.1} times** its rate", told(velero)),
             &format!("at least {target} times, with less memory"),
         );
+    }
+
+    fn bare(&mut self, what: &str, measured: &Measured) {
+        let text = format!("{} in {:.2} s, {:.0}/s", measured.objects(), measured.seconds(), measured.rate());
+        self.row(what.to_owned(), text, "by 32 workers, beside the same servers".to_owned(), "");
     }
 
     fn plan(&mut self, plan: &Measured) {

@@ -134,10 +134,10 @@ async fn writes_carry_manager_force_dry_run_and_preconditions() {
     assert!(cluster.delete(&object, Some("u-1"), &dry).await.unwrap());
     let heard = server.heard();
     let seen: Vec<_> = heard.iter().map(|heard| (heard.line.as_str(), heard.body.as_str())).collect();
-    assert_eq!(seen[0], ("POST /api/v1/namespaces/a/configmaps?fieldManager=dxdr-test", "1"));
+    assert_eq!(seen[0], ("POST /api/v1/namespaces/a/configmaps?fieldManager=dxdr-test&fieldValidation=Ignore", "1"));
     assert_eq!(seen[1], ("PATCH /api/v1/namespaces/a/configmaps/b?fieldManager=dxdr-test&force=true&dryRun=All", "2"));
     assert!(heard[1].head.contains("content-type: application/apply-patch+yaml"));
-    assert_eq!(seen[2], ("PUT /api/v1/namespaces/a/configmaps/b?fieldManager=dxdr-test", "3"));
+    assert_eq!(seen[2], ("PUT /api/v1/namespaces/a/configmaps/b?fieldManager=dxdr-test&fieldValidation=Ignore", "3"));
     assert_eq!(seen[3].0, "DELETE /api/v1/namespaces/a/configmaps/b");
     let delete: serde_json::Value = serde_json::from_str(seen[3].1).unwrap();
     assert_eq!(delete["preconditions"]["uid"], "u-1");

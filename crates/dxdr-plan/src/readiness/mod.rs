@@ -15,9 +15,7 @@ mod velero;
 use dxdr_environment::Environment;
 use dxdr_policy::{BackupPolicy, BackupStore, Engine, VolumeMethod};
 
-pub use observed::{
-    Answer, ClaimObserved, CredentialObserved, Observed, RightsAnswered, StoreObserved, Trouble, VeleroObserved, Writing,
-};
+pub use observed::{Answer, ClaimObserved, Observed, RightsAnswered, StoreObserved, Trouble, VeleroObserved, Writing};
 pub use rights::{Activity, Right, activities};
 
 /// What is to be judged.

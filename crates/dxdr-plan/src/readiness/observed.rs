@@ -57,25 +57,10 @@ pub struct VeleroObserved {
     pub objects: VeleroObjects,
     /// Whether its server was asked at all.
     pub asked: bool,
-    /// Its VolumeSnapshotLocations.
-    pub snapshot_locations: Vec<Value>,
     /// The Deployment `velero`, where we may see it.
     pub deployment: Option<Value>,
     /// The DaemonSet `node-agent`, where we may see it.
     pub node_agent: Option<Value>,
-    /// The Secrets that locations name, by name.
-    pub credentials: BTreeMap<String, CredentialObserved>,
-}
-
-/// A Secret with credentials; never its values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CredentialObserved {
-    /// It has these keys.
-    Keys(Vec<String>),
-    /// There is none.
-    Missing,
-    /// It cannot be seen.
-    Hidden(String),
 }
 
 /// A store.

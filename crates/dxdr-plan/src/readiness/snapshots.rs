@@ -6,11 +6,9 @@ use dxdr_policy::{Engine, VolumeMethod};
 use serde_json::Value;
 
 use super::{Model, Observed, Outcome, Row};
+use crate::velero::snapshot_class::{DEFAULT, LABEL as VELERO_LABEL};
 
 const GROUP: &str = "snapshot.storage.k8s.io";
-/// Velero takes the class that carries it.
-const VELERO_LABEL: &str = "velero.io/csi-volumesnapshot-class";
-const DEFAULT: &str = "snapshot.storage.kubernetes.io/is-default-class";
 const KINDS: [&str; 3] = ["volumesnapshots", "volumesnapshotcontents", "volumesnapshotclasses"];
 
 /// Who takes snapshots of a driver's volumes, and for which claims.

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::velero::Observed as VeleroObjects;
+use crate::velero::{CredentialObserved, Observed as VeleroObjects};
 
 fn environment() -> Environment {
     let name = EnvironmentName::parse("staging").unwrap();
@@ -74,10 +74,11 @@ fn ready() -> Observed {
                 plugins: vec!["velero.io/aws".to_owned()],
                 schedules: Vec::new(),
                 locations: vec![location],
+                credentials: BTreeMap::from([("cloud".to_owned(), CredentialObserved::Keys(vec!["k".to_owned()]))]),
+                ..VeleroObjects::default()
             },
             asked: true,
             deployment: Some(deployment),
-            credentials: BTreeMap::from([("cloud".to_owned(), CredentialObserved::Keys(vec!["k".to_owned()]))]),
             ..VeleroObserved::default()
         })),
         stores: BTreeMap::from([("primary".to_owned(), seen(Writing::Works, &[]))]),
@@ -208,9 +209,9 @@ fn a_location_must_be_there_available_writable_and_have_its_credential() {
     let other_key = with(|location| location["spec"]["credential"]["key"] = "other".into());
     assert_eq!(row(&other_key, what).outcome, Outcome::Failed);
     let mut hidden = ready();
-    velero(&mut hidden).credentials.insert("cloud".to_owned(), CredentialObserved::Hidden("forbidden".to_owned()));
+    velero(&mut hidden).objects.credentials.insert("cloud".to_owned(), CredentialObserved::Hidden("forbidden".to_owned()));
     assert_eq!(row(&hidden, what).outcome, Outcome::Unknown);
-    velero(&mut hidden).credentials.insert("cloud".to_owned(), CredentialObserved::Missing);
+    velero(&mut hidden).objects.credentials.insert("cloud".to_owned(), CredentialObserved::Missing);
     assert_eq!(row(&hidden, what).outcome, Outcome::Failed);
 }
 
@@ -241,7 +242,7 @@ fn a_claim_without_a_csi_driver_is_never_passed_over() {
     let native = row(&observed, "velero: VolumeSnapshotLocations");
     assert_eq!(native.outcome, Outcome::Warning);
     assert!(native.detail.contains("staging/old"), "{native:?}");
-    velero(&mut observed).snapshot_locations = vec![json!({"metadata": {"name": "disks"}})];
+    velero(&mut observed).objects.snapshot_locations = vec![json!({"metadata": {"name": "disks"}})];
     assert_eq!(row(&observed, "velero: VolumeSnapshotLocations").outcome, Outcome::Good);
     let rows = judged(Engine::Native, VolumeMethod::CsiSnapshot, &observed);
     assert!(rows.iter().any(|row| row.outcome == Outcome::Warning && row.detail.contains("staging/old")), "{rows:#?}");

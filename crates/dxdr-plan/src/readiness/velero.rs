@@ -3,10 +3,11 @@
 use dxdr_policy::{BackupStore, VolumeMethod};
 use serde_json::Value;
 
-use super::{CredentialObserved, Model, Observed, Outcome, Row, VeleroObserved};
+use super::{Model, Observed, Outcome, Row, VeleroObserved};
 use crate::velero::{
-    VeleroVersion,
+    CredentialObserved, VeleroVersion,
     location::{self, Settled},
+    remedy,
 };
 
 const INSTALLED: &str = "velero: installation";
@@ -205,8 +206,9 @@ fn of_store(model: &Model<'_>, store: &BackupStore, found: &VeleroObserved) -> V
         (phase, _) => {
             let why = Some(text(live, "/status/message")).filter(|message| !message.is_empty()).unwrap_or("it does not say why");
             let phase = if phase.is_empty() { "not looked at by Velero yet" } else { phase };
-            Row::failed(&what, format!("`{name}` is {phase}: {why}"))
-                .remedy("no backup or restore is made until that is mended; Velero looks again every minute")
+            let mut row = Row::failed(&what, format!("`{name}` is {phase}: {why}"));
+            row.remedies.extend(remedy(why).map(str::to_owned));
+            row.remedy("no backup or restore is made until that is mended; Velero looks again every minute")
         }
     };
     let differs =
@@ -215,6 +217,13 @@ fn of_store(model: &Model<'_>, store: &BackupStore, found: &VeleroObserved) -> V
     if !differs.is_empty() {
         row.detail.push_str(&format!("; {}", differs.join("; ")));
         row.remedies.push("whoever made the location can change it, or you the BackupStore".to_owned());
+        row.outcome = row.outcome.max(Outcome::Warning);
+    }
+    let doubles = location::doubles(store, locations, &name);
+    if !doubles.is_empty() {
+        let (text, remedy) = location::doubled(&name, &doubles);
+        row.detail.push_str(&format!("; {text}"));
+        row.remedies.push(remedy.to_owned());
         row.outcome = row.outcome.max(Outcome::Warning);
     }
     let mut rows = vec![row];
@@ -233,7 +242,7 @@ fn credential(model: &Model<'_>, what: &str, live: &Value, found: &VeleroObserve
         "`kubectl --namespace {} create secret generic {name} --from-file={key}=FILE`, with the plugin's credentials file",
         model.velero_namespace
     );
-    Some(match found.credentials.get(name) {
+    Some(match found.objects.credentials.get(name) {
         Some(CredentialObserved::Keys(keys)) if keys.iter().any(|there| there == key) => {
             Row::good(what, format!("{place} has key `{key}`"))
         }
@@ -261,7 +270,7 @@ fn native(model: &Model<'_>, observed: &Observed, found: &VeleroObserved) -> Opt
             of_none.map(|claim| format!("{}/{}", environment.namespace, claim.name)).collect::<Vec<_>>()
         })
         .collect();
-    let there: Vec<&str> = found.snapshot_locations.iter().map(|live| text(live, "/metadata/name")).collect();
+    let there: Vec<&str> = found.objects.snapshot_locations.iter().map(|live| text(live, "/metadata/name")).collect();
     Some(match (others.is_empty(), there.is_empty()) {
         (true, true) => Row::not_needed(WHAT, "none, and none is needed: every claim's volume is of a CSI driver"),
         (true, false) => Row::not_needed(WHAT, format!("{}; CSI snapshots do not use them", there.join(", "))),

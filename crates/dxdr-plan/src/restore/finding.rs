@@ -16,6 +16,7 @@ pub(super) enum Finding {
     Quota { quota: String, resource: String, allowed: u64, needed: u64, stands: bool },
     NotServed { kind: String, served: String },
     Immutable,
+    BeingDeleted,
     Unknown { kind: String, reason: String },
     SnapshotsNotServed,
     FileSystemCopies,
@@ -56,10 +57,10 @@ impl Finding {
     }
 
     fn text(&self, count: u32) -> String {
-        let (noun, are, was, have, stay, they) = if count == 1 {
-            ("object", "is", "was", "has", "stays", "it")
+        let (noun, are, was, have, stay, they, them) = if count == 1 {
+            ("object", "is", "was", "has", "stays", "it", "it")
         } else {
-            ("objects", "are", "were", "have", "stay", "they")
+            ("objects", "are", "were", "have", "stay", "they", "them")
         };
         let these = format!("{count} {noun}");
         match self {
@@ -80,6 +81,7 @@ impl Finding {
                 format!("{these} of kind {kind} {are} left out: the target serves it as {served} only")
             }
             Self::Immutable => format!("{these} {have} a field that differs and cannot be changed, and {stay} as {they} {are}"),
+            Self::BeingDeleted => format!("{these} {are} being deleted, and {have} finalizers that hold {them} until then"),
             Self::Recreated => format!(
                 "{these} {have} a field that differs and cannot be changed, and {are} deleted and created as {they} {was}"
             ),
@@ -164,6 +166,9 @@ impl Finding {
             Self::Quota { stands: true, .. } => "raise the quota, remove what is not needed, or leave kinds out with `--exclude`",
             Self::Quota { .. } => "the quota is restored last, so nothing is refused now; later objects will be",
             Self::NotServed { .. } => "install what serves the kind, or restore its definition, then restore again",
+            Self::BeingDeleted => {
+                "see who holds it: `kubectl get … -o jsonpath='{.metadata.finalizers}'`; once it is gone, restore again, and it is created"
+            }
             Self::Immutable => "delete the object and restore again to have it as it was",
             Self::Unknown { .. } => {
                 "give the account the right to list the kind; objects that exist are applied over when they are met"

@@ -143,6 +143,12 @@ impl RestorePlan {
         objects.filter(|object| matches!(object.action, Action::Leave { reason: LeaveReason::Immutable, .. }))
     }
 
+    /// Objects that are there and are being deleted.
+    pub fn being_deleted(&self) -> impl Iterator<Item = &PlannedObject> {
+        let objects = self.stages.iter().flat_map(|stage| &stage.objects);
+        objects.filter(|object| matches!(object.action, Action::Leave { reason: LeaveReason::BeingDeleted, .. }))
+    }
+
     /// Whether a note forbids carrying it out.
     pub fn refused(&self) -> bool {
         self.refusals().next().is_some()
@@ -248,6 +254,8 @@ pub enum LeaveReason {
     Immutable,
     /// A volume claim that has grown: what it held fits into it.
     Larger,
+    /// It is being deleted, and somebody's finalizers hold it: nothing brings it back before it is gone.
+    BeingDeleted,
 }
 
 impl fmt::Display for LeaveReason {
@@ -255,6 +263,7 @@ impl fmt::Display for LeaveReason {
         formatter.write_str(match self {
             Self::Asked => "existing objects are left as they are, as asked",
             Self::SharedByCluster => "it belongs to the whole cluster",
+            Self::BeingDeleted => "it is being deleted, and goes once its finalizers are taken away",
             Self::Larger => "the volume has grown since, and none ever shrinks",
             Self::Immutable => "a field differs that cannot be changed; only deleting and creating the object would",
         })

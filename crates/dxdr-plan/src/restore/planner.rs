@@ -477,6 +477,7 @@ impl RestorePlanner {
         object.archived = true;
         let mut live: Value = serde_json::from_slice(&object.json)
             .map_err(|error| PlanError::Live { object: target.to_string(), reason: error.to_string() })?;
+        let leaving = live.pointer("/metadata/deletionTimestamp").is_some();
         let kind = &target.kind;
         strip(&kind.group, &kind.kind, &mut live, self.request.beside());
         // Lists leave them out.
@@ -486,6 +487,12 @@ impl RestorePlanner {
                     live.insert(key.to_owned(), value.clone());
                 }
             }
+        }
+        // Whatever it is like now, it will be gone, and what is written into it with it.
+        if leaving {
+            let secret = kind.group.is_empty() && kind.kind == "Secret";
+            let differences = differences(archived, &live, secret);
+            return Ok(Action::Leave { reason: LeaveReason::BeingDeleted, differences });
         }
         if live == *archived {
             return Ok(Action::Same);
@@ -561,6 +568,7 @@ impl RestorePlanner {
                             match reason {
                                 LeaveReason::Immutable => self.findings.of(Finding::Immutable, &target),
                                 LeaveReason::SharedByCluster => self.findings.of(Finding::SharedByCluster, &target),
+                                LeaveReason::BeingDeleted => self.findings.of(Finding::BeingDeleted, &target),
                                 LeaveReason::Asked | LeaveReason::Larger => {}
                             }
                         }

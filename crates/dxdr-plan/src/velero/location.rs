@@ -65,19 +65,16 @@ pub(crate) fn plugin(store: &BackupStore) -> Option<String> {
 /// Finds or makes the location of `store` among `live`, all locations of `namespace`.
 pub(crate) fn settle(store: &BackupStore, live: &[Value], namespace: &str, read_only: bool) -> Settled {
     let Some(place) = Place::of_store(store) else { return Settled::NotForVelero };
-    let name_of = |live: &Value| live.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let ours =
-        |live: &Value| live.pointer("/metadata/labels/app.kubernetes.io~1managed-by").and_then(Value::as_str) == Some("dxdr");
-    let same_place = live.iter().find(|live| Place::of_live(live).as_ref() == Some(&place));
+    let same_place = of_the_place(store, live).into_iter().next();
     // One of ours keeps its name when the store's changes: backups refer to it.
     let name = match (&store.velero, same_place) {
         (Some(named), Some(there)) if named.name != name_of(there) => {
-            return Settled::Twice { name: named.name.clone(), there: name_of(there) };
+            return Settled::Twice { name: named.name.clone(), there: name_of(there).to_owned() };
         }
-        (_, Some(there)) if !ours(there) => {
-            return Settled::Theirs { name: name_of(there), differences: differences(store, there) };
+        (_, Some(there)) if !is_ours(there) => {
+            return Settled::Theirs { name: name_of(there).to_owned(), differences: differences(store, there) };
         }
-        (_, Some(there)) => name_of(there),
+        (_, Some(there)) => name_of(there).to_owned(),
         (named, None) => named.as_ref().map_or(&store.name, |named| &named.name).clone(),
     };
     if same_place.is_none()
@@ -103,6 +100,42 @@ pub(crate) fn settle(store: &BackupStore, live: &[Value], namespace: &str, read_
     });
     let reference = ObjectReference { kind: storage_locations(), namespace: Some(namespace.to_owned()), name };
     Settled::Ours(DesiredObject { reference, value })
+}
+
+/// The names of other locations for the place of `store` than the one that is `used`.
+pub(crate) fn doubles(store: &BackupStore, live: &[Value], used: &str) -> Vec<String> {
+    of_the_place(store, live).into_iter().map(name_of).filter(|name| *name != used).map(str::to_owned).collect()
+}
+
+/// What is said of them, and what to do.
+pub(crate) fn doubled(used: &str, doubles: &[String]) -> (String, &'static str) {
+    let named: Vec<String> = doubles.iter().map(|name| format!("`{name}`")).collect();
+    let text = format!("of the locations for the same bucket and prefix `{used}` is used; there is also {}", named.join(", "));
+    (text, "each deletes what expires: `velero backup-location delete` removes the others and leaves the bucket as it is")
+}
+
+/// The locations for the place of `store`, the one to be used first: the one that the store names, then one of ours, then one that is as
+/// the store says, then one that works, then the server's default.
+fn of_the_place<'a>(store: &BackupStore, live: &'a [Value]) -> Vec<&'a Value> {
+    let place = Place::of_store(store);
+    let mut there: Vec<&Value> = live.iter().filter(|live| place.is_some() && Place::of_live(live) == place).collect();
+    let text = |live: &Value, pointer: &str, wanted: &str| live.pointer(pointer).and_then(Value::as_str) == Some(wanted);
+    there.sort_by_key(|live| {
+        let named = store.velero.as_ref().is_some_and(|named| named.name == name_of(live));
+        let writable = !text(live, "/spec/accessMode", "ReadOnly");
+        let works = writable && !text(live, "/status/phase", "Unavailable");
+        let default = live.pointer("/spec/default").and_then(Value::as_bool) == Some(true);
+        (!named, !is_ours(live), !differences(store, live).is_empty(), !works, !default, name_of(live))
+    });
+    there
+}
+
+fn name_of(live: &Value) -> &str {
+    live.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn is_ours(live: &Value) -> bool {
+    live.pointer("/metadata/labels/app.kubernetes.io~1managed-by").and_then(Value::as_str) == Some("dxdr")
 }
 
 fn object_storage(place: &Place<'_>) -> Value {
@@ -223,6 +256,37 @@ mod tests {
         let other = [live("other", "dx-backups", "velero", json!({}))];
         let twice = Settled::Twice { name: "default".to_owned(), there: "other".to_owned() };
         assert_eq!(settle(&store, &other, "velero", false), twice);
+    }
+
+    #[test]
+    fn of_several_locations_of_one_place_the_one_that_is_meant_is_taken_and_the_others_are_told() {
+        let mut store = store(StoreLocation::S3(bucket()));
+        let location = |name: &str, region: &str, more: Value| {
+            let mut live = live(name, "dx-backups", "velero", json!({"region": region}));
+            for (pointer, value) in more.as_object().unwrap() {
+                live[pointer.as_str()].as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+            }
+            live
+        };
+        let plain = |name: &str| location(name, "eu-central-1", json!({}));
+        let used = |store: &BackupStore, live: &[Value]| match settle(store, live, "velero", false) {
+            Settled::Theirs { name, .. } => name,
+            Settled::Ours(object) => object.reference.name,
+            other => panic!("{other:?}"),
+        };
+        let elsewhere = location("a", "us-east-1", json!({}));
+        assert_eq!(used(&store, &[elsewhere.clone(), plain("b")]), "b");
+        let read_only = location("a", "eu-central-1", json!({"spec": {"accessMode": "ReadOnly"}}));
+        assert_eq!(used(&store, &[read_only, plain("b")]), "b");
+        let default = location("b", "eu-central-1", json!({"spec": {"default": true}}));
+        assert_eq!(used(&store, &[plain("a"), default.clone()]), "b");
+        let ours = location("c", "us-east-1", json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "dxdr"}}}));
+        assert_eq!(used(&store, &[plain("a"), default, ours.clone()]), "c");
+        store.velero = Some(VeleroLocation { name: "b".to_owned(), credential: None });
+        let all = [plain("a"), plain("b"), ours, live("other", "dx-backups", "other", json!({}))];
+        assert_eq!(used(&store, &all), "b");
+        assert_eq!(doubles(&store, &all, "b"), ["c", "a"]);
+        assert_eq!(doubles(&store, &all[1..2], "b"), [""; 0]);
     }
 
     #[test]

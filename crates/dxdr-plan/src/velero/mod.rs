@@ -10,17 +10,23 @@
 
 mod backup;
 pub(crate) mod location;
+mod observed;
 mod plan;
+mod remedy;
 mod restore;
 mod schedule;
+pub(crate) mod snapshot_class;
 mod version;
 
 use dxdr_environment::ResourceKind;
 
 pub use backup::{NoLocation, RUN_LABEL, VeleroBackupPlan, VeleroBackupSteps, backup_plan, location_of};
-pub use plan::{Observed, SchedulePlan, SchedulesRequest, plan};
+pub use observed::{CredentialObserved, Observed};
+pub use plan::{SchedulePlan, SchedulesRequest, plan};
+pub use remedy::remedy;
 pub use restore::{restore_of_everything, restore_of_volumes};
 pub use schedule::{schedule_name, time_to_live};
+pub use snapshot_class::snapshot_classes;
 pub use version::{CronParser, VeleroVersion};
 
 /// The namespace in which Velero is installed unless somebody says otherwise.

@@ -6,13 +6,15 @@ use dxdr_environment::{
     Environment, ObjectReference, PlannedObject, comparison,
     compile::{DesiredObject, environment_of},
 };
-use dxdr_policy::{BackupPolicy, BackupStore, Engine};
+use dxdr_policy::{BackupPolicy, BackupStore, Engine, VolumeMethod};
 use serde_json::Value;
 
 use super::{
     location::{self, Settled},
+    observed::{CredentialObserved, Observed},
+    remedy::remedy,
     schedule::schedule,
-    schedules,
+    schedules, snapshot_class, snapshot_classes,
     version::{CronParser, VeleroVersion},
 };
 use crate::review::{Note, Severity};
@@ -30,19 +32,6 @@ pub struct SchedulesRequest<'a> {
     pub namespace: &'a str,
     /// Whether this cluster only stands by: nothing fires, nothing is written or deleted.
     pub standby: bool,
-}
-
-/// What is there.
-#[derive(Debug, Clone, Default)]
-pub struct Observed {
-    /// What the server says it is; `None`: no server answered.
-    pub server_version: Option<String>,
-    /// Names of its plugins; empty when no server answered.
-    pub plugins: Vec<String>,
-    /// All Schedules of the namespace.
-    pub schedules: Vec<Value>,
-    /// All BackupStorageLocations of the namespace.
-    pub locations: Vec<Value>,
 }
 
 /// What there must be, and what there is.
@@ -85,6 +74,10 @@ pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan
     }
     let mut desired = Vec::new();
     let locations = settle_locations(request, &policies, observed, &mut desired, &mut notes);
+    let snapshots = |policy: &&BackupPolicy| policy.volumes.method != VolumeMethod::None;
+    if policies.iter().any(snapshots) {
+        settle_snapshots(observed, &mut desired, &mut notes);
+    }
     for policy in &policies {
         let Some(location) = locations.get(policy.store.as_str()) else { continue };
         for name in &policy.environments {
@@ -98,6 +91,7 @@ pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan
     SchedulePlan {
         namespace: request.namespace.to_owned(),
         version,
+        // Locations and classes stay: backups and other policies may need them.
         orphaned: comparison::orphaned(&schedules(), &observed.schedules, &desired, is_ours),
         objects: desired.into_iter().map(|desired| compared(desired, observed)).collect(),
         foreign,
@@ -129,6 +123,46 @@ fn look_at_server(observed: &Observed, version: Option<VeleroVersion>, notes: &m
     }
 }
 
+/// Classes of the drivers in use, and locations of snapshots by plugins of Velero's own.
+fn settle_snapshots(observed: &Observed, desired: &mut Vec<DesiredObject>, notes: &mut Vec<Note>) {
+    let (classes, undecided) = snapshot_class::settle(&observed.drivers, &observed.snapshot_classes);
+    desired.extend(classes);
+    for (text, hint) in undecided {
+        notes.push(note(Severity::Warning, text, Some(&hint)));
+    }
+    // Without a default among the server's flags, which nothing shows, each backup ends as FailedValidation.
+    let mut of_providers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for live in &observed.snapshot_locations {
+        let provider = live.pointer("/spec/provider").and_then(Value::as_str).unwrap_or_default();
+        of_providers.entry(provider).or_default().push(name_of(live));
+    }
+    for (provider, names) in of_providers.into_iter().filter(|(_, names)| names.len() > 1) {
+        let text = format!("there are several VolumeSnapshotLocations of provider `{provider}`: {}", names.join(", "));
+        let hint = format!(
+            "Velero refuses every backup with volumes unless its server runs with `--default-volume-snapshot-locations {provider}:NAME`; leave one, or set that"
+        );
+        notes.push(note(Severity::Warning, text, Some(&hint)));
+    }
+}
+
+/// What is wrong with the Secret that a location of ours is to use.
+fn look_at_credential(store: &BackupStore, request: &SchedulesRequest<'_>, observed: &Observed, notes: &mut Vec<Note>) {
+    let Some((name, key)) = store.velero.as_ref().and_then(|velero| velero.credential.as_ref()) else { return };
+    let place = format!("Secret `{name}` in namespace `{}`", request.namespace);
+    let text = match observed.credentials.get(name) {
+        Some(CredentialObserved::Missing) => format!("{place}, which BackupStore `{}` names, is not there", store.name),
+        Some(CredentialObserved::Keys(keys)) if !keys.contains(key) => {
+            format!("{place} lacks the key `{key}`, which BackupStore `{}` names", store.name)
+        }
+        _ => return,
+    };
+    let hint = format!(
+        "until it has it, no backup is made: `kubectl --namespace {} create secret generic {name} --from-file={key}=FILE`",
+        request.namespace
+    );
+    notes.push(note(Severity::Warning, text, Some(&hint)));
+}
+
 /// The location's name of each store that a policy uses.
 fn settle_locations<'a>(
     request: &SchedulesRequest<'a>,
@@ -148,6 +182,7 @@ fn settle_locations<'a>(
         }
         match location::settle(store, &observed.locations, request.namespace, request.standby) {
             Settled::Ours(object) => {
+                look_at_credential(store, request, observed, notes);
                 names.insert(store.name.as_str(), object.reference.name.clone());
                 desired.push(object);
             }
@@ -186,12 +221,23 @@ fn settle_locations<'a>(
             )),
         }
     }
+    for store in request.stores {
+        let Some(used) = names.get(store.name.as_str()) else { continue };
+        let doubles = location::doubles(store, &observed.locations, used);
+        if !doubles.is_empty() {
+            let (text, hint) = location::doubled(used, &doubles);
+            notes.push(note(Severity::Warning, format!("BackupStore `{}`: {text}", store.name), Some(hint)));
+        }
+    }
     for live in &observed.locations {
         let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let name = text("/metadata/name");
         if text("/status/phase") == "Unavailable" && names.values().any(|used| used == name) {
-            let what = format!("Velero says that location `{name}` is unavailable: {}", text("/status/message"));
-            notes.push(note(Severity::Warning, what, Some("no backup is made until that is mended")));
+            let what = format!(
+                "Velero says that location `{name}` is unavailable, and makes no backup until that is mended: {}",
+                text("/status/message")
+            );
+            notes.push(note(Severity::Warning, what, remedy(text("/status/message"))));
         }
         if text("/spec/accessMode") == "ReadOnly" && !request.standby && names.values().any(|used| used == name) {
             let what = format!("location `{name}` is read-only, so that every backup to it fails");
@@ -254,7 +300,14 @@ fn foreign(observed: &Observed) -> Vec<(String, Vec<String>)> {
 }
 
 fn compared(desired: DesiredObject, observed: &Observed) -> PlannedObject {
-    let live = if desired.reference.kind == schedules() { &observed.schedules } else { &observed.locations };
+    let kind = &desired.reference.kind;
+    let live = if *kind == schedules() {
+        &observed.schedules
+    } else if *kind == snapshot_classes() {
+        &observed.snapshot_classes
+    } else {
+        &observed.locations
+    };
     let live = live.iter().find(|live| name_of(live) == desired.reference.name);
     PlannedObject::new(desired, live)
 }

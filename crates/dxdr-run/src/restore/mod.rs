@@ -75,6 +75,8 @@ pub struct RestoreReport {
     pub left: u64,
     /// Of these, the ones that should have been changed and that nobody can change.
     pub immutable: Vec<String>,
+    /// Also of these, the ones that are being deleted.
+    pub being_deleted: Vec<String>,
     /// Objects deleted because they were not there at the instant.
     pub pruned: u64,
     /// Objects that the server made something else of: their names and the fields.
@@ -100,13 +102,15 @@ impl RestoreReport {
             not_served,
             left: plan.counts.leave,
             immutable: plan.immutable().map(|object| object.target.to_string()).collect(),
+            being_deleted: plan.being_deleted().map(|object| object.target.to_string()).collect(),
             ..Self::default()
         }
     }
 
     /// Whether everything of the plan is as it was at the instant.
     pub fn complete(&self) -> bool {
-        self.failed.is_empty() && self.not_served.is_empty() && self.immutable.is_empty() && self.kept.is_none()
+        let left = self.immutable.is_empty() && self.being_deleted.is_empty() && self.kept.is_none();
+        left && self.failed.is_empty() && self.not_served.is_empty()
     }
 }
 

@@ -52,7 +52,12 @@ pub async fn follow(
         }
         if !warned && phase(&live).is_none_or(|phase| phase == "New") && began.elapsed() > UNNOTICED {
             warned = true;
-            let text = format!("nobody has taken up {object} for {} s: does a Velero server run?", UNNOTICED.as_secs());
+            let text = format!(
+                "nobody has taken up {object} for {} s: Velero is at work on another one (`kubectl --namespace {} get {}`), or no server runs",
+                UNNOTICED.as_secs(),
+                object.namespace.as_deref().unwrap_or_default(),
+                object.kind.plural,
+            );
             reporter.report(&Event::Warning { text });
         }
         let version = live.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned();

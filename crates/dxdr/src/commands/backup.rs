@@ -2,7 +2,7 @@
 
 use dxdr_catalog::{RecoveryPoint, Trigger};
 use dxdr_environment::Environment;
-use dxdr_plan::backup::BackupPlan;
+use dxdr_plan::{backup::BackupPlan, velero::remedy};
 use dxdr_policy::{BackupPolicy, Engine};
 use dxdr_report::{backup_plan, points};
 use dxdr_run::{RunContext, backup, velero};
@@ -102,7 +102,7 @@ pub(crate) async fn plan(
 
 /// The point's name on stdout, the rest beside it.
 pub(crate) fn report(point: RecoveryPoint, terminal: &Terminal) -> Result<(), Failure> {
-    let complete = point.complete();
+    let (complete, by_velero) = (point.complete(), point.engine == dxdr_catalog::Engine::Velero);
     let gaps = point.gaps.clone();
     let (name, at) = (point.name.clone(), dxdr_report::quantity::instant(point.instant));
     let environment = point.environment.to_string();
@@ -114,7 +114,11 @@ pub(crate) fn report(point: RecoveryPoint, terminal: &Terminal) -> Result<(), Fa
         return Ok(());
     }
     let lacks: Vec<String> = gaps.iter().map(|gap| format!("{} ({})", gap.what, gap.reason)).collect();
+    let mut remedies: Vec<String> =
+        if by_velero { gaps.iter().filter_map(|gap| remedy(&gap.reason)).map(str::to_owned).collect() } else { Vec::new() };
+    remedies.dedup();
     Err(Failure::new(Kind::Partial, format!("recovery point {name} is partial: it lacks {}", lacks.join("; ")))
+        .hints(remedies)
         .hint(format!("mend the reasons and take another one: `dxdr backup now {environment}`"))
         .hint(format!("until then, `dxdr restore --at {at} {environment} --allow-partial` goes back to this one")))
 }

@@ -19,6 +19,7 @@ use crate::{
 ///
 /// What dxdr's Schedules had a Velero server back up becomes a recovery point here: its objects are hashed, its volumes looked up, and
 /// a manifest is written beside them. Velero's other backups are listed, too: they can be restored, and have no manifest of dxdr's.
+/// Points that were deleted, by Velero's time to live or by hand, are taken out of the index.
 /// A point is damaged when one of its objects is missing, or does not have the size that was written.
 /// A point is complete when everything it should hold is in it, and partial when something could not be captured; that is named.
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,7 @@ pub(crate) struct Points {
     /// Write the index of points anew from their manifests, after the store was copied from elsewhere.
     #[arg(long)]
     reindex: bool,
-    /// Do not make recovery points of what Velero's schedules made meanwhile: for an account that may only read.
+    /// Write nothing: neither make recovery points of what Velero's schedules made meanwhile, nor take deleted ones out of the index.
     #[arg(long)]
     no_adopt: bool,
 }
@@ -55,6 +56,20 @@ async fn adopt(store: &Store, environment: Option<&str>, terminal: &Terminal) ->
     Ok(())
 }
 
+/// Takes what Velero or somebody else deleted out of the index. Who may not delete still gets the list.
+async fn forget(store: &Store, environment: Option<&str>, found: &catalog::Found, terminal: &Terminal) -> Result<(), Failure> {
+    match catalog::forget_deleted(store, environment, found).await {
+        Ok(forgotten) => {
+            if !forgotten.is_empty() {
+                terminal.note(&format!("taken out of the index, since they were deleted: {}", forgotten.join(", ")));
+            }
+            Ok(())
+        }
+        Err(RunError::Storage(error)) if error.kind == StorageErrorKind::Forbidden => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Lists the points.
 pub(crate) async fn run(command: Points, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let world = World::load(global)?;
@@ -65,6 +80,9 @@ pub(crate) async fn run(command: Points, global: &Global, terminal: &Terminal) -
         adopt(&store, only.map(|(name, _)| name), terminal).await?;
     }
     let found = catalog::all(&store, only).await?;
+    if !command.no_adopt {
+        forget(&store, only.map(|(name, _)| name), &found, terminal).await?;
+    }
     if command.reindex {
         let mut written = 0;
         for entry in &found.entries {

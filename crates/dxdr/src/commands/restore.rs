@@ -364,6 +364,14 @@ pub(crate) fn tell(report: &RestoreReport, terminal: &Terminal) -> Result<(), Fa
         return Err(Failure::new(Kind::Partial, format!("what was not there at the instant was not removed: {reason}"))
             .hint("restore again, with a protective point that is whole, or remove it yourself: `--dry-run` names it"));
     }
+    if let (Some(first), [], []) = (report.being_deleted.first(), report.failed.as_slice(), report.not_served.as_slice()) {
+        let message = match report.being_deleted.len() {
+            1 => format!("{first} is being deleted, and is not restored"),
+            count => format!("{count} objects are being deleted, and are not restored; the first of them is {first}"),
+        };
+        return Err(Failure::new(Kind::Partial, message)
+            .hint("finalizers hold it: see that whoever set them takes them away, and restore again once it is gone"));
+    }
     if let (Some(first), [], []) = (report.immutable.first(), report.failed.as_slice(), report.not_served.as_slice()) {
         let message = match report.immutable.len() {
             1 => format!("{first} stays different: a field of it cannot be changed"),

@@ -109,7 +109,7 @@ fn render(world: &World, which: &Which, terminal: &Terminal) -> Result<(), Failu
 async fn planned(world: &World, which: &Which, cluster: &dyn Cluster) -> Result<SchedulePlan, Failure> {
     let request = request(world, which);
     let seed = SystemClock.now().as_nanosecond() as u64 ^ u64::from(std::process::id());
-    let observed = schedules::observe(cluster, request.namespace, seed).await?;
+    let observed = schedules::observe(cluster, &request, seed).await?;
     Ok(plan(&request, &observed))
 }
 

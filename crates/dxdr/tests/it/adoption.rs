@@ -158,3 +158,32 @@ fn a_point_whose_parts_are_too_far_apart_is_refused_unless_that_is_said_to_be_fi
     let plan: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!((&plan["skewSeconds"], &plan["components"][1]["component"]), (&json!(1200.0), &json!("volume staging/data")));
 }
+
+#[test]
+fn a_point_that_velero_deleted_leaves_the_index_too_and_one_that_is_being_written_does_not() {
+    let place = place();
+    let labels = ours();
+    for name in ["dxdr-staging-20240501100000", "dxdr-staging-20240502100000"] {
+        backup(&place, name, "Completed", &labels);
+    }
+    assert_eq!(points(&place, &[]).len(), 2);
+    let index = || {
+        let mut names: Vec<String> = fs::read_dir(place.path().join("store/metadata/dxdr/points/staging"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(index().len(), 2);
+    let folder = |name: &str| place.path().join("store/backups").join(name);
+    fs::remove_dir_all(folder("dxdr-staging-20240501100000")).unwrap();
+    // Everything but the manifest is there, as a moment before the end of a backup.
+    fs::remove_file(folder("dxdr-staging-20240502100000").join("dxdr-manifest.json")).unwrap();
+    fs::remove_file(folder("dxdr-staging-20240502100000").join("velero-backup.json")).unwrap();
+    assert_eq!(points(&place, &["--no-adopt"]).len(), 0);
+    assert_eq!(index().len(), 2);
+    assert_eq!(points(&place, &[]).len(), 0);
+    assert_eq!(index().len(), 1);
+    assert!(index()[0].ends_with("dxdr-staging-20240502100000"), "{:?}", index());
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Bench, Measured, Server, Table, median};
+use super::{Arguments, Bench, Measured, Server, Table, median};
 use crate::cluster::{Cluster, Parts, seaweedfs, velero};
 use crate::{end_to_end, interruption};
 
@@ -21,6 +21,7 @@ const LONGEST: Duration = Duration::from_secs(1800);
 
 /// What is backed up and restored.
 struct Scenario {
+    name: &'static str,
     what: &'static str,
     namespace: &'static str,
     seed: &'static str,
@@ -28,19 +29,20 @@ struct Scenario {
 }
 
 const SCENARIOS: [Scenario; 3] = [
-    Scenario { what: "2,000 ConfigMaps", namespace: "dxdr-bench-2000", seed: "seed", count: 2_000 },
-    Scenario { what: "100 applications", namespace: "dxdr-bench-mixed", seed: "seed-mixed", count: 100 },
-    Scenario { what: "10,000 ConfigMaps", namespace: "dxdr-bench-10000", seed: "seed", count: 10_000 },
+    Scenario { name: "2000", what: "2,000 ConfigMaps", namespace: "dxdr-bench-2000", seed: "seed", count: 2_000 },
+    Scenario { name: "applications", what: "100 applications", namespace: "dxdr-bench-mixed", seed: "seed-mixed", count: 100 },
+    Scenario { name: "10000", what: "10,000 ConfigMaps", namespace: "dxdr-bench-10000", seed: "seed", count: 10_000 },
 ];
 
-pub(super) fn run(mut bench: Bench, rounds: usize) -> Result<ExitCode> {
+pub(super) fn run(mut bench: Bench, arguments: &Arguments) -> Result<ExitCode> {
     end_to_end::in_cluster(Parts { s3: true, csi: true, velero: true, ..Parts::default() }, false, |cluster, _| {
         bench.environment = cluster.client_variables();
         let kubeconfig = cluster.administrator().kubeconfig();
         let server = Server { name: "kube-apiserver", kubeconfig, context: None };
         let mut table = Table::default();
-        for scenario in &SCENARIOS {
-            SideBySide { bench: &bench, cluster, server: &server, scenario, rounds }.measure(&mut table)?;
+        let wanted = |scenario: &&Scenario| arguments.with.is_empty() || arguments.with.iter().any(|name| name == scenario.name);
+        for scenario in SCENARIOS.iter().filter(wanted) {
+            SideBySide { bench: &bench, cluster, server: &server, scenario, arguments }.measure(&mut table)?;
         }
         println!("{table}");
         Ok(ExitCode::SUCCESS)
@@ -52,7 +54,7 @@ struct SideBySide<'a> {
     cluster: &'a Cluster,
     server: &'a Server,
     scenario: &'a Scenario,
-    rounds: usize,
+    arguments: &'a Arguments,
 }
 
 impl SideBySide<'_> {
@@ -64,7 +66,9 @@ impl SideBySide<'_> {
         self.rest()?;
 
         let (mut ours, mut theirs, mut backup) = (Vec::new(), Vec::new(), String::new());
-        for round in 0..self.rounds {
+        // A restore needs one of each.
+        let rounds = if self.arguments.wants("backup") { self.arguments.rounds } else { 1 };
+        for round in 0..rounds {
             ours.push(self.dxdr("backup", &[])?);
             backup = format!("{namespace}-{round}");
             let specification = json!({
@@ -72,20 +76,35 @@ impl SideBySide<'_> {
             });
             theirs.push(self.velero("Backup", &backup, &specification, "itemsBackedUp")?);
         }
-        table.beside(&format!("backup of {}", self.scenario.what), &median(ours)?, &median(theirs)?, 5.0);
+        if self.arguments.wants("backup") {
+            table.beside(&format!("backup of {}", self.scenario.what), &median(ours)?, &median(theirs)?, 5.0);
+        }
+        if !self.arguments.wants("restore") {
+            return Ok(());
+        }
 
         // Velero once, and before there are more objects of the kind: it keeps all of them in memory, and takes minutes.
         let into = format!("{namespace}-by-velero");
         let specification = json!({"backupName": backup, "namespaceMapping": {namespace: into}});
         let theirs = self.velero("Restore", &into, &specification, "itemsRestored")?;
         self.remove(&into)?;
-        let mut ours = Vec::new();
-        for round in 0..self.rounds {
+        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        for round in 0..self.arguments.rounds {
             let into = format!("{namespace}-by-dxdr-{round}");
             ours.push(self.dxdr("restore", &["--into", &into])?);
             self.remove(&into)?;
+            if self.scenario.seed == "seed" {
+                let into = format!("{namespace}-bare-{round}");
+                let mut line = self.server.arguments("create", namespace);
+                line.extend(["--into", &into].map(Into::into));
+                bare.push(self.bench.measure(&line)?);
+                self.remove(&into)?;
+            }
         }
         table.beside(&format!("restore of {}", self.scenario.what), &median(ours)?, &theirs, 20.0);
+        if !bare.is_empty() {
+            table.bare(&format!("bare creates of {}", self.scenario.what), &median(bare)?);
+        }
         Ok(())
     }
 

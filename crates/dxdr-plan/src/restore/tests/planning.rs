@@ -216,6 +216,17 @@ fn a_field_that_cannot_be_changed_leaves_the_object_alone_unless_nothing_is_lost
 }
 
 #[test]
+fn an_object_that_is_being_deleted_is_not_there_for_good_however_much_it_is_as_it_was() {
+    let archive = Archive::staging().with("configmaps", "held", nothing()).with("configmaps", "kept", nothing());
+    let mut world = World::of(&archive);
+    world.object("configmaps", Some("staging"), "held")["metadata"]["deletionTimestamp"] = "2024-05-02T00:00:00Z".into();
+    let plan = archive.plan(&in_place(), Some(&world));
+    assert_eq!(plan.being_deleted().map(|object| object.target.to_string()).collect::<Vec<_>>(), ["configmaps staging/held"]);
+    assert_eq!((plan.counts.leave, plan.counts.update, plan.counts.create), (1, 0, 0));
+    assert_eq!(notes(&plan), ["warning: 1 object is being deleted, and has finalizers that hold it until then"]);
+}
+
+#[test]
 fn a_role_of_a_namespace_may_be_called_as_those_of_the_cluster() {
     let archive = Archive::staging().with("roles.rbac.authorization.k8s.io", "system:app:reader", json!({"rules": []})).with(
         "roles.rbac.authorization.k8s.io",

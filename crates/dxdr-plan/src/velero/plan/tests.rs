@@ -1,6 +1,7 @@
 use dxdr_environment::{EnvironmentName, NamespaceName, ObjectState, Tier};
 use dxdr_policy::{
-    Objectives, ResourceFilters, Retention, S3Location, Schedule, SecretsPolicy, StoreLocation, VolumeMethod, VolumePolicy,
+    Objectives, ResourceFilters, Retention, S3Location, Schedule, SecretsPolicy, StoreLocation, VeleroLocation, VolumeMethod,
+    VolumePolicy,
 };
 use jiff::SignedDuration;
 use serde_json::json;
@@ -119,6 +120,59 @@ fn a_server_that_is_too_old_or_does_not_answer_or_lacks_the_plugin_is_told() {
     assert!(texts(&model.plan(&silent))[0].starts_with("no Velero server answers"));
     let without = Observed { plugins: vec!["velero.io/pod".to_owned()], ..server() };
     assert!(texts(&model.plan(&without))[0].contains("lacks the plugin velero.io/aws"));
+}
+
+#[test]
+fn what_snapshots_need_is_part_of_it_where_a_policy_takes_them() {
+    let mut model = Model::of(&["staging"]);
+    let class = json!({
+        "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotClass", "metadata": {"name": "fast"},
+        "driver": "csi.example.org"
+    });
+    let location = |name: &str| json!({"metadata": {"name": name}, "spec": {"provider": "velero.io/aws"}});
+    let observed = Observed {
+        drivers: ["csi.example.org".to_owned()].into(),
+        snapshot_classes: vec![class.clone()],
+        snapshot_locations: vec![location("a"), location("b")],
+        ..server()
+    };
+    let first = model.plan(&observed);
+    assert_eq!(first.objects[1].desired.reference.to_string(), "volumesnapshotclasses.snapshot.storage.k8s.io fast");
+    assert_eq!(texts(&first), ["there are several VolumeSnapshotLocations of provider `velero.io/aws`: a, b"]);
+    let mut labelled = class.clone();
+    labelled["metadata"]["labels"] = json!({"velero.io/csi-volumesnapshot-class": "true"});
+    let second = model.plan(&Observed { snapshot_classes: vec![labelled], ..observed.clone() });
+    assert!(second.objects[1].is_same());
+    let none = model.plan(&Observed { snapshot_classes: Vec::new(), snapshot_locations: Vec::new(), ..observed.clone() });
+    assert!(texts(&none)[0].starts_with("no VolumeSnapshotClass is of driver csi.example.org"));
+    model.policies[0].volumes = VolumePolicy::by(VolumeMethod::None);
+    let without = model.plan(&observed);
+    assert_eq!((without.objects.len(), texts(&without).len()), (2, 0));
+}
+
+#[test]
+fn a_secret_that_is_missing_or_lacks_the_key_is_told_before_velero_stumbles_over_it() {
+    let mut model = Model::of(&["staging"]);
+    let credential = Some(("cloud".to_owned(), "key".to_owned()));
+    model.stores[0].velero = Some(VeleroLocation { name: "default".to_owned(), credential });
+    let with = |found| Observed { credentials: [("cloud".to_owned(), found)].into(), ..server() };
+    assert!(texts(&model.plan(&with(CredentialObserved::Missing)))[0].contains("is not there"));
+    let other = CredentialObserved::Keys(vec!["other".to_owned()]);
+    assert!(texts(&model.plan(&with(other)))[0].contains("lacks the key `key`"));
+    let right = CredentialObserved::Keys(vec!["key".to_owned()]);
+    assert_eq!(texts(&model.plan(&with(right))), [""; 0]);
+}
+
+#[test]
+fn two_locations_of_the_same_place_are_told_of() {
+    let model = Model::of(&["staging"]);
+    let mut observed = applied(&model.plan(&server()));
+    let mut other = observed.locations[0].clone();
+    other["metadata"] = json!({"name": "another"});
+    observed.locations.insert(0, other);
+    let plan = model.plan(&observed);
+    assert!(plan.nothing_to_do());
+    assert!(texts(&plan)[0].contains("`primary` is used; there is also `another`"), "{:?}", texts(&plan));
 }
 
 #[test]

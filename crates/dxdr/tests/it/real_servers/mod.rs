@@ -10,6 +10,7 @@ mod keys;
 mod node;
 mod refusals;
 mod restarts;
+mod schedules;
 mod sealing;
 mod velero;
 mod volumes;
