@@ -10,9 +10,12 @@ use crate::{checkout, cluster::Parts, end_to_end};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How many namespaces: one for each of the numbers from 0 on
+    /// How many namespaces: one for each of the numbers from `--first` on
     #[arg(long, default_value_t = 200, value_name = "NUMBER")]
     seeds: u32,
+    /// The first number: another one makes other namespaces
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    first: u32,
     /// Leave the servers running afterwards, and say how to stop them
     #[arg(long)]
     keep: bool,
@@ -23,6 +26,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     end_to_end::in_cluster(Parts { s3: true, csi: true, velero: true, ..Parts::default() }, arguments.keep, |cluster, _| {
         let mut variables = cluster.test_variables();
         variables.push(("DXDR_TEST_SEEDS", arguments.seeds.to_string()));
+        variables.push(("DXDR_TEST_FIRST_SEED", arguments.first.to_string()));
         let mut command = Command::new(checkout::cargo());
         command.args(["test", "--package", "dxdr", "--test", "it", "real_servers::differential", "--", "--nocapture"]);
         end_to_end::test(&mut command, &variables)

@@ -242,7 +242,14 @@ fn a_claim_without_a_csi_driver_is_never_passed_over() {
     let native = row(&observed, "velero: VolumeSnapshotLocations");
     assert_eq!(native.outcome, Outcome::Warning);
     assert!(native.detail.contains("staging/old"), "{native:?}");
-    velero(&mut observed).objects.snapshot_locations = vec![json!({"metadata": {"name": "disks"}})];
+    let disks = |name: &str| json!({"metadata": {"name": name}, "spec": {"provider": "velero.io/aws"}});
+    velero(&mut observed).objects.snapshot_locations = vec![disks("disks"), disks("others")];
+    assert!(
+        row(&observed, "velero: VolumeSnapshotLocations")
+            .detail
+            .contains("several VolumeSnapshotLocations of provider `velero.io/aws`: disks, others")
+    );
+    velero(&mut observed).objects.snapshot_locations = vec![disks("disks")];
     assert_eq!(row(&observed, "velero: VolumeSnapshotLocations").outcome, Outcome::Good);
     let rows = judged(Engine::Native, VolumeMethod::CsiSnapshot, &observed);
     assert!(rows.iter().any(|row| row.outcome == Outcome::Warning && row.detail.contains("staging/old")), "{rows:#?}");

@@ -7,6 +7,7 @@ use super::{Model, Observed, Outcome, Row, VeleroObserved};
 use crate::velero::{
     CredentialObserved, VeleroVersion,
     location::{self, Settled},
+    plan::several_locations,
     remedy,
 };
 
@@ -270,6 +271,13 @@ fn native(model: &Model<'_>, observed: &Observed, found: &VeleroObserved) -> Opt
             of_none.map(|claim| format!("{}/{}", environment.namespace, claim.name)).collect::<Vec<_>>()
         })
         .collect();
+    let several = several_locations(&found.objects.snapshot_locations);
+    if !several.is_empty() {
+        let texts: Vec<&str> = several.iter().map(|(text, _)| text.as_str()).collect();
+        let mut row = Row::warning(WHAT, texts.join("; "));
+        row.remedies.extend(several.iter().map(|(_, hint)| hint.clone()));
+        return Some(row);
+    }
     let there: Vec<&str> = found.objects.snapshot_locations.iter().map(|live| text(live, "/metadata/name")).collect();
     Some(match (others.is_empty(), there.is_empty()) {
         (true, true) => Row::not_needed(WHAT, "none, and none is needed: every claim's volume is of a CSI driver"),

@@ -11,7 +11,7 @@
 mod backup;
 pub(crate) mod location;
 mod observed;
-mod plan;
+pub(crate) mod plan;
 mod remedy;
 mod restore;
 mod schedule;

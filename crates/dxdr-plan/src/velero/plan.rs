@@ -130,19 +130,28 @@ fn settle_snapshots(observed: &Observed, desired: &mut Vec<DesiredObject>, notes
     for (text, hint) in undecided {
         notes.push(note(Severity::Warning, text, Some(&hint)));
     }
-    // Without a default among the server's flags, which nothing shows, each backup ends as FailedValidation.
+    for (text, hint) in several_locations(&observed.snapshot_locations) {
+        notes.push(note(Severity::Warning, text, Some(&hint)));
+    }
+}
+
+/// Providers with more than one VolumeSnapshotLocation, and what to do: without a default among the server's flags, which nothing shows,
+/// each backup ends as FailedValidation.
+pub(crate) fn several_locations(live: &[Value]) -> Vec<(String, String)> {
     let mut of_providers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for live in &observed.snapshot_locations {
+    for live in live {
         let provider = live.pointer("/spec/provider").and_then(Value::as_str).unwrap_or_default();
         of_providers.entry(provider).or_default().push(name_of(live));
     }
-    for (provider, names) in of_providers.into_iter().filter(|(_, names)| names.len() > 1) {
-        let text = format!("there are several VolumeSnapshotLocations of provider `{provider}`: {}", names.join(", "));
-        let hint = format!(
-            "Velero refuses every backup with volumes unless its server runs with `--default-volume-snapshot-locations {provider}:NAME`; leave one, or set that"
-        );
-        notes.push(note(Severity::Warning, text, Some(&hint)));
-    }
+    let several = of_providers.into_iter().filter(|(_, names)| names.len() > 1);
+    several
+        .map(|(provider, names)| {
+            let hint = format!(
+                "Velero refuses every backup with volumes unless its server runs with `--default-volume-snapshot-locations {provider}:NAME`: leave one, or set that"
+            );
+            (format!("there are several VolumeSnapshotLocations of provider `{provider}`: {}", names.join(", ")), hint)
+        })
+        .collect()
 }
 
 /// What is wrong with the Secret that a location of ours is to use.
