@@ -7,6 +7,7 @@
 //!   plan                       from the store alone
 //!   instant                    one point among a million
 //!   sealing                    the bare operations of re-encryption
+//!   google-storage             bytes to and from a bucket, by our store and by Google's crate
 //! ```
 //!
 //! Each prints one line of JSON on stdout: seconds, objects, bytes, the peak of memory, and what else it counts.
@@ -26,6 +27,7 @@ mod application;
 mod backup;
 mod catalog;
 mod cluster;
+mod google_storage;
 mod measurement;
 mod restore;
 mod sealing;
@@ -115,6 +117,10 @@ enum Command {
         #[arg(long)]
         keys: PathBuf,
     },
+    /// Serve the emulator of Google Cloud Storage on loopback until stdin ends; write its URL
+    ServeGoogleStorage { file: PathBuf },
+    /// Move the bytes of one object to or from a bucket of Google Cloud Storage
+    GoogleStorage(google_storage::Transfer),
 }
 
 #[derive(Args)]
@@ -146,6 +152,8 @@ async fn run(command: Command) -> Result<()> {
         Command::Restore { place, into, store } => restore::restore(&place, &into, &store).await?,
         Command::Plan { namespace, store } => restore::plan(&namespace, &store).await?,
         Command::Instant { points, directory } => catalog::instant(points, directory.as_deref()).await?,
+        Command::ServeGoogleStorage { file } => return google_storage::serve(&file).await,
+        Command::GoogleStorage(transfer) => google_storage::transfer(&transfer).await?,
         Command::Sealing { keys } => tokio::task::block_in_place(|| sealing::bare(&keys))?,
     };
     println!("{}", measurement.json()?);

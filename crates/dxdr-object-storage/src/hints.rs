@@ -8,6 +8,7 @@ use crate::s3::s3_failure;
 pub fn hints(error: &StorageError) -> Vec<String> {
     match Place::of(&error.store) {
         Place::Bucket { bucket, endpoint } => bucket_hints(error, bucket, endpoint),
+        Place::Google { bucket, endpoint } => crate::gcs::hints(error, bucket, endpoint),
         Place::Directory(path) => directory_hints(error, path),
         Place::Other => Vec::new(),
     }
@@ -16,6 +17,7 @@ pub fn hints(error: &StorageError) -> Vec<String> {
 /// Where a store is, from its description.
 enum Place<'store> {
     Bucket { bucket: &'store str, endpoint: Option<&'store str> },
+    Google { bucket: &'store str, endpoint: Option<&'store str> },
     Directory(&'store str),
     Other,
 }
@@ -25,14 +27,17 @@ impl<'store> Place<'store> {
         if let Some(path) = store.strip_prefix("directory ") {
             return Self::Directory(path);
         }
-        let Some(rest) = store.strip_prefix("s3://") else {
-            return Self::Other;
+        let (rest, is_google) = match (store.strip_prefix("s3://"), store.strip_prefix("gs://")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => return Self::Other,
         };
         let (path, endpoint) = match rest.split_once(" at ") {
             Some((path, endpoint)) => (path, Some(endpoint)),
             None => (rest, None),
         };
-        Self::Bucket { bucket: path.split('/').next().unwrap_or(path), endpoint }
+        let bucket = path.split('/').next().unwrap_or(path);
+        if is_google { Self::Google { bucket, endpoint } } else { Self::Bucket { bucket, endpoint } }
     }
 }
 

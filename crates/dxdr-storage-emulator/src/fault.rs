@@ -20,6 +20,8 @@ pub enum Failing {
     BrokenUpload(u64),
     /// The connection ends when this many bytes of the object have been sent.
     BrokenDownload(u64),
+    /// Nothing more comes after this many bytes of the object, and the connection stays.
+    StalledDownload(u64),
     /// The answer ends properly after this many bytes of the object.
     Truncated(u64),
     /// The byte at this position of what is sent is another one.

@@ -6,6 +6,7 @@
 //!   from the store alone:              plan, the point for an instant
 //!   beside Velero (`--velero`):        backup, restore
 //!   beside kubeseal (`--sealing`):     seal, re-encrypt
+//!   `--google-storage`:                uploads and downloads, beside Google's crate
 //! ```
 //!
 //! Every measurement is a process of its own: its peak of memory is its own. Times depend on the machine and on what else it does, so
@@ -24,6 +25,7 @@ use serde_json::Value;
 
 use crate::{checkout, interruption};
 
+mod google_storage;
 mod sealing;
 mod velero;
 
@@ -62,6 +64,12 @@ pub(crate) struct Arguments {
     /// Measure sealing beside the real kubeseal instead, with a controller that is stopped afterwards
     #[arg(long, conflicts_with_all = ["kubeconfig", "only", "velero"])]
     sealing: bool,
+    /// Measure uploads to and downloads from the emulator of Google Cloud Storage instead, beside Google's crate
+    #[arg(long, conflicts_with_all = ["kubeconfig", "only", "velero", "sealing"])]
+    google_storage: bool,
+    /// Size of the large object of `--google-storage`, in MiB; the emulator keeps it in memory, twice while it is replaced
+    #[arg(long, value_name = "MIB", default_value_t = 1024, requires = "google_storage")]
+    large: u64,
     /// Only these: backup, restore, plan, instant; beside Velero the first two
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
@@ -84,6 +92,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     if arguments.sealing {
         return sealing::run(&bench, arguments.rounds);
+    }
+    if arguments.google_storage {
+        return google_storage::run(&bench, arguments.rounds, arguments.large << 20);
     }
     let mut table = Table::default();
     if ["backup", "restore", "plan"].iter().any(|name| arguments.wants(name)) {

@@ -35,6 +35,7 @@ pub(crate) mod servers;
 pub(crate) mod signature;
 pub(crate) mod velero;
 pub(crate) mod volumes;
+pub(crate) mod wheels;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

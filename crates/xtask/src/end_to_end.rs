@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::{Cluster, Parts, node};
+use crate::cluster::{Cluster, Parts, node, wheels};
 use crate::{checkout, interruption};
 
 /// Crates with tests that talk to real servers.
-const CRATES: [&str; 4] = ["dxdr-object-storage", "dxdr-kubernetes", "dxdr-sandbox", "dxdr"];
+const CRATES: [&str; 5] = ["dxdr-object-storage", "dxdr-storage-emulator", "dxdr-kubernetes", "dxdr-sandbox", "dxdr"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let node = all && obstacle.is_none();
     in_cluster(Parts { s3: true, csi: all, velero: all, sealed_secrets: true, node }, arguments.keep, |cluster, folder| {
         let mut variables = cluster.test_variables();
+        variables.push(("DXDR_TEST_FAKE_GCS_SERVER", wheels::fake_gcs_server()?.display().to_string()));
         if let Some(context) = &arguments.context {
             let kubeconfig = kubeconfig_of(cluster.kubectl(), context, folder)?;
             for (name, value) in &mut variables {

@@ -1,13 +1,6 @@
 //! Writing objects: one request, or parts.
 
-use std::{
-    collections::hash_map::RandomState,
-    future::Future,
-    hash::{BuildHasher, Hasher},
-    pin::Pin,
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, sync::atomic::Ordering, time::Duration};
 
 use aws_sdk_s3::{
     Client,
@@ -15,9 +8,9 @@ use aws_sdk_s3::{
     primitives::ByteStream as SdkStream,
     types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption},
 };
-use bytes::{Bytes, BytesMut};
-use dxdr_provider::object_storage::{ByteStream, ObjectBody, ObjectStat, PutCondition, StorageError, StorageErrorKind};
-use futures::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
+use bytes::Bytes;
+use dxdr_provider::object_storage::{ObjectBody, ObjectStat, PutCondition, StorageError, StorageErrorKind};
+use futures::{StreamExt, stream::FuturesUnordered};
 
 use super::{
     S3Storage,
@@ -25,12 +18,13 @@ use super::{
     failure::{code, failure, reread, status},
     options::{S3Checksums, S3Encryption},
 };
-use crate::failure::Call;
+use crate::{
+    failure::Call,
+    parts::{Part, Parts},
+    write_id::{WRITE_ID, write_id},
+};
 
 const MIB: usize = 1024 * 1024;
-
-/// The metadata by which a writer recognises its own object.
-const WRITE_ID: &str = "dxdr-write";
 
 /// Bytes of parts that are on their way at once; there is always at least one part on its way, and one being filled.
 const IN_FLIGHT: usize = 32 * MIB;
@@ -382,54 +376,6 @@ impl Drop for Unfinished {
     }
 }
 
-/// A body cut into parts.
-struct Parts {
-    stream: ByteStream,
-    rest: Bytes,
-}
-
-enum Part {
-    /// As large as asked for; more may follow.
-    Full(Bytes),
-    /// The end: smaller, and possibly empty.
-    Last(Bytes),
-}
-
-impl Parts {
-    fn new(body: ObjectBody) -> Self {
-        match body {
-            ObjectBody::Bytes(rest) => Self { stream: stream::empty().boxed(), rest },
-            ObjectBody::Stream(stream) => Self { stream, rest: Bytes::new() },
-        }
-    }
-
-    async fn next(&mut self, size: usize) -> Result<Part, std::io::Error> {
-        // Bytes that are there in one piece stay where they are.
-        if self.rest.len() >= size {
-            return Ok(Part::Full(self.rest.split_to(size)));
-        }
-        let mut part = BytesMut::from(std::mem::take(&mut self.rest));
-        while let Some(mut bytes) = self.stream.try_next().await? {
-            if part.is_empty() {
-                part.reserve(size);
-            }
-            let room = size - part.len();
-            if bytes.len() >= room {
-                part.extend_from_slice(&bytes.split_to(room));
-                self.rest = bytes;
-                return Ok(Part::Full(part.freeze()));
-            }
-            part.extend_from_slice(&bytes);
-        }
-        Ok(Part::Last(part.freeze()))
-    }
-}
-
-/// Seeded by the system: no two writers have the same.
-fn write_id() -> String {
-    format!("{:016x}{:016x}", RandomState::new().build_hasher().finish(), RandomState::new().build_hasher().finish())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,32 +385,5 @@ mod tests {
         let total: u64 = (1..=10_000).map(|number| part_size(number) as u64).sum();
         assert!(total >= 5 << 40, "{total}");
         assert!((1..=10_000).all(|number| part_size(number) <= 5 << 30));
-    }
-
-    #[tokio::test]
-    async fn a_body_is_cut_into_parts_whatever_its_chunks_are() {
-        for (chunk, length) in [(1, 10), (3, 10), (4, 8), (4, 0), (7, 21), (100, 9), (100, 100)] {
-            let bytes = Bytes::from((0..length).collect::<Vec<u8>>());
-            let chunks: Vec<_> = bytes.chunks(chunk).map(|chunk| Ok(bytes.slice_ref(chunk))).collect();
-            let bodies = [ObjectBody::Stream(stream::iter(chunks).boxed()), ObjectBody::Bytes(bytes.clone())];
-            for body in bodies {
-                let mut parts = Parts::new(body);
-                let mut seen = Vec::new();
-                loop {
-                    match parts.next(4).await.unwrap() {
-                        Part::Full(part) => {
-                            assert_eq!(part.len(), 4);
-                            seen.extend_from_slice(&part);
-                        }
-                        Part::Last(part) => {
-                            assert!(part.len() < 4);
-                            seen.extend_from_slice(&part);
-                            break;
-                        }
-                    }
-                }
-                assert_eq!(seen, bytes);
-            }
-        }
     }
 }

@@ -3,6 +3,8 @@
 
 mod conformance;
 mod directory;
+mod gcs;
+mod gcs_faults;
 mod memory;
 mod s3;
 mod scripted;

@@ -63,7 +63,15 @@ fn folders(model: &Model<'_>, store: &BackupStore, folders: &[String]) -> Row {
             let moves = moves.collect::<Vec<_>>().join("; ");
             row.remedy(format!("move it out of the prefix: {moves}"))
         }
-        _ => row.remedy("move it out of the prefix"),
+        StoreLocation::Gcs(location) => {
+            let bucket = format!("gs://{}", location.bucket);
+            let from = |folder: &String| format!("{bucket}/{}*", joined(&location.prefix, folder));
+            let moves =
+                folders.iter().take(3).map(|folder| format!("`gcloud storage mv {} {bucket}/elsewhere/{folder}/`", from(folder)));
+            let moves = moves.collect::<Vec<_>>().join("; ");
+            row.remedy(format!("move it out of the prefix: {moves}"))
+        }
+        StoreLocation::Directory { .. } => row.remedy("move it out of the prefix"),
     };
     row.remedy("or give Velero a prefix of its own: `prefix` of the BackupStore")
 }

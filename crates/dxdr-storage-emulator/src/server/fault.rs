@@ -33,6 +33,10 @@ pub(super) async fn leaving(response: Response<Body>, failing: &Failing) -> Resp
     let (mut parts, body) = response.into_parts();
     match failing {
         Failing::BrokenDownload(length) => Response::from_parts(parts, broken(body, *length)),
+        Failing::StalledDownload(length) => {
+            let pieces = until(body, *length).chain(stream::pending()).map(Ok::<_, std::convert::Infallible>);
+            Response::from_parts(parts, Body::from_stream(pieces))
+        }
         Failing::FlippedDownload(position) => Response::from_parts(parts, flipped(body, *position)),
         Failing::Truncated(length) => {
             parts.headers.remove(header::CONTENT_LENGTH);

@@ -6,7 +6,7 @@ use dxdr_api::Model;
 use dxdr_environment::Environment;
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::{ConnectOptions, KubernetesCluster};
-use dxdr_object_storage::{DirectoryStorage, S3Encryption, S3Options, S3Storage};
+use dxdr_object_storage::{DirectoryStorage, GcsOptions, GcsStorage, S3Encryption, S3Options, S3Storage};
 use dxdr_policy::{BackupPolicy, BackupStore, StoreLocation};
 use dxdr_provider::{Cluster, ObjectStorage};
 use dxdr_run::Store;
@@ -83,7 +83,7 @@ impl World {
             }),
             (None, [only]) => Ok(only),
             (None, []) => Err(Failure::new(Kind::BadInput, "the manifests have no BackupStore")
-                .hint("declare one: `kind: BackupStore` with `spec.directory.path` or `spec.s3.bucket`")),
+                .hint("declare one: `kind: BackupStore` with `spec.directory.path`, `spec.s3.bucket` or `spec.gcs.bucket`")),
             (None, _) => Err(Failure::new(Kind::BadInput, "no policy covers the environment, and there is more than one store")
                 .hint(format!("choose one with `--store NAME`: {}", known()))),
         }
@@ -158,10 +158,10 @@ pub(crate) async fn open(declared: &BackupStore) -> Result<Store, Failure> {
             };
             (Arc::new(S3Storage::connect(options).await?), location.prefix.clone())
         }
-        StoreLocation::Gcs { .. } => {
-            return Err(Failure::new(Kind::BadInput, format!("BackupStore `{}` is in Google Cloud Storage", declared.name))
-                .hint("this version of dxdr reaches S3 and directories")
-                .hint("use another store with `--store NAME`"));
+        StoreLocation::Gcs(location) => {
+            let options =
+                GcsOptions { bucket: location.bucket.clone(), kms_key: location.kms_key.clone(), ..GcsOptions::default() };
+            (Arc::new(GcsStorage::connect(options).await?), location.prefix.clone())
         }
     };
     Ok(Store { name: declared.name.to_string(), storage, layout: StoreLayout::new(&prefix) })

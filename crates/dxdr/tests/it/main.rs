@@ -8,6 +8,7 @@ mod databases;
 mod documentation;
 mod environment;
 mod gated;
+mod google_bucket;
 mod interrupted;
 mod journey;
 mod json_reference;

