@@ -8,6 +8,7 @@ use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
 use dxdr_environment::{FieldPath, PathStep};
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, Tag};
 use serde_json::Value;
+use zeroize::Zeroize as _;
 
 use crate::problem::{Place, Problem, SourceText};
 
@@ -91,7 +92,7 @@ pub(crate) fn read(source: &SourceText<'_>, quoting: Quoting) -> (Vec<Node>, Vec
     while let Some(next) = reader.parser.next_event() {
         let read = next.map_err(Broken::Syntax).and_then(|(event, _)| match event {
             Event::DocumentStart(..) => {
-                reader.anchors.clear();
+                reader.forget_anchors();
                 reader.nodes = 0;
                 reader.next().and_then(|(event, span)| reader.node(event, span)).map(Some)
             }
@@ -120,6 +121,7 @@ pub(crate) fn read(source: &SourceText<'_>, quoting: Quoting) -> (Vec<Node>, Vec
             Err(Broken::End) => break,
         }
     }
+    reader.forget_anchors();
     (documents, reader.problems)
 }
 
@@ -158,6 +160,13 @@ impl<'a> Reader<'a> {
                 Some(Err(error)) => return Err(Broken::Syntax(error)),
                 None => return Err(Broken::End),
             }
+        }
+    }
+
+    /// Anchors hold for one document. What they name may be secret, and is a copy.
+    fn forget_anchors(&mut self) {
+        for (_, (mut node, _)) in self.anchors.drain() {
+            node.texts_mut(&mut |text| text.zeroize());
         }
     }
 

@@ -62,7 +62,7 @@ impl SealedObject {
         let namespace = text("/metadata/namespace").or_else(|| text("/spec/template/metadata/namespace")).or(default_namespace);
         let annotations = &object["metadata"]["annotations"];
         let items = object["spec"]["encryptedData"].as_object().into_iter().flatten();
-        // Beside items the controller does not look at it.
+        // Beside items the controller refuses it, and the object with it.
         let whole = items.clone().next().is_none().then(|| &object["spec"]["data"]).filter(|data| !data.is_null());
         let whole = whole.map(|data| SealedItem { name: WHOLE.to_owned(), content: content(data), whole: true });
         Self {

@@ -49,7 +49,7 @@ impl Unsealer for KeyRing {
         let mut unsealed = Unsealed::default();
         // Lists leave out what all their items have in common.
         let Ok(object) = serde_json::from_slice::<Value>(sealed_secret) else { return unsealed };
-        let template = &object["spec"]["template"];
+        let (template, beside) = (&object["spec"]["template"], &object["spec"]["data"]);
         let mut object = SealedObject::of(&object);
         let whole = object.is_whole();
         object.items.sort_by(|one, other| one.name.cmp(&other.name));
@@ -69,7 +69,9 @@ impl Unsealer for KeyRing {
                 None => unsealed.unopened.push(item.name.clone()),
             }
         }
-        if unsealed.unopened.is_empty() && !whole {
+        // Beside items, the controller takes the deprecated field for a mistake, and makes nothing.
+        let is_refused = !whole && !beside.is_null() && !object.items.is_empty();
+        if unsealed.unopened.is_empty() && !whole && !is_refused {
             // A template that makes no sense makes no Secret either.
             let around = if template.is_null() { Some(Around::default()) } else { Around::deserialize(template).ok() };
             unsealed.content = around.map(|around| around.digest(digest));
@@ -90,7 +92,9 @@ impl Unsealer for KeyRing {
 
 impl Around<'_> {
     /// Behind the values, what else must be the same: a Secret that somebody has labelled by hand is not made again by its SealedSecret.
-    fn digest(&self, mut digest: Sha256) -> ContentDigest {
+    fn digest(&self, values: Sha256) -> ContentDigest {
+        let mut digest = Sha256::new();
+        digest.update(values.finalize());
         let noted = self.metadata.as_ref();
         let labels = noted.and_then(|noted| noted.labels.as_ref()).into_iter().flatten();
         let annotations = noted.and_then(|noted| noted.annotations.as_ref()).into_iter().flatten();

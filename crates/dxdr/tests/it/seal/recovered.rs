@@ -239,7 +239,7 @@ fn what_was_moved_before_stays_when_something_else_moves() {
 #[test]
 fn a_secret_that_is_more_than_its_sealed_secret_makes_is_kept() {
     let served = served(true);
-    for name in ["same", "labelled", "noted", "typed", "fixed"] {
+    for name in ["same", "labelled", "noted", "typed", "fixed", "both"] {
         sealed(&served, name, "first.pem", false);
     }
     let change = |name: &str, pointer: &[&str], value: Value| {
@@ -251,6 +251,8 @@ fn a_secret_that_is_more_than_its_sealed_secret_makes_is_kept() {
     change("noted", &["metadata", "annotations"], json!({"owner": "team"}));
     change("same", &["metadata", "annotations"], json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"}));
     change("fixed", &["immutable"], json!(true));
+    // With the deprecated field beside its items, the controller makes no Secret of it any more.
+    served.change(&sealed_reference("both"), |object| object["spec"]["data"] = "AgAA".into());
     served.delete(&objects::core("Secret", Some("sealed"), "typed"));
     let mut typed = served.get(&objects::core("Secret", Some("sealed"), "same")).unwrap();
     typed["metadata"] = json!({"name": "typed", "namespace": "sealed", "ownerReferences": typed["metadata"]["ownerReferences"]});
@@ -258,5 +260,5 @@ fn a_secret_that_is_more_than_its_sealed_secret_makes_is_kept() {
     typed["type"] = "example.com/typed".into();
     served.create((objects::core("Secret", Some("sealed"), "typed"), typed));
     let planned = json_of(&served.run(&["backup", "now", "sealed", "--dry-run", "-o", "json"]).exits(0));
-    assert_eq!(planned["plainSecrets"]["names"], json!(["fixed", "labelled", "noted", "typed"]));
+    assert_eq!(planned["plainSecrets"]["names"], json!(["both", "fixed", "labelled", "noted", "typed"]));
 }
