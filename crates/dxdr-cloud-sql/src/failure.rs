@@ -163,7 +163,7 @@ fn hint(kind: InstanceErrorKind, attempt: &Attempt<'_>) -> Option<String> {
             format!("`gcloud sql instances patch {instance} --project {project} --activation-policy ALWAYS` starts it")
         }
         InstanceErrorKind::OutsideWindow => {
-            "`dxdr databases list` says from when to when it can be recovered; an earlier instant needs an export".to_owned()
+            "`dxdr databases instances` says from when to when it can be recovered; an earlier instant needs an export".to_owned()
         }
         InstanceErrorKind::Protected => format!(
             "it is protected on purpose; `gcloud sql instances patch {instance} --project {project} --no-deletion-protection` ends that"

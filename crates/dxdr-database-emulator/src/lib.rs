@@ -85,6 +85,8 @@ struct Shared {
     faults: Faults,
     options: Options,
     client: reqwest::Client,
+    /// What operations run on, also when somebody outside of it begins one.
+    runtime: tokio::runtime::Handle,
 }
 
 impl Shared {
@@ -112,7 +114,8 @@ impl Emulator {
         // A proxy of the environment has no business on loopback.
         let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
         let state = Mutex::new(State::new(options.seed));
-        let shared = Arc::new(Shared { state, faults: Faults::default(), options, client });
+        let runtime = tokio::runtime::Handle::current();
+        let shared = Arc::new(Shared { state, faults: Faults::default(), options, client, runtime });
         let router = server::router(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {

@@ -138,7 +138,7 @@ pub(crate) fn begin(shared: &Arc<Shared>, request: &str, mut operation: Operatio
         return Err(Failure::in_progress(409));
     }
     let (name, released) = state.accept(operation);
-    let task = tokio::spawn(run(Arc::clone(shared), name.clone(), effect, failing, released));
+    let task = shared.runtime.spawn(run(Arc::clone(shared), name.clone(), effect, failing, released));
     state.keep(task);
     Ok(name)
 }
@@ -152,7 +152,7 @@ pub(crate) fn begin_foreign(shared: &Arc<Shared>, project: &str, instance: &str,
         return None;
     }
     let (name, released) = state.accept(operation);
-    let task = tokio::spawn(run(Arc::clone(shared), name.clone(), Effect::Nothing, Some(Failing::Held), released));
+    let task = shared.runtime.spawn(run(Arc::clone(shared), name.clone(), Effect::Nothing, Some(Failing::Held), released));
     state.keep(task);
     Some(name)
 }

@@ -80,6 +80,10 @@ impl ObjectStorage for Counting {
         self.inner.describe()
     }
 
+    fn url(&self, key: &str) -> Option<String> {
+        self.inner.url(key)
+    }
+
     async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         self.puts.fetch_add(1, Ordering::Relaxed);
         self.inner.put(key, body, condition).await

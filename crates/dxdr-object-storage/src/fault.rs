@@ -215,6 +215,10 @@ impl ObjectStorage for Faulty {
         self.inner.describe()
     }
 
+    fn url(&self, key: &str) -> Option<String> {
+        self.inner.url(key)
+    }
+
     async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         let (effect, call) = self.meet(Action::Put, key).await?;
         afterwards(self.inner.put(key, body, condition).await?, effect, &call)

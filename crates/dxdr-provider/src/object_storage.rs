@@ -98,6 +98,12 @@ pub trait ObjectStorage: Debug + Send + Sync {
     /// Where it is, for people: `s3://bucket/prefix at https://…`, `directory /var/backups`. Never credentials.
     fn describe(&self) -> String;
 
+    /// The URL by which other services of the same cloud find an object, `gs://BUCKET/OBJECT`; `None` where there is none.
+    fn url(&self, key: &str) -> Option<String> {
+        let _ = key;
+        None
+    }
+
     /// Writes an object whole or not at all. Large streams go in parts; a failed put leaves no object and cleans its parts up.
     /// The answer's `size` is what was written.
     async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError>;

@@ -11,6 +11,7 @@ pub mod comparison;
 pub mod databases;
 pub mod difference;
 pub mod event;
+pub mod instances;
 pub mod points;
 pub mod quantity;
 pub mod readiness;

@@ -216,6 +216,14 @@ pub enum RunError {
         /// What was in the way: whose, what, since when.
         obstacle: String,
     },
+    /// The service writes exports into buckets of Google Cloud Storage only.
+    #[error("{instance} cannot be exported into {store}: Cloud SQL writes into buckets of Google Cloud Storage only")]
+    NoExport {
+        /// Which.
+        instance: String,
+        /// The store.
+        store: String,
+    },
     /// An operation of ours on a database instance does not end. It goes on, and is not asked for again.
     #[error("{what} on {instance} is not done in time: operation {operation} has been running since {since}")]
     InstanceOverdue {

@@ -93,7 +93,7 @@ pub(crate) enum Command {
     /// See or apply what backup policies mean to a Velero server: its Schedules and locations.
     #[command(subcommand)]
     Schedule(commands::schedule::ScheduleCommand),
-    /// See the databases of environments, check them, and undo or finish what a restore did with them.
+    /// See the databases of environments and what goes on there, check them, and undo or finish what a restore did with them.
     #[command(subcommand)]
     Databases(commands::databases::Databases),
     Check(commands::check::Check),

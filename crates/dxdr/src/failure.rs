@@ -5,7 +5,7 @@ use std::{fmt, process::ExitCode};
 use dxdr_format::{FormatError, velero::archive::ArchiveError};
 use dxdr_kubernetes::ConnectError;
 use dxdr_plan::PlanError;
-use dxdr_provider::{ClusterError, ClusterErrorKind, InstanceErrorKind, StorageError, StorageErrorKind};
+use dxdr_provider::{ClusterError, ClusterErrorKind, InstanceError, InstanceErrorKind, StorageError, StorageErrorKind};
 use dxdr_run::RunError;
 
 use crate::{commands::databases::of_database, configuration::hints};
@@ -195,6 +195,13 @@ impl From<ConnectError> for Failure {
             _ => Kind::BadInput,
         };
         Self::from_error(kind, error).hints(hints)
+    }
+}
+
+impl From<InstanceError> for Failure {
+    fn from(error: InstanceError) -> Self {
+        let hints: Vec<String> = error.hint.clone().into_iter().collect();
+        Self::from_error(instance_kind(error.kind), error).hints(hints)
     }
 }
 
@@ -393,6 +400,12 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
         RunError::InstanceBusy { .. } => (
             Kind::Locked,
             vec!["the service does one operation per instance at a time; try again when what is named has ended".to_owned()],
+        ),
+        RunError::NoExport { .. } => (
+            Kind::Refused,
+            vec![
+                "give the environment's policy a BackupStore with `spec.gcs`, or say `databases.method: pointInTime`".to_owned(),
+            ],
         ),
         RunError::InstanceOverdue { operation, .. } => (
             Kind::Failed,

@@ -99,7 +99,7 @@ async fn every_refusal_has_its_kind_and_its_remedy() {
     let error = service.submit(&shared(), &clone("copy", "2024-05-01T10:00:00Z")).await.unwrap_err();
     told(&error, InstanceErrorKind::NameTaken, "stays taken for a week");
     let error = service.submit(&shared(), &clone("new", "2024-05-01T10:00:00Z")).await.unwrap_err();
-    told(&error, InstanceErrorKind::OutsideWindow, "dxdr databases list");
+    told(&error, InstanceErrorKind::OutsideWindow, "dxdr databases instances");
     let error = service.submit(&shared(), &InstanceRequest::Delete).await.unwrap_err();
     told(&error, InstanceErrorKind::Protected, "--no-deletion-protection");
     assert!(emulator.operations_of("EXPORT").is_empty());

@@ -23,12 +23,17 @@
 mod job;
 mod ledger;
 mod next;
+mod seen;
 #[cfg(test)]
 mod simulation;
+mod uses;
 
 pub use job::{Job, Operation, OperationStatus, Priority, Work};
 pub use ledger::{Entry, Ledger, Progress};
 pub use next::{Conclusion, Next, Observation, Obstacle, Process, next};
+
+pub use seen::{InstanceSeen, cloud_rows};
+pub use uses::{InstanceUse, Part, uses};
 
 use jiff::SignedDuration;
 

@@ -3,7 +3,9 @@
 //! [`next`](dxdr_plan::instance::next) decides; here its decisions are carried out, whatever becomes of this process: the ledger lies in a Lease,
 //! and what the service accepted is found by its name, by the object it writes, or by what it makes.
 
+mod export;
 mod ledger;
+mod look;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +21,9 @@ use dxdr_provider::{
     instance::{InstanceOperation, InstanceRequest, OperationState},
 };
 
+pub use export::{ExportOrder, Exported, export};
 pub use ledger::LedgerLease;
+pub use look::look;
 
 use crate::{
     error::RunError,
@@ -99,10 +103,19 @@ struct Worker<'a> {
 impl Worker<'_> {
     async fn work(&mut self, request: &InstanceRequest, made: &dyn Made) -> Result<Done, RunError> {
         loop {
-            let version = self.turns.lease.read().await?;
+            let version = match self.turns.lease.read().await {
+                Ok(version) => version,
+                Err(error) => {
+                    self.bear(error).await?;
+                    continue;
+                }
+            };
             match next(self.job, &self.process, &version.ledger, self.observed.as_ref(), self.turns.clock.now()) {
                 Next::Record(ledger) => self.record(&version, &ledger).await?,
-                Next::Observe => self.observed = Some(self.observe(&version.ledger, made).await?),
+                Next::Observe => match self.observe(&version.ledger, made).await {
+                    Ok(observation) => self.observed = Some(observation),
+                    Err(error) => self.bear(error).await?,
+                },
                 Next::Submit { until, token } => self.submit(request, token, until).await?,
                 Next::Wait(obstacle) => {
                     self.tell(format!("waiting for {}: {obstacle}", self.turns.instance));
@@ -123,6 +136,21 @@ impl Worker<'_> {
                 Next::Overdue(operation) => return Err(self.overdue(&operation)),
             }
         }
+    }
+
+    /// What may be over by itself is waited for until the deadline: an export of an hour is not given up because one look at it failed.
+    async fn bear(&mut self, error: RunError) -> Result<(), RunError> {
+        let passing = match &error {
+            RunError::Instance(error) => error.kind.retryable(),
+            RunError::Storage(error) => error.kind.retryable(),
+            RunError::Hold { source, .. } => source.kind.retryable(),
+            _ => false,
+        };
+        if !passing || self.turns.clock.now() > self.job.deadline {
+            return Err(error);
+        }
+        self.tell(format!("waiting for {}: {}", self.turns.instance, crate::active::chain(&error)));
+        self.pause().await
     }
 
     async fn record(&mut self, version: &Version, ledger: &Ledger) -> Result<(), RunError> {

@@ -1,17 +1,24 @@
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use bytes::Bytes;
+use dxdr_format::{hashing::sha256, layout::StoreLayout};
 use dxdr_plan::instance::Priority;
 use dxdr_provider::{
-    InstanceErrorKind,
+    InstanceErrorKind, ObjectStorage, StorageError, StorageErrorKind,
     instance::{Instance, OperationFailure, RecoveryWindow, Rows},
+    object_storage::{ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, PutCondition},
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::{event::Silent, lease::tests::Shelf};
+use crate::{event::Silent, lease::tests::Shelf, store::Store};
 
 const URI: &str = "gs://bucket/staging.sql.gz";
 
@@ -43,12 +50,26 @@ struct Desk {
     never_ends: AtomicBool,
     /// Accepts, and does not answer.
     silent: AtomicBool,
+    /// Looks fail until then.
+    down_until: Mutex<Option<Timestamp>>,
+    /// Where exports are written.
+    bucket: Arc<Bucket>,
 }
 
 impl Desk {
     fn new(clock: Watch) -> Self {
         let (never_ends, silent) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { clock, state: Mutex::default(), refuses: None, fails: false, never_ends, silent }
+        let down_until = Mutex::default();
+        Self {
+            clock,
+            state: Mutex::default(),
+            refuses: None,
+            fails: false,
+            never_ends,
+            silent,
+            down_until,
+            bucket: Arc::default(),
+        }
     }
 
     fn begin(&self, kind: &str, uri: Option<&str>, user: &str) -> Option<String> {
@@ -118,12 +139,18 @@ impl Instances for Desk {
 
     async fn operations(&self, _: &InstanceName) -> Result<Vec<InstanceOperation>, InstanceError> {
         let now = self.clock.now();
+        if self.down_until.lock().unwrap().is_some_and(|until| now < until) {
+            return Err(Self::error(InstanceErrorKind::Unavailable));
+        }
         let state = self.state.lock().unwrap();
         let operations = state.operations.iter().zip(&state.ends).map(|(operation, (end, how))| {
             let mut operation = operation.clone();
             if *end <= now {
                 operation.ended = Some(*end);
                 operation.state = how.clone();
+                if let (Some(uri), OperationState::Succeeded) = (&operation.uri, how) {
+                    self.bucket.put_once(uri, *end);
+                }
             }
             operation
         });
@@ -149,6 +176,63 @@ impl Instances for Desk {
     }
 
     async fn execute(&self, _: &InstanceName, _: &str, _: &str) -> Result<Rows, InstanceError> {
+        unreachable!("nobody asks")
+    }
+}
+
+/// Objects by their URLs, with when they were written; no more than an export needs.
+#[derive(Debug, Default)]
+struct Bucket(Mutex<BTreeMap<String, Timestamp>>);
+
+const EXPORTED: &[u8] = b"create table orders";
+
+impl Bucket {
+    fn put_once(&self, url: &str, at: Timestamp) {
+        self.0.lock().unwrap().entry(url.to_owned()).or_insert(at);
+    }
+
+    fn found(&self, key: &str) -> Result<ObjectStat, StorageError> {
+        let modified = self.0.lock().unwrap().get(&format!("gs://bucket/{key}")).copied();
+        let stat =
+            |modified| ObjectStat { key: key.to_owned(), size: EXPORTED.len() as u64, modified: Some(modified), tag: None };
+        modified.map(stat).ok_or_else(|| StorageError {
+            kind: StorageErrorKind::NotFound,
+            action: "read",
+            key: key.to_owned(),
+            store: self.describe(),
+            source: None,
+        })
+    }
+}
+
+#[async_trait]
+impl ObjectStorage for Bucket {
+    fn describe(&self) -> String {
+        "gs://bucket".to_owned()
+    }
+
+    fn url(&self, key: &str) -> Option<String> {
+        Some(format!("gs://bucket/{key}"))
+    }
+
+    async fn put(&self, _: &str, _: ObjectBody, _: PutCondition) -> Result<ObjectStat, StorageError> {
+        unreachable!("the service writes")
+    }
+
+    async fn get(&self, key: &str, _: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
+        let stat = self.found(key)?;
+        Ok(ObjectReader { stat, stream: Box::pin(futures::stream::iter([Ok(Bytes::from_static(EXPORTED))])) })
+    }
+
+    async fn list(&self, _: &ListRequest) -> Result<ListPage, StorageError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
+        self.found(key)
+    }
+
+    async fn delete(&self, _: &str) -> Result<(), StorageError> {
         unreachable!("nobody asks")
     }
 }
@@ -335,6 +419,104 @@ async fn who_is_asked_to_stop_leaves_what_was_accepted_to_the_next() {
     let done = carry_out(&world.turns(&desk, "two"), &job, &request, &Unseen).await.unwrap();
     assert!(matches!(done, Done::Operation(operation) if operation.name == "operation-0"));
     assert_eq!(desk.submitted(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_that_fail_for_a_while_are_no_reason_to_give_up() {
+    let world = World::new();
+    let desk = Arc::new(Desk::new(world.clock));
+    let (turns, job, request) = (world.turns(&desk, "one"), job("run", URI, 60), request(URI));
+    let begun = world.clock.now();
+    let (result, ()) = futures::join!(carry_out(&turns, &job, &request, &Unseen), async {
+        while desk.submitted() == 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        *desk.down_until.lock().unwrap() = Some(begun + SignedDuration::from_mins(20));
+    });
+    assert!(matches!(result.unwrap(), Done::Operation(operation) if operation.name == "operation-0"));
+    assert!(world.clock.now() >= begun + SignedDuration::from_mins(20));
+    assert_eq!(desk.submitted(), 1);
+
+    *desk.down_until.lock().unwrap() = Some(Timestamp::MAX);
+    let error = carry_out(&turns, &self::job("later", "gs://bucket/b", 30), &self::request("gs://bucket/b"), &Unseen).await;
+    assert!(matches!(error, Err(RunError::Instance(error)) if error.kind == InstanceErrorKind::Unavailable));
+    assert_eq!(desk.submitted(), 1);
+}
+
+fn order() -> ExportOrder {
+    ExportOrder {
+        run: "run".to_owned(),
+        environment: "staging".to_owned(),
+        unit: "orders".to_owned(),
+        database: "staging_orders".to_owned(),
+        key: "staging.sql.gz".to_owned(),
+        offload: true,
+        timeout: SignedDuration::from_hours(1),
+    }
+}
+
+fn store(storage: Arc<dyn ObjectStorage>) -> Store {
+    Store { name: "bucket".to_owned(), storage, layout: StoreLayout::new("") }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_is_of_the_instant_at_which_its_dump_began_and_is_read_back() {
+    let world = World::new();
+    let desk = Arc::new(Desk::new(world.clock));
+    desk.begin("MAINTENANCE", None, "system").unwrap();
+    let exported = export(&world.turns(&desk, "one"), &store(desk.bucket.clone()), &order()).await.unwrap();
+    let operation = desk.state.lock().unwrap().operations[1].clone();
+    assert_eq!((Some(exported.instant), exported.operation.as_deref()), (operation.started, Some("operation-1")));
+    assert_eq!((exported.size, exported.sha256), (EXPORTED.len() as u64, sha256(EXPORTED)));
+    assert_eq!((exported.waited, exported.worked), (Some(0), Some(60)));
+    let text = serde_json::to_string(&exported).unwrap();
+    assert_eq!(serde_json::from_str::<Exported>(&text).unwrap(), exported);
+
+    // Asked again after the service has forgotten the operation, the object is what tells.
+    let mut state = desk.state.lock().unwrap();
+    state.operations.clear();
+    state.ends.clear();
+    drop(state);
+    let again = export(&world.turns(&desk, "two"), &store(desk.bucket.clone()), &order()).await.unwrap();
+    assert_eq!((again.sha256, again.operation), (exported.sha256, None));
+    assert!(again.instant >= exported.instant, "it is never said to be older than it may be");
+    assert_eq!(desk.submitted(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_the_service_cannot_write_is_refused_before_anything_is_asked() {
+    #[derive(Debug)]
+    struct Elsewhere;
+    #[async_trait]
+    impl ObjectStorage for Elsewhere {
+        fn describe(&self) -> String {
+            "directory /srv".to_owned()
+        }
+        async fn put(&self, _: &str, _: ObjectBody, _: PutCondition) -> Result<ObjectStat, StorageError> {
+            unreachable!("nobody asks")
+        }
+        async fn get(&self, _: &str, _: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
+            unreachable!("nobody asks")
+        }
+        async fn list(&self, _: &ListRequest) -> Result<ListPage, StorageError> {
+            unreachable!("nobody asks")
+        }
+        async fn stat(&self, _: &str) -> Result<ObjectStat, StorageError> {
+            unreachable!("nobody asks")
+        }
+        async fn delete(&self, _: &str) -> Result<(), StorageError> {
+            unreachable!("nobody asks")
+        }
+    }
+    let world = World::new();
+    let desk = Arc::new(Desk::new(world.clock));
+    let error = export(&world.turns(&desk, "one"), &store(Arc::new(Elsewhere)), &order()).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("cannot be exported into directory /srv: Cloud SQL writes into buckets of Google Cloud Storage only")
+    );
+    assert_eq!(desk.submitted(), 0);
 }
 
 #[test]

@@ -5,11 +5,13 @@ mod cluster;
 use std::path::PathBuf;
 
 use dxdr_api::{Problem, Problems, Severity};
+use dxdr_report::readiness;
 use serde_json::{Value, json};
 
+use super::databases::cloud;
 use crate::{
     app::Global,
-    configuration::{file, manifests, world},
+    configuration::{World, file, manifests, world},
     failure::{Failure, Kind},
     terminal::Terminal,
 };
@@ -22,13 +24,15 @@ use crate::{
 /// With `--cluster`, the cluster and the stores are looked at instead: a row each for the API server, Velero with its plugins and
 /// locations, the stores, volume snapshots and the account's rights, with what to do. Exit code 3 when something is not as it must be, 7 when
 /// something does not answer or a right is missing.
+///
+/// With `--cloud`, the Cloud SQL instances that environments use are looked at, in the same way; nothing is written.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  dxdr check\n  dxdr check policies/ other.yaml\n  dxdr check policies/ --output json\n  dxdr check --cluster\n  dxdr check --cluster --dry-run --output json"
+    after_help = "Examples:\n  dxdr check\n  dxdr check policies/ other.yaml\n  dxdr check policies/ --output json\n  dxdr check --cluster\n  dxdr check --cluster --dry-run --output json\n  dxdr check --cloud"
 )]
 pub(crate) struct Check {
     /// Files and folders; the configuration's manifests when left out.
-    #[arg(conflicts_with = "cluster")]
+    #[arg(conflicts_with_all = ["cluster", "cloud"])]
     paths: Vec<PathBuf>,
     /// Look at the cluster and the stores instead; `--manifests` names other manifests.
     ///
@@ -38,12 +42,20 @@ pub(crate) struct Check {
     /// With `--cluster`: write nothing at all; what is not tried is `unknown`.
     #[arg(long, requires = "cluster")]
     dry_run: bool,
+    /// Look at the Cloud SQL instances that environments use instead.
+    #[arg(long, conflicts_with = "cluster")]
+    cloud: bool,
 }
 
 /// Checks and prints a row each.
 pub(crate) async fn run(command: &Check, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     if command.cluster {
         return cluster::run(command.dry_run, global, terminal).await;
+    }
+    if command.cloud {
+        let rows = cloud::checked(&World::load(global)?).await?;
+        terminal.value(&cloud::json(&rows), || readiness::text(&rows));
+        return cluster::verdict(&rows);
     }
     let paths = if command.paths.is_empty() {
         world::paths(global, &file::load(global.config.as_deref())?)

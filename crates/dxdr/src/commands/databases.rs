@@ -1,5 +1,7 @@
 //! `dxdr databases`
 
+pub(crate) mod cloud;
+
 use dxdr_environment::{DatabaseFacts, DatabaseLocation, DatabaseUnit, Environment};
 use dxdr_policy::BackupPolicy;
 use dxdr_provider::{DatabaseError, DatabaseErrorKind};
@@ -47,6 +49,20 @@ pub(crate) enum Databases {
         after_help = "Examples:\n  dxdr databases discard 20240501t100000z-restore-staging-x7k2v --dry-run\n  dxdr databases discard 20240501t100000z-restore-staging-x7k2v"
     )]
     Discard(OfRun),
+    /// List the Cloud SQL instances that environments use, who shares them, and from when to when they can be recovered.
+    #[command(after_help = "Examples:\n  dxdr databases instances\n  dxdr databases instances staging --output json")]
+    Instances(Which),
+    /// Show what runs on the Cloud SQL instances now, for whom and since when, and who waits.
+    ///
+    /// An instance does one operation at a time. Who waits is known of runs of this cluster.
+    #[command(after_help = "Examples:\n  dxdr databases operations\n  dxdr databases operations staging --all --output json")]
+    Operations {
+        #[command(flatten)]
+        which: Which,
+        /// Also those that ended.
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,6 +87,8 @@ pub(crate) struct OfRun {
 pub(crate) async fn run(command: Databases, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let world = World::load(global)?;
     match command {
+        Databases::Instances(which) => cloud::instances(&world, which.environment.as_deref(), terminal).await,
+        Databases::Operations { which, all } => cloud::operations(&world, which.environment.as_deref(), all, terminal).await,
         Databases::List(which) => {
             let listed = listed(&world, which.environment.as_deref())?;
             terminal.value(&page::list_json(&listed), || page::list_text(&listed, terminal.width()));

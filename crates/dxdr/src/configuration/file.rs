@@ -40,6 +40,21 @@ pub(crate) struct Configuration {
     /// Namespace in which Velero is installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) velero_namespace: Option<String>,
+    /// How Cloud SQL is reached, where that is not as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cloud_sql: Option<CloudSqlConfiguration>,
+}
+
+/// How Cloud SQL is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct CloudSqlConfiguration {
+    /// URL of another server than Google's, for emulation; `DXDR_CLOUD_SQL_ENDPOINT` in the environment counts more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    /// The key of a service account, as JSON in a file. Without it: application default credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service_account_key: Option<PathBuf>,
 }
 
 /// Finds and reads the configuration; the empty one where there is none. A file that was named must be there.
@@ -57,15 +72,18 @@ pub(crate) fn load(named: Option<&Path>) -> Result<Configuration, Failure> {
             .hint("name another one with `--config FILE`, or leave the flag out")
     })?;
     let mut configuration: Configuration = serde_saphyr::from_str(&text).map_err(|error| {
-        Failure::new(Kind::BadInput, error.to_string())
-            .context(format!("the configuration {} is wrong", path.display()))
-            .hint("its fields: manifests, kubeconfig, context, environment, store, timeZone, leaseNamespace, veleroNamespace")
+        Failure::new(Kind::BadInput, error.to_string()).context(format!("the configuration {} is wrong", path.display())).hint(
+            "its fields: manifests, kubeconfig, context, environment, store, timeZone, leaseNamespace, veleroNamespace, cloudSql",
+        )
     })?;
     let folder = base(&path);
     for manifest in &mut configuration.manifests {
         *manifest = folder.join(&*manifest);
     }
     configuration.kubeconfig = configuration.kubeconfig.map(|kubeconfig| folder.join(kubeconfig));
+    if let Some(cloud_sql) = &mut configuration.cloud_sql {
+        cloud_sql.service_account_key = cloud_sql.service_account_key.take().map(|key| folder.join(key));
+    }
     Ok(configuration)
 }
 

@@ -3,12 +3,13 @@
 use std::{path::PathBuf, sync::Arc};
 
 use dxdr_api::Model;
+use dxdr_cloud_sql::CloudSql;
 use dxdr_environment::Environment;
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::{ConnectOptions, KubernetesCluster};
 use dxdr_object_storage::{DirectoryStorage, GcsOptions, GcsStorage, S3Encryption, S3Options, S3Storage};
 use dxdr_policy::{BackupPolicy, BackupStore, StoreLocation};
-use dxdr_provider::{Cluster, ObjectStorage};
+use dxdr_provider::{Cluster, Instances, ObjectStorage};
 use dxdr_run::Store;
 
 use super::{
@@ -19,6 +20,9 @@ use crate::{
     app::Global,
     failure::{Failure, Kind},
 };
+
+/// Names another server than Google's, for emulation.
+const CLOUD_SQL_ENDPOINT: &str = "DXDR_CLOUD_SQL_ENDPOINT";
 
 /// Configuration and model, and the ways to the adapters they name.
 #[derive(Debug)]
@@ -97,6 +101,19 @@ impl World {
     /// Connects to the cluster.
     pub(crate) async fn cluster(&self) -> Result<Arc<dyn Cluster>, Failure> {
         connect(&self.global, &self.configuration).await
+    }
+
+    /// Cloud SQL, by the credentials that the configuration or the surroundings name. Asks it nothing yet.
+    pub(crate) async fn instances(&self) -> Result<Arc<dyn Instances>, Failure> {
+        let configured = self.configuration.cloud_sql.clone().unwrap_or_default();
+        let endpoint = std::env::var(CLOUD_SQL_ENDPOINT).ok().filter(|endpoint| !endpoint.is_empty());
+        let credentials = configured.service_account_key.map(dxdr_cloud_sql::Credentials::ServiceAccount);
+        let options = dxdr_cloud_sql::Options { endpoint: endpoint.or(configured.endpoint), credentials };
+        let service = CloudSql::connect(options).await.map_err(|error| {
+            let hint = error.hint.clone();
+            Failure::from_error(Kind::Unreachable, error).hint(hint)
+        })?;
+        Ok(Arc::new(service))
     }
 
     /// The namespace in which Leases are held.

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod bad_input;
+mod cloud_sql;
 mod command_line;
 mod databases;
 mod documentation;

@@ -48,7 +48,7 @@ pub(super) async fn run(dry_run: bool, global: &Global, terminal: &Terminal) -> 
 }
 
 /// What the rows said already, as an exit code.
-fn verdict(rows: &[Row]) -> Result<(), Failure> {
+pub(super) fn verdict(rows: &[Row]) -> Result<(), Failure> {
     let worst = rows.iter().map(|row| row.outcome).max();
     let kind = match worst {
         Some(Outcome::Unreachable) => Kind::Unreachable,

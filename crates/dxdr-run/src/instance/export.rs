@@ -1,0 +1,135 @@
+//! Exports of databases into the store, by the service itself.
+//!
+//! The service writes the object; nothing of it passes through here until it is read back, once, to know its digest.
+
+use async_trait::async_trait;
+use dxdr_catalog::Sha256;
+use dxdr_format::hashing::Hashing;
+use dxdr_plan::instance::{Job, Priority, Work};
+use dxdr_provider::{StorageErrorKind, instance::InstanceRequest};
+use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Done, InstanceTurns, Made, carry_out};
+use crate::{error::RunError, store::Store};
+
+/// An export that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportOrder {
+    /// The run that wants it.
+    pub run: String,
+    /// Whose environment.
+    pub environment: String,
+    /// What the point calls the database. Unique in the run.
+    pub unit: String,
+    /// The database on the instance.
+    pub database: String,
+    /// Key in the store.
+    pub key: String,
+    /// On a machine of its own.
+    pub offload: bool,
+    /// How long it may wait and take.
+    pub timeout: SignedDuration,
+}
+
+/// An export that is in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exported {
+    /// When the dump began: everything committed before is in it.
+    pub instant: Timestamp,
+    /// Bytes.
+    pub size: u64,
+    /// Of the bytes, as they were read back.
+    #[serde(with = "hexadecimal")]
+    pub sha256: Sha256,
+    /// The service's name of the operation, where it still knew it.
+    pub operation: Option<String>,
+    /// How long the operation waited for the instance, in seconds.
+    pub waited: Option<i64>,
+    /// How long it worked, in seconds.
+    pub worked: Option<i64>,
+}
+
+/// Has a database exported into the store. Asked again for the same order, by whatever process, it takes up what was begun.
+pub async fn export(turns: &InstanceTurns, store: &Store, order: &ExportOrder) -> Result<Exported, RunError> {
+    let Some(uri) = store.storage.url(&order.key) else {
+        return Err(RunError::NoExport { instance: turns.instance.to_string(), store: store.storage.describe() });
+    };
+    let now = turns.clock.now();
+    let job = Job {
+        id: format!("{}/{}", order.run, order.unit),
+        run: order.run.clone(),
+        environment: order.environment.clone(),
+        priority: Priority::Backup,
+        work: Work::Export { uri: uri.clone(), offloaded: order.offload },
+        deadline: now.saturating_add(order.timeout).unwrap_or(Timestamp::MAX),
+    };
+    let request = InstanceRequest::Export { database: order.database.clone(), uri, offload: order.offload };
+    let object = ObjectInStore { store, key: &order.key };
+    let operation = match carry_out(turns, &job, &request, &object).await? {
+        Done::Operation(operation) => Some(operation),
+        Done::Made => None,
+    };
+    let (size, sha256, modified) = read_back(store, &order.key).await?;
+    let begun = operation.as_ref().and_then(|operation| operation.started.or(operation.accepted));
+    Ok(Exported {
+        // Without the operation, the end of the export is all that is known: the object was written then.
+        instant: begun.or(modified).unwrap_or(now),
+        size,
+        sha256,
+        waited: operation.as_ref().and_then(|operation| operation.queued_for()).map(|waited| waited.as_secs()),
+        worked: operation.as_ref().and_then(|operation| operation.worked_for()).map(|worked| worked.as_secs()),
+        operation: operation.map(|operation| operation.name),
+    })
+}
+
+struct ObjectInStore<'a> {
+    store: &'a Store,
+    key: &'a str,
+}
+
+#[async_trait]
+impl Made for ObjectInStore<'_> {
+    async fn made(&self) -> Result<bool, RunError> {
+        match self.store.storage.stat(self.key).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == StorageErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Size, digest and time of an object, of all its bytes.
+async fn read_back(store: &Store, key: &str) -> Result<(u64, Sha256, Option<Timestamp>), RunError> {
+    let mut reader = match store.storage.get(key, None).await {
+        Ok(reader) => reader,
+        Err(error) if error.kind == StorageErrorKind::NotFound => {
+            return Err(RunError::Missing { key: key.to_owned(), store: store.storage.describe() });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut hashing = Hashing::new(std::io::sink());
+    while let Some(chunk) = reader.stream.next().await {
+        let chunk = chunk.map_err(|error| store.error(StorageErrorKind::Corrupt, "read", key, error))?;
+        // Nothing that is written into a sink fails.
+        std::io::Write::write_all(&mut hashing, &chunk).map_err(|error| RunError::Unexpected(error.to_string()))?;
+    }
+    let size = hashing.count();
+    Ok((size, hashing.digest(), reader.stat.modified))
+}
+
+mod hexadecimal {
+    use dxdr_catalog::Sha256;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(digest: &Sha256, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(digest)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sha256, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Sha256::parse(&text).ok_or_else(|| D::Error::custom("it is not a SHA-256"))
+    }
+}

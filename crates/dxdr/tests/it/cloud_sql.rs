@@ -1,0 +1,205 @@
+//! Databases on Cloud SQL, on the emulator.
+
+use std::{sync::Arc, time::Duration};
+
+use dxdr_cloud_sql::CloudSql;
+use dxdr_database_emulator::{Emulator, Instance, Options};
+use dxdr_environment::InstanceName;
+use dxdr_kubernetes::KubernetesCluster;
+use dxdr_plan::instance::{Job, Priority, Work};
+use dxdr_provider::{Clock, Cluster, Instances, clock::SystemClock, instance::InstanceRequest};
+use dxdr_run::{
+    RunError, StopRequest,
+    event::Silent,
+    instance::{InstanceTurns, LedgerLease, Made, carry_out},
+};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::{place::Said, served::Served};
+
+const ENVIRONMENTS: &str = "\
+---
+apiVersion: dxdr.io/v1alpha1
+kind: Environment
+metadata: {name: preview}
+spec:
+  namespace: preview
+  tier: non-production
+  databases: [{name: orders, cloudSql: {project: dx-nonprod, instance: shared, databases: [preview_orders]}}]
+---
+apiVersion: dxdr.io/v1alpha1
+kind: Environment
+metadata: {name: dev}
+spec:
+  namespace: dev
+  tier: non-production
+  databases: [{name: orders, cloudSql: {project: dx-nonprod, instance: shared, databases: [dev_orders]}}]
+";
+
+/// A small cluster, and an emulator with the instance that `preview` and `dev` share.
+struct Cloud {
+    served: Served,
+    emulator: Emulator,
+    storage: dxdr_storage_emulator::Emulator,
+    runtime: Runtime,
+}
+
+impl Cloud {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let storage = runtime.block_on(dxdr_storage_emulator::Emulator::start(Default::default())).unwrap();
+        storage.create_bucket("b", dxdr_storage_emulator::Bucket::default());
+        let options = Options { storage: Some(storage.endpoint()), ..Options::default() };
+        let emulator = runtime.block_on(Emulator::start(options)).unwrap();
+        emulator.create_instance("dx-nonprod", "shared", Instance::default());
+        for database in ["preview_orders", "dev_orders"] {
+            emulator.create_database("dx-nonprod", "shared", database);
+        }
+        let served = Served::new();
+        served.place.write("policies/cloud.yaml", ENVIRONMENTS);
+        let configuration =
+            format!("kubeconfig: kubeconfig\nmanifests: [policies]\ncloudSql: {{endpoint: \"{}\"}}\n", emulator.endpoint());
+        served.place.write(".dxdr/config.yaml", &configuration);
+        Self { served, emulator, storage, runtime }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        self.served.run(arguments)
+    }
+
+    fn json(&self, arguments: &[&str], code: i32) -> Value {
+        let said = self.run(&[arguments, &["--output", "json"]].concat()).exits(code);
+        serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", said.stdout, said.stderr))
+    }
+}
+
+#[test]
+fn instances_are_listed_with_who_shares_them_and_their_window() {
+    let cloud = Cloud::new();
+    let page = cloud.json(&["databases", "instances", "preview"], 0);
+    let instance = &page["instances"][0];
+    assert_eq!((&page["format"], &instance["shared"]), (&"dxdr.io/instances/v1".into(), &true.into()));
+    assert_eq!(instance["environments"].as_array().unwrap().len(), 2, "neighbours are shown, too");
+    assert!(instance["recoveryWindow"]["earliest"].is_string());
+    let said = cloud.run(&["databases", "instances"]).exits(0).stdout;
+    assert!(said.contains("projects/dx-nonprod/instances/shared") && said.contains("runnable"), "{said}");
+    let none = cloud.json(&["databases", "instances", "staging"], 0);
+    assert_eq!(none["instances"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn what_runs_is_named_with_whose_it_is_and_since_when() {
+    let cloud = Cloud::new();
+    let name = cloud.emulator.begin_operation("dx-nonprod", "shared", "MAINTENANCE", "system").unwrap();
+    let page = cloud.json(&["databases", "operations"], 0);
+    let operation = &page["instances"][0]["operations"][0];
+    assert_eq!((operation["name"].as_str(), operation["what"].as_str()), (Some(name.as_str()), Some("MAINTENANCE")));
+    assert_eq!((operation["user"].as_str(), operation["state"].as_str()), (Some("system"), Some("running")));
+    let said = cloud.run(&["databases", "operations"]).exits(0).stdout;
+    assert!(said.contains("1 operation runs") && said.contains(&name), "{said}");
+    assert_eq!(page["instances"][0]["waiting"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_check_says_what_is_not_as_the_model_needs_it() {
+    let cloud = Cloud::new();
+    let page = cloud.json(&["check", "--cloud"], 0);
+    assert_eq!((&page["format"], &page["ready"]), (&"dxdr.io/cloud-check/v1".into(), &true.into()));
+    cloud.emulator.change_instance("dx-nonprod", "shared", |instance| instance.log = None);
+    let policy = "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {name: all}\nspec: {environments: [preview], objectives: {dataLoss: 2h, recoveryTime: 1h}, engine: native, store: primary, databases: {method: pointInTime}, retention: {daily: 7}}\n";
+    cloud.served.place.write("policies/policy.yaml", policy);
+    let said = cloud.run(&["check", "--cloud"]).exits(3);
+    assert!(said.stdout.contains("its log is not kept"), "{}", said.stdout);
+    assert!(said.stdout.contains("--enable-point-in-time-recovery"), "{}", said.stdout);
+    cloud.emulator.change_instance("dx-nonprod", "shared", |instance| instance.activation = "NEVER".to_owned());
+    let said = cloud.run(&["check", "--cloud"]).exits(3);
+    assert!(said.stdout.contains("stopped") && said.stdout.contains("--activation-policy ALWAYS"), "{}", said.stdout);
+}
+
+#[test]
+fn an_instance_that_is_not_there_and_a_service_that_is_not_are_told_apart() {
+    let cloud = Cloud::new();
+    let manifest = ENVIRONMENTS.replace("dx-nonprod", "other");
+    cloud.served.place.write("policies/cloud.yaml", &manifest);
+    let said = cloud.run(&["databases", "instances"]).exits(3);
+    assert!(said.stderr.contains("cannot look at instance `projects/other/instances/shared`"), "{}", said.stderr);
+    assert!(said.stderr.contains("gcloud sql instances list --project other"), "{}", said.stderr);
+    let said = cloud.run(&["check", "--cloud"]).exits(3);
+    assert!(said.stdout.contains("The Cloud SQL instance does not exist."), "{}", said.stdout);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let configuration = format!("kubeconfig: kubeconfig\nmanifests: [policies]\ncloudSql: {{endpoint: \"{endpoint}\"}}\n");
+    cloud.served.place.write(".dxdr/config.yaml", &configuration);
+    cloud.run(&["databases", "instances"]).exits(7);
+}
+
+/// The object of an export, as the store shows it.
+struct InBucket<'a>(&'a dxdr_storage_emulator::Emulator, &'static str);
+
+#[async_trait::async_trait]
+impl Made for InBucket<'_> {
+    async fn made(&self) -> Result<bool, RunError> {
+        Ok(self.0.object_names("b").iter().any(|name| name == self.1))
+    }
+}
+
+#[test]
+fn processes_of_one_run_and_of_another_export_once_each_behind_a_strangers_operation() {
+    let cloud = Cloud::new();
+    let foreign = cloud.emulator.begin_operation("dx-nonprod", "shared", "MAINTENANCE", "system").unwrap();
+    let seen = cloud.runtime.block_on(async {
+        let cluster = KubernetesCluster::new(kube::Client::new(cloud.served.sandbox.router(), "default"), "sandbox");
+        let (cluster, instance): (Arc<dyn Cluster>, _) = (Arc::new(cluster), InstanceName::new("dx-nonprod", "shared"));
+        let options = dxdr_cloud_sql::Options { endpoint: Some(cloud.emulator.endpoint()), credentials: None };
+        let service: Arc<dyn Instances> = Arc::new(CloudSql::connect(options).await.unwrap());
+        let turns = |process: &str| InstanceTurns {
+            instances: Arc::clone(&service),
+            instance: instance.clone(),
+            lease: LedgerLease::new(Arc::clone(&cluster), "dxdr-system", &instance),
+            clock: Arc::new(SystemClock),
+            reporter: Arc::new(Silent),
+            stop: StopRequest::new(),
+            process: process.to_owned(),
+            first_pause: Duration::from_millis(20),
+        };
+        let job = |environment: &str, uri: &str| Job {
+            id: format!("run-of-{environment}/orders"),
+            run: format!("run-of-{environment}"),
+            environment: environment.to_owned(),
+            priority: Priority::Backup,
+            work: Work::Export { uri: uri.to_owned(), offloaded: true },
+            deadline: SystemClock.now() + jiff::SignedDuration::from_mins(10),
+        };
+        let request = |database: &str, uri: &str| InstanceRequest::Export {
+            database: database.to_owned(),
+            uri: uri.to_owned(),
+            offload: true,
+        };
+        let (one, two, three) = (turns("one"), turns("two"), turns("three"));
+        let (preview, dev) = (job("preview", "gs://b/preview.sql.gz"), job("dev", "gs://b/dev.sql.gz"));
+        let preview_request = request("preview_orders", "gs://b/preview.sql.gz");
+        let dev_request = request("dev_orders", "gs://b/dev.sql.gz");
+        let (preview_object, dev_object) = (InBucket(&cloud.storage, "preview.sql.gz"), InBucket(&cloud.storage, "dev.sql.gz"));
+        let released = async {
+            // Until all of them wait.
+            while one.lease.current().await.unwrap().entries.len() < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let before = cloud.emulator.operations_of("EXPORT").len();
+            assert!(cloud.emulator.release(&foreign));
+            before
+        };
+        let (first, second, third, before) = futures::join!(
+            carry_out(&one, &preview, &preview_request, &preview_object),
+            carry_out(&two, &preview, &preview_request, &preview_object),
+            carry_out(&three, &dev, &dev_request, &dev_object),
+            released,
+        );
+        (first.unwrap(), second.unwrap(), third.unwrap(), before)
+    });
+    assert_eq!(seen.3, 0, "nothing is sent while the stranger's operation runs");
+    assert_eq!(cloud.emulator.operations_of("EXPORT").len(), 2, "{seen:?}");
+    assert_eq!(cloud.storage.object_names("b"), ["dev.sql.gz", "preview.sql.gz"]);
+}
