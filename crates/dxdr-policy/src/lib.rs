@@ -29,5 +29,5 @@ pub use cron_field::{Fault, FieldError};
 pub use objective::{Newest, Standing, data_loss_standing};
 pub use retention::Retention;
 pub use schedule::{Schedule, ScheduleError};
-pub use sealing::{EscrowPolicy, SealingPolicy};
+pub use sealing::{Due, EscrowPolicy, Escrowed, SealingPolicy};
 pub use store::{BackupStore, GcsLocation, S3Location, StoreLocation, VeleroLocation};

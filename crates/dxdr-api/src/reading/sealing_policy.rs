@@ -10,6 +10,9 @@ use crate::specification::sealing_policy::SealingPolicySpec;
 /// What Sealed Secrets does by itself, too.
 const RENEW_EVERY: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// Four times a year somebody sees whether what opens the escrow is still where it was.
+const PROVE_EVERY: SignedDuration = SignedDuration::from_hours(90 * 24);
+
 /// The characters of bech32, in which public keys of age are written.
 const BECH32: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
@@ -25,6 +28,10 @@ impl Reading<'_> {
             Some(text) => self.duration(&field_path!["spec", "renewEvery"], text),
             None => Some(RENEW_EVERY),
         };
+        let prove_every = match &spec.escrow.prove_every {
+            Some(text) => self.duration(&field_path!["spec", "escrow", "proveEvery"], text),
+            None => Some(PROVE_EVERY),
+        };
         for (index, recipient) in spec.escrow.recipients.iter().enumerate() {
             self.recipient(&field_path!["spec", "escrow", "recipients", index], recipient);
         }
@@ -36,6 +43,7 @@ impl Reading<'_> {
                 recipients: spec.escrow.recipients.clone(),
                 store: spec.escrow.store.clone(),
                 required: spec.escrow.required.unwrap_or(true),
+                prove_every: prove_every?,
             },
         })
     }

@@ -21,7 +21,7 @@ pub(crate) struct SealingPolicySpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct EscrowSpec {
-    /// Public keys of those who may open them: `age1…` (from `age-keygen`), or SSH's `ssh-ed25519 …` and `ssh-rsa …`. Each of them alone opens every key.
+    /// Public keys of those who may open them: `age1…` (from `age-keygen`), or SSH's `ssh-ed25519 …` and `ssh-rsa …`. Each of them alone opens every key; where several people are to be needed, name the public key that `dxdr seal escrow shares` makes.
     #[schemars(length(min = 1))]
     pub(crate) recipients: Vec<String>,
     /// Name of the BackupStore that holds the files.
@@ -29,4 +29,6 @@ pub(crate) struct EscrowSpec {
     pub(crate) store: String,
     /// Whether a recovery point is incomplete when a key that it needs is not in escrow. True when left out; false makes it a warning.
     pub(crate) required: Option<bool>,
+    /// How long ago `dxdr seal escrow test` may have opened a key, as in `90d`; later it is overdue. Left out: 90d.
+    pub(crate) prove_every: Option<String>,
 }

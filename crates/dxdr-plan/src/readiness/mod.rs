@@ -8,6 +8,7 @@
 
 mod observed;
 mod rights;
+mod sealing;
 mod snapshots;
 mod stores;
 mod velero;
@@ -17,6 +18,7 @@ use dxdr_policy::{BackupPolicy, BackupStore, Engine, VolumeMethod};
 
 pub use observed::{Answer, ClaimObserved, Observed, RightsAnswered, StoreObserved, Trouble, VeleroObserved, Writing};
 pub use rights::{Activity, Right, activities};
+pub use sealing::{SealingObserved, sealing};
 
 /// What is to be judged.
 #[derive(Debug, Clone, Copy)]

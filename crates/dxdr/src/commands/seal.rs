@@ -3,6 +3,7 @@
 mod certificate;
 mod check;
 mod documents;
+mod duties;
 mod escrow;
 mod files;
 mod items;
@@ -29,8 +30,11 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use dxdr_environment::Scope;
 
-pub(crate) use self::recovery::{Missing, keys, note};
 use self::{certificate::CertificateChoice, key_files::KeyFiles};
+pub(crate) use self::{
+    duties::rows as duties,
+    recovery::{Missing, keys, note},
+};
 use crate::{
     app::Global,
     failure::{Failure, Kind},

@@ -9,6 +9,7 @@ use dxdr_run::readiness::{Look, Remedies, observe};
 
 use crate::{
     app::Global,
+    commands::seal,
     configuration::{World, hints, world},
     failure::{Failure, Kind},
     terminal::Terminal,
@@ -38,7 +39,10 @@ pub(super) async fn run(dry_run: bool, global: &Global, terminal: &Terminal) -> 
         dry_run,
         seed: SystemClock.now().as_nanosecond() as u64 ^ u64::from(std::process::id()),
     };
-    let rows = judge(&model, &observe(&look).await);
+    let mut rows = judge(&model, &observe(&look).await);
+    if connected.is_ok() {
+        rows.extend(seal::duties(&world, SystemClock.now(), global).await);
+    }
     terminal.value(&readiness::json(&rows), || readiness::text(&rows));
     // A kubeconfig that leads nowhere is another matter than a cluster that is not ready.
     match connected {

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use dxdr_catalog::EscrowedKey;
 use dxdr_environment::KeyFingerprint;
+use dxdr_policy::{Due, Escrowed};
 use dxdr_provider::{Clock as _, clock::SystemClock, cluster::ListScope};
-use dxdr_report::{quantity::counted, table};
+use dxdr_report::{
+    quantity::{self, counted},
+    table,
+};
 use dxdr_sealing::{KeyRing, KeySecret, SealedObject};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
@@ -27,8 +32,8 @@ struct Row {
     fingerprint: KeyFingerprint,
     secret: Option<String>,
     state: &'static str,
-    not_before: jiff::Timestamp,
-    not_after: jiff::Timestamp,
+    not_before: Timestamp,
+    not_after: Timestamp,
     items: Option<usize>,
     escrow: Option<EscrowedKey>,
 }
@@ -41,8 +46,10 @@ pub(super) async fn run(keys: &Keys, global: &Global, terminal: &Terminal) -> Re
     let served = keeping.serves().await.map(|certificate| certificate.fingerprint().clone());
     let newest = in_cluster.iter().find(|key| key.is_loaded()).map(|key| key.fingerprint().clone());
     let sealing = served.filter(|served| in_cluster.iter().any(|key| key.fingerprint() == served)).or(newest);
-    let due =
-        in_cluster.iter().find(|key| key.is_loaded()).map(|key| keeping.vault.policy.renewal_due(key.certificate().not_before()));
+    let (policy, now) = (&keeping.vault.policy, SystemClock.now());
+    let loaded = in_cluster.iter().filter(|key| key.is_loaded());
+    let renewal = policy.renewal(loaded.map(|key| key.certificate().not_before()), now);
+    let proof = policy.next_proof(in_escrow.iter().map(escrowed), now);
     let renews_itself = keeping.renews_itself().await?;
     let mut rows: Vec<Row> = in_cluster
         .iter()
@@ -76,22 +83,23 @@ pub(super) async fn run(keys: &Keys, global: &Global, terminal: &Terminal) -> Re
         "format": "dxdr.io/seal-keys/v1",
         "policy": keeping.vault.policy.name,
         "controller": {"namespace": keeping.namespace(), "name": keeping.controller.controller_name, "renewsItself": renews_itself},
-        "keys": rows.iter().map(|row| row.json(&keeping)).collect::<Vec<Value>>(),
+        "keys": rows.iter().map(|row| row.json(&keeping, now)).collect::<Vec<Value>>(),
         "unopenedItems": unopened,
-        "renewalDue": due.map(|due| due.to_string()),
+        "renewal": due_json(renewal),
+        "proof": proof.map(due_json),
     });
     terminal.value(&document, || {
         let headings = ["KEY", "SECRET", "STATE", "FROM", "UNTIL", "ITEMS", "IN ESCROW", "PROVED"];
         let mut text = table::table(&headings, rows.iter().map(|row| row.cells(&keeping)).collect());
-        text.push('\n');
-        if let Some(due) = due {
-            let itself = match renews_itself {
-                Some(true) => "; the controller also makes keys by itself, which `dxdr seal escrow` finds",
-                Some(false) => "; the controller makes none by itself",
-                None => "",
-            };
-            let when = if due <= SystemClock.now() { "was due" } else { "is due" };
-            text.push_str(&format!("a new key {when} on {}{itself}\n", day(due)));
+        text.push_str(&format!("\nwhat is in escrow opens for {}\n", policy.escrow.recipients.join(", ")));
+        let itself = match renews_itself {
+            Some(true) => "; the controller also makes keys by itself, which `dxdr seal escrow` finds",
+            Some(false) => "; the controller makes none by itself",
+            None => "",
+        };
+        text.push_str(&format!("a new key {}{itself}\n", due_text(renewal)));
+        if let Some(proof) = proof {
+            text.push_str(&format!("`dxdr seal escrow test` {}\n", due_text(proof)));
         }
         text
     });
@@ -111,8 +119,25 @@ pub(super) async fn run(keys: &Keys, global: &Global, terminal: &Terminal) -> Re
     Ok(())
 }
 
+/// A key in escrow, as the policy looks at it.
+pub(super) fn escrowed(kept: &EscrowedKey) -> Escrowed {
+    Escrowed { at: kept.escrowed, proved: kept.proved }
+}
+
+fn due_json(due: Due) -> Value {
+    json!({"due": due.at.to_string(), "overdueSeconds": due.overdue.map(|overdue| overdue.as_secs())})
+}
+
+/// `is due on …`, `was due on …, 3d4h ago`.
+fn due_text(due: Due) -> String {
+    match due.overdue {
+        None => format!("is due on {}", day(due.at)),
+        Some(overdue) => format!("was due on {}, {} ago", day(due.at), quantity::duration(overdue)),
+    }
+}
+
 impl Row {
-    fn json(&self, keeping: &Keeping) -> Value {
+    fn json(&self, keeping: &Keeping, now: Timestamp) -> Value {
         json!({
             "fingerprint": self.fingerprint.as_str(),
             "secret": self.secret,
@@ -125,6 +150,7 @@ impl Row {
                 "recipients": kept.recipients,
                 "asThePolicySays": keeping.vault.is_kept(kept),
                 "proved": kept.proved.map(|proved| proved.to_string()),
+                "proof": due_json(keeping.vault.policy.proof(escrowed(kept), now)),
             })),
         })
     }
