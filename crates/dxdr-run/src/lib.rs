@@ -37,6 +37,6 @@ pub mod velero;
 pub use context::{LEASE_NAMESPACE, RunContext};
 pub use error::RunError;
 pub use event::{Event, Reporter};
-pub use sealing::SealingKeys;
+pub use sealing::{SEALING_KEYS, SealingKeys};
 pub use stop::StopRequest;
 pub use store::Store;

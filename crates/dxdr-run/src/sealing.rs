@@ -13,7 +13,14 @@ use std::{
 
 use dxdr_catalog::Gap;
 use dxdr_environment::{KeyFingerprint, ResourceKind, sealed_secret};
+use dxdr_format::velero::archive::ItemPath;
 use dxdr_provider::{Unsealer, sealing::ContentDigest};
+
+/// What SealedSecrets are called in archives.
+const SEALED_SECRETS: &str = "sealedsecrets.bitnami.com";
+
+/// What a point's gaps are about where keys are missing, or not known.
+pub const SEALING_KEYS: &str = "sealing keys";
 
 /// SealedSecrets that a message names at most.
 const NAMED: usize = 5;
@@ -74,7 +81,20 @@ impl Examination {
 
     /// Looks into an object that is kept, if it is a SealedSecret.
     pub(crate) fn observe(&mut self, kind: &ResourceKind, namespace: Option<&str>, name: &str, json: &[u8]) {
-        let Some(keys) = self.keys.as_ref().filter(|_| self.wants(kind)) else { return };
+        if self.wants(kind) {
+            self.observe_sealed_secret(namespace, name, json);
+        }
+    }
+
+    /// Looks into an item of an archive, if it is a SealedSecret.
+    pub(crate) fn observe_item(&mut self, item: &ItemPath, json: &[u8]) {
+        if self.keys.is_some() && item.group_resource == SEALED_SECRETS {
+            self.observe_sealed_secret(item.namespace.as_deref(), &item.name, json);
+        }
+    }
+
+    fn observe_sealed_secret(&mut self, namespace: Option<&str>, name: &str, json: &[u8]) {
+        let Some(keys) = &self.keys else { return };
         self.sealed_secrets += 1;
         let place = (namespace.unwrap_or_default().to_owned(), name.to_owned());
         let unsealed = keys.unsealer.unseal(json);
@@ -112,14 +132,14 @@ impl Examination {
         for (key, count) in self.needed.iter().filter(|(key, _)| !keys.in_escrow.contains(*key)) {
             problems.push(format!("{key}, which opens {count} of its SealedSecrets, is not in escrow"));
         }
-        // Where the keys could not be looked at, the point must not seem to need none.
-        let looked = keys.problem.is_none() || self.sealed_secrets == 0;
-        let mut findings = Findings {
-            fingerprints: looked.then(|| self.needed.keys().map(|key| key.as_str().to_owned()).collect()),
-            ..Findings::default()
-        };
+        let mut findings = Findings::default();
+        // A list that may lack one is worse than none: who takes a key out of use believes it. Where a gap says so, it is looked at.
+        let is_whole = keys.problem.is_none() && (self.unopened.is_empty() || keys.required) || self.sealed_secrets == 0;
+        if is_whole {
+            findings.fingerprints = Some(self.needed.keys().map(|key| key.as_str().to_owned()).collect());
+        }
         if keys.required {
-            findings.gaps = problems.into_iter().map(|reason| Gap { what: "sealing keys".to_owned(), reason }).collect();
+            findings.gaps = problems.into_iter().map(|reason| Gap { what: SEALING_KEYS.to_owned(), reason }).collect();
         } else {
             findings.warnings = problems;
         }

@@ -144,7 +144,7 @@ fn came_to(plan: &VeleroBackupPlan, object: &Value) -> Result<String, RunError> 
 
 async fn adopted(context: &RunContext, plan: &VeleroBackupPlan) -> Result<RecoveryPoint, RunError> {
     for _ in 0..LOOKS_FOR_METADATA {
-        if let Some(point) = adoption::adopt(&context.store, &plan.point, None).await? {
+        if let Some(point) = adoption::adopt(&context.store, &plan.point, context.sealing.clone()).await? {
             return Ok(point);
         }
         // Somebody else adopted it.

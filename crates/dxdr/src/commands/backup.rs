@@ -49,11 +49,10 @@ pub(crate) async fn run(command: Backup, global: &Global, terminal: &Terminal) -
     let mut context = context::of(&world, Some(environment), global, terminal).await?;
     let policy = world.policy(environment);
     if let Some(policy) = policy.filter(|policy| policy.engine == Engine::Velero) {
-        return by_velero(&world, environment, policy, &context, now.dry_run, terminal).await;
+        return by_velero(&world, environment, policy, context, now.dry_run, global, terminal).await;
     }
     let plan = plan(&context, environment, policy).await?;
-    let missing = if now.dry_run { seal::Missing::Say } else { seal::Missing::Escrow };
-    context.sealing = seal::keys(&world, environment, missing, global, terminal).await;
+    context.sealing = seal::keys(&world, environment, missing(now.dry_run), global, terminal).await;
     terminal.note(&backup_plan::text(&plan, &context.store.storage.describe()));
     let secrets = backup::plain_secrets(&context, &plan).await?;
     let kms_key = world.store_declaration(Some(environment))?.kms_key();
@@ -68,27 +67,34 @@ pub(crate) async fn run(command: Backup, global: &Global, terminal: &Terminal) -
     report(point, terminal)
 }
 
+/// What becomes of keys that are not in escrow.
+fn missing(dry_run: bool) -> seal::Missing {
+    if dry_run { seal::Missing::Say } else { seal::Missing::Escrow }
+}
+
 /// Has a Velero server take the point.
 async fn by_velero(
     world: &World,
     environment: &Environment,
     policy: &BackupPolicy,
-    context: &RunContext,
+    mut context: RunContext,
     dry_run: bool,
+    global: &Global,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let store = world.store_declaration(Some(environment))?;
-    let plan = velero::backup::plan(context, environment, policy, store, world.velero_namespace()).await?;
+    let plan = velero::backup::plan(&context, environment, policy, store, world.velero_namespace()).await?;
     if policy.databases.is_some() && !environment.databases.is_empty() {
         let count = dxdr_report::quantity::counted(environment.databases.len(), "database");
         terminal.warn(&format!("{count} of {} will not be in the point: Velero knows nothing of databases", environment.name));
     }
+    context.sealing = seal::keys(world, environment, missing(dry_run), global, terminal).await;
     terminal.note(&backup_plan::velero_text(&plan, &context.store.storage.describe()));
     if dry_run {
         terminal.value(&backup_plan::velero_json(&plan), || format!("{} would be asked for; nothing was changed", plan.point));
         return Ok(());
     }
-    report(velero::backup::backup(context, &plan).await?, terminal)
+    report(velero::backup::backup(&context, &plan).await?, terminal)
 }
 
 /// Plans a recovery point asked for by a person.

@@ -1,13 +1,16 @@
 //! `dxdr points`
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use dxdr_policy::Engine;
 use dxdr_provider::{Clock, StorageErrorKind, clock::SystemClock};
 use dxdr_report::points::{self, Points as Page};
 use dxdr_run::{
-    RunError, Store, catalog,
+    RunError, SEALING_KEYS, Store, catalog,
     velero::adoption::{self, Adoption},
 };
 
+use super::seal;
 use crate::{
     app::Global,
     configuration::World,
@@ -36,8 +39,24 @@ pub(crate) struct Points {
 }
 
 /// Makes recovery points of what Velero's schedules made while dxdr was away. Who may not write still gets the list.
-async fn adopt(store: &Store, environment: Option<&str>, terminal: &Terminal) -> Result<(), Failure> {
-    let adoptions = match adoption::adopt_all(store, environment).await {
+async fn adopt(
+    world: &World,
+    store: &Store,
+    only: Option<(&str, &str)>,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let (orphans, failed) = adoption::orphans(store, only.map(|(name, _)| name)).await?;
+    // Keys are looked at, and put into escrow, only where something is to be adopted that may need them.
+    let mut keys = BTreeMap::new();
+    for environment in orphans.iter().map(|orphan| &orphan.environment).collect::<BTreeSet<_>>() {
+        if let Some(declared) = world.model.environment(environment.as_str())
+            && let Some(found) = seal::keys(world, declared, seal::Missing::Escrow, global, terminal).await
+        {
+            keys.insert(environment.clone(), found);
+        }
+    }
+    let mut adoptions = match adoption::adopt_all(store, orphans, &keys).await {
         Ok(adoptions) => adoptions,
         Err(RunError::Storage(error)) if error.kind == StorageErrorKind::Forbidden => {
             terminal.warn("Velero's backups are not made recovery points: this account may not write into the store");
@@ -45,12 +64,24 @@ async fn adopt(store: &Store, environment: Option<&str>, terminal: &Terminal) ->
         }
         Err(error) => return Err(error.into()),
     };
+    adoptions.extend(failed);
     for adoption in adoptions {
         match adoption {
-            Adoption::Adopted(point) => terminal.note(&format!("adopted {}, a backup of Velero's", point.name)),
+            Adoption::Adopted(point) => {
+                terminal.note(&format!("adopted {}, a backup of Velero's", point.name));
+                for gap in point.gaps.iter().filter(|gap| gap.what == SEALING_KEYS) {
+                    terminal.warn(&format!("{} is partial: {}", point.name, gap.reason));
+                }
+            }
             Adoption::Failed(name, error) => {
                 terminal.warn(&format!("{name} cannot be adopted: {}", dxdr_run::active::chain(&error)))
             }
+        }
+    }
+    // Others were adopted by somebody who could not have the keys that are at hand now.
+    if !keys.is_empty() {
+        for name in adoption::mend(store, &catalog::all(store, only).await?.entries, &keys).await? {
+            terminal.note(&format!("{name} says now which sealing keys it needs"));
         }
     }
     Ok(())
@@ -77,7 +108,7 @@ pub(crate) async fn run(command: Points, global: &Global, terminal: &Terminal) -
     let store = world.store(environment).await?;
     let only = environment.map(|environment| (environment.name.as_str(), environment.namespace.as_str()));
     if !command.no_adopt && world.model.policies.iter().any(|policy| policy.engine == Engine::Velero) {
-        adopt(&store, only.map(|(name, _)| name), terminal).await?;
+        adopt(&world, &store, only, global, terminal).await?;
     }
     let found = catalog::all(&store, only).await?;
     if !command.no_adopt {

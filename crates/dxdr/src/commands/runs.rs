@@ -138,7 +138,7 @@ async fn resume(
         Resumption::VeleroBackup { .. } => (None, Ok(())),
         Resumption::Restore { order, prepared, .. } => (order.to_protect(), restore::refusal(&prepared.plan)),
     };
-    let captures = capturing.is_some();
+    let captures = capturing.is_some() || matches!(resumption, Resumption::VeleroBackup { .. });
     if let Some(plan) = capturing.filter(|plan| !plan.lists.is_empty()) {
         context.sealing = seal::keys(world, &environment, seal::Missing::Say, global, terminal).await;
         let secrets = backup::plain_secrets(&context, plan).await?;

@@ -34,6 +34,11 @@ fn zipped(value: &Value) -> Vec<u8> {
 
 /// A folder as Velero leaves it: two objects, one of them a claim with a CSI snapshot.
 fn backup(place: &Place, name: &str, phase: &str, labels: &Value) {
+    backup_with(place, name, phase, labels, &[]);
+}
+
+/// The same with more objects: the resource's name in archives, and the object.
+pub(crate) fn backup_with(place: &Place, name: &str, phase: &str, labels: &Value, more: &[(&str, Value)]) {
     let folder = place.path().join("store/backups").join(name);
     fs::create_dir_all(&folder).unwrap();
     let metadata = json!({
@@ -52,6 +57,16 @@ fn backup(place: &Place, name: &str, phase: &str, labels: &Value) {
             name: name.to_owned(),
         };
         let object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "staging"}});
+        archive.append(&path, object.to_string().as_bytes()).unwrap();
+    }
+    for (group_resource, object) in more {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap().to_owned();
+        let path = ItemPath {
+            group_resource: (*group_resource).to_owned(),
+            version: object["apiVersion"].as_str().and_then(|version| version.rsplit('/').next()).map(str::to_owned),
+            namespace: Some(text("namespace")),
+            name: text("name"),
+        };
         archive.append(&path, object.to_string().as_bytes()).unwrap();
     }
     let volumes = json!([{"pvcName": "data", "pvcNamespace": "staging", "backupMethod": "CSISnapshot", "result": "succeeded",

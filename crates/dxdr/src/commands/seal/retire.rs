@@ -6,7 +6,7 @@ use dxdr_catalog::{Component, Entry};
 use dxdr_environment::{KeyFingerprint, ObjectReference};
 use dxdr_provider::Cluster as _;
 use dxdr_report::quantity::counted;
-use dxdr_run::{Store, catalog};
+use dxdr_run::{SEALING_KEYS, Store, catalog};
 use dxdr_sealing::{KeyRing, KeySecret};
 use serde_json::json;
 
@@ -192,8 +192,12 @@ async fn point_needs(
             Component::Keys(keys) => Some(&keys.fingerprints),
             _ => None,
         });
-        if let Some(keys) = recorded {
-            return Ok(keys.iter().any(|key| key == fingerprint.as_str()));
+        // What could not be opened when the point was taken may need this one.
+        let is_whole = point.gaps.iter().all(|gap| gap.what != SEALING_KEYS);
+        match recorded {
+            Some(keys) if keys.iter().any(|key| key == fingerprint.as_str()) => return Ok(true),
+            Some(_) if is_whole => return Ok(false),
+            _ => {}
         }
     }
     let archived = sources::archived(store, entry, entry.name()).await?;

@@ -1,5 +1,6 @@
 //! `dxdr seal`, offline: keys and certificates are made here, and what is sealed is opened again.
 
+mod adopted;
 mod apart;
 mod checked;
 mod kept;
