@@ -83,22 +83,40 @@ impl Identities {
     }
 }
 
+impl Identities {
+    /// One that is at hand.
+    pub(crate) fn one(identity: x25519::Identity) -> Self {
+        Self(vec![Box::new(identity)])
+    }
+
+    /// These, and others beside them: any one opens.
+    #[must_use]
+    pub fn with(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+}
+
 impl fmt::Debug for Identities {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Identities({})", self.0.len())
     }
 }
 
-/// The age file of a key, in armour: text that a person can carry. The key has opened what its certificate sealed before.
-///
-/// Beside the recipients there is one more, made for this call: with its identity, what was stored can be opened again, and is proved to
-/// hold the key, where no identity of a person's is at hand. Nobody keeps it.
+/// The age file of a key. The key has opened what its certificate sealed before.
 pub fn seal(key: &KeySecret, namespace: &str, recipients: &Recipients) -> Result<(Vec<u8>, Identities), EscrowError> {
     if !key.works() {
         return Err(EscrowError::Content("what its certificate seals, its private key does not open".to_owned()));
     }
+    encrypt(key.to_secret(namespace).as_bytes(), recipients)
+}
+
+/// An age file, in armour: text that a person can carry.
+///
+/// Beside the recipients there is one more, made for this call: with its identity, what was stored can be opened again, and is proved to
+/// hold what it should, where no identity of a person's is at hand. Nobody keeps it.
+pub fn encrypt(secret: &[u8], recipients: &Recipients) -> Result<(Vec<u8>, Identities), EscrowError> {
     let failed = |error: &dyn fmt::Display| EscrowError::Encryption(error.to_string());
-    let secret = key.to_secret(namespace);
     let trial = x25519::Identity::generate();
     let trial_recipient = trial.to_public();
     let recipients =
@@ -107,13 +125,18 @@ pub fn seal(key: &KeySecret, namespace: &str, recipients: &Recipients) -> Result
     let mut file = Vec::new();
     let armour = ArmoredWriter::wrap_output(&mut file, Format::AsciiArmor).map_err(|error| failed(&error))?;
     let mut writer = encryptor.wrap_output(armour).map_err(|error| failed(&error))?;
-    writer.write_all(secret.as_bytes()).map_err(|error| failed(&error))?;
+    writer.write_all(secret).map_err(|error| failed(&error))?;
     writer.finish().and_then(ArmoredWriter::finish).map_err(|error| failed(&error))?;
-    Ok((file, Identities(vec![Box::new(trial)])))
+    Ok((file, Identities::one(trial)))
 }
 
-/// The key of an age file, which has opened what its certificate sealed.
-pub fn open(file: &[u8], identities: &Identities) -> Result<KeySecret, EscrowError> {
+/// Whether it is a file of the age format, armoured or not.
+pub fn is_encrypted(file: &[u8]) -> bool {
+    file.trim_ascii_start().starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") || file.starts_with(b"age-encryption.org/")
+}
+
+/// What is in an age file.
+pub fn decrypt(file: &[u8], identities: &Identities) -> Result<Zeroizing<Vec<u8>>, EscrowError> {
     let failed = |error: &dyn fmt::Display| EscrowError::Decryption(error.to_string());
     let decryptor = Decryptor::new_buffered(ArmoredReader::new(file)).map_err(|error| failed(&error))?;
     let identities = identities.0.iter().map(|identity| &**identity);
@@ -121,6 +144,12 @@ pub fn open(file: &[u8], identities: &Identities) -> Result<KeySecret, EscrowErr
     // Enough for any key: a Vec that grows leaves its old bytes behind.
     let mut text = Zeroizing::new(Vec::with_capacity(64 << 10));
     reader.read_to_end(&mut text).map_err(|error| failed(&error))?;
+    Ok(text)
+}
+
+/// The key of an age file, which has opened what its certificate sealed.
+pub fn open(file: &[u8], identities: &Identities) -> Result<KeySecret, EscrowError> {
+    let text = decrypt(file, identities)?;
     let mut secret: serde_json::Value =
         serde_json::from_slice(&text).map_err(|_| EscrowError::Content("it is no Secret in JSON".to_owned()))?;
     let key = KeySecret::read(&secret);

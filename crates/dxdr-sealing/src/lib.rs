@@ -9,6 +9,7 @@
 //! Architecture invariant: no I/O. What is secret is zeroised when it is dropped, and no type that holds it can be printed.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod bech32;
 pub mod certificate;
 pub mod check;
 pub mod ciphertext;
@@ -22,6 +23,8 @@ mod payload;
 pub mod plaintext;
 pub mod reencrypt;
 pub mod sealed;
+mod shamir;
+pub mod share;
 mod unsealer;
 
 pub use certificate::{CertificateError, SealingCertificate};
@@ -31,3 +34,4 @@ pub use key_secret::{KeySecret, KeySecretError};
 pub use manifest::{SealedSecret, SecretManifest};
 pub use plaintext::Plaintext;
 pub use sealed::{SealedItem, SealedObject, UnusableItem};
+pub use share::Share;

@@ -5,6 +5,7 @@ mod ciphers;
 mod escrow;
 mod hostile;
 mod manifests;
+mod shares;
 
 use dxdr_sealing::{OpeningKey, SealingCertificate};
 use rcgen::{CertificateParams, KeyPair};

@@ -12,6 +12,7 @@ mod key_files;
 mod keys;
 mod manifests;
 mod merge;
+mod opening;
 mod prompt;
 mod raw;
 mod recovery;
@@ -20,6 +21,7 @@ mod restore_keys;
 mod retire;
 mod rotate;
 mod set;
+mod shares;
 mod sources;
 mod unseal;
 mod validate;
@@ -103,9 +105,10 @@ enum SealCommand {
     Keys(keys::Keys),
     /// Put the controller's keys into escrow: encrypted for the recipients of the SealingPolicy, in its store.
     ///
-    /// Keys that are there already stay. Each file is read back and opened, with an identity made for that, before it counts.
+    /// Keys that are there already stay. Where the policy names other recipients than it did, they are encrypted anew: those that the cluster has by themselves,
+    /// those that only the escrow has with what opens it (`--identity`, `--share`). Each file is read back and opened, with an identity made for that, before it counts.
     #[command(
-        after_help = "Examples:\n  dxdr seal escrow\n  dxdr seal escrow test --identity identity.txt\n  dxdr seal escrow --dry-run"
+        after_help = "Examples:\n  dxdr seal escrow\n  dxdr seal escrow test --identity identity.txt\n  dxdr seal escrow shares --threshold 3 --of 5\n  dxdr seal escrow --dry-run"
     )]
     Escrow(escrow::Escrow),
     /// Make a new sealing key: it goes into escrow and is proved to open there, before the controller gets it.
@@ -115,9 +118,9 @@ enum SealCommand {
     Rotate(rotate::Rotate),
     /// Bring the keys in escrow into a cluster that has lost them, or never had them.
     ///
-    /// The order that works: the keys, the controller, the SealedSecrets.
+    /// The order that works: the keys, the controller, the SealedSecrets. The escrow is opened with an identity, or with as many shares of one as it takes.
     #[command(
-        after_help = "Examples:\n  dxdr seal restore-keys --identity identity.txt --dry-run\n  dxdr seal restore-keys --identity identity.txt --context new-cluster"
+        after_help = "Examples:\n  dxdr seal restore-keys --identity identity.txt --dry-run\n  dxdr seal restore-keys --identity identity.txt --context new-cluster\n  dxdr seal restore-keys --share -"
     )]
     RestoreKeys(restore_keys::RestoreKeys),
     /// Take a key out of the cluster that nothing needs any more; its copy in escrow stays.

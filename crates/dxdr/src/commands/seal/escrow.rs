@@ -1,14 +1,16 @@
 //! Keys into escrow, and the proof that they come out again.
 
-use std::path::PathBuf;
-
 use dxdr_catalog::EscrowedKey;
 use dxdr_provider::{Clock as _, clock::SystemClock};
 use dxdr_report::quantity::counted;
 use dxdr_run::escrow;
 use serde_json::{Value, json};
 
-use super::keeping::{Keeping, PolicyChoice, Vault, identities};
+use super::{
+    keeping::{Keeping, PolicyChoice, Vault},
+    opening::Opening,
+    shares::{self, Shares},
+};
 use crate::{
     app::Global,
     failure::{Failure, Kind},
@@ -22,9 +24,8 @@ pub(super) struct Escrow {
     command: Option<EscrowCommand>,
     #[command(flatten)]
     policy: PolicyChoice,
-    /// Identity that opens the escrow: with it, keys that only the escrow has are encrypted anew where the policy names other recipients.
-    #[arg(long, value_name = "FILE")]
-    identity: Option<PathBuf>,
+    #[command(flatten)]
+    opening: Opening,
     /// Write nothing.
     #[arg(long)]
     dry_run: bool,
@@ -33,27 +34,39 @@ pub(super) struct Escrow {
 #[derive(Debug, clap::Subcommand)]
 enum EscrowCommand {
     /// Open every key in escrow with an identity, and try each; exit code 9 when one does not open or does not work.
-    #[command(after_help = "Examples:\n  dxdr seal escrow test --identity identity.txt")]
+    #[command(
+        after_help = "Examples:\n  dxdr seal escrow test --identity identity.txt\n  dxdr seal escrow test --share share-1.txt --share share-4.txt\n  dxdr seal escrow test --share -"
+    )]
     Test(Test),
+    /// Make an identity that nobody has, as shares: so many people get one each, and any few of them open the escrow together.
+    ///
+    /// The identity is in memory only, and gone when this ends; what is left is its public key, for `escrow.recipients` of the SealingPolicy. Each share is encrypted for
+    /// its person, or shown to them alone, to be written down and typed once.
+    #[command(
+        after_help = "Examples:\n  dxdr seal escrow shares --threshold 3 --of 5\n  dxdr seal escrow shares --threshold 2 --out shares --recipient alice=age1… --recipient bob=age1… --recipient carol=\"$(cat carol.pub)\""
+    )]
+    Shares(Shares),
 }
 
 #[derive(Debug, clap::Args)]
+#[command(mut_group("opening", |group| group.required(true)))]
 struct Test {
     /// SealingPolicy, where the manifests have more than one.
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// Identity file of age, or a private key of SSH.
-    #[arg(long, value_name = "FILE")]
-    identity: PathBuf,
+    #[command(flatten)]
+    opening: Opening,
 }
 
 pub(super) async fn run(escrow: &Escrow, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
-    if let Some(EscrowCommand::Test(test)) = &escrow.command {
-        return try_all(test, global, terminal).await;
+    match &escrow.command {
+        Some(EscrowCommand::Test(test)) => return try_all(test, global, terminal).await,
+        Some(EscrowCommand::Shares(asked)) => return shares::run(asked, global, terminal),
+        None => {}
     }
     let keeping = Keeping::load(&escrow.policy, global).await?;
     let recipients = keeping.recipients()?;
-    let identities = escrow.identity.as_deref().map(identities).transpose()?;
+    let identities = escrow.opening.identities(terminal)?;
     let in_cluster = keeping.in_cluster(terminal).await?;
     let in_escrow = keeping.vault.in_escrow().await?;
     let (mut rows, mut missing, mut damaged): (Vec<Value>, usize, usize) = (Vec::new(), 0, 0);
@@ -121,14 +134,14 @@ pub(super) async fn run(escrow: &Escrow, global: &Global, terminal: &Terminal) -
             Kind::Partial,
             format!("{} cannot be encrypted for the policy's recipients", counted(missing, "key")),
         )
-        .hint("only the escrow has them: name an identity that opens it with `--identity FILE`"));
+        .hint("only the escrow has them: name what opens it: `--identity FILE`, or `--share FILE` as often as it takes"));
     }
     Ok(())
 }
 
 async fn try_all(test: &Test, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let vault = Vault::load(test.policy.as_deref(), global).await?;
-    let identities = identities(&test.identity)?;
+    let identities = test.opening.required(terminal)?;
     let in_escrow = vault.in_escrow().await?;
     let (mut rows, mut problems): (Vec<Value>, Vec<String>) = (Vec::new(), Vec::new());
     for kept in &in_escrow {

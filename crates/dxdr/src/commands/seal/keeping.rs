@@ -14,11 +14,10 @@ use dxdr_sealing::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     certificate::{self, Controller},
-    documents::read_file,
     key_files::{key_secrets, kind},
     refused,
 };
@@ -440,15 +439,6 @@ fn is_rolled_out(deployment: &Value) -> bool {
         && count("replicas") == wanted
         && count("updatedReplicas") == wanted
         && count("availableReplicas") == wanted
-}
-
-/// What opens the escrow.
-pub(super) fn identities(file: &Path) -> Result<Identities, Failure> {
-    let bytes = read_file(file)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| refused(format!("{} is no text", file.display())))?;
-    Identities::read(text).map_err(|error| {
-        refused(format!("{}: {error}", file.display())).hint("expected the file that `age-keygen` wrote, or a private key of SSH")
-    })
 }
 
 /// How sealing writes into clusters.

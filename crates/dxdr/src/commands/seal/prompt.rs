@@ -33,6 +33,12 @@ pub(super) fn value(item: &str, terminal: &Terminal) -> Result<Plaintext, Failur
     Ok(first)
 }
 
+/// One line that is asked for without echo.
+pub(super) fn line(question: &str) -> Result<Plaintext, Failure> {
+    let _quiet = Quiet::begin()?;
+    hidden(question)
+}
+
 /// A line that is typed where [`Quiet`] hides it.
 fn hidden(question: &str) -> Result<Plaintext, Failure> {
     {

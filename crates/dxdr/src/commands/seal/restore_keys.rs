@@ -1,7 +1,5 @@
 //! The keys of a lost cluster, into a new one: before the controller starts, or else it is restarted behind them.
 
-use std::path::PathBuf;
-
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_provider::Cluster as _;
 use dxdr_report::quantity::counted;
@@ -11,7 +9,8 @@ use serde_json::json;
 
 use super::{
     certificate::day,
-    keeping::{Keeping, PolicyChoice, identities, options},
+    keeping::{Keeping, PolicyChoice, options},
+    opening::Opening,
 };
 use crate::{
     app::Global,
@@ -20,12 +19,12 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
+#[command(mut_group("opening", |group| group.required(true)))]
 pub(super) struct RestoreKeys {
     #[command(flatten)]
     policy: PolicyChoice,
-    /// Identity that opens the escrow: an identity file of age, or a private key of SSH.
-    #[arg(long, value_name = "FILE")]
-    identity: PathBuf,
+    #[command(flatten)]
+    opening: Opening,
     /// Open everything, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -36,7 +35,7 @@ pub(super) struct RestoreKeys {
 
 pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let keeping = Keeping::load(&restore.policy, global).await?;
-    let identities = identities(&restore.identity)?;
+    let identities = restore.opening.required(terminal)?;
     // What opens is opened before the first is written.
     let (keys, mut left) = keeping.vault.open_all(&identities, terminal).await?;
     let present = keeping.in_cluster(terminal).await?;

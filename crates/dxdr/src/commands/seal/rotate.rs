@@ -1,7 +1,5 @@
 //! A new sealing key that cannot be lost: made, kept apart, proved, and only then given to the controller.
 
-use std::path::PathBuf;
-
 use dxdr_provider::{Clock as _, clock::SystemClock};
 use dxdr_run::escrow;
 use dxdr_sealing::{KeySecret, key_secret::begin_behind};
@@ -9,7 +7,8 @@ use serde_json::json;
 
 use super::{
     certificate::day,
-    keeping::{Keeping, PolicyChoice, identities},
+    keeping::{Keeping, PolicyChoice},
+    opening::Opening,
 };
 use crate::{
     app::Global,
@@ -21,9 +20,8 @@ use crate::{
 pub(super) struct Rotate {
     #[command(flatten)]
     policy: PolicyChoice,
-    /// Identity that opens the escrow: with it, the new key is also opened as a person would open it.
-    #[arg(long, value_name = "FILE")]
-    identity: Option<PathBuf>,
+    #[command(flatten)]
+    opening: Opening,
     /// Say what would be done, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -35,7 +33,7 @@ pub(super) struct Rotate {
 pub(super) async fn run(rotate: &Rotate, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let keeping = Keeping::load(&rotate.policy, global).await?;
     let recipients = keeping.recipients()?;
-    let identities = rotate.identity.as_deref().map(identities).transpose()?;
+    let identities = rotate.opening.identities(terminal)?;
     let in_cluster = keeping.in_cluster(terminal).await?;
     let in_escrow = keeping.vault.in_escrow().await?;
     let unkept: Vec<&KeySecret> = in_cluster

@@ -1,6 +1,6 @@
 //! Which key opens what, and what nobody can open.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use dxdr_report::{quantity::counted, table};
 use dxdr_run::StopRequest;
@@ -11,8 +11,9 @@ use super::{
     certificate::{self, Controller, namespace_of_context},
     files::Paths,
     items::{self, HEADINGS, ItemPlace, ItemRow, ItemState, Looked, Outcome},
-    keeping::{Vault, identities},
+    keeping::Vault,
     key_files::KeyFiles,
+    opening::Opening,
     refused,
     sources::{self, Source},
 };
@@ -25,6 +26,7 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
+#[command(mut_group("opening", |group| group.conflicts_with("recovery_private_key")))]
 pub(super) struct Verify {
     #[command(flatten)]
     paths: Paths,
@@ -38,11 +40,10 @@ pub(super) struct Verify {
     /// Look at every SealedSecret of a recovery point.
     #[arg(long, value_name = "NAME", conflicts_with = "paths")]
     point: Option<String>,
-    /// Identity that opens the escrow of the SealingPolicy: its keys open then, and no cluster is asked.
-    #[arg(long, value_name = "FILE", conflicts_with = "recovery_private_key")]
-    identity: Option<PathBuf>,
-    /// With --identity: the SealingPolicy, where the manifests have more than one.
-    #[arg(long, value_name = "NAME", requires = "identity")]
+    #[command(flatten)]
+    opening: Opening,
+    /// With --identity or --share: the SealingPolicy, where the manifests have more than one.
+    #[arg(long, value_name = "NAME", requires = "opening")]
     policy: Option<String>,
     /// Namespace of SealedSecrets that do not say theirs [default: the context's].
     #[arg(long, short = 'n', value_name = "NAME")]
@@ -61,9 +62,8 @@ pub(super) async fn run(verify: &Verify, global: &Global, terminal: &Terminal) -
         }
         None => (Source::files(verify.paths.files()?), "files".to_owned()),
     };
-    let keys = match &verify.identity {
-        Some(file) => {
-            let identities = identities(file)?;
+    let keys = match verify.opening.identities(terminal)? {
+        Some(identities) => {
             let vault = Vault::load(verify.policy.as_deref(), global).await?;
             let (keys, _) = vault.open_all(&identities, terminal).await?;
             KeyRing::new(keys.into_iter().map(KeySecret::into_opening_key))

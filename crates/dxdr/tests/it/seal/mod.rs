@@ -7,6 +7,7 @@ mod kept;
 mod moved;
 mod recovered;
 mod secrecy;
+mod shared;
 
 use std::{
     fs,

@@ -97,19 +97,24 @@ fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
 
 /// `seal set` on a terminal of its own, with the terminal's other end.
 fn on_a_terminal(place: &Place) -> (Child, File, File) {
+    running_on_a_terminal(place, &["seal", "set", "db.yaml", "password", "--cert", "first.pem"])
+}
+
+/// The program on a terminal of its own, with the terminal's other end.
+pub(super) fn running_on_a_terminal(place: &Place, arguments: &[&str]) -> (Child, File, File) {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&controller).unwrap();
     unlockpt(&controller).unwrap();
     let name = ptsname(&controller, Vec::new()).unwrap();
     let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-    let mut command = place.command(&["seal", "set", "db.yaml", "password", "--cert", "first.pem"]);
+    let mut command = place.command(arguments);
     let same = || terminal.try_clone().unwrap();
     let child = command.stdin(same()).stdout(same()).stderr(same()).spawn().unwrap();
     (child, File::from(controller), terminal)
 }
 
 /// Waits until the terminal shows a text.
-fn shown(controller: &mut File, seen: &mut String, text: &str) {
+pub(super) fn shown(controller: &mut File, seen: &mut String, text: &str) {
     let mut block = [0; 4096];
     while !seen.contains(text) {
         let length = controller.read(&mut block).unwrap();
