@@ -261,6 +261,12 @@ impl Cluster {
         variables
     }
 
+    /// Installs what the Sealed Secrets controller needs, without starting one; the program that starts it.
+    pub(crate) fn prepare_sealed_secrets(&self) -> Result<PathBuf> {
+        let programs = programs::build_sealed_secrets()?;
+        sealed_secrets::prepare(&self.directory.join("sealed-secrets"), &programs, &self.administrator())
+    }
+
     /// The administrator.
     pub(crate) fn administrator(&self) -> administrator::Administrator {
         administrator::Administrator::of(&self.directory, &self.kubectl)
@@ -276,7 +282,7 @@ impl Cluster {
         processes::Processes::recorded(&self.directory)?.id_of(name).with_context(|| format!("{name} does not run"))
     }
 
-    fn kubeconfig(&self) -> String {
+    pub(crate) fn kubeconfig(&self) -> String {
         self.directory.join("kubeconfig").display().to_string()
     }
 

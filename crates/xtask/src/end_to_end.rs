@@ -55,17 +55,41 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
                 }
             }
         }
-        let mut command = Command::new(checkout::cargo());
-        command.arg("test");
-        for name in CRATES {
-            command.args(["--package", name]);
-        }
-        command.arg("--no-fail-fast").args(&arguments.test_arguments);
-        let begin = Instant::now();
-        let code = test(&mut command, &variables);
-        eprintln!("end-to-end tests took {} s", begin.elapsed().as_secs());
-        code
+        beside_a_second(folder, |second| {
+            variables.extend(second);
+            let mut command = Command::new(checkout::cargo());
+            command.arg("test");
+            for name in CRATES {
+                command.args(["--package", name]);
+            }
+            command.arg("--no-fail-fast").args(&arguments.test_arguments);
+            let begin = Instant::now();
+            let code = test(&mut command, &variables);
+            eprintln!("end-to-end tests took {} s", begin.elapsed().as_secs());
+            code
+        })
     })
+}
+
+/// Does something beside a second control plane, which is as empty as one is after a disaster: for restores into another cluster. Variables say where it is.
+fn beside_a_second(folder: &Path, act: impl FnOnce(Vec<(&'static str, String)>) -> Result<ExitCode>) -> Result<ExitCode> {
+    let directory = folder.join("second");
+    fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let outcome = Cluster::start(&directory, Parts::default()).and_then(|second| {
+        let controller = second.prepare_sealed_secrets()?;
+        act(vec![
+            ("DXDR_TEST_SECOND_KUBECONFIG", second.kubeconfig()),
+            ("DXDR_TEST_SECOND_SEALED_SECRETS_CONTROLLER", controller.display().to_string()),
+        ])
+    });
+    match (outcome, Cluster::stop(&directory)) {
+        (Ok(_), Err(error)) => Err(error.context("the second control plane was not stopped")),
+        (Err(error), Err(second)) => {
+            eprintln!("warning: the second control plane was not stopped: {second:#}");
+            Err(error)
+        }
+        (outcome, Ok(())) => outcome,
+    }
 }
 
 /// Does something with servers in a temporary folder, which is handed on, and stops them.

@@ -69,13 +69,7 @@ pub(crate) fn start(
 ) -> Result<SealedSecrets> {
     let begin = Instant::now();
     let folder = processes.directory().join("sealed-secrets");
-    let run = folder.join("run");
-    for definition in &programs.definitions {
-        let text = fs::read_to_string(definition).with_context(|| format!("cannot read {}", definition.display()))?;
-        administrator.apply_definitions(&text)?;
-    }
-    administrator.apply_objects(&account())?;
-    write_account(&run.join(ACCOUNT), administrator)?;
+    let controller = prepare(&folder, programs, administrator)?;
     let block = Block::of(&folder)?;
     let port = block.port(0);
     let own = address::add(&folder, port)?;
@@ -86,14 +80,6 @@ pub(crate) fn start(
     }
     let host = own.as_deref().unwrap_or("127.0.0.1");
     let url = format!("http://{host}:{port}");
-    let server = administrator.output(&["config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"])?;
-    let (server_host, server_port) = server
-        .trim()
-        .strip_prefix("https://")
-        .and_then(|address| address.rsplit_once(':'))
-        .with_context(|| format!("the kubeconfig has no server with a port: {server}"))?;
-    let controller = folder.join("controller");
-    write_program(&controller, &in_a_pod(&run, &programs.controller, server_host, server_port))?;
     let mut command = Command::new(&controller);
     command
         .arg(format!("--listen-addr={host}:{port}"))
@@ -118,6 +104,26 @@ pub(crate) fn start(
     let process = processes.id_of("sealed-secrets").context("the Sealed Secrets controller has ended")?;
     let (kubeseal, program) = (programs.kubeseal.clone(), programs.controller.clone());
     Ok(SealedSecrets { kubeseal, controller, program, url, process, proxied: own.is_some() })
+}
+
+/// Installs the definition and an account, and answers a program that becomes a controller there. None is started.
+pub(crate) fn prepare(folder: &Path, programs: &SealedSecretsPrograms, administrator: &Administrator) -> Result<PathBuf> {
+    let run = folder.join("run");
+    for definition in &programs.definitions {
+        let text = fs::read_to_string(definition).with_context(|| format!("cannot read {}", definition.display()))?;
+        administrator.apply_definitions(&text)?;
+    }
+    administrator.apply_objects(&account())?;
+    write_account(&run.join(ACCOUNT), administrator)?;
+    let server = administrator.output(&["config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"])?;
+    let (host, port) = server
+        .trim()
+        .strip_prefix("https://")
+        .and_then(|address| address.rsplit_once(':'))
+        .with_context(|| format!("the kubeconfig has no server with a port: {server}"))?;
+    let controller = folder.join("controller");
+    write_program(&controller, &in_a_pod(&run, &programs.controller, host, port))?;
+    Ok(controller)
 }
 
 /// What a Pod finds of its service account.

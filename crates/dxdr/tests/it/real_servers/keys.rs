@@ -61,14 +61,19 @@ impl Drop for Controller {
 /// Policies for the test's namespace, and an identity that opens their escrow.
 pub(super) fn declare(world: &World) {
     let identity = age::x25519::Identity::generate();
-    std::fs::create_dir(world.place.path().join("kept")).unwrap();
     world.place.write("identity.txt", identity.to_string().expose_secret());
+    declare_for(world, &identity.to_public().to_string());
+}
+
+/// Policies for the test's namespace, whose escrow is for a recipient.
+fn declare_for(world: &World, recipient: &str) {
+    std::fs::create_dir(world.place.path().join("kept")).unwrap();
     let namespace = &world.namespace;
     world.place.write(
         "policies/journey.yaml",
         &format!(
             "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata: {{name: journey}}\nspec:\n  namespace: {namespace}\n  tier: non-production\n  sealing: {{controller: {{namespace: {namespace}, name: sealed-secrets}}}}\n---\nkind: BackupStore\nmetadata: {{name: kept}}\nspec: {{directory: {{path: kept}}}}\n---\nkind: SealingPolicy\nmetadata: {{name: default}}\nspec: {{environments: [journey], escrow: {{recipients: [{}], store: kept}}}}\n",
-            identity.to_public()
+            recipient
         ),
     );
 }
@@ -85,6 +90,13 @@ pub(super) fn json_of(said: &Said) -> Value {
 pub(super) fn sealed(world: &World, certificate: &str, name: &str) -> Value {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": world.namespace}, "stringData": {"value": name}});
     documents(&seal(world, &["--cert", certificate], &secret.to_string()).exits(0).stdout).remove(0)
+}
+
+/// What the controller says of a SealedSecret, once it has looked at it as it is now.
+fn is_synced(world: &World, name: &str) -> Option<bool> {
+    let sealed = world.get(&sealed_secret(world, name))?;
+    let status = &sealed["status"];
+    (status["observedGeneration"] == sealed["metadata"]["generation"]).then(|| status["conditions"][0]["status"] == "True")
 }
 
 pub(super) fn sealed_secret(world: &World, name: &str) -> dxdr_environment::ObjectReference {
@@ -171,4 +183,73 @@ fn keys_are_kept_renewed_and_brought_back_after_the_cluster_is_lost() {
             .stdout
             .contains("every key was there already")
     );
+}
+
+/// A second control plane, on which nothing was ever installed but the definition of SealedSecrets; and the program that starts a controller there.
+fn second(servers: &Servers, name: &str) -> Option<(World, String)> {
+    let named = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let found = named("DXDR_TEST_SECOND_KUBECONFIG").zip(named("DXDR_TEST_SECOND_SEALED_SECRETS_CONTROLLER"));
+    let Some((kubeconfig, program)) = found else {
+        eprintln!("did not run: no second control plane is named by DXDR_TEST_SECOND_*");
+        return None;
+    };
+    Some((World::new(&Servers { kubeconfig, ..servers.clone() }, name), program))
+}
+
+#[test]
+fn after_a_disaster_a_new_cluster_that_made_a_key_of_its_own_opens_everything() {
+    const NAMES: [&str; 3] = ["one", "two", "three"];
+    let Some(servers) = Servers::named() else { return };
+    let Some(program) = env::var("DXDR_TEST_SEALED_SECRETS_CONTROLLER").ok().filter(|program| !program.is_empty()) else {
+        eprintln!("did not run: no program is named by DXDR_TEST_SEALED_SECRETS_CONTROLLER");
+        return;
+    };
+    let Some((new, new_program)) = second(&servers, "lost") else { return };
+    let lost = World::new(&servers, "lost");
+    assert_eq!(lost.namespace, new.namespace);
+    lost.create(objects::namespace(&lost.namespace));
+    let made =
+        seal(&lost, &["escrow", "shares", "--threshold", "2", "--of", "3", "--out", "shares", "--plain", "-o", "json"], "");
+    declare_for(&lost, json_of(&made.exits(0))["recipient"].as_str().unwrap());
+
+    // Two keys, each with SealedSecrets, all in a repository.
+    let controller = Controller::start(&program, &lost);
+    let mut repository = vec![sealed(&lost, &controller.certificate(), NAMES[0])];
+    seal(&lost, &["rotate", "--yes"], "").exits(3);
+    drop(controller);
+    let controller = Controller::start(&program, &lost);
+    repository.extend(NAMES[1..].iter().map(|name| sealed(&lost, &controller.certificate(), name)));
+    repository.iter().for_each(|object| comes_back(&lost, object));
+    drop(controller);
+
+    // Nothing of that cluster is left. In the new one everything was applied in the wrong order: the controller came first, and made a key.
+    new.create(objects::namespace(&new.namespace));
+    let controller = Controller::start(&new_program, &new);
+    for (name, object) in NAMES.iter().zip(&repository) {
+        new.try_create(&sealed_secret(&new, name), object, false).unwrap();
+        new.wait_until("the controller looks at it", |new| is_synced(new, name).is_some());
+        assert_eq!(is_synced(&new, name), Some(false), "{name}");
+    }
+    let in_new = |arguments: &[&str]| lost.run_as(&new.kubeconfig, &[&["seal"][..], arguments].concat());
+    let shares = ["--share", "shares/share-3.txt", "--share", "shares/share-1.txt"];
+    let restored = in_new(&[&["restore-keys", "--yes", "-o", "json"][..], &shares].concat()).exits(0);
+    assert!(restored.stderr.contains("the cluster has made ") && restored.stderr.contains("and is newer"), "{}", restored.stderr);
+    let restored = json_of(&restored);
+    assert_eq!(restored["restored"].as_array().unwrap().len(), 2);
+    assert_eq!(restored["notInEscrow"].as_array().unwrap().len(), 1);
+    drop(controller);
+    let controller = Controller::start(&new_program, &new);
+    for name in NAMES {
+        new.wait_until("it is synced", |new| is_synced(new, name) == Some(true));
+        let secret = new.get(&objects::core("Secret", Some(&new.namespace), name)).unwrap();
+        assert_eq!(secret["data"]["value"], base64::Engine::encode(&base64::engine::general_purpose::STANDARD, name));
+    }
+    // The stranger is sealed with until the next renewal, and would be lost with this cluster: it goes into escrow, too.
+    let served = in_new(&["certificate", "--cert", &controller.certificate(), "--dry-run", "-o", "json"]).exits(0);
+    assert_eq!(json_of(&served)["fingerprint"], restored["notInEscrow"][0]);
+    in_new(&["escrow"]).exits(0);
+    let tested = in_new(&[&["escrow", "test"][..], &shares].concat()).exits(0);
+    assert!(tested.stdout.contains("3 of 3 keys open and work"), "{}", tested.stdout);
+    let verified = in_new(&["verify", "--cluster", "--namespace", &new.namespace, "--controller-namespace", &new.namespace]);
+    assert!(verified.exits(0).stdout.ends_with("3 of 3 items open\n"));
 }
