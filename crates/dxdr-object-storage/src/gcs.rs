@@ -166,6 +166,10 @@ impl ObjectStorage for GcsStorage {
         self.shared.description.clone()
     }
 
+    fn url(&self, key: &str) -> Option<String> {
+        Some(format!("gs://{}/{}", self.shared.bucket, self.full(key)))
+    }
+
     async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         let call = self.valid_call("write", key)?;
         let stat = self.upload(&call, body, condition).await?;

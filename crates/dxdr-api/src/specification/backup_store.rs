@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub(crate) struct BackupStoreSpec {
     /// A bucket of S3, or of a store that speaks its protocol.
     pub(crate) s3: Option<S3Spec>,
-    /// A bucket of Google Cloud Storage, reached with the application default credentials.
+    /// A bucket of Google Cloud Storage.
     pub(crate) gcs: Option<GcsSpec>,
     /// A directory: for trying dxdr, and for stores mounted as a file system.
     pub(crate) directory: Option<DirectorySpec>,
@@ -65,7 +65,7 @@ pub(crate) struct S3Spec {
     pub(crate) profile: Option<String>,
 }
 
-/// A bucket of Google Cloud Storage, reached with the application default credentials.
+/// A bucket of Google Cloud Storage.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct GcsSpec {

@@ -3,6 +3,7 @@
 use std::{error::Error, fmt, time::Duration};
 
 use dxdr_provider::object_storage::{StorageError, StorageErrorKind};
+use google_cloud_gax::error::rpc::{Status, StatusDetails};
 use serde_json::Value;
 
 use crate::failure::Call;
@@ -37,10 +38,13 @@ impl GcsFailure {
     pub(super) fn of_answer(status: u16, body: &[u8]) -> Self {
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         let reason = json["error"]["errors"][0]["reason"].as_str().map(str::to_owned);
-        let message = match json["error"]["message"].as_str() {
-            Some(message) => message.to_owned(),
-            None => plain(body),
-        };
+        match json["error"]["message"].as_str() {
+            Some(message) => Self::refused(status, reason, message),
+            None => Self::refused(status, reason, &plain(body)),
+        }
+    }
+
+    fn refused(status: u16, reason: Option<String>, message: &str) -> Self {
         let said = message.trim().trim_end_matches('.');
         let text = match (said, &reason) {
             ("", None) => format!("the server refused without saying why (HTTP {status})"),
@@ -61,22 +65,25 @@ impl GcsFailure {
     /// From an error of Google's crate.
     pub(super) fn of_crate(error: &google_cloud_storage::Error) -> Self {
         if let Some(status) = error.http_status_code() {
-            if let Some(body) = error.http_payload() {
-                return Self::of_answer(status, body);
-            }
-            let message = error.status().map(|status| status.message.clone()).unwrap_or_default();
-            return Self::of_answer(status, message.as_bytes());
+            return match (error.status(), error.http_payload()) {
+                (Some(said), _) => Self::refused(status, reason(said), &said.message),
+                (None, body) => Self::of_answer(status, body.map(|body| body.as_ref()).unwrap_or_default()),
+            };
         }
-        let kind = match () {
-            () if error.is_authentication() => StorageErrorKind::Unauthenticated,
-            () if error.is_timeout() => StorageErrorKind::TimedOut,
-            () if is_mismatch(error) => StorageErrorKind::Corrupt,
-            () => match cause::<reqwest::Error>(error) {
-                Some(client) => kind_of_client(client),
-                None if error.is_io() || error.is_transport() => StorageErrorKind::Unavailable,
-                None if error.is_connect() => StorageErrorKind::Unreachable,
-                None => StorageErrorKind::Other,
-            },
+        let kind = if error.is_authentication() {
+            StorageErrorKind::Unauthenticated
+        } else if error.is_timeout() {
+            StorageErrorKind::TimedOut
+        } else if is_mismatch(error) {
+            StorageErrorKind::Corrupt
+        } else if let Some(client) = cause::<reqwest::Error>(error) {
+            kind_of_client(client)
+        } else if error.is_connect() {
+            StorageErrorKind::Unreachable
+        } else if error.is_io() || error.is_transport() {
+            StorageErrorKind::Unavailable
+        } else {
+            StorageErrorKind::Other
         };
         Self::new(kind, chain(error))
     }
@@ -90,6 +97,14 @@ impl GcsFailure {
     pub(super) fn is_condition(&self) -> bool {
         self.status == Some(412)
     }
+}
+
+/// Google's reason, which its crate keeps among the details.
+fn reason(status: &Status) -> Option<String> {
+    status.details.iter().find_map(|detail| match detail {
+        StatusDetails::ErrorInfo(info) if !info.reason.is_empty() => Some(info.reason.clone()),
+        _ => None,
+    })
 }
 
 /// The bytes that were stored or read are others than were sent or written.

@@ -41,7 +41,7 @@ pub(crate) fn hints(error: &StorageError, bucket: &str, endpoint: Option<&str>) 
         StorageErrorKind::Corrupt => {
             vec!["try again; if reading fails again, the stored object is damaged: use another recovery point".to_owned()]
         }
-        StorageErrorKind::Invalid if said.contains("KMS") || said.contains("kmsKey") => vec![kms(bucket)],
+        StorageErrorKind::Invalid if said.contains("KMS") => vec![kms(bucket)],
         _ => Vec::new(),
     }
 }
@@ -61,7 +61,7 @@ fn forbidden(error: &StorageError, bucket: &str, reason: &str, said: &str) -> Ve
             "a store that Velero writes to must not be under a retention policy: it replaces objects of its own".to_owned(),
         ];
     }
-    if said.contains("KMS") || said.contains("Cloud KMS key") {
+    if said.contains("KMS") {
         return vec![kms(bucket)];
     }
     let role = match error.action {

@@ -242,6 +242,7 @@ async fn every_write_has_a_condition_and_the_key_that_encrypts_it() {
     let emulator = emulator().await;
     let options = GcsOptions { kms_key: Some("projects/p/keys/k".to_owned()), ..options(&emulator) };
     let storage = GcsStorage::connect(options).await.unwrap();
+    assert_eq!(storage.url("a/b").as_deref(), Some("gs://dx/velero/a/b"));
     let first = put(&storage, "a", "x").await;
     storage.put("a", streamed(vec![1; 9 << 20]), PutCondition::Always).await.unwrap();
     storage.put("b", streamed(vec![1; 9 << 20]), PutCondition::IfAbsent).await.unwrap();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dxdr_object_storage::{GcsOptions, GcsStorage, hints, storage_error_of};
+use dxdr_object_storage::{GcsStorage, hints, storage_error_of};
 use dxdr_provider::{
     StorageError, StorageErrorKind,
     object_storage::{ListRequest, ObjectBody, ObjectStorage, PutCondition},
@@ -292,7 +292,7 @@ async fn changed_bytes_are_found_by_the_checksum() {
 #[tokio::test]
 async fn a_server_that_takes_no_more_bytes_stops_their_source() {
     let emulator = emulator().await;
-    let mut options = GcsOptions { ..options(&emulator) };
+    let mut options = options(&emulator);
     options.patience.attempts = 1;
     let storage = GcsStorage::connect(options).await.unwrap();
     emulator.faults().add(Fault::new(Failing::Silent).method("PUT").after(2));

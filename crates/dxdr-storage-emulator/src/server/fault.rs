@@ -11,12 +11,7 @@ use crate::{
 };
 
 pub(super) fn refused(status: u16, reason: &'static str) -> Response<Body> {
-    let mut response = Failure::new(status, reason, format!("As told: {reason}.")).into_response();
-    if status == 308 {
-        // A redirection that leads nowhere; clients take it for an upload that goes on.
-        response.headers_mut().remove(header::CONTENT_TYPE);
-    }
-    response
+    Failure::new(status, reason, format!("As told: {reason}.")).into_response()
 }
 
 /// The body of a request, with what happens to it on the way.

@@ -202,7 +202,9 @@ async fn resumable(asking: &mut Asking) {
     asking.tell("a session", json!([begin.status, begin.header("location").starts_with(&asking.base)]));
     let url = begin.header("location").to_owned();
     let quantum = 256 * 1024;
-    let put = |range: String, body: Vec<u8>| asking.client.put(&url).header("content-range", range).body(body);
+    let put = |range: String, body: Vec<u8>| {
+        asking.client.put(&url).header("content-type", "text/plain").header("content-range", range).body(body)
+    };
     let first = Answer::of(put(format!("bytes 0-{}/*", quantum - 1), vec![b'x'; quantum])).await;
     let last = put(format!("bytes {quantum}-{}/{}", quantum + 9, quantum + 10), vec![b'y'; 10]);
     asking.tell("the first piece", json!([first.status, first.header("range")]));
