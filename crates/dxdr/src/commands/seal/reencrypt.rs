@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use dxdr_api::yaml::edit::{self, Edit};
-use dxdr_environment::{FieldPath, KeyFingerprint, ObjectReference, PathStep, sealed_secret};
+use dxdr_environment::{FieldPath, KeyFingerprint, PathStep, sealed_secret};
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_provider::{Cluster as _, ClusterErrorKind};
 use dxdr_report::{quantity::counted, table};
@@ -24,7 +24,7 @@ use super::{
     keeping::options,
     key_files::{self, KeyFiles},
     refused,
-    sources::{self, Source},
+    sources::{self, Source, StandingObject},
 };
 use crate::{
     app::Global,
@@ -33,6 +33,9 @@ use crate::{
     progress::Progress,
     terminal::Terminal,
 };
+
+/// Times that an object is applied while others write to it.
+const APPLIES: usize = 4;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Reencrypt {
@@ -267,28 +270,45 @@ async fn write_live(cluster: &KubernetesCluster, sources: &[Source], outcomes: &
             outcome.not_written(None);
             continue;
         }
-        let mut body = json!({
-            "apiVersion": sealed_secret::API_VERSION, "kind": sealed_secret::KIND,
-            "metadata": {"name": object.name, "namespace": object.namespace, "resourceVersion": object.resource_version},
-        });
-        let mut put = |path: &FieldPath, text: &str| {
-            let fields = path.0.iter().filter_map(|step| if let PathStep::Field(name) = step { Some(name) } else { None });
-            *fields.fold(&mut body, |value, field| &mut value[field]) = text.into();
-        };
-        // What was applied before and is left out of an apply goes from the object.
-        object.applied_before().iter().for_each(|(path, text)| put(path, text));
-        outcome.edits.iter().for_each(|edit| put(&edit.path, &edit.text));
-        let reference =
-            ObjectReference { kind: sources::resource(), namespace: Some(object.namespace.clone()), name: object.name.clone() };
-        match cluster.apply(&reference, Bytes::from(body.to_string()), true, &options()).await {
-            Ok(_) => {}
-            Err(error) if error.kind == ClusterErrorKind::Conflict => {
-                outcome
-                    .not_written(Some(format!("{reference} changed meanwhile, and was left as it is: the same command goes on")));
-            }
-            Err(error) => outcome.not_written(Some(error.to_string())),
+        if let Err(problem) = apply(cluster, object, &outcome.edits).await {
+            outcome.not_written(Some(problem));
         }
     }
+}
+
+/// Applies edits to an object. Where something else of it changed, such as the status that the controller writes, they are applied to what it is by then.
+async fn apply(cluster: &KubernetesCluster, read: &StandingObject, edits: &[Edit]) -> Result<(), String> {
+    let reference = read.reference();
+    let mut newer: Option<StandingObject> = None;
+    for _ in 0..APPLIES {
+        let object = newer.as_ref().unwrap_or(read);
+        match cluster.apply(&reference, Bytes::from(body(object, edits)), true, &options()).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind == ClusterErrorKind::Conflict => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        match read.now(cluster).await.map_err(|error| error.to_string())? {
+            Some(same) => newer = Some(same),
+            None => break,
+        }
+    }
+    Err(format!("{reference} changed meanwhile, and was left as it is: the same command goes on"))
+}
+
+/// What is applied: nothing but ciphertexts.
+fn body(object: &StandingObject, edits: &[Edit]) -> String {
+    let mut body = json!({
+        "apiVersion": sealed_secret::API_VERSION, "kind": sealed_secret::KIND,
+        "metadata": {"name": object.name, "namespace": object.namespace, "resourceVersion": object.resource_version},
+    });
+    let mut put = |path: &FieldPath, text: &str| {
+        let fields = path.0.iter().filter_map(|step| if let PathStep::Field(name) = step { Some(name) } else { None });
+        *fields.fold(&mut body, |value, field| &mut value[field]) = text.into();
+    };
+    // What was applied before and is left out of an apply goes from the object.
+    object.applied_before().iter().for_each(|(path, text)| put(path, text));
+    edits.iter().for_each(|edit| put(&edit.path, &edit.text));
+    body.to_string()
 }
 
 /// `dxdr seal --re-encrypt`: one text, from and to where kubeseal takes it.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use dxdr_catalog::Entry;
-use dxdr_environment::{FieldPath, ResourceKind, sealed_secret};
-use dxdr_provider::{Cluster, ClusterErrorKind, cluster::ListScope};
+use dxdr_environment::{FieldPath, ObjectReference, ResourceKind, sealed_secret};
+use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::ListScope};
 use dxdr_run::{Store, catalog, restore};
 use dxdr_sealing::SealedObject;
 use serde_json::{Value, json};
@@ -63,6 +63,24 @@ impl StandingObject {
 }
 
 impl StandingObject {
+    /// What it is called in its cluster.
+    pub(super) fn reference(&self) -> ObjectReference {
+        ObjectReference { kind: resource(), namespace: Some(self.namespace.clone()), name: self.name.clone() }
+    }
+
+    /// The object as it is by now; `None` where it is gone or another one, or where its ciphertexts, or what they are bound to, are not what they were.
+    pub(super) async fn now(&self, cluster: &dyn Cluster) -> Result<Option<Self>, ClusterError> {
+        let found = cluster.get(&self.reference()).await?;
+        let newer = found.and_then(|object| Self::of(&self.place, &object));
+        Ok(newer.filter(|newer| newer.bound() == self.bound()))
+    }
+
+    /// What must not change while its ciphertexts do.
+    fn bound(&self) -> [Value; 3] {
+        let mut object: Value = serde_json::from_str(&self.text).unwrap_or_default();
+        [object["metadata"]["uid"].take(), object["metadata"]["annotations"].take(), object["spec"].take()]
+    }
+
     /// The ciphertexts that dxdr moved before, and where they stand: those it owns, which its next apply must name again.
     pub(super) fn applied_before(&self) -> Vec<(FieldPath, String)> {
         let object: Value = serde_json::from_str(&self.text).unwrap_or_default();

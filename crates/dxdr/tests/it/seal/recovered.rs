@@ -262,3 +262,30 @@ fn a_secret_that_is_more_than_its_sealed_secret_makes_is_kept() {
     let planned = json_of(&served.run(&["backup", "now", "sealed", "--dry-run", "-o", "json"]).exits(0));
     assert_eq!(planned["plainSecrets"]["names"], json!(["both", "fixed", "labelled", "noted", "typed"]));
 }
+
+#[test]
+fn what_changes_beside_the_ciphertexts_does_not_keep_them_from_moving() {
+    let served = served(true);
+    sealed(&served, "db", "first.pem", false);
+    give(&served, "sealed-secrets-keyfghij", Key::second());
+    let move_while = |change: &dyn Fn(&mut Value), code: i32| {
+        let flags = ["seal", "reencrypt", "--cluster", "--cert", "second.pem", "--controller-namespace", "seals"];
+        let (mut child, mut controller, _terminal) = super::secrecy::running_on_a_terminal(&served.place, &flags);
+        let mut seen = String::new();
+        super::secrecy::shown(&mut controller, &mut seen, "Move 1 SealedSecret");
+        served.change(&sealed_reference("db"), |object| change(object));
+        controller.write_all(b"yes\n").unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        served.get(&sealed_reference("db")).unwrap()
+    };
+    // Somebody seals an item anew: what was opened is not what stands there.
+    let first = dxdr_sealing::SealingCertificate::from_pem(&Key::first().certificate).unwrap();
+    let another = first.seal("sealed/db", b"another").unwrap().to_base64();
+    let left = move_while(&|object| object["spec"]["encryptedData"]["user"] = another.clone().into(), 3);
+    assert_eq!(left["spec"]["encryptedData"]["user"], another);
+    // The controller writes its status all the time, and people label.
+    let moved = move_while(&|object| object["metadata"]["labels"] = json!({"app": "db"}), 0);
+    let item = |name: &str| Key::second().opens("sealed/db", moved["spec"]["encryptedData"][name].as_str().unwrap()).unwrap();
+    assert_eq!((item("password"), item("user")), (MARKER.as_bytes().to_vec(), b"another".to_vec()));
+    assert_eq!(moved["metadata"]["labels"]["app"], "db");
+}
