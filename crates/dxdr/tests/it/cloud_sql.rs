@@ -148,6 +148,8 @@ impl Made for InBucket<'_> {
 #[test]
 fn processes_of_one_run_and_of_another_export_once_each_behind_a_strangers_operation() {
     let cloud = Cloud::new();
+    // As the Lease of an environment, which every run holds before it comes to an instance, has it made.
+    cloud.served.create(crate::objects::namespace("dxdr-system"));
     let foreign = cloud.emulator.begin_operation("dx-nonprod", "shared", "MAINTENANCE", "system").unwrap();
     let seen = cloud.runtime.block_on(async {
         let cluster = KubernetesCluster::new(kube::Client::new(cloud.served.sandbox.router(), "default"), "sandbox");
@@ -184,9 +186,12 @@ fn processes_of_one_run_and_of_another_export_once_each_behind_a_strangers_opera
         let (preview_object, dev_object) = (InBucket(&cloud.storage, "preview.sql.gz"), InBucket(&cloud.storage, "dev.sql.gz"));
         let released = async {
             // Until all of them wait.
-            while one.lease.current().await.unwrap().entries.len() < 2 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            let waiting = async {
+                while one.lease.current().await.unwrap().entries.len() < 2 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("both pieces of work wait");
             let before = cloud.emulator.operations_of("EXPORT").len();
             assert!(cloud.emulator.release(&foreign));
             before
