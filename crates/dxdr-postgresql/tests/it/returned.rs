@@ -57,6 +57,8 @@ two" VALUES (E'a\nb\t\\. '' " $$', '\x00ff0a0d5c', '{{"a": "\u00e9"}}'), ('', ''
                CREATE SEQUENCE "sch""ema".numbers START 41; SELECT nextval('"sch""ema".numbers');
                CREATE VIEW "sch""ema".doubled AS SELECT "na""me" || "na""me" AS twice FROM "sch""ema"."ta'ble
 two";
+               GRANT SELECT ON "sch""ema"."ta'ble
+two" TO {role};
                COMMENT ON VIEW "sch""ema".doubled IS 'it''s; DROP TABLE x; --';
                ALTER VIEW "sch""ema".doubled OWNER TO {role}; GRANT SELECT ON "sch""ema".doubled TO reader;"#,
             role = quoted(ROLE)
