@@ -112,7 +112,7 @@ impl GcsStorage {
             return failure;
         }
         match self.list_once(&ListRequest { limit: Some(1), ..ListRequest::default() }).await {
-            Err(listing) if listing.status == Some(404) => listing.as_kind(StorageErrorKind::NoSuchStore),
+            Err(listing) if listing.status == Some(404) => listing.with_kind(StorageErrorKind::NoSuchStore),
             Ok(_) => {
                 self.reached();
                 failure

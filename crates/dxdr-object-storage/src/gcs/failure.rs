@@ -89,7 +89,7 @@ impl GcsFailure {
     }
 
     /// The same as something else.
-    pub(super) fn as_kind(self, kind: StorageErrorKind) -> Self {
+    pub(super) fn with_kind(self, kind: StorageErrorKind) -> Self {
         Self { kind, ..self }
     }
 

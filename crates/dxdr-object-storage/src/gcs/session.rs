@@ -157,7 +157,7 @@ impl Session<'_> {
             };
             let is_over = matches!(failure.status, Some(404 | 410));
             if is_over || !failure.kind.retryable() || !self.connection.pause(attempts, begin, &failure).await {
-                return Err(if is_over { failure.as_kind(StorageErrorKind::Unavailable) } else { failure });
+                return Err(if is_over { failure.with_kind(StorageErrorKind::Unavailable) } else { failure });
             }
             attempts += 1;
             is_in_doubt = true;

@@ -159,7 +159,7 @@ impl GcsStorage {
     async fn after_failure(&self, call: &Call, write: &Write, mut failure: GcsFailure) -> StorageError {
         match failure.kind {
             // A write needs no object.
-            StorageErrorKind::NotFound => failure = failure.as_kind(StorageErrorKind::NoSuchStore),
+            StorageErrorKind::NotFound => failure = failure.with_kind(StorageErrorKind::NoSuchStore),
             // The server took it and says so with another checksum: nobody is to find that.
             StorageErrorKind::Corrupt if failure.status.is_none() => self.discard(write).await,
             _ => {}

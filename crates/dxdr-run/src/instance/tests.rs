@@ -473,10 +473,11 @@ async fn an_export_is_of_the_instant_at_which_its_dump_began_and_is_read_back() 
     assert_eq!(serde_json::from_str::<Exported>(&text).unwrap(), exported);
 
     // Asked again after the service has forgotten the operation, the object is what tells.
-    let mut state = desk.state.lock().unwrap();
-    state.operations.clear();
-    state.ends.clear();
-    drop(state);
+    {
+        let mut state = desk.state.lock().unwrap();
+        state.operations.clear();
+        state.ends.clear();
+    }
     let again = export(&world.turns(&desk, "two"), &store(desk.bucket.clone()), &order()).await.unwrap();
     assert_eq!((again.sha256, again.operation), (exported.sha256, None));
     assert!(again.instant >= exported.instant, "it is never said to be older than it may be");
