@@ -84,6 +84,7 @@ pub(crate) fn context(store: Store, cluster: Arc<dyn Cluster>, reporter: Arc<dyn
         velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
         sealing: None,
         databases: None,
+        instances: None,
         program: "dxdr-bench".to_owned(),
     }
 }

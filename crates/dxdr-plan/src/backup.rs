@@ -4,6 +4,7 @@
 
 mod class;
 pub(crate) mod database;
+mod export;
 mod group;
 mod hook;
 mod recorded;
@@ -16,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use {
     database::{DatabaseFate, DatabasePlan, DumpPlan},
+    export::ExportPlan,
     group::{GROUP_LABEL, GROUP_SNAPSHOT_GROUP, GROUP_SNAPSHOT_VERSIONS, GroupPlan, ObservedGroups, PlannedGroup},
     hook::{HookPlan, HookTime},
     recorded::{MadeGroup, MadeSnapshots, RecordedBackup},
@@ -155,6 +157,8 @@ pub struct BackupSteps {
     pub capture: Step,
     /// Bringing the databases into the store.
     pub dump: Option<Step>,
+    /// Having the database service write databases into the store.
+    pub export: Option<Step>,
     /// Making sure of the snapshots.
     pub retain: Option<Step>,
     /// Writing what describes the archive.
@@ -177,6 +181,7 @@ impl BackupSteps {
             self.thaw.as_ref(),
             always(&self.capture),
             self.dump.as_ref(),
+            self.export.as_ref(),
             self.retain.as_ref(),
             always(&self.describe),
             always(&self.index),
@@ -268,15 +273,17 @@ impl BackupPlan {
 
     /// Fixes keys and steps, by the names and the volumes that the plan has.
     fn lay_out(&mut self) {
-        let dumps: Vec<String> = self.dumps().map(|(_, dump)| dump.key.clone()).collect();
+        let dumps = self.dumps().map(|(_, dump)| dump.key.clone());
+        let databases: Vec<String> = dumps.chain(self.exports().map(|(_, export)| export.key.clone())).collect();
         self.keys = keys(&self.point);
         // Behind the archive, before what makes the backup visible to Velero.
-        self.keys.splice(1..1, dumps);
+        self.keys.splice(1..1, databases);
         let quantities = Quantities {
             snapshots: self.snapshots().count(),
             before: self.hooks(HookTime::Before).count(),
             after: self.hooks(HookTime::After).count(),
             dumps: self.dumps().count(),
+            exports: self.exports().count(),
         };
         self.steps = steps(&self.namespaces, self.lists.len(), quantities, &self.point);
     }
@@ -352,13 +359,15 @@ struct Quantities {
     before: usize,
     after: usize,
     dumps: usize,
+    exports: usize,
 }
 
 fn steps(namespaces: &[String], lists: usize, quantities: Quantities, point: &str) -> BackupSteps {
-    let Quantities { snapshots, before, after, dumps } = quantities;
+    let Quantities { snapshots, before, after, dumps, exports } = quantities;
     let namespaces = if namespaces.is_empty() { "all namespaces".to_owned() } else { namespaces.join(", ") };
     let with_snapshots = |id: &str, title: String, reason: &str| (snapshots > 0).then(|| Step::new(id, title, reason, true));
     let volumes = if snapshots == 1 { "1 volume".to_owned() } else { format!("{snapshots} volumes") };
+    let databases = |count: usize| if count == 1 { "1 database".to_owned() } else { format!("{count} databases") };
     let hooks = |count: usize| if count == 1 { "1 hook".to_owned() } else { format!("{count} hooks") };
     BackupSteps {
         quiesce: (before > 0).then(|| {
@@ -391,11 +400,16 @@ fn steps(namespaces: &[String], lists: usize, quantities: Quantities, point: &st
         dump: (dumps > 0).then(|| {
             Step::new(
                 "dump",
-                format!(
-                    "Dump {} into the store",
-                    if dumps == 1 { "1 database".to_owned() } else { format!("{dumps} databases") }
-                ),
+                format!("Dump {} into the store", databases(dumps)),
                 "each as it was at the instant that was fixed around the snapshots; applications have long gone on",
+                true,
+            )
+        }),
+        export: (exports > 0).then(|| {
+            Step::new(
+                "export",
+                format!("Have Cloud SQL export {} into the store", databases(exports)),
+                "each when it is its turn on its instance, which does one thing at a time; what was begun is taken up, never asked for again",
                 true,
             )
         }),

@@ -4,7 +4,8 @@ use dxdr_plan::{
     backup::{BackupPlan, DatabaseFate, DatabasePlan, HookPlan, HookTime, SecretsRule, VolumeFate, VolumePlan},
     velero::VeleroBackupPlan,
 };
-use dxdr_policy::HoldTime;
+use dxdr_policy::{Consistency, HoldTime, References};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::quantity::{counted, instant};
@@ -33,7 +34,19 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
         text.push_str(&hook_text(hook));
     }
     for database in &plan.databases {
-        text.push_str(&database_text(database));
+        text.push_str(&database_text(plan, database));
+    }
+    for (database, export) in plan.exports() {
+        let promise = plan.promise(export);
+        if promise != export.consistency {
+            text.push_str(&format!(
+                "  Nothing fixes when {} begins an export, so {} is `{}`, not `{}`\n",
+                export.instance,
+                database.what(),
+                promise.word(),
+                export.consistency.word()
+            ));
+        }
     }
     for (database, dump) in plan.unquiet_databases() {
         text.push_str(&format!(
@@ -68,7 +81,7 @@ fn volume_text(volume: &VolumePlan) -> String {
     }
 }
 
-fn database_text(database: &DatabasePlan) -> String {
+fn database_text(plan: &BackupPlan, database: &DatabasePlan) -> String {
     match &database.fate {
         DatabaseFate::Dump(dump) => {
             let when = match dump.hold_time() {
@@ -78,6 +91,14 @@ fn database_text(database: &DatabasePlan) -> String {
             };
             format!("  {}: dump into {}, {when} ({})\n", capital(&database.what()), dump.key, dump.consistency.word())
         }
+        DatabaseFate::Export(export) => format!(
+            "  {}: export of `{}` by {} into {}, as it is behind the snapshots when its turn comes ({})\n",
+            capital(&database.what()),
+            export.database,
+            export.instance,
+            export.key,
+            plan.promise(export).word()
+        ),
         DatabaseFate::LeftOut(reason) => format!("  {} is left out: {reason}\n", capital(&database.what())),
         DatabaseFate::Unprotected(_) => String::new(),
     }
@@ -88,20 +109,27 @@ fn capital(text: &str) -> String {
     characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }
 
-fn database_json(database: &DatabasePlan) -> Value {
-    let (what, dump, reason) = match &database.fate {
-        DatabaseFate::Dump(dump) => ("dump", Some(dump), None),
-        DatabaseFate::LeftOut(reason) => ("left-out", None, Some(reason)),
-        DatabaseFate::Unprotected(reason) => ("unprotected", None, Some(reason)),
+fn database_json(plan: &BackupPlan, database: &DatabasePlan) -> Value {
+    let captured = |key: &str, consistency: Consistency, references: References, timeout: SignedDuration| {
+        (Some(key.to_owned()), Some(consistency.word()), Some(references.word()), Some(timeout.as_secs()))
+    };
+    let nothing = (None, None, None, None);
+    let (what, (key, consistency, references, timeout), reason) = match &database.fate {
+        DatabaseFate::Dump(dump) => ("dump", captured(&dump.key, dump.consistency, dump.references, dump.timeout), None),
+        DatabaseFate::Export(export) => {
+            ("export", captured(&export.key, plan.promise(export), export.references, export.timeout), None)
+        }
+        DatabaseFate::LeftOut(reason) => ("left-out", nothing, Some(reason)),
+        DatabaseFate::Unprotected(reason) => ("unprotected", nothing, Some(reason)),
     };
     json!({
         "name": database.unit.name,
         "database": database.unit.database,
         "what": what,
-        "key": dump.map(|dump| &dump.key),
-        "consistency": dump.map(|dump| dump.consistency.word()),
-        "references": dump.map(|dump| dump.references.word()),
-        "timeoutSeconds": dump.map(|dump| dump.timeout.as_secs()),
+        "key": key,
+        "consistency": consistency,
+        "references": references,
+        "timeoutSeconds": timeout,
         "reason": reason,
     })
 }
@@ -194,7 +222,7 @@ pub fn json(plan: &BackupPlan) -> Value {
         "secretsLeftOut": plan.secrets == SecretsRule::LeaveOutSealed,
         "lists": plan.lists.iter().map(|task| json!({"kind": task.kind.group_resource(), "version": task.kind.version, "namespace": task.namespace})).collect::<Vec<_>>(),
         "volumes": plan.volumes.iter().map(volume_json).collect::<Vec<_>>(),
-        "databases": plan.databases.iter().map(database_json).collect::<Vec<_>>(),
+        "databases": plan.databases.iter().map(|database| database_json(plan, database)).collect::<Vec<_>>(),
         "hooks": plan.hooks.iter().map(hook_json).collect::<Vec<_>>(),
         "leftOut": plan.left_out_kinds.iter().map(|kind| json!({"kind": kind.kind.group_resource(), "reason": kind.reason.to_string()})).collect::<Vec<_>>(),
         "unresolved": plan.unresolved,

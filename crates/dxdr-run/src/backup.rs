@@ -1,7 +1,7 @@
 //! Carrying out a backup: snapshots of volumes, capture, describe, index, and then the manifest.
 //!
 //! ```text
-//! hold ─► quiesce ─► snapshot ─► thaw ─► capture ─► dump ─► retain ─► describe (side objects, velero-backup.json) ─► index ─► manifest, read back ─► release ─► let go
+//! hold ─► quiesce ─► snapshot ─► thaw ─► capture ─► dump ─► export ─► retain ─► describe (side objects, velero-backup.json) ─► index ─► manifest, read back ─► release ─► let go
 //! ```
 //!
 //! Until the manifest is written there is no recovery point, only leftovers that the run's journal names. Each step writes objects
@@ -82,7 +82,8 @@ pub async fn plan(
     let observed = snapshot::observe(context, &plan, &discovery.kinds).await?;
     let units = environment.databases.iter().flat_map(dxdr_environment::Database::units).collect();
     let databases = policy.and_then(|policy| policy.databases);
-    Ok(plan.with_volumes(&observed).with_databases(units, databases))
+    let no_exports = database::export::impossible(context);
+    Ok(plan.with_volumes(&observed).with_databases(units, databases, no_exports.as_deref()))
 }
 
 /// Plans what an earlier process of a run began, under its names, on the cluster as it is now.
@@ -289,6 +290,20 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
         }
     };
 
+    let exported = match &plan.steps.export {
+        None => Dumped::default(),
+        Some(step) => match run.earlier(step) {
+            Some(evidence) => snapshot::from_evidence(&evidence)?,
+            None => {
+                run.start(step).await?;
+                let exported = database::export::exports(context, plan).await?;
+                run.finish(step, &exported.summary(), snapshot::to_evidence(&exported)?).await?;
+                exported
+            }
+        },
+    };
+    let dumped = dumped.joined(exported);
+
     if let (Some(step), Some(taken)) = (&plan.steps.retain, &volumes.taken) {
         volumes.retained = match run.earlier(step) {
             Some(evidence) => snapshot::from_evidence(&evidence)?,
@@ -316,7 +331,8 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
     let point = recovery_point(plan, &content, objects);
     run.start(&plan.steps.index).await?;
     // A capture that was done again has another instant, and the entry of the first one would lead to it from the wrong one.
-    let dumps = plan.steps.dump.as_ref().map(|step| run.all_earlier(step)).unwrap_or_default();
+    let steps = [&plan.steps.dump, &plan.steps.export].into_iter().flatten();
+    let dumps: Vec<Evidence> = steps.flat_map(|step| run.all_earlier(step)).collect();
     let captures = run.all_earlier(&plan.steps.capture);
     for instant in database::possible_instants(captures.iter().filter_map(instant_of_capture), &dumps) {
         if instant != point.instant {

@@ -189,6 +189,7 @@ async fn captured_of(pages: Vec<Page>, kinds: &[DiscoveredKind]) -> Captured {
         velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
         sealing: None,
         databases: None,
+        instances: None,
         program: "test".into(),
     };
     let request = BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".into()]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dxdr_provider::{Clock, Cluster, Databases};
 
-use crate::{event::Reporter, sealing::SealingKeys, stop::StopRequest, store::Store};
+use crate::{event::Reporter, instance::InstanceAccess, sealing::SealingKeys, stop::StopRequest, store::Store};
 
 /// The namespace in which Leases are held: not the environment's own, which may be what is being restored.
 pub const LEASE_NAMESPACE: &str = "dxdr-system";
@@ -32,6 +32,8 @@ pub struct RunContext {
     pub sealing: Option<SealingKeys>,
     /// The way to the environment's databases.
     pub databases: Option<Arc<dyn Databases>>,
+    /// The way to the service behind database instances.
+    pub instances: Option<Arc<dyn InstanceAccess>>,
     /// Name and version of the program, for manifests and journals.
     pub program: String,
 }

@@ -5,8 +5,12 @@
 //! open and inspect ─► hold (at the time that the level asks for) ─► dump into the point's folder
 //! ```
 //!
+//! What Cloud SQL exports has no hold: see [`export`].
+//!
 //! What is held is this process's: one that goes on with a killed run opens and holds anew, and whether the promise still stands
 //! follows from where it was by then. A database that fails costs the point that database only.
+
+pub(crate) mod export;
 
 use std::sync::Arc;
 
@@ -68,7 +72,11 @@ struct OneDump {
     size: u64,
     sha256: String,
     consistency: String,
-    facts: DatabaseFacts,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    facts: Option<DatabaseFacts>,
+    /// Of an export: by which the service finds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
     /// Why the promise does not stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     broken: Option<String>,
@@ -137,7 +145,8 @@ impl<'a> Databases<'a> {
                         size: dumped.size,
                         sha256: Sha256(dumped.sha256).to_string(),
                         consistency: dump.consistency.word().to_owned(),
-                        facts: facts.into(),
+                        facts: Some(facts.into()),
+                        url: None,
                         broken,
                     });
                 }
@@ -160,7 +169,14 @@ impl<'a> Databases<'a> {
 impl Dumped {
     /// In a few words.
     pub(crate) fn summary(&self) -> String {
-        format!("{} dumped, {} failed", self.dumps.len(), self.failed.len())
+        format!("{} in the store, {} failed", self.dumps.len(), self.failed.len())
+    }
+
+    /// Both in one.
+    pub(crate) fn joined(mut self, other: Self) -> Self {
+        self.dumps.extend(other.dumps);
+        self.failed.extend(other.failed);
+        self
     }
 
     /// The latest instant of them. Points have milliseconds, and nothing in one is later than it says.
@@ -186,11 +202,11 @@ impl Dumped {
             Component::Database(DatabaseComponent {
                 name: dump.name.clone(),
                 instant: dump.instant,
-                method: DUMP.to_owned(),
-                location: dump.key.clone(),
+                method: if dump.url.is_some() { export::EXPORT } else { DUMP }.to_owned(),
+                location: dump.url.clone().unwrap_or_else(|| dump.key.clone()),
                 size: Some(dump.size),
                 consistency: dump.broken.is_none().then(|| dump.consistency.clone()),
-                facts: Some(Box::new(dump.facts.clone().into())),
+                facts: dump.facts.clone().map(|facts| Box::new(facts.into())),
             })
         })
     }

@@ -35,6 +35,8 @@ use crate::{
 const CAPTURE: &str = "capture";
 /// The step of a backup whose evidence has the instants of databases.
 const DUMP: &str = "dump";
+/// The step of a backup whose evidence has those of databases that a service exports.
+const EXPORT: &str = "export";
 /// The step of a backup behind which the point exists.
 const MANIFEST: &str = "manifest";
 /// The step of a backup in which applications are told to hold still.
@@ -187,7 +189,7 @@ pub async fn leftovers(store: &Store, history: &History) -> Result<Leftovers, Ru
         keys.extend(marker);
         // Entered into the index before the manifest, under the instant that the capture found.
         let captures = history.evidence(CAPTURE).into_iter().filter_map(backup::instant_of_capture);
-        let dumps: Vec<Evidence> = history.evidence(DUMP).into_iter().cloned().collect();
+        let dumps: Vec<Evidence> = [DUMP, EXPORT].into_iter().flat_map(|step| history.evidence(step)).cloned().collect();
         for instant in database::possible_instants(captures, &dumps) {
             let key = store.layout.point_index_key(&planned.environment, instant, &point);
             if store.read(&key).await?.is_some() {

@@ -1,15 +1,15 @@
-//! What becomes of each database: a dump, left out as somebody said, or not protected and why.
+//! What becomes of each database: a dump, an export, left out as somebody said, or not protected and why.
 
 use dxdr_catalog::Gap;
 use dxdr_environment::{
-    DatabaseLocation, DatabaseUnit, PostgresqlServer,
+    DatabaseLocation, DatabaseUnit, InstanceName, PostgresqlServer,
     database::{SecretKeys, TlsMode},
 };
 use dxdr_policy::{Consistency, DatabaseMethod, DatabasePolicy, HoldTime, References};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{BackupPlan, HookTime};
+use super::{BackupPlan, ExportPlan, HookTime, export};
 
 /// What becomes of one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct DatabasePlan {
 pub enum DatabaseFate {
     /// It is dumped into the point.
     Dump(DumpPlan),
+    /// The database service writes it into the point.
+    Export(ExportPlan),
     /// It is left out, as somebody said: the reason.
     LeftOut(String),
     /// It should be captured and cannot be: the reason. The point is partial.
@@ -73,7 +75,7 @@ impl DatabasePlan {
     pub fn dump(&self) -> Option<&DumpPlan> {
         match &self.fate {
             DatabaseFate::Dump(dump) => Some(dump),
-            DatabaseFate::LeftOut(_) | DatabaseFate::Unprotected(_) => None,
+            DatabaseFate::Export(_) | DatabaseFate::LeftOut(_) | DatabaseFate::Unprotected(_) => None,
         }
     }
 
@@ -84,12 +86,12 @@ impl DatabasePlan {
 }
 
 impl BackupPlan {
-    /// The same plan with what becomes of the environment's databases, under its policy. Without a policy everything is captured.
-    pub fn with_databases(self, units: Vec<DatabaseUnit>, policy: Option<DatabasePolicy>) -> Self {
+    /// The same plan with what becomes of the environment's databases, under its policy. Without a policy everything is captured that can be.
+    /// `no_exports`: why Cloud SQL cannot write into the store.
+    pub fn with_databases(self, units: Vec<DatabaseUnit>, policy: Option<DatabasePolicy>, no_exports: Option<&str>) -> Self {
         let named = self.policy.clone();
-        let databases =
-            units.into_iter().map(|unit| DatabasePlan { fate: fate(&unit, policy, named.as_deref()), unit }).collect();
-        self.with_planned_databases(databases)
+        let plan = |unit| DatabasePlan { fate: fate(&unit, policy, named.as_deref(), no_exports), unit };
+        self.with_planned_databases(units.into_iter().map(plan).collect())
     }
 
     /// The same plan with what was decided about the databases.
@@ -97,7 +99,7 @@ impl BackupPlan {
         self.databases = databases;
         self.gaps.extend(self.databases.iter().filter_map(|database| match &database.fate {
             DatabaseFate::Unprotected(reason) => Some(Gap { what: database.what(), reason: reason.clone() }),
-            DatabaseFate::Dump(_) | DatabaseFate::LeftOut(_) => None,
+            DatabaseFate::Dump(_) | DatabaseFate::Export(_) | DatabaseFate::LeftOut(_) => None,
         }));
         self.lay_out();
         self
@@ -115,7 +117,7 @@ impl BackupPlan {
     }
 }
 
-fn fate(unit: &DatabaseUnit, policy: Option<DatabasePolicy>, named: Option<&str>) -> DatabaseFate {
+fn fate(unit: &DatabaseUnit, policy: Option<DatabasePolicy>, named: Option<&str>, no_exports: Option<&str>) -> DatabaseFate {
     let policy = match (policy, named) {
         (Some(policy), _) => policy,
         (None, Some(named)) => {
@@ -124,8 +126,8 @@ fn fate(unit: &DatabaseUnit, policy: Option<DatabasePolicy>, named: Option<&str>
         (None, None) => DatabasePolicy::by(DatabaseMethod::Export),
     };
     match &unit.location {
-        DatabaseLocation::CloudSql { .. } => {
-            DatabaseFate::LeftOut("exports of Cloud SQL are not part of recovery points in this version".to_owned())
+        DatabaseLocation::CloudSql { project, instance, .. } => {
+            export::fate(unit, InstanceName::new(project, instance), policy, named, no_exports)
         }
         DatabaseLocation::Postgresql(_) if policy.method == DatabaseMethod::PointInTime => DatabaseFate::Unprotected(
             "a PostgreSQL server in the cluster is captured by dumps alone: say `databases.method: export`".to_owned(),
@@ -154,6 +156,7 @@ pub(super) fn parameters(databases: &[DatabasePlan]) -> Value {
                         "timeout": dump.timeout.as_secs(),
                     });
                 }
+                DatabaseFate::Export(export) => record["export"] = export::parameters(export),
                 DatabaseFate::LeftOut(reason) => record["leftOut"] = reason.as_str().into(),
                 DatabaseFate::Unprotected(reason) => record["unprotected"] = reason.as_str().into(),
             }
@@ -170,6 +173,8 @@ pub(super) fn recorded(value: &Value) -> Option<Vec<DatabasePlan>> {
             DatabaseFate::LeftOut(reason)
         } else if let Some(reason) = owned("/unprotected") {
             DatabaseFate::Unprotected(reason)
+        } else if let Some(exported) = record.get("export") {
+            DatabaseFate::Export(export::recorded(exported)?)
         } else {
             DatabaseFate::Dump(DumpPlan {
                 key: owned("/dump/key")?,
@@ -227,7 +232,7 @@ pub(crate) fn recorded_location(value: &Value) -> Option<DatabaseLocation> {
     }))
 }
 
-fn text(value: &Value, pointer: &str) -> Option<String> {
+pub(super) fn text(value: &Value, pointer: &str) -> Option<String> {
     value.pointer(pointer)?.as_str().map(str::to_owned)
 }
 
@@ -256,7 +261,7 @@ mod tests {
     }
 
     fn planned(policy: Option<DatabasePolicy>, named: Option<&str>) -> DatabasePlan {
-        DatabasePlan { fate: fate(&unit(), policy, named), unit: unit() }
+        DatabasePlan { fate: fate(&unit(), policy, named, None), unit: unit() }
     }
 
     #[test]
@@ -271,7 +276,7 @@ mod tests {
     #[test]
     fn what_the_journal_has_is_what_was_planned() {
         let cloud = DatabaseLocation::CloudSql { project: "p".to_owned(), instance: "i".to_owned(), databases: Vec::new() };
-        let cloud = DatabaseUnit { name: "cloud".to_owned(), database: None, location: cloud };
+        let cloud = DatabaseUnit { name: "cloud".to_owned(), database: Some("shop".to_owned()), location: cloud };
         let policy = DatabasePolicy {
             consistency: Consistency::Logged,
             references: References::VolumesToDatabase,
@@ -281,7 +286,8 @@ mod tests {
         let plans = vec![
             planned(Some(policy), Some("nightly")),
             planned(None, Some("nightly")),
-            DatabasePlan { fate: fate(&cloud, Some(policy), None), unit: cloud },
+            DatabasePlan { fate: fate(&cloud, Some(policy), None, None), unit: cloud.clone() },
+            DatabasePlan { fate: fate(&cloud, Some(policy), Some("nightly"), Some("elsewhere")), unit: cloud },
         ];
         assert_eq!(recorded(&parameters(&plans)), Some(plans));
     }

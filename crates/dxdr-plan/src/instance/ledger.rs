@@ -129,6 +129,13 @@ impl Ledger {
         self.changed(job, |entry| entry.progress = Progress::Waiting)
     }
 
+    /// With nobody carrying `job`: its process has said that it goes, so nobody waits until it is believed to be gone. What may have been sent stays.
+    #[must_use]
+    pub fn let_go(&self, job: &str, now: Timestamp) -> Self {
+        let gone = CLOCK_SKEW.saturating_add(jiff::SignedDuration::from_secs(1));
+        self.changed(job, |entry| entry.alive_until = now.saturating_sub(gone).unwrap_or(Timestamp::MIN))
+    }
+
     /// Without `job`: it is over, and its run knows.
     #[must_use]
     pub fn without(&self, job: &str) -> Self {

@@ -14,6 +14,8 @@ use crate::{
 
 /// The method of a component that is a dump in the point's folder.
 const DUMP: &str = "dump";
+/// The method of a component that Cloud SQL has written.
+const EXPORT: &str = "export";
 /// As long as a name in PostgreSQL can be.
 const LONGEST_NAME: usize = 63;
 
@@ -100,6 +102,11 @@ pub fn plan(point: &RecoveryPoint, environment: &Environment, in_place: bool, no
             (Some(unit), Some(facts)) if component.method == DUMP && matches!(unit.location, DatabaseLocation::Postgresql(_)) => {
                 planned.restores.push(restore(point, component, unit, facts, in_place, now));
             }
+            (Some(unit), _) if component.method == EXPORT => {
+                let hint = import_by_hand(unit, &component.location);
+                let reason = format!("it was exported to {}, and this version does not import exports", component.location);
+                planned.notes.push(left_out(reason, &hint));
+            }
             (Some(_), _) => planned.notes.push(left_out(
                 format!("this version does not load a component of method `{}`", component.method),
                 "`dxdr points --output json` says where it is",
@@ -107,6 +114,16 @@ pub fn plan(point: &RecoveryPoint, environment: &Environment, in_place: bool, no
         }
     }
     planned
+}
+
+/// What a person does with an export. An import does not replace what is there: it fails.
+fn import_by_hand(unit: &DatabaseUnit, url: &str) -> String {
+    match &unit.location {
+        DatabaseLocation::CloudSql { project, instance, .. } => format!(
+            "import it by hand into an empty database: `gcloud sql databases create NAME --instance {instance} --project {project}`, then `gcloud sql import sql {instance} {url} --database NAME --project {project}`"
+        ),
+        DatabaseLocation::Postgresql(_) => "load it by hand: it is SQL text, compressed by gzip".to_owned(),
+    }
 }
 
 fn restore(

@@ -9,7 +9,6 @@ use dxdr_plan::instance::{Job, Priority, Work};
 use dxdr_provider::{StorageErrorKind, instance::InstanceRequest};
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
 use super::{Done, InstanceTurns, Made, carry_out};
 use crate::{error::RunError, store::Store};
@@ -33,16 +32,23 @@ pub struct ExportOrder {
     pub timeout: SignedDuration,
 }
 
+impl ExportOrder {
+    /// What the ledger calls it: the same for every process of the run.
+    pub fn job(&self) -> String {
+        format!("{}/{}", self.run, self.unit)
+    }
+}
+
 /// An export that is in the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exported {
+    /// By which the service finds it.
+    pub url: String,
     /// When the dump began: everything committed before is in it.
     pub instant: Timestamp,
     /// Bytes.
     pub size: u64,
     /// Of the bytes, as they were read back.
-    #[serde(with = "hexadecimal")]
     pub sha256: Sha256,
     /// The service's name of the operation, where it still knew it.
     pub operation: Option<String>,
@@ -59,14 +65,14 @@ pub async fn export(turns: &InstanceTurns, store: &Store, order: &ExportOrder) -
     };
     let now = turns.clock.now();
     let job = Job {
-        id: format!("{}/{}", order.run, order.unit),
+        id: order.job(),
         run: order.run.clone(),
         environment: order.environment.clone(),
         priority: Priority::Backup,
         work: Work::Export { uri: uri.clone(), offloaded: order.offload },
         deadline: now.saturating_add(order.timeout).unwrap_or(Timestamp::MAX),
     };
-    let request = InstanceRequest::Export { database: order.database.clone(), uri, offload: order.offload };
+    let request = InstanceRequest::Export { database: order.database.clone(), uri: uri.clone(), offload: order.offload };
     let object = ObjectInStore { store, key: &order.key };
     let operation = match carry_out(turns, &job, &request, &object).await? {
         Done::Operation(operation) => Some(operation),
@@ -75,6 +81,7 @@ pub async fn export(turns: &InstanceTurns, store: &Store, order: &ExportOrder) -
     let (size, sha256, modified) = read_back(store, &order.key).await?;
     let begun = operation.as_ref().and_then(|operation| operation.started.or(operation.accepted));
     Ok(Exported {
+        url: uri,
         // Without the operation, the end of the export is all that is known: the object was written then.
         instant: begun.or(modified).unwrap_or(now),
         size,
@@ -118,18 +125,4 @@ async fn read_back(store: &Store, key: &str) -> Result<(u64, Sha256, Option<Time
     }
     let size = hashing.count();
     Ok((size, hashing.digest(), reader.stat.modified))
-}
-
-mod hexadecimal {
-    use dxdr_catalog::Sha256;
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(digest: &Sha256, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(digest)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sha256, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Sha256::parse(&text).ok_or_else(|| D::Error::custom("it is not a SHA-256"))
-    }
 }

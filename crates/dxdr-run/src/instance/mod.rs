@@ -37,6 +37,13 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// The longest pause between two looks at an operation that takes long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// Finds the way to the service when it is needed, not before: credentials are looked for then.
+#[async_trait]
+pub trait InstanceAccess: Send + Sync {
+    /// The service; an error is why there is no way to it, with what to do.
+    async fn connect(&self) -> Result<Arc<dyn Instances>, String>;
+}
+
 /// Says whether what the work makes is there, by other means than operations: the object of an export, the instance of a clone.
 #[async_trait]
 pub trait Made: Send + Sync {
@@ -64,6 +71,15 @@ pub struct InstanceTurns {
     pub first_pause: Duration,
 }
 
+impl InstanceTurns {
+    /// Whether something may be going on at the service for this job.
+    pub(crate) async fn under_way(&self, job: &str) -> Result<bool, RunError> {
+        let ledger = self.lease.current().await?;
+        let entry = ledger.entry(job);
+        Ok(entry.is_some_and(|entry| matches!(entry.progress, Progress::Claimed { .. } | Progress::Accepted { .. })))
+    }
+}
+
 /// Work that was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
@@ -87,7 +103,11 @@ pub async fn carry_out(turns: &InstanceTurns, job: &Job, request: &InstanceReque
         pauses: Pauses::beginning_with(turns.first_pause, &job.id),
         told: None,
     };
-    worker.work(request, made).await
+    let done = worker.work(request, made).await;
+    if done.is_err() {
+        worker.let_go().await;
+    }
+    done
 }
 
 struct Worker<'a> {
@@ -229,6 +249,18 @@ impl Worker<'_> {
             (entry.process == self.process.name).then(|| ledger.without(&self.job.id))
         })
         .await
+    }
+
+    /// Lets whoever asks next go on at once. That it cannot be said is no failure: the entry lapses by itself.
+    async fn let_go(&self) {
+        let now = self.turns.clock.now();
+        let said = self.change(|ledger| {
+            let entry = ledger.entry(&self.job.id)?;
+            (entry.process == self.process.name).then(|| ledger.let_go(&self.job.id, now))
+        });
+        if let Err(error) = said.await {
+            tracing::debug!(job = self.job.id, %error, "its entry was not given up");
+        }
     }
 
     fn claimed_by(&self, ledger: &Ledger, token: u64) -> bool {

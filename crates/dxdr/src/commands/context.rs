@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use dxdr_cloud_sql::CloudSql;
 use dxdr_environment::Environment;
 use dxdr_postgresql::PostgresqlDatabases;
-use dxdr_provider::{Clock, Cluster, clock::SystemClock};
-use dxdr_run::{RunContext, Store};
+use dxdr_provider::{Clock, Cluster, Instances, clock::SystemClock};
+use dxdr_run::{RunContext, Store, active, instance::InstanceAccess};
 
 use crate::{app::Global, configuration::World, failure::Failure, interruption, progress, terminal::Terminal};
 
@@ -29,6 +30,7 @@ pub(crate) fn with(
     RunContext {
         store,
         databases: Some(Arc::new(PostgresqlDatabases::new(cluster.clone()))),
+        instances: None,
         cluster,
         clock: Arc::new(SystemClock),
         reporter: progress::reporter(terminal, log_format),
@@ -38,6 +40,19 @@ pub(crate) fn with(
         velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
         sealing: None,
         program: concat!("dxdr ", env!("CARGO_PKG_VERSION")).to_owned(),
+    }
+}
+
+/// Cloud SQL as the configuration has it. Credentials are looked for by those who need them only.
+struct Configured(dxdr_cloud_sql::Options);
+
+#[async_trait::async_trait]
+impl InstanceAccess for Configured {
+    async fn connect(&self) -> Result<Arc<dyn Instances>, String> {
+        match CloudSql::connect(self.0.clone()).await {
+            Ok(service) => Ok(Arc::new(service)),
+            Err(error) => Err(format!("{}; {}", active::chain(&error), error.hint)),
+        }
     }
 }
 
@@ -55,6 +70,7 @@ fn holder() -> String {
 pub(crate) async fn with_store(world: &World, store: Store, global: &Global, terminal: &Terminal) -> Result<RunContext, Failure> {
     let mut context = with(store, world.cluster().await?, terminal, global.log_format);
     context.lease_namespace = world.lease_namespace();
+    context.instances = Some(Arc::new(Configured(world.cloud_sql())));
     context.velero_namespace = world.velero_namespace().to_owned();
     Ok(context)
 }

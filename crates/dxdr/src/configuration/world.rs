@@ -105,15 +105,19 @@ impl World {
 
     /// Cloud SQL, by the credentials that the configuration or the surroundings name. Asks it nothing yet.
     pub(crate) async fn instances(&self) -> Result<Arc<dyn Instances>, Failure> {
-        let configured = self.configuration.cloud_sql.clone().unwrap_or_default();
-        let endpoint = std::env::var(CLOUD_SQL_ENDPOINT).ok().filter(|endpoint| !endpoint.is_empty());
-        let credentials = configured.service_account_key.map(dxdr_cloud_sql::Credentials::ServiceAccount);
-        let options = dxdr_cloud_sql::Options { endpoint: endpoint.or(configured.endpoint), credentials };
-        let service = CloudSql::connect(options).await.map_err(|error| {
+        let service = CloudSql::connect(self.cloud_sql()).await.map_err(|error| {
             let hint = error.hint.clone();
             Failure::from_error(Kind::Unreachable, error).hint(hint)
         })?;
         Ok(Arc::new(service))
+    }
+
+    /// Where Cloud SQL is, and who we are there.
+    pub(crate) fn cloud_sql(&self) -> dxdr_cloud_sql::Options {
+        let configured = self.configuration.cloud_sql.clone().unwrap_or_default();
+        let endpoint = std::env::var(CLOUD_SQL_ENDPOINT).ok().filter(|endpoint| !endpoint.is_empty());
+        let credentials = configured.service_account_key.map(dxdr_cloud_sql::Credentials::ServiceAccount);
+        dxdr_cloud_sql::Options { endpoint: endpoint.or(configured.endpoint), credentials }
     }
 
     /// The namespace in which Leases are held.

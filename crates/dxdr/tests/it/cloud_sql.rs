@@ -1,9 +1,9 @@
 //! Databases on Cloud SQL, on the emulator.
 
-use std::{sync::Arc, time::Duration};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use dxdr_cloud_sql::CloudSql;
-use dxdr_database_emulator::{Emulator, Instance, Options};
+use dxdr_database_emulator::{Emulator, Failing, Instance, Options};
 use dxdr_environment::InstanceName;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_plan::instance::{Job, Priority, Work};
@@ -16,7 +16,11 @@ use dxdr_run::{
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::{place::Said, served::Served};
+use crate::{
+    objects,
+    place::{Place, Said},
+    served::Served,
+};
 
 const ENVIRONMENTS: &str = "\
 ---
@@ -45,8 +49,29 @@ struct Cloud {
     runtime: Runtime,
 }
 
+const BUCKET: &str = "---\nkind: BackupStore\nmetadata: {name: primary}\nspec: {gcs: {bucket: b, prefix: velero}}\n";
+
 impl Cloud {
     fn new() -> Self {
+        Self::with(|_| Served::new())
+    }
+
+    /// With a store in the bucket, and a policy by which `preview` is exported.
+    fn exporting() -> Self {
+        let cloud = Self::with(|storage| {
+            Served::with_store(Place::with_environment(vec![("STORAGE_EMULATOR_HOST", storage.endpoint())]), BUCKET)
+        });
+        let policy = "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {name: exports}\nspec: {environments: [preview], objectives: {dataLoss: 2h, recoveryTime: 1h}, engine: native, store: primary, databases: {method: export, offload: true}, retention: {daily: 7}}\n";
+        cloud.served.place.write("policies/policy.yaml", policy);
+        cloud.served.create(objects::namespace("preview"));
+        cloud.served.create(objects::config_map("preview", "one", "as it was"));
+        for (database, statement) in [("preview_orders", "create table p (n int)"), ("dev_orders", "create table d (n int)")] {
+            assert!(cloud.emulator.execute("dx-nonprod", "shared", database, statement));
+        }
+        cloud
+    }
+
+    fn with(served: impl FnOnce(&dxdr_storage_emulator::Emulator) -> Served) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let storage = runtime.block_on(dxdr_storage_emulator::Emulator::start(Default::default())).unwrap();
         storage.create_bucket("b", dxdr_storage_emulator::Bucket::default());
@@ -56,7 +81,7 @@ impl Cloud {
         for database in ["preview_orders", "dev_orders"] {
             emulator.create_database("dx-nonprod", "shared", database);
         }
-        let served = Served::new();
+        let served = served(&storage);
         served.place.write("policies/cloud.yaml", ENVIRONMENTS);
         let configuration =
             format!("kubeconfig: kubeconfig\nmanifests: [policies]\ncloudSql: {{endpoint: \"{}\"}}\n", emulator.endpoint());
@@ -66,6 +91,27 @@ impl Cloud {
 
     fn run(&self, arguments: &[&str]) -> Said {
         self.served.run(arguments)
+    }
+
+    fn statements(&self, database: &str) -> Vec<String> {
+        self.emulator.statements("dx-nonprod", "shared", database).unwrap()
+    }
+
+    /// Reads an object into a new database, as a person would, and answers what is in it then.
+    fn imported(&self, uri: &str) -> Vec<String> {
+        self.emulator.create_database("dx-nonprod", "shared", "proof");
+        let instance = InstanceName::new("dx-nonprod", "shared");
+        self.runtime.block_on(async {
+            let options = dxdr_cloud_sql::Options { endpoint: Some(self.emulator.endpoint()), credentials: None };
+            let service = CloudSql::connect(options).await.unwrap();
+            let request = InstanceRequest::Import { database: "proof".to_owned(), uri: uri.to_owned() };
+            let operation = service.submit(&instance, &request).await.unwrap();
+            let ended = async || service.operation("dx-nonprod", &operation).await.unwrap().unwrap().ended;
+            while ended().await.is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        self.statements("proof")
     }
 
     fn json(&self, arguments: &[&str], code: i32) -> Value {
@@ -207,4 +253,88 @@ fn processes_of_one_run_and_of_another_export_once_each_behind_a_strangers_opera
     assert_eq!(seen.3, 0, "nothing is sent while the stranger's operation runs");
     assert_eq!(cloud.emulator.operations_of("EXPORT").len(), 2, "{seen:?}");
     assert_eq!(cloud.storage.object_names("b"), ["dev.sql.gz", "preview.sql.gz"]);
+}
+
+#[test]
+fn a_point_has_the_export_of_its_database_and_of_no_neighbours() {
+    let cloud = Cloud::exporting();
+    let plan = cloud.json(&["backup", "now", "preview", "--dry-run"], 0);
+    let planned = &plan["databases"][0];
+    assert_eq!((&planned["what"], &planned["key"]), (&"export".into(), &"databases/orders.sql.gz".into()));
+    let said = cloud.run(&["backup", "now", "preview", "--dry-run"]).exits(0);
+    assert!(said.stderr.contains("export of `preview_orders` by projects/dx-nonprod/instances/shared"), "{}", said.stderr);
+    assert!(cloud.emulator.operations_of("EXPORT").is_empty() && cloud.storage.object_names("b").is_empty());
+
+    // What a stranger does there is waited for, not refused.
+    cloud.emulator.faults().next("export", Failing::Refused(409, "operationInProgress".to_owned()));
+    let point = cloud.json(&["backup", "now", "preview"], 0);
+    let name = point["name"].as_str().unwrap();
+    let listed = cloud.json(&["points", "preview"], 0);
+    assert_eq!(listed["points"][0]["state"], "complete");
+    let components = listed["points"][0]["components"].as_array().unwrap();
+    let export = components.iter().find(|component| component["kind"] == "database").unwrap();
+    let object = format!("velero/backups/{name}/databases/orders.sql.gz");
+    let url = format!("gs://b/{object}");
+    assert_eq!((&export["method"], &export["location"]), (&"export".into(), &url.as_str().into()));
+    assert!(export["size"].as_u64().unwrap() > 0 && cloud.storage.object_names("b").contains(&object));
+    assert_eq!(cloud.emulator.operations_of("EXPORT").len(), 1);
+    assert_eq!(cloud.statements("dev_orders"), ["create table d (n int)"]);
+    assert_eq!(cloud.imported(&url), ["create table p (n int)"]);
+
+    // A restore says what is left to a person.
+    let said = cloud.run(&["restore", "--point", name, "preview", "--into", "preview-copy", "--yes"]).exits(0);
+    assert!(said.stderr.contains(&format!("gcloud sql import sql shared {url} --database NAME")), "{}", said.stderr);
+    assert_eq!(cloud.statements("preview_orders"), ["create table p (n int)"]);
+}
+
+#[test]
+fn a_point_whose_database_cannot_be_exported_is_partial_and_says_what_to_do() {
+    let cloud = Cloud::exporting();
+    let account = "p123-abc@gcp-sa-cloud-sql.iam.gserviceaccount.com does not have storage.objects.create access to the Google Cloud Storage object.";
+    cloud.emulator.faults().next("export", Failing::Fails("ERROR_RDBMS".to_owned(), account.to_owned()));
+    let said = cloud.run(&["backup", "now", "preview"]).refuses(3);
+    for part in [
+        "it lacks database orders",
+        "does not have storage.objects.create access",
+        "gcloud storage buckets add-iam-policy-binding",
+    ] {
+        assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+    }
+    cloud.emulator.faults().next("export", Failing::Refused(403, "notAuthorized".to_owned()));
+    let said = cloud.run(&["backup", "now", "preview"]).refuses(3);
+    assert!(said.stderr.contains("cloudsql.instances.export"), "{}", said.stderr);
+    assert_eq!(cloud.json(&["points", "preview"], 0)["points"][0]["state"], "partial");
+
+    // A store that the service cannot write is known beforehand.
+    let store = serde_json::json!({"directory": {"path": cloud.served.store()}});
+    std::fs::create_dir(cloud.served.store()).unwrap();
+    let store = format!("apiVersion: dxdr.io/v1alpha1\nkind: BackupStore\nmetadata: {{name: primary}}\nspec: {store}\n");
+    cloud.served.place.write("policies/staging.yaml", &store);
+    let said = cloud.run(&["backup", "now", "preview", "--dry-run"]).exits(0);
+    assert!(said.stderr.contains("It will lack database orders: Cloud SQL exports into buckets"), "{}", said.stderr);
+}
+
+#[test]
+fn an_export_outlives_its_process_and_is_taken_up_by_whoever_resumes_the_run() {
+    let cloud = Cloud::exporting();
+    cloud.emulator.faults().next("export", Failing::Held);
+    let mut backup = cloud.served.place.command(&["backup", "now", "preview"]);
+    let mut backup = backup.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while cloud.emulator.operations_of("EXPORT").is_empty() {
+        assert_eq!(backup.try_wait().unwrap(), None, "it ended without an export");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&backup), rustix::process::Signal::TERM).unwrap();
+    let ended = backup.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("left to do: export, ") && said.contains("dxdr runs resume"), "{said}");
+    assert_eq!(cloud.json(&["points", "preview"], 0)["points"], Value::Array(Vec::new()));
+
+    let [operation] = &cloud.emulator.operations_of("EXPORT")[..] else { panic!("{said}") };
+    assert!(cloud.emulator.release(operation));
+    let runs = cloud.json(&["runs", "list"], 0);
+    cloud.run(&["runs", "resume", runs["runs"][0]["run"].as_str().unwrap(), "--yes"]).exits(0);
+    assert_eq!(cloud.json(&["points", "preview"], 0)["points"][0]["state"], "complete");
+    assert_eq!(cloud.emulator.operations_of("EXPORT").len(), 1, "it is not asked for again");
 }

@@ -102,6 +102,7 @@ impl World {
             velero_namespace: dxdr_plan::velero::NAMESPACE.to_owned(),
             sealing: None,
             databases: None,
+            instances: None,
             program: "test".to_owned(),
         };
         (context, life)

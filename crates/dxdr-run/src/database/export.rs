@@ -1,0 +1,170 @@
+//! Databases of Cloud SQL in recovery points: the service writes them into the store, each when it is its turn on its instance.
+//!
+//! ```text
+//! turn on the instance ─► export into the point's folder ─► read back: size, SHA-256
+//! ```
+//!
+//! What was begun is never asked for again: the run's next process finds it by the run and the database. A database that fails costs the
+//! point that database only, unless something of it may still be under way: then the run is unfinished, and whoever resumes it waits on.
+
+use std::{sync::Arc, time::Duration};
+
+use dxdr_plan::backup::{BackupPlan, DatabasePlan, ExportPlan};
+use dxdr_provider::InstanceError;
+
+use super::{Dumped, Failed, OneDump};
+use crate::{
+    active::chain,
+    context::RunContext,
+    error::RunError,
+    event::Event,
+    instance::{self, ExportOrder, InstanceTurns, LedgerLease},
+};
+
+/// The method of components that are exports.
+pub(super) const EXPORT: &str = "export";
+/// The first pause between two looks at an instance.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why Cloud SQL cannot write into the store of a run; `None` when it can.
+pub(crate) fn impossible(context: &RunContext) -> Option<String> {
+    let storage = &context.store.storage;
+    storage.url(&context.store.layout.backups_prefix()).is_none().then(|| {
+        let store = storage.describe();
+        format!(
+            "Cloud SQL exports into buckets of Google Cloud Storage only, and the store is {store}: give the policy a BackupStore with `spec.gcs`, or say `databases.method: pointInTime`"
+        )
+    })
+}
+
+/// Has the databases of a plan exported, one after the other.
+///
+/// # Errors
+/// When the store or the cluster fails, somebody asks to stop, or an export is still under way at the end of its time.
+pub(crate) async fn exports(context: &RunContext, plan: &BackupPlan) -> Result<Dumped, RunError> {
+    let mut exported = Dumped::default();
+    for (database, export) in plan.exports() {
+        match one(context, plan, database, export).await? {
+            Ok(dump) => exported.dumps.push(dump),
+            Err(reason) => {
+                let text = format!("{} could not be captured: {reason}", database.what());
+                context.reporter.report(&Event::Warning { text });
+                exported.failed.push(Failed { what: database.what(), reason });
+            }
+        }
+    }
+    Ok(exported)
+}
+
+/// One export, or the reason why the point has none.
+async fn one(
+    context: &RunContext,
+    plan: &BackupPlan,
+    database: &DatabasePlan,
+    export: &ExportPlan,
+) -> Result<Result<OneDump, String>, RunError> {
+    let turns = match turns(context, export).await {
+        Ok(turns) => turns,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let order = ExportOrder {
+        run: plan.run.clone(),
+        environment: plan.environment.to_string(),
+        unit: database.unit.name.clone(),
+        database: export.database.clone(),
+        key: context.store.layout.object_key(&plan.point, &export.key),
+        offload: export.offload,
+        timeout: export.timeout,
+    };
+    let exported = match instance::export(&turns, &context.store, &order).await {
+        Ok(exported) => exported,
+        Err(error) => {
+            return match failure(&error) {
+                Some(reason) if !turns.under_way(&order.job()).await? => Ok(Err(reason)),
+                _ => Err(error),
+            };
+        }
+    };
+    tracing::info!(
+        database = order.unit,
+        operation = exported.operation,
+        waited = exported.waited,
+        worked = exported.worked,
+        "exported"
+    );
+    Ok(Ok(OneDump {
+        name: order.unit,
+        key: export.key.clone(),
+        instant: exported.instant,
+        size: exported.size,
+        sha256: exported.sha256.to_string(),
+        consistency: plan.promise(export).word().to_owned(),
+        facts: None,
+        url: Some(exported.url),
+        broken: None,
+    }))
+}
+
+async fn turns(context: &RunContext, export: &ExportPlan) -> Result<InstanceTurns, String> {
+    let Some(access) = &context.instances else {
+        return Err("this program has no way to Cloud SQL".to_owned());
+    };
+    Ok(InstanceTurns {
+        instances: access.connect().await?,
+        instance: export.instance.clone(),
+        lease: LedgerLease::new(Arc::clone(&context.cluster), &context.lease_namespace, &export.instance),
+        clock: Arc::clone(&context.clock),
+        reporter: Arc::clone(&context.reporter),
+        stop: context.stop.clone(),
+        process: context.holder.clone(),
+        first_pause: FIRST_PAUSE,
+    })
+}
+
+/// The reason of a failure that costs the point the database, with what to do; `None` for one that stops the run.
+fn failure(error: &RunError) -> Option<String> {
+    let hint = match error {
+        RunError::Instance(InstanceError { hint, .. }) | RunError::InstanceOperation { hint, .. } => hint.clone(),
+        RunError::InstanceBusy { .. } => Some("take another point when what is named has ended".to_owned()),
+        // The service says that it is written.
+        RunError::Missing { .. } => Some("look whether something removes what is new in the bucket".to_owned()),
+        _ => return None,
+    };
+    let text = chain(error);
+    Some(match hint {
+        Some(hint) => format!("{text}; {hint}"),
+        None => text,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use dxdr_provider::InstanceErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn what_is_still_under_way_stops_the_run_and_what_is_over_costs_the_database_with_a_remedy() {
+        let text = |text: &str| text.to_owned();
+        let overdue = RunError::InstanceOverdue {
+            instance: text("i"),
+            what: text("export"),
+            operation: text("operation-1"),
+            since: text("10:00"),
+        };
+        for error in [overdue, RunError::Interrupted] {
+            assert_eq!(failure(&error), None);
+        }
+        let refused = InstanceError {
+            kind: InstanceErrorKind::Forbidden,
+            action: "export from",
+            what: text("instance `i`"),
+            message: text("403"),
+            hint: Some(text("grant it")),
+            source: None,
+        };
+        assert_eq!(failure(&refused.into()).unwrap(), "cannot export from instance `i`: 403; grant it");
+        let busy = RunError::InstanceBusy { instance: text("i"), what: text("export"), obstacle: text("MAINTENANCE") };
+        assert!(failure(&busy).unwrap().ends_with("take another point when what is named has ended"));
+    }
+}
