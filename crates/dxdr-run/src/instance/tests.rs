@@ -416,6 +416,11 @@ async fn who_is_asked_to_stop_leaves_what_was_accepted_to_the_next() {
         stop.ask();
     });
     assert!(matches!(result, Err(RunError::Interrupted)));
+    let ledger = turns.lease.current().await.unwrap();
+    assert!(
+        !ledger.entry(&job.id).unwrap().is_alive(world.clock.now()),
+        "the next need not wait until it is believed to be gone"
+    );
     let done = carry_out(&world.turns(&desk, "two"), &job, &request, &Unseen).await.unwrap();
     assert!(matches!(done, Done::Operation(operation) if operation.name == "operation-0"));
     assert_eq!(desk.submitted(), 1);
