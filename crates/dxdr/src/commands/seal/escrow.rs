@@ -43,7 +43,7 @@ enum EscrowCommand {
     /// The identity is in memory only, and gone when this ends; what is left is its public key, for `escrow.recipients` of the SealingPolicy. Each share is encrypted for
     /// its person, or shown to them alone, to be written down and typed once.
     #[command(
-        after_help = "Examples:\n  dxdr seal escrow shares --threshold 3 --of 5\n  dxdr seal escrow shares --threshold 2 --out shares --recipient alice=age1... --recipient bob=age1..."
+        after_help = "Examples:\n  dxdr seal escrow shares --threshold 3 --of 5\n  dxdr seal escrow shares --threshold 2 --out kept --recipient ann=age1... --recipient bob=age1..."
     )]
     Shares(Shares),
 }
