@@ -115,9 +115,14 @@ pub fn shortened(name: &str, longest: usize) -> String {
         return name.to_owned();
     }
     let start: String = name.chars().take(longest.saturating_sub(FINGERPRINT)).collect();
-    // FNV-1a: the same on every machine and in every version, unlike the standard library's hash.
-    let fingerprint = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    format!("{}-{fingerprint:08x}", start.trim_end_matches('-'))
+    format!("{}-{}", start.trim_end_matches('-'), fingerprint(name))
+}
+
+/// Eight hexadecimal digits that tell names apart which look alike. FNV-1a: the same on every machine and in every version, unlike the standard
+/// library's hash.
+pub fn fingerprint(name: &str) -> String {
+    let hash = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{hash:08x}")
 }
 
 #[cfg(test)]

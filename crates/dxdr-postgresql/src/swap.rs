@@ -6,7 +6,7 @@ use dxdr_provider::{DatabaseError, DatabaseErrorKind, database::Swap};
 use serde::Deserialize;
 
 use crate::{
-    facts::{marked, unmarked},
+    facts::{mark, marked, unmarked},
     quoting::{identifier, literal},
     session::Server,
 };
@@ -35,8 +35,9 @@ pub(crate) async fn swap(server: Server<'_>, swap: &Swap) -> Result<(), Database
     let comment = |name: &str| found.iter().find(|found| found.name == name).map(|found| found.comment.clone());
     let (live, from, kept) = (comment(&swap.name), comment(&swap.from), comment(&swap.kept));
     let script = match (live, from, kept) {
-        // Renaming is one transaction, so this is what it looks like behind it.
-        (Some(_), None, _) => return Ok(()),
+        // Renaming is one transaction, so this is what it looks like behind it. Without the mark it only looks so: what was to take the
+        // place may have been dropped.
+        (Some(_), None, Some(kept)) if kept.as_deref().and_then(mark) == Some(swap.run.as_str()) => return Ok(()),
         (Some(live), Some(from), None) => script(swap, Some(live), from),
         (None, Some(from), _) => script(swap, None, from),
         (_, None, _) => {

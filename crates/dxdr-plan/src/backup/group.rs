@@ -42,7 +42,13 @@ pub struct GroupPlan {
 impl GroupPlan {
     /// The VolumeGroupSnapshot's name in `point`.
     pub fn snapshot_name(&self, point: &str) -> String {
-        name::shortened(&format!("{point}-{}", self.label), LONGEST_NAME)
+        // A label's value may have what no name may have: `Shop_DB`.
+        let named = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+        let mut label: String = self.label.chars().map(named).collect();
+        if label != self.label {
+            label = format!("{label}-{}", name::fingerprint(&self.label));
+        }
+        name::shortened(&format!("{point}-{label}"), LONGEST_NAME)
     }
 }
 
@@ -227,6 +233,8 @@ mod tests {
         let groups = plan.groups();
         assert_eq!((groups[0].group.class.as_str(), groups[0].group.version.as_str()), ("groups", "v1beta2"));
         assert_eq!(groups[0].group.snapshot_name(&plan.point), format!("{}-shop", plan.point));
+        let awkward = GroupPlan { label: "Shop_DB".to_owned(), ..groups[0].group.clone() };
+        assert!(awkward.snapshot_name("point").starts_with("point-shop-db-"), "{}", awkward.snapshot_name("point"));
         assert_eq!(plan.snapshots().count(), 3);
         assert!(plan.gaps.is_empty());
     }

@@ -1,7 +1,7 @@
 //! What becomes of a point's databases when it is restored: each is loaded under a new name beside the one that is there, and in place
 //! the two change names.
 
-use dxdr_catalog::{Component, DatabaseComponent, RecoveryPoint, Sha256};
+use dxdr_catalog::{Component, DatabaseComponent, RecoveryPoint, Sha256, name};
 use dxdr_environment::{DatabaseFacts, DatabaseLocation, DatabaseUnit, Environment};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -150,8 +150,12 @@ fn restore(
     }
 }
 
-/// The name with something behind it; the name gives way where both are too long.
+/// The name with something behind it. Where both are too long the name gives way, to a fingerprint of all of it: two that begin alike must not become one.
 fn named(database: &str, suffix: &str) -> String {
+    if database.len() + suffix.len() <= LONGEST_NAME {
+        return format!("{database}{suffix}");
+    }
+    let suffix = format!("-{}{suffix}", name::fingerprint(database));
     let mut end = database.len().min(LONGEST_NAME.saturating_sub(suffix.len()));
     while !database.is_char_boundary(end) {
         end -= 1;
@@ -224,6 +228,15 @@ mod tests {
     fn a_name_is_as_long_as_the_server_takes_and_no_character_is_cut() {
         assert_eq!(named("orders", "_restored_20240501t100000z"), "orders_restored_20240501t100000z");
         let long = named(&"é".repeat(40), "_before_20240501t100000z");
-        assert!(long.len() <= LONGEST_NAME && long.ends_with("é_before_20240501t100000z"), "{long}");
+        assert!(long.len() <= LONGEST_NAME && long.starts_with("ééé") && long.ends_with("_before_20240501t100000z"), "{long}");
+    }
+
+    #[test]
+    fn long_names_that_begin_alike_stay_two() {
+        let long = "a".repeat(60);
+        assert_ne!(
+            named(&format!("{long}x"), "_before_20240501t100000z"),
+            named(&format!("{long}y"), "_before_20240501t100000z")
+        );
     }
 }

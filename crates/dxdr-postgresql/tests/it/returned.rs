@@ -88,7 +88,8 @@ two" TO {role};
     database.load(&load, &place).await.unwrap();
     let swap = Swap { name: NAME.to_owned(), from: load.name.clone(), kept: "orders_before".to_owned(), run: load.run.clone() };
     database.swap(&swap).await.unwrap();
-    database.swap(&swap).await.unwrap();
+    // Nothing was kept that could tell that it was done.
+    database.swap(&swap).await.unwrap_err();
 
     assert_eq!(server.sql(NAME, CONTENT), was);
     assert_eq!(server.sql("postgres", &properties), was_outside);
@@ -128,10 +129,16 @@ async fn a_swap_cuts_connections_keeps_the_old_one_and_can_be_undone_and_neighbo
     assert!(refused.message.contains("was not made by run"), "{refused}");
     database.discard("orders_before", "another-run").await.unwrap_err();
 
+    // Again, as a run that is resumed would.
+    database.swap(&swap).await.unwrap();
+    database.swap(&swap.reversed()).await.unwrap();
     database.swap(&swap.reversed()).await.unwrap();
     assert_eq!(server.sql("orders", "SELECT count(*) FROM t;"), "2");
     assert!(database.discard("orders_restored", &load.run).await.unwrap());
     assert!(!database.discard("orders_restored", &load.run).await.unwrap());
+    // What was to take the place is gone: that is no swap that was done.
+    database.swap(&swap).await.unwrap_err();
+    database.swap(&swap.reversed()).await.unwrap_err();
     assert_eq!(server.sql("postgres", "SELECT count(*) FROM pg_database WHERE datname LIKE 'orders%';"), "1");
     neighbour.kill().unwrap();
     neighbour.wait().unwrap();

@@ -138,9 +138,10 @@ pub(super) async fn run(command: &Reencrypt, global: &Global, terminal: &Termina
         items::each(&sources, &stop, &|| progress.one_more(), &|source| look(source, &keys, writes, &stop))
     });
     progress.end();
-    if let Some(cluster) = cluster.filter(|_| writes && !stop.asked()) {
+    if let Some(cluster) = cluster.filter(|_| writes) {
         let moving: usize = found.outcomes.iter().filter(|(_, outcome)| !outcome.edits.is_empty()).count();
-        if moving > 0 {
+        // Who was stopped is not asked: nothing is written then, and each item is told to stay.
+        if moving > 0 && !stop.asked() {
             let what = counted(moving, "SealedSecret");
             terminal.consent(&format!("Move {what} of {} to {}?", cluster.describe(), keys.key()), command.yes)?;
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use dxdr_catalog::{Component, Entry};
-use dxdr_environment::{KeyFingerprint, ObjectReference};
+use dxdr_environment::{KeyFingerprint, ObjectReference, Scope};
 use dxdr_provider::Cluster as _;
 use dxdr_report::quantity::counted;
 use dxdr_run::{SEALING_KEYS, Store, catalog};
@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{
     certificate,
     files::Paths,
-    items::ItemState,
+    items::{ItemRow, ItemState},
     keeping::{Keeping, PolicyChoice, options},
     key_files::kind,
     refused,
@@ -136,6 +136,16 @@ async fn needs(
         let (rows, problems) = verify::rows(what, ring, None, &|| {});
         if let Some(problem) = problems.first() {
             return Err(refused(format!("what cannot be looked at may need the key: {problem}")).hint("nothing was changed"));
+        }
+        // What is bound to a namespace opens only under its own, and a file may leave that to whoever applies it.
+        let unbound = |row: &&ItemRow| {
+            !matches!(row.state, ItemState::Opened(_))
+                && row.identity.namespace.is_empty()
+                && row.identity.scope != Scope::ClusterWide
+        };
+        if let Some(row) = rows.iter().find(unbound) {
+            let what = format!("{}: {} names no namespace, and may need the key", row.place(), row.identity.name);
+            return Err(refused(what).hint("write its `metadata.namespace` into the file; nothing was changed"));
         }
         let opened = rows.iter().filter(|row| matches!(row.state, ItemState::Opened(_)));
         Ok(opened
