@@ -26,7 +26,8 @@ use crate::{
     database,
     error::RunError,
     journal::{History, Journal},
-    lease,
+    lease, runs,
+    store::Store,
 };
 
 /// The parameter of a restore's journal that has its databases.
@@ -137,6 +138,22 @@ pub fn in_place(history: &History) -> Vec<RecordedDatabase> {
         history.finished(&swap).is_some() && history.finished(&undo_step(database)).is_none()
     };
     of_run(history).into_iter().filter(swapped).collect()
+}
+
+/// A later run that put another database in the place of one of this run's, and was not undone: its name, and the database. What is live is its.
+pub async fn replaced_since(store: &Store, history: &History) -> Result<Option<(String, String)>, RunError> {
+    let ours = in_place(history);
+    let same = |later: &RecordedDatabase| {
+        ours.iter().any(|our| our.unit.location == later.unit.location && our.database == later.database)
+    };
+    // Newest first.
+    for run in runs::list(store).await?.runs.into_iter().take_while(|run| run.run != history.run) {
+        let later = in_place(&runs::history(store, &run.run).await?);
+        if let Some(recorded) = later.into_iter().find(same) {
+            return Ok(Some((run.run, recorded.database)));
+        }
+    }
+    Ok(None)
 }
 
 /// Puts the databases back that were there before a restore in place; their names. What the restore brought is beside again.

@@ -100,18 +100,21 @@ fn a_database_is_part_of_the_point_and_comes_back_beside_or_in_place_and_that_ca
     let beside = world.databases().into_iter().find(|name| name.starts_with("orders_restored_")).unwrap();
     assert_eq!((world.rows(&beside).as_str(), world.rows("orders").as_str()), ("[1, 2]", "[2, 3]"));
 
-    // The second is in the names, and so the next restore takes another one.
-    let second = jiff::Timestamp::now().as_second();
-    while jiff::Timestamp::now().as_second() == second {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-
+    next_second();
     // In place: they change names, and back.
     let said = world.json(&["restore", "staging", "--point", &point, "--in-place", "--yes", "--output", "json"]);
     let (run, kept) = (said["run"].as_str().unwrap(), said["databases"][0]["kept"].as_str().unwrap());
     assert_eq!((world.rows("orders").as_str(), world.rows(kept).as_str()), ("[1, 2]", "[2, 3]"));
     world.served.run(&["databases", "undo", run, "--dry-run"]).exits(0);
     assert_eq!(world.rows("orders"), "[1, 2]");
+    // What a later run put in place is not taken for this one's.
+    next_second();
+    let later = world.json(&["restore", "staging", "--point", &point, "--in-place", "--yes", "--output", "json"]);
+    let later = later["run"].as_str().unwrap();
+    let said = world.served.run(&["databases", "undo", run, "--yes"]).refuses(4);
+    assert!(said.stderr.contains(later), "{}", said.stderr);
+    world.served.run(&["databases", "undo", later, "--yes"]).exits(0);
+    world.served.run(&["databases", "discard", later, "--yes"]).exits(0);
     world.served.run(&["databases", "undo", run, "--yes"]).exits(0);
     assert_eq!(world.rows("orders"), "[2, 3]");
     world.served.run(&["databases", "undo", run, "--yes"]).refuses(4);
@@ -182,4 +185,12 @@ fn a_backup_that_is_killed_while_it_dumps_takes_the_dump_again() {
     world.server.sql("postgres", "DROP DATABASE orders;");
     let said = world.served.run(&["restore", "staging", "--point", &point, "--in-place", "--yes"]).exits(0);
     assert_eq!(world.rows("orders"), "[1, 2, 3]", "{}", said.stderr);
+}
+
+/// The second is in the names of what a restore loads, and so the next one takes another.
+fn next_second() {
+    let second = jiff::Timestamp::now().as_second();
+    while jiff::Timestamp::now().as_second() == second {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
