@@ -205,6 +205,13 @@ fn live_objects_move_to_the_newest_key_and_the_old_one_goes_when_nothing_needs_i
     piped(&served.place, &["seal", "--cert", "first.pem", "-w", "db.yaml"], SECRET).exits(0);
     let needed = json_of(&retire(&first, &["db.yaml", "--yes"]).exits(4));
     assert_eq!(needed["neededBy"][0], json!("db.yaml:9: password of staging/db"), "{needed}");
+    // Sealed for a namespace that only whoever applies the file names.
+    let sealed = fs::read_to_string(served.place.path().join("db.yaml")).unwrap();
+    let unbound: String = sealed.split_inclusive('\n').filter(|line| !line.contains("namespace: staging")).collect();
+    assert_ne!(unbound, sealed);
+    served.place.write("unbound.yaml", &unbound);
+    let said = retire(&first, &["unbound.yaml", "--yes"]).exits(8);
+    assert!(said.stderr.contains("names no namespace, and may need the key"), "{}", said.stderr);
     retire(&first, &["--dry-run"]).exits(0);
     let name = objects::core("Secret", Some("seals"), "sealed-secrets-keyabcde");
     assert!(served.get(&name).is_some());
