@@ -10,7 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, IsCa, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize,
 };
 use serde_json::{Map, Value, json};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
     certificate::SealingCertificate,
@@ -21,7 +21,7 @@ use crate::{
 pub const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
 /// Its value on keys that the controller loads.
 pub const ACTIVE: &str = "active";
-/// What names of key Secrets begin with; the Secret that is called just so is loaded whatever its label.
+/// What names of key Secrets begin with, where the controller is told nothing else; the Secret that is called just so is loaded whatever its label.
 pub const KEY_PREFIX: &str = "sealed-secrets-key";
 
 /// Seconds that a new certificate is valid: ten years, as the controller has it.
@@ -37,6 +37,8 @@ pub struct KeySecret {
     pub uid: Option<String>,
     /// When a server stored it, to the second.
     pub created: Option<Timestamp>,
+    /// Whether the controller loads it because of what it is called, whatever its label.
+    pub loaded_by_name: bool,
     private_key: Zeroizing<String>,
     certificate: SealingCertificate,
     key: OpeningKey,
@@ -104,7 +106,7 @@ impl KeySecret {
     /// ([`begin_behind`]). Half a second, as a rule; at times two.
     pub fn generate(begin: Timestamp) -> Result<Self, KeySecretError> {
         let failed = |error: &dyn fmt::Display| KeySecretError::Generation(error.to_string());
-        let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096).map_err(|error| failed(&error))?;
+        let mut pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096).map_err(|error| failed(&error))?;
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name = DistinguishedName::new();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -113,9 +115,11 @@ impl KeySecret {
         let since = |seconds: i64| std::time::Duration::from_secs(seconds.max(0) as u64);
         parameters.not_before = epoch + since(begin.as_second());
         parameters.not_after = epoch + since(begin.as_second() + VALIDITY);
-        let certificate = parameters.self_signed(&pair).map_err(|error| failed(&error))?.pem();
+        let certificate = parameters.self_signed(&pair).map(|certificate| certificate.pem());
         let labels = Map::from_iter([(KEY_LABEL.to_owned(), ACTIVE.into())]);
         let private_key = Zeroizing::new(pair.serialize_pem());
+        pair.zeroize();
+        let certificate = certificate.map_err(|error| failed(&error))?;
         Self::of_parts(Some(fresh_name()?), labels, private_key, &certificate)
     }
 
@@ -125,6 +129,7 @@ impl KeySecret {
             self.labels.insert(KEY_LABEL.to_owned(), ACTIVE.into());
         }
         self.name = Some(fresh_name()?);
+        self.loaded_by_name = false;
         Ok(())
     }
 
@@ -149,7 +154,8 @@ impl KeySecret {
         if key.fingerprint() != certificate.fingerprint() {
             return Err(KeySecretError::Mismatch);
         }
-        Ok(Self { name, labels, uid: None, created: None, private_key, certificate, key })
+        let loaded_by_name = name.as_deref() == Some(KEY_PREFIX);
+        Ok(Self { name, labels, uid: None, created: None, loaded_by_name, private_key, certificate, key })
     }
 
     /// Which key it is.
@@ -169,7 +175,7 @@ impl KeySecret {
 
     /// Whether the controller loads it when it starts.
     pub fn is_loaded(&self) -> bool {
-        self.label() == Some(ACTIVE) || self.name.as_deref() == Some(KEY_PREFIX)
+        self.label() == Some(ACTIVE) || self.loaded_by_name
     }
 
     /// The private half.

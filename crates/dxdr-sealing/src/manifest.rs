@@ -205,18 +205,18 @@ impl SecretManifest {
     }
 
     /// Seals every item. The scope stands as an annotation on both, the SealedSecret and what it makes, as kubeseal has it.
-    pub fn seal(mut self, request: &SealRequest, certificate: &SealingCertificate) -> Result<SealedSecret, ManifestError> {
-        let annotations = &self.annotations;
+    pub fn seal(&self, request: &SealRequest, certificate: &SealingCertificate) -> Result<SealedSecret, ManifestError> {
+        let mut annotations = self.annotations.clone();
         let scope = request.scope.unwrap_or_else(|| Scope::of_annotations(|name| annotations.get(name).and_then(Value::as_str)));
         let identity = self.identity(request, scope)?;
         if self.items.is_empty() && !request.allow_empty {
             return Err(ManifestError::Empty);
         }
         for name in [NAMESPACE_WIDE, CLUSTER_WIDE] {
-            self.annotations.remove(name);
+            annotations.remove(name);
         }
         if let Some(name) = scope.annotation() {
-            self.annotations.insert(name.to_owned(), "true".into());
+            annotations.insert(name.to_owned(), "true".into());
         }
         let label = identity.label();
         let items = self.items.iter().map(|(name, value)| {
@@ -228,10 +228,10 @@ impl SecretManifest {
         Ok(SealedSecret {
             items: items.collect::<Result<_, _>>()?,
             identity,
-            labels: self.labels,
-            annotations: self.annotations,
-            more_metadata: self.more_metadata,
-            secret_type: self.secret_type,
+            labels: self.labels.clone(),
+            annotations,
+            more_metadata: self.more_metadata.clone(),
+            secret_type: self.secret_type.clone(),
             immutable: self.immutable,
         })
     }

@@ -51,31 +51,37 @@ impl Modulus {
         Zeroizing::new(bytes.skip(self.digits.len() * 8 - base.len()).collect())
     }
 
-    /// a·b/R mod n.
+    /// a·b/R mod n. Both have as many digits as n.
     fn multiply(&self, a: &[u64], b: &[u64]) -> Zeroizing<Vec<u64>> {
-        let (n, length) = (&self.digits, self.digits.len());
-        let mut sum = Zeroizing::new(vec![0_u64; length + 2]);
+        let length = self.digits.len();
+        let mut sum = Zeroizing::new(vec![0_u64; length + 1]);
         for factor in a {
-            let mut carry = 0;
-            for (digit, other) in sum.iter_mut().zip(b) {
-                (*digit, carry) = multiply_add(*factor, *other, *digit, carry);
-            }
-            let (digit, over) = sum[length].overflowing_add(carry);
-            (sum[length], sum[length + 1]) = (digit, u64::from(over));
-            // The multiple of n that makes the lowest digit 0, which then goes.
-            let multiple = sum[0].wrapping_mul(self.inverse);
-            let (_, mut carry) = multiply_add(multiple, n[0], sum[0], 0);
-            for index in 1..length {
-                (sum[index - 1], carry) = multiply_add(multiple, n[index], sum[index], carry);
-            }
-            let (digit, over) = sum[length].overflowing_add(carry);
-            (sum[length - 1], sum[length]) = (digit, sum[length + 1] + u64::from(over));
+            add_and_shift(&mut sum, *factor, b, &self.digits, self.inverse);
         }
         let over = sum[length];
         sum.truncate(length);
-        subtract_once(&mut sum, over, n);
+        subtract_once(&mut sum, over, &self.digits);
         sum
     }
+}
+
+/// sum := (sum + factor·b + m·n) / 2⁶⁴, with the multiple m of n that makes the lowest digit 0. Below 2·n when it was.
+///
+/// Both products are added in one pass: their carries do not wait for one another, so that the processor works on the two at once.
+fn add_and_shift(sum: &mut [u64], factor: u64, b: &[u64], n: &[u64], inverse: u64) {
+    let length = n.len();
+    // Said here, it need not be asked for each digit.
+    let (sum, b) = (&mut sum[..=length], &b[..length]);
+    let (lowest, mut carry) = multiply_add(factor, b[0], sum[0], 0);
+    let multiple = lowest.wrapping_mul(inverse);
+    let (_, mut reducing) = multiply_add(multiple, n[0], lowest, 0);
+    for index in 1..length {
+        let digit;
+        (digit, carry) = multiply_add(factor, b[index], sum[index], carry);
+        (sum[index - 1], reducing) = multiply_add(multiple, n[index], digit, reducing);
+    }
+    let top = u128::from(sum[length]) + u128::from(carry) + u128::from(reducing);
+    (sum[length - 1], sum[length]) = (top as u64, (top >> DIGIT) as u64);
 }
 
 /// Digits from bytes, the highest of which come first.

@@ -356,6 +356,8 @@ fn same(expected: &Node, found: &Node, changes: &[Change]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NEW: &str = "AgBnewnewnewnewnewnewnewnewnewnewnewnewnewnewnewnewnew0000+/==";
@@ -452,5 +454,69 @@ mod tests {
         let two = put("m:\n  x: 1\n", &[(0, &["m", "a"]), (0, &["m", "b"]), (0, &["m", "x"])]).unwrap();
         assert_eq!(two, format!("m:\n  x: {NEW}\n  a: {NEW}\n  b: {NEW}\n"));
         assert!(matches!(put("m: text\n", &[(0, &["m", "a"])]), Err(Uneditable::NotAText { .. })));
+    }
+
+    /// A field and what people write around it, in one of many styles; `indentation` stands in front of each of its lines.
+    fn written(style: usize, name: &str, value: &str, indentation: &str) -> String {
+        let (first, rest) = value.split_at(value.len() / 2);
+        let lines = match style {
+            0 => format!("{name}: {value}"),
+            1 => format!("# before\n{name}: {value}   # behind"),
+            2 => format!("{name}: '{value}'\n"),
+            3 => format!("\"{name}\" : \"{value}\"  "),
+            4 => format!("{name}: |\n  {first}\n  {rest}\n"),
+            5 => format!("{name}: >-  # folded\n    {value}"),
+            6 => format!("{name}: |2+\n  {first}\n  {rest}\n\n"),
+            7 => format!("{name}: \"{first}\\\n      {rest}\""),
+            8 => format!("? {name}\n: {value}"),
+            9 => format!("{name}: !!str {value}"),
+            10 => format!("{name}:\n  {value}"),
+            _ => format!("{name}:   '{first}\\n{rest}'"),
+        };
+        lines.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("{indentation}{line}\n") }).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn of_a_document_in_any_style_nothing_changes_but_what_was_asked_for(
+            fields in proptest::collection::vec((0_usize..12, "[A-Za-z0-9+/]{8,160}={0,2}"), 1..8),
+            chosen in any::<prop::sample::Index>(), depth in 0_usize..4, wide in any::<bool>(), windows in any::<bool>(), mark in any::<bool>(),
+        ) {
+            let chosen = chosen.index(fields.len());
+            let step = if wide { "    " } else { "  " };
+            let above: String = (0..depth).map(|level| format!("{}m:\n", step.repeat(level))).collect();
+            let blocks: Vec<String> = fields
+                .iter()
+                .enumerate()
+                .map(|(number, (style, value))| written(*style, &format!("k{number}"), value, &step.repeat(depth)))
+                .collect();
+            let as_written = |text: String| {
+                let text = if windows { text.replace('\n', "\r\n") } else { text };
+                if mark { format!("\u{feff}{text}") } else { text }
+            };
+            let before = as_written(format!("{above}{}", blocks.concat()));
+            let front = as_written(format!("{above}{}", blocks[..chosen].concat()));
+            let behind = as_written(blocks[chosen + 1..].concat());
+            let behind = behind.trim_start_matches('\u{feff}');
+            let name = format!("k{chosen}");
+            let mut names = vec!["m"; depth];
+            names.push(&name);
+            let after = put(&before, &[(0, &names)]).unwrap();
+            prop_assert!(after.starts_with(&front) && after.ends_with(behind), "{after}");
+            let values = |text: &str| {
+                let documents = crate::yaml::read(&SourceText { name: "x", text }).unwrap();
+                let map = (0..depth).fold(documents[0].value().clone(), |value, _| value["m"].clone());
+                map.as_object().unwrap().clone()
+            };
+            let (old, new) = (values(&before), values(&after));
+            prop_assert_eq!(old.len(), new.len());
+            for (field, value) in old {
+                if field == name {
+                    prop_assert_eq!(new[&field].as_str().unwrap().replace(['\n', '\r'], ""), NEW);
+                } else {
+                    prop_assert_eq!(&new[&field], &value, "{}", after);
+                }
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod check;
+mod deployment;
 mod documents;
 mod duties;
 mod escrow;
@@ -13,6 +14,7 @@ mod keys;
 mod manifests;
 mod merge;
 mod opening;
+mod parallel;
 mod prompt;
 mod raw;
 mod recovery;
@@ -217,13 +219,23 @@ pub(crate) async fn run(command: Seal, global: &Global, terminal: &Terminal) -> 
 async fn whole_manifests(manifests: Manifests, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     if manifests.fetch_cert {
         let certificate = manifests.certificate.unpinned(global).await?;
-        terminal.data(certificate.pem());
-        return Ok(());
+        return match &manifests.sealed_secret_file {
+            Some(file) => documents::write(file, certificate.pem()),
+            None => {
+                terminal.data(certificate.pem());
+                Ok(())
+            }
+        };
     }
     if manifests.raw {
         let file =
             manifests.from_file.map(|named| named.split_once('=').map_or(named.clone(), |(_, file)| file.to_owned()).into());
-        let raw = raw::Raw { certificate: manifests.certificate, identity: manifests.identity, from_file: file };
+        let raw = raw::Raw {
+            certificate: manifests.certificate,
+            identity: manifests.identity,
+            from_file: file,
+            sealed_secret_file: manifests.sealed_secret_file,
+        };
         return raw::run(&raw, global, terminal).await;
     }
     if manifests.validate {

@@ -1,11 +1,6 @@
 //! Every item of every SealedSecret of many files, opened side by side.
 
-use std::{
-    num::NonZero,
-    path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-};
+use std::path::Path;
 
 use dxdr_api::yaml::edit::Edit;
 use dxdr_environment::{FieldPath, KeyFingerprint, Scope, SealedIdentity};
@@ -13,7 +8,7 @@ use dxdr_run::StopRequest;
 use dxdr_sealing::{Ciphertext, KeyRing, SealedObject};
 use serde_json::{Value, json};
 
-use super::{documents::Input, sources::Source};
+use super::{documents::Input, parallel, sources::Source};
 
 /// What is known of an item.
 #[derive(Debug, Clone)]
@@ -178,36 +173,28 @@ pub(super) struct ItemPlace<'a> {
     pub(super) identity: &'a SealedIdentity,
 }
 
-/// Looks at everything, as much at once as there are cores. Ends early when `stop` says so; what is left is then not answered.
+/// Looks at everything, on all cores. Ends early when `stop` says so; what is left is then not answered.
 pub(super) fn each(
     sources: &[Source],
     stop: &StopRequest,
     done: &(dyn Fn() + Sync),
     look: &(dyn Fn(&Source) -> Looked + Sync),
 ) -> Seen {
-    let (next, looked) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(sources.len().max(1));
-    let mut outcomes: Vec<(usize, Outcome)> = thread::scope(|scope| {
-        let work = || {
-            let mut found = Vec::new();
-            while !stop.asked() {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(source) = sources.get(index) else { break };
-                match look(source) {
-                    Looked::Found(outcome) => found.push((index, outcome)),
-                    Looked::Nothing => {}
-                    Looked::Stopped => break,
-                }
-                looked.fetch_add(1, Ordering::Relaxed);
-                done();
-            }
-            found
-        };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    let answers = parallel::in_order(sources, &|source| {
+        let looked = if stop.asked() { Looked::Stopped } else { look(source) };
+        if !matches!(looked, Looked::Stopped) {
+            done();
+        }
+        looked
     });
-    outcomes.sort_by_key(|(index, _)| *index);
-    Seen { outcomes, looked: looked.into_inner() }
+    let mut seen = Seen { outcomes: Vec::new(), looked: 0 };
+    for (index, answer) in answers.into_iter().enumerate() {
+        seen.looked += usize::from(!matches!(answer, Looked::Stopped));
+        if let Looked::Found(outcome) = answer {
+            seen.outcomes.push((index, outcome));
+        }
+    }
+    seen
 }
 
 /// What looking at one source found.
@@ -216,7 +203,7 @@ pub(super) enum Looked {
     Found(Outcome),
     /// It holds none.
     Nothing,
-    /// It is as it was: somebody asked to stop on the way.
+    /// It is as it was: somebody asked to stop before, or on the way.
     Stopped,
 }
 

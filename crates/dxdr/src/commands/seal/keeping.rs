@@ -18,7 +18,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     certificate::{self, Controller},
-    key_files::{key_secrets, kind},
+    deployment::{self, Deployment},
+    key_files::{KeySecrets, key_secrets, kind},
     refused,
 };
 use crate::{
@@ -39,9 +40,6 @@ const A_SECOND: Duration = Duration::from_millis(1_050);
 
 /// How long a second of a server's clock is waited for.
 const A_SECOND_AT_MOST: Duration = Duration::from_secs(5);
-
-/// The controller's flag for how often it makes keys, as a variable.
-const RENEWAL_VARIABLE: &str = "SEALED_SECRETS_KEY_RENEW_PERIOD";
 
 /// Between two looks at it.
 const LOOKS: Duration = Duration::from_millis(500);
@@ -211,7 +209,7 @@ impl Keeping {
 
     /// The keys in the cluster, the newest first; what looks like one and is none is warned about.
     pub(super) async fn in_cluster(&self, terminal: &Terminal) -> Result<Vec<KeySecret>, Failure> {
-        let (keys, unusable) = key_secrets(&self.cluster, self.namespace()).await?;
+        let KeySecrets { keys, unusable, .. } = key_secrets(&self.cluster, &self.controller).await?;
         for problem in unusable {
             terminal.warn(&format!("{problem}; a controller that starts may crash over it"));
         }
@@ -309,26 +307,13 @@ impl Keeping {
         Ok(created)
     }
 
-    /// The controller's Deployment, where it is one that we may see.
-    async fn deployment(&self) -> Result<Option<Value>, Failure> {
-        match self.cluster.get(&self.deployment_reference()).await {
-            Ok(found) => Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok())),
-            Err(error) if error.kind == ClusterErrorKind::Forbidden => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn deployment_reference(&self) -> ObjectReference {
-        ObjectReference {
-            kind: kind("apps", "v1", "Deployment", "deployments"),
-            namespace: Some(self.namespace().to_owned()),
-            name: self.controller.controller_name.clone(),
-        }
+    async fn deployment(&self) -> Result<Option<Deployment>, Failure> {
+        Ok(Deployment::of(&self.cluster, &self.controller).await?)
     }
 
     /// Whether the controller makes keys by itself; `None` where nobody can tell.
     pub(super) async fn renews_itself(&self) -> Result<Option<bool>, Failure> {
-        Ok(self.deployment().await?.and_then(|deployment| makes_keys(&deployment)))
+        Ok(self.deployment().await?.and_then(|deployment| deployment.makes_keys()))
     }
 
     /// Restarts the controller where it is a Deployment, so that it loads every key, and waits for it. Says whether it was restarted and is up;
@@ -343,7 +328,8 @@ impl Keeping {
             "metadata": {"name": self.controller.controller_name, "namespace": self.namespace()},
             "spec": {"template": {"metadata": {"annotations": annotations}}},
         });
-        match self.cluster.apply(&self.deployment_reference(), Bytes::from(patch.to_string()), true, &options()).await {
+        match self.cluster.apply(&deployment::reference(&self.controller), Bytes::from(patch.to_string()), true, &options()).await
+        {
             Ok(_) => {}
             Err(error) if error.kind == ClusterErrorKind::Forbidden => return Ok(false),
             Err(error) => return Err(error.into()),
@@ -351,7 +337,7 @@ impl Keeping {
         terminal.note(&format!("{} restarts, to load its keys.", self.controller));
         let began = tokio::time::Instant::now();
         while began.elapsed() < RESTART {
-            if self.deployment().await?.is_some_and(|deployment| is_rolled_out(&deployment)) {
+            if self.deployment().await?.is_some_and(|deployment| deployment.is_rolled_out()) {
                 return Ok(true);
             }
             tokio::time::sleep(LOOKS).await;
@@ -382,8 +368,7 @@ impl Keeping {
 
     /// Whether a controller is there, as far as can be seen: its Deployment with replicas, or its Service that answers.
     pub(super) async fn runs(&self) -> Result<bool, Failure> {
-        let deployed =
-            self.deployment().await?.is_some_and(|deployment| deployment["spec"]["replicas"].as_u64().unwrap_or(1) > 0);
+        let deployed = self.deployment().await?.is_some_and(|deployment| deployment.has_replicas());
         Ok(deployed || self.serves().await.is_some())
     }
 
@@ -397,74 +382,12 @@ impl Keeping {
     }
 }
 
-/// Whether a controller that runs so makes keys by itself; `None` where its Deployment does not tell.
-fn makes_keys(deployment: &Value) -> Option<bool> {
-    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let lists = containers.iter().flat_map(|container| [&container["command"], &container["args"]]);
-    let words: Vec<&str> = lists.flat_map(|list| list.as_array().into_iter().flatten()).filter_map(Value::as_str).collect();
-    let flag = |name: &str| {
-        words.iter().enumerate().find_map(|(index, word)| {
-            let after = word.strip_prefix(name)?;
-            after.strip_prefix('=').or_else(|| words.get(index + 1).copied())
-        })
-    };
-    // What the command line says counts; behind it, each flag is also a variable.
-    if let Some(period) = flag("--key-renew-period").or_else(|| flag("--rotate-period")) {
-        return Some(!is_nothing(period));
-    }
-    let mut variables = containers.iter().flat_map(|container| container["env"].as_array().into_iter().flatten());
-    match variables.find(|variable| variable["name"] == RENEWAL_VARIABLE) {
-        None => Some(true),
-        // A variable may come from somewhere else.
-        Some(variable) => variable["value"].as_str().map(|period| !is_nothing(period)),
-    }
-}
-
-/// Whether a duration, as Go writes them, is none: `0`, `0s`, `0h0m`.
-fn is_nothing(period: &str) -> bool {
-    period.contains('0') && !period.contains(|digit: char| ('1'..='9').contains(&digit))
-}
-
 /// A public key without the comment that SSH's may have.
 fn key_of(recipient: &str) -> String {
     recipient.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Whether every replica is of the newest template, and available.
-fn is_rolled_out(deployment: &Value) -> bool {
-    let status = &deployment["status"];
-    let wanted = deployment["spec"]["replicas"].as_u64().unwrap_or(1);
-    let count = |field: &str| status[field].as_u64().unwrap_or_default();
-    status["observedGeneration"] == deployment["metadata"]["generation"]
-        && count("replicas") == wanted
-        && count("updatedReplicas") == wanted
-        && count("availableReplicas") == wanted
-}
-
 /// How sealing writes into clusters.
 pub(super) fn options() -> WriteOptions {
     WriteOptions { manager: MANAGER.to_owned(), dry_run: false, retry: true }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whether_a_controller_makes_keys_is_read_where_it_may_be_said() {
-        let of = |container: Value| makes_keys(&json!({"spec": {"template": {"spec": {"containers": [container]}}}}));
-        let variable = |more: Value| json!({"env": [{"name": "A", "value": "0"}, more]});
-        for (container, expected) in [
-            (json!({}), Some(true)),
-            (json!({"args": ["--key-renew-period=0"]}), Some(false)),
-            (json!({"args": ["--key-renew-period", "0h0m"]}), Some(false)),
-            (json!({"command": ["controller", "--rotate-period=10h"]}), Some(true)),
-            (variable(json!({"name": RENEWAL_VARIABLE, "value": "0"})), Some(false)),
-            (variable(json!({"name": RENEWAL_VARIABLE, "value": "720h"})), Some(true)),
-            (variable(json!({"name": RENEWAL_VARIABLE, "valueFrom": {}})), None),
-            (json!({"args": ["--key-renew-period=1h"], "env": [{"name": RENEWAL_VARIABLE, "value": "0"}]}), Some(true)),
-        ] {
-            assert_eq!(of(container.clone()), expected, "{container}");
-        }
-    }
 }

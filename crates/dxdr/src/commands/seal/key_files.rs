@@ -14,7 +14,7 @@ use dxdr_sealing::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{certificate, documents::read_file, refused};
+use super::{certificate, deployment::Deployment, documents::read_file, refused};
 use crate::{
     app::Global,
     failure::{Failure, Kind},
@@ -29,17 +29,17 @@ pub(super) struct KeyFiles {
     pub(super) recovery_private_key: Vec<PathBuf>,
 }
 
-/// A key, and from when on its certificate is valid, where it has one.
+/// A key, and since when there is it, where that is known and the controller loads it.
 struct FoundKey {
     key: OpeningKey,
-    not_before: Option<Timestamp>,
+    since: Option<Timestamp>,
 }
 
 /// What opens, and which of it is the newest.
 pub(super) struct Keys {
     pub(super) ring: KeyRing,
-    /// The key whose certificate begins last; bare keys do not say when they were made.
-    pub(super) newest: Option<(KeyFingerprint, Timestamp)>,
+    /// Since when there is each, by the clock that the controller goes by: the newest first. Bare keys do not say.
+    since: Vec<(KeyFingerprint, Timestamp)>,
 }
 
 impl KeyFiles {
@@ -54,15 +54,12 @@ impl KeyFiles {
             return self.read(terminal);
         }
         let cluster = certificate::cluster(global).await?;
-        let (keys, unusable) = key_secrets(&cluster, &controller.controller_namespace).await?;
+        let KeySecrets { keys, unusable, by_creation } = key_secrets(&cluster, controller).await?;
         unusable.iter().for_each(|problem| terminal.warn(problem));
         // What the controller does not load opens here, too: what a compromised key sealed must be moved.
         let found: Vec<FoundKey> = keys
             .into_iter()
-            .map(|key| FoundKey {
-                not_before: key.is_loaded().then(|| key.certificate().not_before()),
-                key: key.into_opening_key(),
-            })
+            .map(|key| FoundKey { since: since(&key, by_creation).filter(|_| key.is_loaded()), key: key.into_opening_key() })
             .collect();
         if found.is_empty() {
             let namespace = &controller.controller_namespace;
@@ -85,9 +82,18 @@ impl KeyFiles {
 impl Keys {
     /// The newest first, as the controller has it: what has no certificate comes last.
     fn of(mut found: Vec<FoundKey>) -> Self {
-        found.sort_by_key(|key| std::cmp::Reverse(key.not_before));
-        let newest = found.first().and_then(|found| Some((found.key.fingerprint().clone(), found.not_before?)));
-        Self { ring: KeyRing::new(found.into_iter().map(|found| found.key)), newest }
+        found.sort_by_key(|key| std::cmp::Reverse(key.since));
+        let since = found.iter().filter_map(|found| Some((found.key.fingerprint().clone(), found.since?))).collect();
+        Self { ring: KeyRing::new(found.into_iter().map(|found| found.key)), since }
+    }
+
+    /// The key that the controller would rather seal with than with that of a certificate, both of which are here.
+    pub(super) fn newer_than(&self, certificate: &SealingCertificate) -> Option<&KeyFingerprint> {
+        let known = |(key, _): &&(KeyFingerprint, Timestamp)| key == certificate.fingerprint();
+        let since = self.since.iter().find(known).map_or(certificate.not_before(), |(_, since)| *since);
+        let is_here = self.ring.keys().iter().any(|key| key.fingerprint() == certificate.fingerprint());
+        let (newest, newest_since) = self.since.first()?;
+        (is_here && newest != certificate.fingerprint() && *newest_since > since).then_some(newest)
     }
 }
 
@@ -126,7 +132,7 @@ fn of_pem(key: &str, certificate: &str) -> Result<FoundKey, String> {
     let key = OpeningKey::from_pem(key).map_err(|error| error.to_string())?;
     let certificate = SealingCertificate::from_pem(certificate).ok();
     let of_key = certificate.filter(|certificate| certificate.fingerprint() == key.fingerprint());
-    Ok(FoundKey { key, not_before: of_key.map(|certificate| certificate.not_before()) })
+    Ok(FoundKey { key, since: of_key.map(|certificate| certificate.not_before()) })
 }
 
 /// A Secret of type kubernetes.io/tls; the certificate may be missing.
@@ -141,17 +147,35 @@ fn of_secret(secret: &Value) -> Result<FoundKey, String> {
     of_pem(&key, &certificate).map_err(in_secret)
 }
 
-/// The Secrets with keys in the controller's namespace, those it loads and those it does not; and why others that look like them are none.
-pub(super) async fn key_secrets(cluster: &dyn Cluster, namespace: &str) -> Result<(Vec<KeySecret>, Vec<String>), Failure> {
-    let kind = kind("", "v1", "Secret", "secrets");
+/// Since when there is a key, as the controller has it: `by_creation` is what it was told.
+fn since(key: &KeySecret, by_creation: bool) -> Option<Timestamp> {
+    if by_creation { key.created } else { Some(key.certificate().not_before()) }
+}
+
+/// The Secrets with keys in a controller's namespace.
+pub(super) struct KeySecrets {
+    /// Those that the controller loads and those that it does not; the newest first, as it has it.
+    pub(super) keys: Vec<KeySecret>,
+    /// Why others that look like them are none.
+    pub(super) unusable: Vec<String>,
+    /// Whether the controller goes by when their Secrets were made, and not by their certificates.
+    by_creation: bool,
+}
+
+/// The Secrets in which a controller finds its keys.
+pub(super) async fn key_secrets(cluster: &dyn Cluster, controller: &certificate::Controller) -> Result<KeySecrets, Failure> {
+    let (kind, namespace) = (kind("", "v1", "Secret", "secrets"), &controller.controller_namespace);
     let failed = |error: ClusterError| {
         Failure::from(error).hint(
             "this takes the controller's private keys: an account that may read its Secrets, or files (`--recovery-private-key`)",
         )
     };
-    let scope = ListScope { namespace: Some(namespace.to_owned()), label_selector: Some(KEY_LABEL.to_owned()) };
+    let deployment = Deployment::of(cluster, controller).await.map_err(failed)?;
+    let prefix = deployment.as_ref().map_or(KEY_PREFIX, Deployment::key_prefix);
+    let by_creation = deployment.as_ref().is_some_and(Deployment::orders_by_creation);
+    let scope = ListScope { namespace: Some(namespace.clone()), label_selector: Some(KEY_LABEL.to_owned()) };
     let mut secrets = list(cluster, &kind, &scope).await.map_err(failed)?;
-    let unlabelled = ObjectReference { kind, namespace: Some(namespace.to_owned()), name: KEY_PREFIX.to_owned() };
+    let unlabelled = ObjectReference { kind, namespace: Some(namespace.clone()), name: prefix.to_owned() };
     secrets.extend(cluster.get(&unlabelled).await.map_err(failed)?);
     let (mut keys, mut unusable): (Vec<KeySecret>, Vec<String>) = (Vec::new(), Vec::new());
     for secret in secrets {
@@ -159,14 +183,17 @@ pub(super) async fn key_secrets(cluster: &dyn Cluster, namespace: &str) -> Resul
         let name = secret["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         if keys.iter().all(|key| key.name.as_deref() != Some(&name)) {
             match KeySecret::read(&secret) {
-                Ok(key) => keys.push(key),
+                Ok(mut key) => {
+                    key.loaded_by_name = name == prefix;
+                    keys.push(key);
+                }
                 Err(problem) => unusable.push(format!("Secret {namespace}/{name}: {problem}")),
             }
         }
         yaml::wipe(&mut secret);
     }
-    keys.sort_by_key(|key| std::cmp::Reverse(key.certificate().not_before()));
-    Ok((keys, unusable))
+    keys.sort_by_key(|key| std::cmp::Reverse(since(key, by_creation)));
+    Ok(KeySecrets { keys, unusable, by_creation })
 }
 
 /// Every object of a kind.

@@ -8,7 +8,7 @@ use super::{
     Manifests,
     certificate::namespace_of_context,
     documents::{self, Format, Input},
-    refused,
+    parallel, refused,
 };
 use crate::{app::Global, failure::Failure, terminal::Terminal};
 
@@ -18,13 +18,15 @@ pub(super) async fn run(manifests: &Manifests, global: &Global, terminal: &Termi
     let secrets = secrets(&input)?;
     let certificate = manifests.certificate.get(global, terminal).await?;
     let request = request(manifests, global)?;
+    let answers =
+        tokio::task::block_in_place(|| parallel::in_order(&secrets, &|(_, secret)| secret.seal(&request, &certificate)));
     let mut sealed = Vec::with_capacity(secrets.len());
     let mut problems = Vec::new();
-    for (place, secret) in secrets {
+    for ((place, secret), answer) in secrets.iter().zip(answers) {
         for warning in secret.warnings() {
             terminal.warn(&format!("{place}: {warning}"));
         }
-        match secret.seal(&request, &certificate) {
+        match answer {
             Ok(secret) => sealed.push(secret),
             Err(problem) => problems.push(format!("{place}: {problem}")),
         }

@@ -24,6 +24,9 @@ pub(super) struct Raw {
     /// The file that holds the value [default: standard input].
     #[arg(long, value_name = "FILE")]
     pub(super) from_file: Option<PathBuf>,
+    /// Where the ciphertext goes, in one step [default: standard output].
+    #[arg(long, short = 'w', value_name = "FILE", env = "SEALED_SECRETS_SEALED_SECRET_FILE", hide_env = true)]
+    pub(super) sealed_secret_file: Option<PathBuf>,
 }
 
 pub(super) async fn run(raw: &Raw, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
@@ -37,8 +40,13 @@ pub(super) async fn run(raw: &Raw, global: &Global, terminal: &Terminal) -> Resu
     }
     let certificate = raw.certificate.get(global, terminal).await?;
     let sealed = certificate.seal(&identity.label(), &value).map_err(|error| Failure::from_error(Kind::Failed, error))?;
-    terminal.exactly(&[&sealed.to_base64()]);
-    Ok(())
+    match &raw.sealed_secret_file {
+        Some(file) => documents::write(file, &sealed.to_base64()),
+        None => {
+            terminal.exactly(&[&sealed.to_base64()]);
+            Ok(())
+        }
+    }
 }
 
 fn identity(asked: &Identity, global: &Global) -> Result<SealedIdentity, Failure> {

@@ -8,7 +8,11 @@ use dxdr_provider::Cluster;
 use dxdr_run::SealingKeys;
 use dxdr_sealing::{KeyRing, KeySecret};
 
-use super::{certificate::Controller, keeping::Keeping, key_files::key_secrets};
+use super::{
+    certificate::Controller,
+    keeping::Keeping,
+    key_files::{KeySecrets, key_secrets},
+};
 use crate::{app::Global, configuration::World, failure::Failure, secrecy, terminal::Terminal};
 
 /// What becomes of keys that the cluster has and nobody else.
@@ -46,9 +50,9 @@ pub(crate) async fn keys(
 async fn look(keeping: &Keeping, missing: Missing, terminal: &Terminal) -> Result<(KeyRing, BTreeSet<KeyFingerprint>), Failure> {
     let keys = keeping.in_cluster(terminal).await?;
     let kept = keeping.vault.in_escrow().await?;
-    // An entry whose file is gone or damaged brings nothing back.
-    let whole = kept.into_iter().filter(|kept| kept.whole);
-    let mut in_escrow: BTreeSet<KeyFingerprint> = whole.map(|kept| kept.fingerprint).collect();
+    // An entry whose file is gone or damaged brings nothing back, and one that opens for others than the policy names now is no promise.
+    let kept = kept.into_iter().filter(|kept| keeping.vault.is_kept(kept));
+    let mut in_escrow: BTreeSet<KeyFingerprint> = kept.map(|kept| kept.fingerprint).collect();
     let new: Vec<&KeySecret> = keys.iter().filter(|key| !in_escrow.contains(key.fingerprint())).collect();
     let mut put = Vec::new();
     if !new.is_empty() {
@@ -105,8 +109,8 @@ pub(crate) async fn note(cluster: &dyn Cluster, environment: &Environment, neede
         })
     };
     secrecy::keep();
-    match key_secrets(cluster, &controller.controller_namespace).await {
-        Ok((keys, _)) => {
+    match key_secrets(cluster, &controller).await {
+        Ok(KeySecrets { keys, .. }) => {
             let is_there = |key: &&String| keys.iter().any(|there| there.fingerprint().as_str() == key.as_str());
             let gone: Vec<&str> = needed.iter().filter(|key| !is_there(key)).map(String::as_str).collect();
             if gone.is_empty() {

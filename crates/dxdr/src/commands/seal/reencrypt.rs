@@ -22,7 +22,7 @@ use super::{
     files::Paths,
     items::{self, HEADINGS, ItemPlace, ItemRow, ItemState, Looked, Outcome},
     keeping::options,
-    key_files::{self, KeyFiles},
+    key_files::KeyFiles,
     refused,
     sources::{self, Source, StandingObject},
 };
@@ -81,20 +81,17 @@ impl Target {
         global: &Global,
         terminal: &Terminal,
     ) -> Result<Self, Failure> {
-        let key_files::Keys { ring, newest } = files.load(&choice.controller, global, terminal).await?;
+        let keys = files.load(&choice.controller, global, terminal).await?;
         let certificate = choice.get(global, terminal).await?;
         let target = certificate.fingerprint();
-        if let Some((newest, since)) = newest
-            && newest != *target
-            && since > certificate.not_before()
-            && ring.keys().iter().any(|key| key.fingerprint() == target)
-        {
+        if let Some(newest) = keys.newer_than(&certificate) {
             return Err(Failure::new(
                 Kind::Refused,
                 format!("the certificate is of {target}, and among the keys {newest} is newer"),
             )
             .hint("`dxdr seal certificate --replace` fetches the newest certificate; `--cert FILE` names another"));
         }
+        let ring = keys.ring;
         if ring.keys().iter().all(|key| key.fingerprint() != target) {
             if !unproved {
                 return Err(Failure::new(Kind::Refused, format!("the private key of the certificate, {target}, is not among the keys"))

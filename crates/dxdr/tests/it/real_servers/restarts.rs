@@ -22,8 +22,9 @@ fn deployment(world: &World) -> ObjectReference {
     reference("apps", "v1", "Deployment", "deployments", Some(&world.namespace), NAME)
 }
 
-/// The controller in a pod on the machine's own network, where the API server and this test are, too; and where it serves its certificate.
-fn deploy(world: &World, node: &Node, program: &str) -> String {
+/// The controller in a pod on the machine's own network, where the API server and this test are, too; and where it serves its certificate. It makes
+/// a key each `period`.
+fn deploy(world: &World, node: &Node, program: &str, period: &str) -> String {
     let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (address, metrics) = (free(), free());
     let server = std::fs::read_to_string(&world.kubeconfig).unwrap();
@@ -48,7 +49,7 @@ fn deploy(world: &World, node: &Node, program: &str) -> String {
         "name": "controller",
         "command": [
             "/controller", format!("--listen-addr={address}"), format!("--listen-metrics-addr={metrics}"),
-            "--key-renew-period=0", "--all-namespaces=false", "--kubeclient-qps=-1"
+            format!("--key-renew-period={period}"), "--all-namespaces=false", "--kubeclient-qps=-1"
         ],
         "env": variables.map(|(name, value)| json!({"name": name, "value": value})),
         "volumeMounts": [{"name": "program", "mountPath": "/controller", "readOnly": true}],
@@ -97,12 +98,14 @@ fn the_controller_is_restarted_and_loads_new_keys_and_restored_ones() {
     world.create(objects::namespace(&world.namespace));
     declare(&world);
     let identity = ["--identity", "identity.txt"];
-    let certificate = deploy(&world, &node, &program);
+    let certificate = deploy(&world, &node, &program, "0");
     let one = sealed(&world, &certificate, "one");
     comes_back(&world, &one);
     let before = pods(&world);
 
-    let rotated = json_of(&seal(&world, &[&["rotate", "--yes", "-o", "json"][..], &identity].concat(), "").exits(0));
+    let rotated = seal(&world, &[&["rotate", "--yes", "-o", "json"][..], &identity].concat(), "").exits(0);
+    assert!(!rotated.stderr.contains("makes keys by itself"), "{}", rotated.stderr);
+    let rotated = json_of(&rotated);
     assert_eq!(rotated["sealing"], true, "{rotated}");
     let after = pods(&world);
     assert_eq!((before.len(), after.len()), (1, 1));
@@ -122,4 +125,29 @@ fn the_controller_is_restarted_and_loads_new_keys_and_restored_ones() {
     assert_ne!(pods(&world), after, "another pod");
     assert_eq!(served(&world, &certificate), rotated["fingerprint"], "it seals with the newest of them");
     comes_back(&world, &one);
+}
+
+#[test]
+fn keys_that_the_controller_makes_by_itself_are_found_and_kept() {
+    let (Some(servers), Some(node)) = (Servers::named(), Node::named()) else { return };
+    let Some(program) = env::var("DXDR_TEST_SEALED_SECRETS_PROGRAM").ok().filter(|program| !program.is_empty()) else {
+        eprintln!("did not run: no program is named by DXDR_TEST_SEALED_SECRETS_PROGRAM");
+        return;
+    };
+    let world = World::new(&servers, "renews");
+    world.create(objects::namespace(&world.namespace));
+    declare(&world);
+    deploy(&world, &node, &program, "20s");
+    seal(&world, &["escrow"], "").exits(0);
+    let keys = || json_of(&seal(&world, &["keys", "-o", "json"], "").exits(0));
+    let unkept = || keys()["keys"].as_array().unwrap().iter().filter(|key| key["escrow"].is_null()).count();
+    assert_eq!(keys()["controller"]["renewsItself"], true);
+    // Whatever finds it first keeps it: whoever looks after the keys, or the next recovery point.
+    world.wait_until("the controller makes a key", |_| unkept() > 0);
+    assert!(seal(&world, &["escrow"], "").exits(0).stdout.contains("was put into escrow, read back and opened"));
+    world.wait_until("it makes another one", |_| unkept() > 0);
+    let taken = world.run(&["backup", "now", "journey"]).exits(0);
+    assert!(taken.stderr.contains("was put into escrow in kept"), "{}", taken.stderr);
+    let rotated = seal(&world, &["rotate", "--yes"], "").exits(0);
+    assert!(rotated.stderr.contains("the controller makes keys by itself, too"), "{}", rotated.stderr);
 }

@@ -3,6 +3,7 @@
 mod adopted;
 mod apart;
 mod checked;
+mod flags;
 mod kept;
 mod moved;
 mod recovered;

@@ -79,6 +79,18 @@ fn corpus() -> Vec<(&'static str, String, usize)> {
             ),
             1,
         ),
+        (
+            "indicated.yaml",
+            format!(
+                "{HEAD}spec:\n  encryptedData:\n    a: |2\n      {}\n    b: |+\n      {}\n\n    c: >2-\n{}\n    d: \"{}\\\n      {}\"\n",
+                item("a"),
+                item("b"),
+                format_args!("      {}", item("c")),
+                &literal[..64],
+                &literal[64..]
+            ),
+            4,
+        ),
         ("two.json", format!("{}\n{}", json, json), 4),
         (
             "flow.yaml",
@@ -104,8 +116,10 @@ fn counts(said: &Said) -> Value {
 
 /// The text with every ciphertext, and the line breaks in it, taken out.
 fn without_ciphertexts(text: &str) -> String {
+    // One that goes on behind a break in quotation marks is written on one line.
+    let text = regex::Regex::new(r"\\\n *").unwrap().replace_all(text, "");
     let lines = regex::Regex::new(r"(\r?\n *[A-Za-z0-9+/=]{20,64})+").unwrap();
-    regex::Regex::new(r"[A-Za-z0-9+/]{40,}={0,2}").unwrap().replace_all(&lines.replace_all(text, "…"), "…").into_owned()
+    regex::Regex::new(r"[A-Za-z0-9+/]{40,}={0,2}").unwrap().replace_all(&lines.replace_all(&text, "…"), "…").into_owned()
 }
 
 #[test]
@@ -145,6 +159,44 @@ fn every_item_is_moved_and_nothing_but_ciphertexts_changes() {
     assert_eq!(counts(&again), serde_json::json!({"current": total, "old": 0, "reencrypted": 0, "unopened": 0}));
     reencrypt(&place, &["--check"]).exits(0);
     assert_eq!(texts, corpus.iter().map(|(file, ..)| read(&place, file)).collect::<Vec<_>>());
+}
+
+#[test]
+fn whoever_is_stopped_leaves_every_file_whole_and_goes_on_later() {
+    const FILES: usize = 300;
+    let place = place();
+    let text = |number: usize| {
+        let items: String =
+            (0..4).map(|item| format!("    i{item}: {}\n", sealed("staging/db", &format!("{number}/{item}")))).collect();
+        format!("# {number}\n{HEAD}spec:\n  encryptedData:\n{items}")
+    };
+    let before: Vec<String> = (0..FILES).map(text).collect();
+    let file = |number: usize| format!("apps/{number}.yaml");
+    before.iter().enumerate().for_each(|(number, text)| place.write(&file(number), text));
+    let mut child = place.command(&[&["seal", "reencrypt", "apps"][..], &KEYS].concat()).stdout(Stdio::null()).spawn().unwrap();
+    let is_moved = |number: usize| read(&place, &file(number)) != before[number];
+    while !(0..FILES).any(is_moved) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it moved anything");
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let code = child.wait().unwrap().code();
+    let moved = (0..FILES).filter(|number| is_moved(*number)).count();
+    // On a machine that is busy with something else all may be done by then.
+    assert_eq!(code, Some(if moved < FILES { 130 } else { 0 }), "{moved} of {FILES} were moved");
+    for number in 0..FILES {
+        let after = read(&place, &file(number));
+        assert_eq!(without_ciphertexts(&after), without_ciphertexts(&before[number]));
+        let key = if after == before[number] { Key::first() } else { Key::second() };
+        for item in 0..4 {
+            let sealed = documents(&after)[0]["spec"]["encryptedData"][format!("i{item}")].as_str().unwrap().to_owned();
+            assert_eq!(key.opens("staging/db", &sealed).unwrap(), format!("{number}/{item}").as_bytes());
+        }
+    }
+    assert_eq!(fs::read_dir(place.path().join("apps")).unwrap().count(), FILES, "nothing is left beside the files");
+    let again = place.run(&[&["seal", "reencrypt", "apps", "-o", "json"][..], &KEYS].concat()).exits(0);
+    let left = (FILES - moved) * 4;
+    assert_eq!((&counts(&again)["reencrypted"], &counts(&again)["current"]), (&left.into(), &(moved * 4).into()));
+    place.run(&[&["seal", "reencrypt", "apps", "--check"][..], &KEYS].concat()).exits(0);
 }
 
 #[test]

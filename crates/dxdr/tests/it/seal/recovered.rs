@@ -115,6 +115,159 @@ fn a_point_names_the_keys_it_needs_and_leaves_out_only_what_they_make_again() {
     let said = restore(&["--dry-run"]).exits(0);
     assert!(said.stdout.contains("lacks sealing keys that open its SealedSecrets: SHA256:"), "{}", said.stdout);
     assert!(said.stdout.contains("dxdr seal restore-keys --identity FILE"), "{}", said.stdout);
+
+    // With no cluster left that knows the keys, the escrow opens what the point has.
+    let point = json_of(&again)["name"].as_str().unwrap().to_owned();
+    let verified = served.run(&["seal", "verify", "--point", &point, "--identity", "identity.txt", "-o", "json"]).exits(0);
+    assert_eq!((&json_of(&verified)["items"].as_array().unwrap().len(), &json_of(&verified)["unopened"]), (&4, &json!(0)));
+    super::apart::identity(&served, "stranger.txt");
+    served.run(&["seal", "verify", "--point", &point, "--identity", "stranger.txt"]).refuses(4);
+}
+
+#[test]
+fn a_key_that_is_kept_for_others_than_the_policy_names_is_put_into_escrow_again() {
+    let served = served(true);
+    sealed(&served, "db", "first.pem", false);
+    served.run(&["backup", "now", "sealed"]).exits(0);
+    let before = read(&served.place, "identity.txt");
+    let recipient = super::apart::identity(&served, "second.txt");
+    let policy = read(&served.place, "policies/sealing.yaml");
+    let (front, behind) = policy.split_once("recipients: [").unwrap();
+    let behind = behind.split_once(']').unwrap().1;
+    served.place.write("policies/sealing.yaml", &format!("{front}recipients: [{recipient}]{behind}"));
+    assert_ne!(before, read(&served.place, "second.txt"));
+    let taken = served.run(&["backup", "now", "sealed"]).exits(0);
+    assert!(taken.stderr.contains("was put into escrow in primary"), "{}", taken.stderr);
+    served.run(&["seal", "escrow", "test", "--identity", "second.txt"]).exits(0);
+    served.run(&["seal", "escrow", "test", "--identity", "identity.txt"]).exits(9);
+}
+
+#[test]
+fn keys_are_found_as_the_controller_finds_them() {
+    let served = served(true);
+    let deployment = |flags: &[&str]| {
+        let reference = objects::reference("apps", "v1", "Deployment", "deployments", Some("seals"), "sealed-secrets");
+        let object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "sealed-secrets", "namespace": "seals"},
+            "spec": {
+                "replicas": 0, "selector": {"matchLabels": {"app": "seals"}},
+                "template": {
+                    "metadata": {"labels": {"app": "seals"}},
+                    "spec": {"containers": [{"name": "controller", "image": "controller", "args": flags}]},
+                },
+            },
+        });
+        if served.get(&reference).is_some() {
+            served.delete(&reference);
+        }
+        served.create((reference, object));
+    };
+    // Made later, with an earlier certificate, by a name alone; and one that the controller must not load any more.
+    let early = Key::made((2025, 6), (2046, 1));
+    give(&served, "seals-key", &early);
+    served.change(&objects::core("Secret", Some("seals"), "seals-key"), |secret| secret["metadata"]["labels"] = json!({}));
+    give(&served, "sealed-secrets-keyfghij", Key::second());
+    served.change(&objects::core("Secret", Some("seals"), "sealed-secrets-keyfghij"), |secret| {
+        secret["metadata"]["labels"] = json!({"sealedsecrets.bitnami.com/sealed-secrets-key": "compromised"});
+    });
+    let states = || {
+        let keys = json_of(&served.run(&["seal", "keys", "-o", "json"]).exits(0));
+        let keys = keys["keys"].as_array().unwrap().clone();
+        let text = |key: &Value, field: &str| key[field].as_str().unwrap_or_default().to_owned();
+        keys.iter().map(|key| (text(key, "secret"), text(key, "state"))).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let of = |secret: &str, state: &str| (secret.to_owned(), state.to_owned());
+    let compromised = of("sealed-secrets-keyfghij", "compromised");
+    deployment(&["--key-renew-period=0"]);
+    assert_eq!(states(), [of("sealed-secrets-keyabcde", "sealing"), compromised.clone()].into());
+    deployment(&["--key-renew-period=0", "--key-prefix", "seals-key"]);
+    let both = [of("sealed-secrets-keyabcde", "sealing"), of("seals-key", "active"), compromised.clone()];
+    assert_eq!(states(), both.into());
+
+    // Ordered by its Secrets, the controller seals with the one that was made last, and everything moves there.
+    deployment(&["--key-prefix=seals-key", "--key-order-priority=SecretCreationTimestamp"]);
+    served.delete(&objects::core("Secret", Some("seals"), "seals-key"));
+    // Servers write down seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    give(&served, "seals-key", &early);
+    let both = [of("sealed-secrets-keyabcde", "active"), of("seals-key", "sealing"), compromised];
+    assert_eq!(states(), both.into());
+    served.place.write("early.pem", &early.certificate);
+    sealed(&served, "db", "first.pem", false);
+    let flags = ["seal", "reencrypt", "--cluster", "--controller-namespace", "seals", "--yes", "-o", "json"];
+    let reencrypt =
+        |certificate: &str| served.run(&[&flags[..], &["--controller-name", "sealed-secrets", "--cert", certificate]].concat());
+    assert!(reencrypt("first.pem").exits(4).stderr.contains("is newer"));
+    assert_eq!(json_of(&reencrypt("early.pem").exits(0))["counts"]["reencrypted"], 2);
+
+    // Whoever renews by hand is told of a controller that does so, too.
+    let said = served.run(&["seal", "rotate", "--yes"]).exits(0);
+    assert!(said.stderr.contains("the controller makes keys by itself, too"), "{}", said.stderr);
+    deployment(&["--key-renew-period=0"]);
+    let said = served.run(&["seal", "rotate", "--yes"]).exits(0);
+    assert!(!said.stderr.contains("makes keys by itself"), "{}", said.stderr);
+}
+
+/// What nobody may find: the values of SealedSecrets, and the private keys that open them.
+#[test]
+fn what_goes_through_the_cluster_and_the_store_leaves_no_value_and_no_key_behind() {
+    let served = served(true);
+    sealed(&served, "db", "first.pem", false);
+    sealed(&served, "same", "first.pem", false);
+    let private: Vec<String> = [Key::first(), Key::second()]
+        .iter()
+        .flat_map(|key| {
+            let lines: Vec<&str> = key.private.lines().collect();
+            // A line of each, as it is and as Secrets have it, whatever its place in the text.
+            let encoded = STANDARD.encode(&key.private);
+            [lines[3].to_owned(), encoded[100..160].to_owned()]
+        })
+        .collect();
+    let mut said = String::new();
+    let mut run = |code: i32, arguments: &[&str]| {
+        let output = served.run(&[arguments, &["-vv"]].concat()).exits(code);
+        said.push_str(&output.stdout);
+        said.push_str(&output.stderr);
+        output.stdout
+    };
+    let point = run(0, &["backup", "now", "sealed"]).trim().to_owned();
+    run(0, &["backup", "now", "sealed", "--dry-run", "-o", "json"]);
+    run(0, &["points", "sealed", "-o", "json"]);
+    run(0, &["seal", "keys"]);
+    run(0, &["seal", "escrow"]);
+    give(&served, "sealed-secrets-keyfghij", Key::second());
+    let at = ["--controller-namespace", "seals"];
+    run(0, &[&["seal", "verify", "--cluster", "-o", "json"][..], &at].concat());
+    run(0, &["seal", "verify", "--point", &point, "--identity", "identity.txt"]);
+    run(0, &[&["seal", "reencrypt", "--cluster", "--cert", "second.pem", "--yes"][..], &at].concat());
+    run(0, &["backup", "now", "sealed"]);
+    let first = dxdr_sealing::OpeningKey::from_pem(&Key::first().private).unwrap().fingerprint().to_string();
+    run(4, &["seal", "retire", &first, "--yes"]);
+    run(0, &["restore", "sealed", "--point", &point, "--in-place", "--dry-run", "-o", "json"]);
+    run(0, &["restore", "sealed", "--point", &point, "--in-place", "--yes"]);
+
+    let secrets: Vec<String> = [MARKER.to_owned(), STANDARD.encode(MARKER)].into_iter().chain(private).collect();
+    for secret in &secrets {
+        assert!(!said.contains(secret.as_str()), "{said}");
+    }
+    let keys = ["first.key", "second.key", "keys.yaml"];
+    let mut archives = 0;
+    each_file(served.place.path(), &mut |path, bytes| {
+        if keys.iter().any(|key| path.ends_with(key)) {
+            return;
+        }
+        let mut content = bytes.to_vec();
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            archives += 1;
+            content.clear();
+            std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(bytes), &mut content).unwrap();
+        }
+        for secret in &secrets {
+            let holds = content.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!holds, "{} holds {}", path.display(), &secret[..8]);
+        }
+    });
+    assert!(archives > 0, "nothing was looked into");
 }
 
 #[test]
