@@ -29,6 +29,43 @@ pub(crate) fn of_answer(attempt: Attempt<'_>, error: Error) -> InstanceError {
     InstanceError { kind, action: attempt.action, what: attempt.what, message, hint, source }
 }
 
+/// A refusal of statements: the same, but for what has to be allowed first.
+pub(crate) fn of_query(attempt: Attempt<'_>, error: Error) -> InstanceError {
+    let InstanceName { project, instance } = attempt.instance;
+    let allow = format!("`gcloud sql instances patch {instance} --project {project} --data-api-access=ALLOW_DATA_API` allows it");
+    let failed = of_answer(attempt, error);
+    let hint = if failed.message.to_ascii_lowercase().contains("data api") { Some(allow) } else { failed.hint };
+    InstanceError { hint, ..failed }
+}
+
+/// A statement that failed, in the words of PostgreSQL.
+pub(crate) fn of_statement(instance: &InstanceName, what: String, message: String) -> InstanceError {
+    let text = message.to_ascii_lowercase();
+    let says = |part: &str| text.contains(part);
+    let kind = if says("being accessed by other users") {
+        InstanceErrorKind::Busy
+    } else if says("must be owner") || says("permission denied") || says("must be a member") {
+        InstanceErrorKind::Forbidden
+    } else if says("already exists") {
+        InstanceErrorKind::NameTaken
+    } else if says("does not exist") {
+        InstanceErrorKind::NotFound
+    } else {
+        InstanceErrorKind::Invalid
+    };
+    let hint = match kind {
+        InstanceErrorKind::Busy => {
+            Some("somebody connects again and again: stop the applications that do, and try again".to_owned())
+        }
+        InstanceErrorKind::Forbidden => Some(format!(
+            "statements are executed as the account's own user of `{}`, by IAM: `GRANT cloudsqlsuperuser TO \"ACCOUNT\"` lets it see and rename databases",
+            instance.instance
+        )),
+        _ => None,
+    };
+    InstanceError { kind, action: "query", what, message, hint, source: None }
+}
+
 fn reason_of(details: &StatusDetails) -> Option<String> {
     match details {
         StatusDetails::ErrorInfo(info) if !info.reason.is_empty() => Some(info.reason.clone()),
@@ -211,6 +248,20 @@ mod tests {
             assert!(!kind.definite());
         }
         assert!(InstanceErrorKind::Busy.definite() && InstanceErrorKind::Forbidden.definite());
+    }
+
+    #[test]
+    fn a_statement_that_fails_says_whether_to_wait_or_to_grant() {
+        let of = |message: &str| of_statement(&InstanceName::new("p", "i"), "database `a`".to_owned(), message.to_owned());
+        let busy = of("ERROR:  database \"orders\" is being accessed by other users");
+        assert!(busy.kind == InstanceErrorKind::Busy && busy.kind.retryable() && busy.hint.is_some());
+        for message in ["ERROR:  must be owner of database orders", "ERROR:  permission denied to rename database"] {
+            let forbidden = of(message);
+            assert_eq!(forbidden.kind, InstanceErrorKind::Forbidden);
+            assert!(forbidden.hint.unwrap().contains("GRANT cloudsqlsuperuser"));
+        }
+        assert_eq!(of("ERROR:  database \"x\" already exists").kind, InstanceErrorKind::NameTaken);
+        assert_eq!(of("ERROR:  syntax error").kind, InstanceErrorKind::Invalid);
     }
 
     #[test]

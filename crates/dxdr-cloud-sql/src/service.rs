@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use dxdr_environment::InstanceName;
 use dxdr_provider::{
     InstanceError, Instances,
-    instance::{Instance, InstanceErrorKind, InstanceOperation, InstanceRequest, RecoveryWindow, Rows},
+    instance::{Instance, InstanceOperation, InstanceRequest, RecoveryWindow, Rows},
 };
 use google_cloud_gax::{error::Error, options::RequestOptionsBuilder as _, retry_policy::NeverRetry};
 use google_cloud_sql_v1::{
@@ -239,7 +239,9 @@ impl Instances for CloudSql {
     }
 
     async fn execute(&self, instance: &InstanceName, database: &str, statement: &str) -> Result<Rows, InstanceError> {
+        // As the account itself, by IAM: there is no password that would have to be kept.
         let payload = model::ExecuteSqlPayload::new().set_database(database).set_sql_statement(statement).set_row_limit(ROWS);
+        let payload = payload.set_auto_iam_authn(true);
         let request =
             self.instances.execute_sql().set_project(&instance.project).set_instance(&instance.instance).set_body(payload);
         let what = format!("database `{database}` of `{instance}`");
@@ -248,14 +250,13 @@ impl Instances for CloudSql {
             Ok(answer) => answer,
             Err(error) => {
                 let attempt = Attempt { action: "query", what, permission: "cloudsql.instances.executeSql", instance };
-                return Err(failure::of_answer(attempt, error));
+                return Err(failure::of_query(attempt, error));
             }
         };
         // A statement that fails is an answer, not a refusal.
         let failed = answer.status.into_iter().chain(answer.results.iter().filter_map(|result| result.status.clone()));
         if let Some(status) = failed.into_iter().find(|status| status.code != 0) {
-            let kind = InstanceErrorKind::Invalid;
-            return Err(InstanceError { kind, action: "query", what, message: status.message, hint: None, source: None });
+            return Err(failure::of_statement(instance, what, status.message));
         }
         Ok(answer.results.into_iter().next().map(translation::rows).unwrap_or_default())
     }

@@ -105,6 +105,8 @@ pub(crate) struct Machine {
     pub(crate) instance: Instance,
     pub(crate) created: Timestamp,
     pub(crate) databases: BTreeMap<String, Vec<Statement>>,
+    /// What people wrote about databases, by their names.
+    pub(crate) comments: BTreeMap<String, String>,
     pub(crate) users: Vec<String>,
     pub(crate) backups: Vec<BackupRun>,
 }
@@ -121,7 +123,8 @@ pub(crate) struct BackupRun {
 impl Machine {
     pub(crate) fn new(instance: Instance, created: Timestamp) -> Self {
         let databases = BTreeMap::from([("postgres".to_owned(), Vec::new())]);
-        Self { instance, created, databases, users: vec!["postgres".to_owned()], backups: Vec::new() }
+        let comments = BTreeMap::new();
+        Self { instance, created, databases, comments, users: vec!["postgres".to_owned()], backups: Vec::new() }
     }
 
     /// From when to when a clone can be made.

@@ -13,7 +13,7 @@
 //! request ─► fault ─► identity ─► server ─► state: one operation an instance ─► operation: waits, works, ends ─► object store
 //! ```
 //!
-//! What it does not do: evaluate SQL (`executeSql` answers queries with rows that a test prepared), engines other than PostgreSQL's exports, replicas,
+//! What it does not do: evaluate SQL (`executeSql` sees, marks and renames databases, and answers queries with rows that a test prepared), engines other than PostgreSQL's exports, replicas,
 //! certificates, flags, maintenance windows; such requests are answered with 404.
 //!
 //! Architecture invariant: this crate knows nothing of dxdr and touches no disk.
@@ -155,6 +155,17 @@ impl Emulator {
     /// The statements that a database consists of; `None` when it is not there.
     pub fn statements(&self, project: &str, instance: &str, database: &str) -> Option<Vec<String>> {
         self.shared.state().statements(project, instance, database)
+    }
+
+    /// Names of the databases on an instance.
+    pub fn database_names(&self, project: &str, instance: &str) -> Vec<String> {
+        let state = self.shared.state();
+        state.machine(project, instance).map(|machine| machine.databases.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// What is written about a database, if anything is.
+    pub fn comment(&self, project: &str, instance: &str, database: &str) -> Option<String> {
+        self.shared.state().machine(project, instance).ok()?.comments.get(database).cloned()
     }
 
     /// Names of the instances of a project.

@@ -236,6 +236,7 @@ fn at_once(shared: &Shared, project: &str, instance: &str, effect: Effect) -> Op
             let source = state.machine(project, instance).ok()?.clone();
             let mut machine = Machine::new(source.instance.clone(), now);
             machine.databases = source.databases_at(at.unwrap_or(now));
+            machine.comments = source.comments;
             machine.users = source.users;
             state.insert_machine(project, &destination, machine);
         }
@@ -262,7 +263,9 @@ fn at_once(shared: &Shared, project: &str, instance: &str, effect: Effect) -> Op
             state.machine_mut(project, instance)?.databases.insert(database, Vec::new());
         }
         Effect::DeleteDatabase { database } => {
-            state.machine_mut(project, instance)?.databases.remove(&database);
+            let machine = state.machine_mut(project, instance)?;
+            machine.databases.remove(&database);
+            machine.comments.remove(&database);
         }
         Effect::CreateUser { user } => state.machine_mut(project, instance)?.users.push(user),
         Effect::DeleteUser { user } => state.machine_mut(project, instance)?.users.retain(|other| *other != user),

@@ -2,6 +2,7 @@
 
 mod ask;
 mod look;
+mod statement;
 
 use std::sync::Arc;
 

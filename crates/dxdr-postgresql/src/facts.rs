@@ -4,10 +4,8 @@ use dxdr_environment::{
     DatabaseFacts,
     database::{DatabaseGrant, DatabaseSetting},
 };
+use dxdr_provider::mark::unmarked;
 use serde::Deserialize;
-
-/// The marks that dxdr puts in front of a database's comment.
-pub(crate) const MARK: &str = "dxdr run ";
 
 /// One statement, whose answer is [`Answer`]. `{snapshot}` is what exports the snapshot, or nothing. Columns that only some versions
 /// have are read through `to_jsonb`.
@@ -115,42 +113,5 @@ impl Answer {
             grants: self.grants.map(|grants| grants.into_iter().map(grant).collect()),
             coordinates: self.coordinates,
         }
-    }
-}
-
-/// A comment with the mark of a run in front.
-pub(crate) fn marked(run: &str, comment: Option<&str>) -> String {
-    match comment {
-        Some(comment) => format!("{MARK}{run}\n{comment}"),
-        None => format!("{MARK}{run}"),
-    }
-}
-
-/// A comment without a mark.
-pub(crate) fn unmarked(comment: &str) -> Option<String> {
-    match comment.strip_prefix(MARK) {
-        Some(rest) => rest.split_once('\n').map(|(_, comment)| comment.to_owned()),
-        None => Some(comment.to_owned()),
-    }
-}
-
-/// The run whose mark a comment has.
-pub(crate) fn mark(comment: &str) -> Option<&str> {
-    comment.strip_prefix(MARK)?.split('\n').next()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_is_put_on_and_taken_off() {
-        for comment in [None, Some("what people wrote\nin two lines"), Some("")] {
-            let text = marked("restore-staging-1", comment);
-            assert_eq!(mark(&text), Some("restore-staging-1"));
-            assert_eq!(unmarked(&text).as_deref(), comment);
-        }
-        assert_eq!(mark("what people wrote"), None);
-        assert_eq!(unmarked("what people wrote").as_deref(), Some("what people wrote"));
     }
 }

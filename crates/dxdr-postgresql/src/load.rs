@@ -7,6 +7,7 @@ use dxdr_environment::DatabaseFacts;
 use dxdr_provider::{
     DatabaseError, DatabaseErrorKind, StorageErrorKind,
     database::{DumpPlace, Load},
+    mark::{mark, marked},
 };
 use futures::StreamExt as _;
 use serde_json::Value;
@@ -16,7 +17,6 @@ use tokio::io::AsyncWriteExt as _;
 use crate::{
     database::PostgresqlDatabase,
     dump::reason,
-    facts::{mark, marked},
     program::{Program, start},
     quoting::{self, identifier, literal},
     session::Server,

@@ -1,14 +1,6 @@
 //! Names and values in SQL and in connection strings. Names come from manifests and servers, and may hold anything but a NUL.
 
-/// `"na""me"`.
-pub(crate) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// `'va''lue'`. Sessions have `standard_conforming_strings` on, so a backslash is one.
-pub(crate) fn literal(value: &str) -> String {
-    format!("'{}'", value.replace('\'', "''"))
-}
+pub(crate) use dxdr_provider::quoting::{identifier, literal};
 
 /// `dbname='na\'me'`: a connection string that names a database and nothing else. The name alone would be taken for a connection string
 /// itself if it had an `=` in it.
@@ -22,8 +14,6 @@ mod tests {
 
     #[test]
     fn what_ends_a_quotation_is_quoted() {
-        assert_eq!(identifier(r#"a"b'c\"#), r#""a""b'c\""#);
-        assert_eq!(literal(r#"a'b"c\"#), r#"'a''b"c\'"#);
         assert_eq!(database_argument(r"host=evil a'b\"), r"dbname='host=evil a\'b\\'");
     }
 }

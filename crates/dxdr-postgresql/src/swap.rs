@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use dxdr_provider::{DatabaseError, DatabaseErrorKind, database::Swap};
+use dxdr_provider::{
+    DatabaseError, DatabaseErrorKind,
+    database::Swap,
+    mark::{mark, marked, unmarked},
+};
 use serde::Deserialize;
 
 use crate::{
-    facts::{mark, marked, unmarked},
     quoting::{identifier, literal},
     session::Server,
 };

@@ -9,7 +9,9 @@ pub mod clock;
 pub mod cluster;
 pub mod database;
 pub mod instance;
+pub mod mark;
 pub mod object_storage;
+pub mod quoting;
 pub mod sealing;
 
 pub use clock::Clock;

@@ -15,6 +15,7 @@ pub mod instances;
 pub mod points;
 pub mod quantity;
 pub mod readiness;
+mod restore_databases;
 pub mod restore_plan;
 pub mod runs;
 pub mod schedule_plan;

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use dxdr_catalog::{Entry, coverage};
-use dxdr_environment::DatabaseFacts;
 use dxdr_plan::{
     Note, Severity,
-    restore::{
-        Action, CapturedVolume, DatabaseRestore, Executor, FieldChange, LeftOutReason, PlannedObject, RestorePlan, VolumeSource,
-    },
+    restore::{Action, CapturedVolume, Executor, FieldChange, LeftOutReason, PlannedObject, RestorePlan, VolumeSource},
 };
 use serde_json::{Value, json};
 
-use crate::quantity::{bytes, counted, duration, instant};
+use crate::{
+    quantity::{counted, duration, instant},
+    restore_databases,
+};
 
 /// Objects of one stage named in the text; the JSON has all.
 const SHOWN: usize = 12;
@@ -58,17 +58,7 @@ pub fn text(plan: &RestorePlan, entry: &Entry, store: &str) -> String {
         text.push('\n');
     }
     for database in &plan.databases {
-        let size = database.size.map(|size| format!("{}, ", bytes(size))).unwrap_or_default();
-        text.push_str(&format!("Database {}: dump ({size}as of {})\n", database.unit.name, instant(database.instant)));
-        let server = format!("PostgreSQL {}, database `{}`", database.facts.version, database.facts.database);
-        text.push_str(&format!("  + {server}, is loaded as `{}`\n", database.beside));
-        if let Some(kept) = &database.kept {
-            text.push_str(&format!("  ~ it takes the place of `{}`, which is kept as `{kept}`\n", database.database));
-        }
-        let needed = [("roles", database.facts.roles.clone()), ("extensions", extensions(&database.facts))];
-        for (what, names) in needed.into_iter().filter(|(_, names)| !names.is_empty()) {
-            text.push_str(&format!("  needs the {what} {}\n", names.join(", ")));
-        }
+        text.push_str(&restore_databases::text(database));
     }
     for stage in &plan.stages {
         stage_text(&mut text, stage.title, stage.reason, &stage.objects);
@@ -101,18 +91,6 @@ pub fn text(plan: &RestorePlan, entry: &Entry, store: &str) -> String {
     let estimate = jiff::SignedDuration::try_from(plan.estimate.duration).unwrap_or(jiff::SignedDuration::MAX);
     text.push_str(&format!("; about {}\n", duration(estimate)));
     text
-}
-
-fn extensions(facts: &DatabaseFacts) -> Vec<String> {
-    facts.extensions.iter().map(|(name, version)| format!("{name} {version}")).collect()
-}
-
-fn database_json(database: &DatabaseRestore) -> Value {
-    json!({
-        "name": database.unit.name, "instant": database.instant.to_string(), "size": database.size, "key": database.key,
-        "database": database.database, "beside": database.beside, "kept": database.kept,
-        "needs": {"version": database.facts.version, "roles": database.facts.roles, "extensions": extensions(&database.facts)},
-    })
 }
 
 fn note_text(note: &Note) -> String {
@@ -220,7 +198,7 @@ pub fn json(plan: &RestorePlan, entry: &Entry) -> Value {
         "offline": plan.offline,
         "refused": plan.refused(),
         "notes": plan.notes.iter().map(note_json).collect::<Vec<_>>(),
-        "databases": plan.databases.iter().map(database_json).collect::<Vec<_>>(),
+        "databases": plan.databases.iter().map(restore_databases::json).collect::<Vec<_>>(),
         "stages": plan.stages.iter().map(|stage| json!({
             "id": stage.id, "title": stage.title, "reason": stage.reason,
             "objects": stage.objects.iter().map(object_json).collect::<Vec<_>>(),

@@ -4,7 +4,7 @@ use axum::http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Call;
+use super::{Call, statement};
 use crate::{
     Instance,
     failure::Failure,
@@ -141,21 +141,32 @@ fn effect(call: &Call, project: &str, machine: &Machine, operation: &mut Operati
     })
 }
 
-/// A query that was prepared answers its rows; everything else is executed, and answers none.
+/// What is about databases themselves is done; a query that was prepared answers its rows; everything else is executed, and answers none.
 fn execute(call: &Call, project: &str, instance: &str, machine: &Machine) -> Result<Value, Failure> {
     if !machine.instance.data_api {
         return Err(Failure::new(400, "invalidRequest", "The Data API is not enabled on the instance."));
     }
-    let statement = text(&call.body, "sqlStatement").ok_or_else(|| Failure::invalid("Missing parameter: sqlStatement."))?;
+    let sql = text(&call.body, "sqlStatement").ok_or_else(|| Failure::invalid("Missing parameter: sqlStatement."))?;
     let database = text(&call.body, "database").unwrap_or_else(|| "postgres".to_owned());
     let now = call.shared.now();
     let mut state = call.shared.state();
     if !machine.databases.contains_key(&database) {
         return Err(Failure::no_database(&database));
     }
-    let Some((columns, rows)) = state.rows(&statement) else {
-        state.execute(project, instance, &database, &statement, now);
-        return Ok(json!({"results": [{"message": "OK"}]}));
+    let administered = match state.machine_mut(project, instance) {
+        Some(machine) => statement::administer(machine, &database, &sql),
+        None => None,
+    };
+    let (columns, rows) = match administered {
+        Some(Ok(rows)) => rows,
+        Some(Err(message)) => return Ok(json!({"results": [], "status": {"code": 3, "message": message}})),
+        None => match state.rows(&sql) {
+            Some(rows) => rows,
+            None => {
+                state.execute(project, instance, &database, &sql, now);
+                return Ok(json!({"results": [{"message": "OK"}]}));
+            }
+        },
     };
     let limit = call.body["rowLimit"].as_str().and_then(|limit| limit.parse().ok()).or_else(|| call.body["rowLimit"].as_u64());
     let limit = limit.filter(|limit| *limit > 0).unwrap_or(u64::MAX);

@@ -20,17 +20,19 @@ mod planner;
 mod prune;
 mod quota;
 pub mod request;
+mod route;
 mod rules;
 mod settlement;
 pub mod transform;
 pub mod volume;
 
 pub use change::{Change, Changes};
-pub use database::{DatabaseRestore, DatabaseRestores, RecordedDatabase, recorded as recorded_databases};
+pub use database::{DatabaseOrder, DatabaseRestore, DatabaseRestores, RecordedDatabase, recorded as recorded_databases};
 pub use live::{FieldChange, LiveObjects};
 pub use plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, PrunedObject, RestorePlan, Stage};
 pub use planner::RestorePlanner;
 pub use request::{ClusterScoped, Executor, Existing, RestoreRequest, Target, Volumes};
+pub use route::{Cost, Route};
 pub use volume::{CapturedVolume, VeleroVolume, VolumeSource};
 
 #[cfg(test)]

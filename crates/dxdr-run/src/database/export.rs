@@ -7,8 +7,6 @@
 //! What was begun is never asked for again: the run's next process finds it by the run and the database. A database that fails costs the
 //! point that database only, unless something of it may still be under way: then the run is unfinished, and whoever resumes it waits on.
 
-use std::{sync::Arc, time::Duration};
-
 use dxdr_plan::backup::{BackupPlan, DatabasePlan, ExportPlan};
 use dxdr_provider::InstanceError;
 
@@ -18,13 +16,11 @@ use crate::{
     context::RunContext,
     error::RunError,
     event::Event,
-    instance::{self, ExportOrder, InstanceTurns, LedgerLease},
+    instance::{self, ExportOrder, InstanceTurns},
 };
 
 /// The method of components that are exports.
 pub(super) const EXPORT: &str = "export";
-/// The first pause between two looks at an instance.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why Cloud SQL cannot write into the store of a run; `None` when it can.
 pub(crate) fn impossible(context: &RunContext) -> Option<String> {
@@ -63,7 +59,7 @@ async fn one(
     database: &DatabasePlan,
     export: &ExportPlan,
 ) -> Result<Result<OneDump, String>, RunError> {
-    let turns = match turns(context, export).await {
+    let turns = match InstanceTurns::of(context, &export.instance).await {
         Ok(turns) => turns,
         Err(reason) => return Ok(Err(reason)),
     };
@@ -103,22 +99,6 @@ async fn one(
         url: Some(exported.url),
         broken: None,
     }))
-}
-
-async fn turns(context: &RunContext, export: &ExportPlan) -> Result<InstanceTurns, String> {
-    let Some(access) = &context.instances else {
-        return Err("this program has no way to Cloud SQL".to_owned());
-    };
-    Ok(InstanceTurns {
-        instances: access.connect().await?,
-        instance: export.instance.clone(),
-        lease: LedgerLease::new(Arc::clone(&context.cluster), &context.lease_namespace, &export.instance),
-        clock: Arc::clone(&context.clock),
-        reporter: Arc::clone(&context.reporter),
-        stop: context.stop.clone(),
-        process: context.holder.clone(),
-        first_pause: FIRST_PAUSE,
-    })
 }
 
 /// The reason of a failure that costs the point the database, with what to do; `None` for one that stops the run.

@@ -3,9 +3,13 @@
 //! [`next`](dxdr_plan::instance::next) decides; here its decisions are carried out, whatever becomes of this process: the ledger lies in a Lease,
 //! and what the service accepted is found by its name, by the object it writes, or by what it makes.
 
+mod beside;
+#[cfg(test)]
+mod beside_test;
 mod export;
 mod ledger;
 mod look;
+mod statement;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +25,13 @@ use dxdr_provider::{
     instance::{InstanceOperation, InstanceRequest, OperationState},
 };
 
+pub(crate) use beside::{Beside, BesideOrder, Import};
 pub use export::{ExportOrder, Exported, export};
 pub use ledger::LedgerLease;
 pub use look::look;
 
 use crate::{
+    context::RunContext,
     error::RunError,
     event::{Event, Reporter},
     stop::StopRequest,
@@ -34,6 +40,8 @@ use ledger::Version;
 
 /// How long a request may take. The claim and the time that a request may be in flight are measured by it.
 const REQUEST: Duration = Duration::from_secs(30);
+/// The first pause between two looks at an instance.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two looks at an operation that takes long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -72,6 +80,23 @@ pub struct InstanceTurns {
 }
 
 impl InstanceTurns {
+    /// Those of a run on an instance; an error is why there is no way to it, with what to do.
+    pub(crate) async fn of(context: &RunContext, instance: &InstanceName) -> Result<Self, String> {
+        let Some(access) = &context.instances else {
+            return Err("this program has no way to Cloud SQL".to_owned());
+        };
+        Ok(Self {
+            instances: access.connect().await?,
+            instance: instance.clone(),
+            lease: LedgerLease::new(Arc::clone(&context.cluster), &context.lease_namespace, instance),
+            clock: Arc::clone(&context.clock),
+            reporter: Arc::clone(&context.reporter),
+            stop: context.stop.clone(),
+            process: context.holder.clone(),
+            first_pause: FIRST_PAUSE,
+        })
+    }
+
     /// Whether something may be going on at the service for this job.
     pub(crate) async fn under_way(&self, job: &str) -> Result<bool, RunError> {
         let ledger = self.lease.current().await?;

@@ -7,23 +7,17 @@
 //! All are loaded before the first is swapped, and all of that is done before an object is written: a dump that cannot be loaded leaves
 //! everything as it was. Names are in the journal, so every process of the run means the same databases.
 
-use std::sync::Arc;
-
-use dxdr_environment::DatabaseUnit;
 use dxdr_format::journal::{Entry, Evidence, StepFinished, StepStarted};
 use dxdr_plan::{
     Note, Severity,
-    restore::{DatabaseRestore, RecordedDatabase, recorded_databases},
+    restore::{DatabaseRestore, RecordedDatabase, RestoreRequest, recorded_databases},
 };
-use dxdr_provider::{
-    Database, DatabaseError,
-    database::{Load, Swap},
-};
+use dxdr_provider::database::Swap;
 
+use super::way::{Way, Whose, hint};
 use crate::{
     active::ActiveRun,
     context::RunContext,
-    database,
     error::RunError,
     journal::{History, Journal},
     lease, runs,
@@ -44,18 +38,24 @@ pub struct RestoredDatabase {
     pub kept: Option<String>,
 }
 
-/// What loading them would meet, as notes for the plan. Changes nothing.
-pub async fn examine(context: &RunContext, namespace: &str, restores: &[DatabaseRestore], run: &str) -> Vec<Note> {
+/// What bringing them back would meet, as notes for the plan; what it takes is entered into them. Changes nothing else.
+pub async fn examine(context: &RunContext, order: &RestoreRequest, restores: &mut [DatabaseRestore]) -> Vec<Note> {
     let note = |severity, text: String, hint: Option<String>| Note { severity, object: None, count: 1, text, hint };
     let mut notes = Vec::new();
     for restore in restores {
+        let whose = Whose {
+            run: "",
+            environment: order.environment.as_str(),
+            namespace: &order.source_namespace,
+            timeout: restore.timeout,
+        };
         let unit = &restore.unit;
-        let examined = match open(context, namespace, unit).await {
-            Ok(opened) => opened.examine(&load(restore, run)).await,
+        let examined = match Way::open(context, whose, unit).await {
+            Ok(way) => way.examine(context, &order.point, restore).await,
             Err(error) => Err(error),
         };
         match examined {
-            Ok(examined) => {
+            Ok((examined, cost)) => {
                 for problem in examined.problems {
                     notes.push(note(
                         Severity::Fatal,
@@ -67,11 +67,12 @@ pub async fn examine(context: &RunContext, namespace: &str, restores: &[Database
                     let text = format!("{} connections to {unit} are cut when it changes places", examined.connections);
                     notes.push(note(Severity::Warning, text, None));
                 }
+                restore.cost = cost;
             }
             Err(error) => {
                 let text = format!("{unit} cannot be restored: {}", crate::active::chain(&error));
                 let leave = "or leave the databases out: `--without-databases`";
-                let hint = error.hint.map_or_else(|| leave.to_owned(), |hint| format!("{hint}; {leave}"));
+                let hint = hint(&error).map_or_else(|| leave.to_owned(), |hint| format!("{hint}; {leave}"));
                 notes.push(note(Severity::Fatal, text, Some(hint)));
             }
         }
@@ -79,14 +80,20 @@ pub async fn examine(context: &RunContext, namespace: &str, restores: &[Database
     notes
 }
 
-/// Loads all of them, and puts them in place where that was asked for.
+/// Brings all of them beside, and puts them in place where that was asked for.
 pub(super) async fn restore(
     context: &RunContext,
-    namespace: &str,
+    order: &RestoreRequest,
     restores: &[DatabaseRestore],
-    point: &str,
     run: &mut ActiveRun,
 ) -> Result<Vec<RestoredDatabase>, RunError> {
+    let id = run.id().to_owned();
+    let whose = |restore: &DatabaseRestore| Whose {
+        run: &id,
+        environment: order.environment.as_str(),
+        namespace: &order.source_namespace,
+        timeout: restore.timeout,
+    };
     let mut restored = Vec::new();
     for restore in restores {
         let step = restore.load_step();
@@ -94,16 +101,8 @@ pub(super) async fn restore(
             continue;
         }
         run.start(&step).await?;
-        let opened = open(context, namespace, &restore.unit).await?;
-        let place = dxdr_provider::database::DumpPlace {
-            sha256: restore.sha256.map(|sha256| sha256.0),
-            ..database::place(context, point, &restore.key)
-        };
-        let order = load(restore, run.id());
-        tokio::select! {
-            loaded = opened.load(&order, &place) => loaded?,
-            () = context.stop.wait() => return Err(RunError::Interrupted),
-        }
+        let way = Way::open(context, whose(restore), &restore.unit).await?;
+        way.load(context, &order.point, restore, &id).await?;
         run.finish(&step, &format!("`{}` is there", restore.beside), Evidence::new()).await?;
     }
     for restore in restores {
@@ -114,8 +113,8 @@ pub(super) async fn restore(
         };
         if run.earlier(&step).is_none() {
             run.start(&step).await?;
-            let opened = open(context, namespace, &restore.unit).await?;
-            opened.swap(&swap(&restore.database, &restore.beside, kept, run.id())).await?;
+            let way = Way::open(context, whose(restore), &restore.unit).await?;
+            way.swap(&swap(&restore.database, &restore.beside, kept, &id)).await?;
             run.finish(&step, &format!("`{}` is as it was, the other one is `{kept}`", restore.database), Evidence::new())
                 .await?;
         }
@@ -170,8 +169,8 @@ pub async fn undo(context: &RunContext, history: &History) -> Result<Vec<Restore
             let Some(kept) = &recorded.kept else { continue };
             let step = undo_step(&recorded);
             journal.record(&Entry::StepStarted(StepStarted { step: step.clone(), at: context.clock.now() })).await?;
-            let opened = open(context, &namespace(history), &recorded.unit).await?;
-            opened.swap(&swap(&recorded.database, &recorded.beside, kept, &history.run).reversed()).await?;
+            let way = open(context, history, &recorded).await?;
+            way.swap(&swap(&recorded.database, &recorded.beside, kept, &history.run).reversed()).await?;
             let finished = StepFinished { step, at: context.clock.now(), evidence: Evidence::new() };
             journal.record(&Entry::StepFinished(finished)).await?;
             let (name, kept) = (recorded.unit.name.clone(), Some(recorded.beside.clone()));
@@ -192,9 +191,9 @@ pub async fn discard(context: &RunContext, history: &History) -> Result<Vec<Stri
     lease::held(context, &environment, &history.run, async {
         let mut dropped = Vec::new();
         for recorded in of_run(history) {
-            let opened = open(context, &namespace(history), &recorded.unit).await?;
+            let way = open(context, history, &recorded).await?;
             for name in [Some(&recorded.beside), recorded.kept.as_ref()].into_iter().flatten() {
-                if opened.discard(name, &history.run).await? {
+                if way.discard(name, &history.run).await? {
                     dropped.push(name.clone());
                 }
             }
@@ -216,7 +215,7 @@ pub(crate) fn unfinished(history: &History) -> Vec<RecordedDatabase> {
 /// Drops them.
 pub(crate) async fn remove(context: &RunContext, history: &History, left: &[RecordedDatabase]) -> Result<(), RunError> {
     for recorded in left {
-        open(context, &namespace(history), &recorded.unit).await?.discard(&recorded.beside, &history.run).await?;
+        open(context, history, recorded).await?.discard(&recorded.beside, &history.run).await?;
     }
     Ok(())
 }
@@ -225,21 +224,15 @@ fn undo_step(database: &RecordedDatabase) -> String {
     format!("undo-{}", database.unit.file_name())
 }
 
-/// Where the servers and their Secrets are, by the journal.
-fn namespace(history: &History) -> String {
+/// The way to a database of a run, by its journal.
+async fn open(context: &RunContext, history: &History, recorded: &RecordedDatabase) -> Result<Way, RunError> {
     let planned = history.planned();
-    let namespace = planned.and_then(|planned| planned.parameters.get("source-namespace")?.as_str());
-    namespace.unwrap_or_default().to_owned()
-}
-
-fn load(restore: &DatabaseRestore, run: &str) -> Load {
-    Load { name: restore.beside.clone(), facts: restore.facts.clone(), size: restore.size, run: run.to_owned() }
+    let namespace = planned.and_then(|planned| planned.parameters.get("source-namespace")?.as_str()).unwrap_or_default();
+    let environment = planned.map(|planned| planned.environment.as_str()).unwrap_or_default();
+    let whose = Whose { run: &history.run, environment, namespace, timeout: recorded.timeout };
+    Way::open(context, whose, &recorded.unit).await
 }
 
 fn swap(database: &str, beside: &str, kept: &str, run: &str) -> Swap {
     Swap { name: database.to_owned(), from: beside.to_owned(), kept: kept.to_owned(), run: run.to_owned() }
-}
-
-async fn open(context: &RunContext, namespace: &str, unit: &DatabaseUnit) -> Result<Arc<dyn Database>, DatabaseError> {
-    database::open_unit(context, namespace, unit).await
 }

@@ -15,6 +15,7 @@ pub mod archive;
 pub mod databases;
 pub mod live;
 mod volumes;
+mod way;
 pub mod write;
 
 use std::sync::Arc;
@@ -319,8 +320,7 @@ async fn steps(
         }
         None => {}
     }
-    let namespace = order.request.source_namespace.as_str();
-    report.databases = databases::restore(context, namespace, &prepared.plan.databases, &order.request.point, run).await?;
+    report.databases = databases::restore(context, &order.request, &prepared.plan.databases, run).await?;
     match order.request.executor {
         Executor::Dxdr => apply::stages(context, prepared, run, report).await?,
         Executor::Velero => return by_velero(context, order, prepared, run, report).await,

@@ -6,8 +6,10 @@ use dxdr_catalog::{
     target::{self, RecoveryTarget},
 };
 use dxdr_environment::{Environment, NamespaceName};
-use dxdr_plan::restore::{ClusterScoped, DatabaseRestores, Executor, Existing, RestorePlan, RestoreRequest, Target, Volumes};
-use dxdr_policy::{BackupPolicy, MAX_SKEW, ResourceFilters};
+use dxdr_plan::restore::{
+    ClusterScoped, DatabaseOrder, DatabaseRestores, Executor, Existing, RestorePlan, RestoreRequest, Target, Volumes,
+};
+use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT, MAX_SKEW, ResourceFilters};
 use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::{backup_plan, restore_plan};
 use dxdr_run::{
@@ -132,7 +134,7 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let request = request(&command, environment, &entry, now)?;
     if command.plan {
         let mut prepared = restores::prepare(&store, None, &entry, request).await?;
-        prepared.plan.bring_back(databases(&command, environment, &entry, now));
+        prepared.plan.bring_back(databases(&command, &world, environment, &entry, now));
         terminal.value(&restore_plan::json(&prepared.plan, &entry), || {
             restore_plan::text(&prepared.plan, &entry, &store.storage.describe())
         });
@@ -141,9 +143,8 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let mut context = context::with_store(&world, store, global, terminal).await?;
     let mut prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
     prepared.plan.notes.extend(seal::note(context.cluster.as_ref(), environment, &keys_of(&entry)).await);
-    prepared.plan.bring_back(databases(&command, environment, &entry, now));
-    let namespace = environment.namespace.as_str();
-    let notes = restores::databases::examine(&context, namespace, &prepared.plan.databases, "").await;
+    prepared.plan.bring_back(databases(&command, &world, environment, &entry, now));
+    let notes = restores::databases::examine(&context, &request, &mut prepared.plan.databases).await;
     prepared.plan.notes.extend(notes);
     let mut text = restore_plan::text(&prepared.plan, &entry, &context.store.storage.describe());
     let mut json = restore_plan::json(&prepared.plan, &entry);
@@ -190,10 +191,19 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
 }
 
 /// What becomes of the point's databases.
-fn databases(command: &Restore, environment: &Environment, entry: &Entry, now: jiff::Timestamp) -> DatabaseRestores {
+fn databases(
+    command: &Restore,
+    world: &World,
+    environment: &Environment,
+    entry: &Entry,
+    now: jiff::Timestamp,
+) -> DatabaseRestores {
     match entry {
         Entry::Ours(point) if !command.without_databases && command.include.is_empty() => {
-            dxdr_plan::restore::database::plan(point, environment, command.in_place, now)
+            let policy = world.policy(environment).and_then(|policy| policy.databases);
+            let timeout = policy.map_or(DATABASE_TIMEOUT, |policy| policy.timeout);
+            let order = DatabaseOrder { in_place: command.in_place, timeout, now };
+            dxdr_plan::restore::database::plan(point, environment, order)
         }
         Entry::Ours(_) | Entry::Foreign(_) => DatabaseRestores::default(),
     }

@@ -42,10 +42,10 @@ spec:
 ";
 
 /// A small cluster, and an emulator with the instance that `preview` and `dev` share.
-struct Cloud {
-    served: Served,
-    emulator: Emulator,
-    storage: dxdr_storage_emulator::Emulator,
+pub(crate) struct Cloud {
+    pub(crate) served: Served,
+    pub(crate) emulator: Emulator,
+    pub(crate) storage: dxdr_storage_emulator::Emulator,
     runtime: Runtime,
 }
 
@@ -57,7 +57,7 @@ impl Cloud {
     }
 
     /// With a store in the bucket, and a policy by which `preview` is exported.
-    fn exporting() -> Self {
+    pub(crate) fn exporting() -> Self {
         let cloud = Self::with(|storage| {
             Served::with_store(Place::with_environment(vec![("STORAGE_EMULATOR_HOST", storage.endpoint())]), BUCKET)
         });
@@ -89,11 +89,11 @@ impl Cloud {
         Self { served, emulator, storage, runtime }
     }
 
-    fn run(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
         self.served.run(arguments)
     }
 
-    fn statements(&self, database: &str) -> Vec<String> {
+    pub(crate) fn statements(&self, database: &str) -> Vec<String> {
         self.emulator.statements("dx-nonprod", "shared", database).unwrap()
     }
 
@@ -114,7 +114,7 @@ impl Cloud {
         self.statements("proof")
     }
 
-    fn json(&self, arguments: &[&str], code: i32) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str], code: i32) -> Value {
         let said = self.run(&[arguments, &["--output", "json"]].concat()).exits(code);
         serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", said.stdout, said.stderr))
     }
@@ -280,11 +280,6 @@ fn a_point_has_the_export_of_its_database_and_of_no_neighbours() {
     assert_eq!(cloud.emulator.operations_of("EXPORT").len(), 1);
     assert_eq!(cloud.statements("dev_orders"), ["create table d (n int)"]);
     assert_eq!(cloud.imported(&url), ["create table p (n int)"]);
-
-    // A restore says what is left to a person.
-    let said = cloud.run(&["restore", "--point", name, "preview", "--into", "preview-copy", "--yes"]).exits(0);
-    assert!(said.stderr.contains(&format!("gcloud sql import sql shared {url} --database NAME")), "{}", said.stderr);
-    assert_eq!(cloud.statements("preview_orders"), ["create table p (n int)"]);
 }
 
 #[test]

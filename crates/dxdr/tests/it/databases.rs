@@ -188,7 +188,7 @@ fn a_backup_that_is_killed_while_it_dumps_takes_the_dump_again() {
 }
 
 /// The second is in the names of what a restore loads, and so the next one takes another.
-fn next_second() {
+pub(crate) fn next_second() {
     let second = jiff::Timestamp::now().as_second();
     while jiff::Timestamp::now().as_second() == second {
         std::thread::sleep(std::time::Duration::from_millis(10));

@@ -4,6 +4,7 @@
 mod adoption;
 mod bad_input;
 mod cloud_sql;
+mod cloud_sql_restore;
 mod command_line;
 mod databases;
 mod documentation;

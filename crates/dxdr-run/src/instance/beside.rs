@@ -1,0 +1,281 @@
+//! Databases that a restore brings back on an instance which others may share: made under a new name, filled by an import, put in the place of
+//! the original by renaming.
+//!
+//! ```text
+//! turn ─► create (empty) ─► mark ─► turn ─► import        swap: cut, rename, rename        discard: mark? ─► turn ─► delete
+//! ```
+//!
+//! Names and what is imported are in the run's journal before anything is asked for, and pieces of work are called by them: whoever resumes the
+//! run asks for nothing twice. What does not carry the run's mark is neither filled nor renamed away for good nor deleted; nothing else on the
+//! instance is named in any statement.
+
+use async_trait::async_trait;
+use dxdr_plan::instance::{Job, Operation, Priority, Work};
+use dxdr_provider::{
+    InstanceError, InstanceErrorKind,
+    database::{DatabaseProblem, Examined, Swap},
+    instance::InstanceRequest,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    InstanceTurns, Made, carry_out, operation_of,
+    statement::{self, ADMINISTRATION, Found},
+};
+use crate::error::RunError;
+
+/// How often databases are asked to change places while somebody is in the way.
+const ATTEMPTS: u32 = 6;
+
+/// For whom databases are brought back on an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BesideOrder {
+    /// The run whose mark they carry.
+    pub(crate) run: String,
+    /// Whose environment.
+    pub(crate) environment: String,
+    /// How long each piece of work may wait for its turn, and take.
+    pub(crate) timeout: SignedDuration,
+}
+
+/// An import that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Import {
+    /// What the point calls the database. Unique in the run.
+    pub(crate) unit: String,
+    /// The name of the new database.
+    pub(crate) database: String,
+    /// `gs://…`
+    pub(crate) uri: String,
+}
+
+/// How long work on the same object took before, as far as the service still knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Took {
+    /// Its export.
+    pub(crate) export: Option<SignedDuration>,
+    /// The last import of it.
+    pub(crate) import: Option<SignedDuration>,
+}
+
+/// Databases on one instance.
+pub(crate) struct Beside {
+    pub(crate) turns: InstanceTurns,
+    pub(crate) order: BesideOrder,
+}
+
+impl Beside {
+    /// What an import would meet. `original` is the database that it is to take the place of, `kept` what that one is to be called then. Changes nothing.
+    pub(crate) async fn examine(
+        &self,
+        import: &Import,
+        original: &str,
+        kept: Option<&str>,
+    ) -> Result<(Examined, Took), RunError> {
+        let (instances, instance) = (&self.turns.instances, &self.turns.instance);
+        let seen = instances.instance(instance).await?;
+        let mut examined = Examined::default();
+        let mut problem = |message: String, remedy: String| examined.problems.push(DatabaseProblem { message, remedy });
+        if seen.stopped {
+            let start = format!(
+                "`gcloud sql instances patch {} --project {} --activation-policy ALWAYS` starts it",
+                instance.instance, instance.project
+            );
+            problem(format!("{instance} is stopped"), start);
+            return Ok((examined, Took::default()));
+        }
+        if !seen.version.starts_with("POSTGRES") {
+            problem(
+                format!("{instance} is {}, and only databases of PostgreSQL can be renamed into place", seen.version),
+                format!("import {} by hand, into an empty database", import.uri),
+            );
+            return Ok((examined, Took::default()));
+        }
+        let found = self.found().await?;
+        for name in [Some(import.database.as_str()), kept].into_iter().flatten() {
+            if found.iter().any(|found| found.name == name) {
+                problem(format!("there is a database `{name}` already"), "drop it, or wait a second for another name".to_owned());
+            }
+        }
+        let original = found.iter().find(|found| found.name == original);
+        examined.original = original.is_some();
+        examined.connections = original.map_or(0, |found| found.connections);
+        let operations: Vec<Operation> = instances.operations(instance).await?.iter().map(operation_of).collect();
+        Ok((examined, took(&operations, &import.uri)))
+    }
+
+    /// Makes the database, marks it, and has the object read into it. Asked again by any process of the run, it takes up what was begun.
+    pub(crate) async fn import(&self, import: &Import) -> Result<(), RunError> {
+        self.made(import).await?;
+        let (database, uri) = (import.database.clone(), import.uri.clone());
+        let job = self.job(&format!("{}/import", import.unit), Work::Import { uri: uri.clone(), database: database.clone() });
+        let request = InstanceRequest::Import { database, uri };
+        match carry_out(&self.turns, &job, &request, &Unseen).await {
+            Ok(_) => Ok(()),
+            Err(RunError::InstanceOperation { instance, what, operation, message, hint }) => {
+                // The service remembers it, and would answer the same: see `Work::is_same`.
+                let again = "what failed is not asked for again under its name: end this run, which drops what it made, and restore again";
+                let hint = Some(hint.map_or_else(|| again.to_owned(), |hint| format!("{hint}; {again}")));
+                Err(RunError::InstanceOperation { instance, what, operation, message, hint })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The empty database, with the mark of the run.
+    async fn made(&self, import: &Import) -> Result<(), RunError> {
+        let name = import.database.as_str();
+        let found = self.found().await?;
+        match found.iter().find(|found| found.name == name) {
+            Some(found) if found.mark() == Some(self.order.run.as_str()) => return Ok(()),
+            Some(Found { comment: Some(_), .. }) => return Err(self.strange(name, "import into").into()),
+            // A process of this run that died between making and marking it has left it so.
+            Some(_) => {}
+            None => {
+                let job = self.job(&format!("{}/create", import.unit), Work::CreateDatabase { database: name.to_owned() });
+                let request = InstanceRequest::CreateDatabase { database: name.to_owned() };
+                carry_out(&self.turns, &job, &request, &There { beside: self, name }).await?;
+            }
+        }
+        // Nothing is lost by filling what is empty, whoever made it.
+        if self.relations(name).await? != 0 {
+            return Err(self.strange(name, "import into").into());
+        }
+        let marking = statement::marking(name, &self.order.run, None);
+        self.turns.instances.execute(&self.turns.instance, ADMINISTRATION, &marking).await?;
+        Ok(())
+    }
+
+    /// Puts one database in the place of another. Asked again, it finds that it was done.
+    pub(crate) async fn swap(&self, swap: &Swap) -> Result<(), RunError> {
+        let (instances, instance) = (&self.turns.instances, &self.turns.instance);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let found = self.found().await?;
+            let changes = statement::changes(&found, swap)
+                .map_err(|refusal| self.error(refusal.kind, "put a database in place on", refusal.message, None))?;
+            if changes.is_empty() {
+                return Ok(());
+            }
+            let error = match instances.execute(instance, ADMINISTRATION, &statement::swapping(swap, &changes)).await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            // Whether an answer that was lost was a yes, the next look tells; somebody who connects anew is cut again.
+            if !error.kind.retryable() || attempt == ATTEMPTS {
+                return Err(error.into());
+            }
+            tracing::debug!(%error, attempt, "the databases have not changed places yet");
+            tokio::select! {
+                () = tokio::time::sleep(self.turns.first_pause * attempt) => {}
+                () = self.turns.stop.wait() => return Err(RunError::Interrupted),
+            }
+        }
+    }
+
+    /// Deletes the database of that name if it carries the mark of the run; `Ok(false)` when there is none.
+    pub(crate) async fn discard(&self, name: &str) -> Result<bool, RunError> {
+        let gone = Gone { beside: self, name };
+        if gone.made().await? {
+            return Ok(false);
+        }
+        self.turns.instances.execute(&self.turns.instance, ADMINISTRATION, &statement::cutting(&[name])).await?;
+        let job = self.job(&format!("{name}/delete"), Work::DeleteDatabase { database: name.to_owned() });
+        carry_out(&self.turns, &job, &InstanceRequest::DeleteDatabase { database: name.to_owned() }, &gone).await?;
+        Ok(true)
+    }
+
+    fn job(&self, what: &str, work: Work) -> Job {
+        let now = self.turns.clock.now();
+        Job {
+            id: format!("{}/{what}", self.order.run),
+            run: self.order.run.clone(),
+            environment: self.order.environment.clone(),
+            priority: Priority::Restore,
+            work,
+            deadline: now.saturating_add(self.order.timeout).unwrap_or(Timestamp::MAX),
+        }
+    }
+
+    async fn found(&self) -> Result<Vec<Found>, RunError> {
+        let rows = self.turns.instances.execute(&self.turns.instance, ADMINISTRATION, statement::CATALOGUE).await?;
+        statement::catalogue(&rows).ok_or_else(|| self.misunderstood())
+    }
+
+    async fn relations(&self, database: &str) -> Result<u64, RunError> {
+        let rows = self.turns.instances.execute(&self.turns.instance, database, statement::RELATIONS).await?;
+        statement::relations(&rows).ok_or_else(|| self.misunderstood())
+    }
+
+    fn misunderstood(&self) -> RunError {
+        let message = "its list of databases is not whole, or not understood".to_owned();
+        self.error(InstanceErrorKind::Malformed, "look at", message, None).into()
+    }
+
+    fn strange(&self, name: &str, action: &'static str) -> InstanceError {
+        let hint = "it is left alone; drop it yourself if nobody needs it".to_owned();
+        self.error(InstanceErrorKind::NameTaken, action, format!("`{name}` was not made by run {}", self.order.run), Some(hint))
+    }
+
+    fn error(&self, kind: InstanceErrorKind, action: &'static str, message: String, hint: Option<String>) -> InstanceError {
+        InstanceError { kind, action, what: format!("instance `{}`", self.turns.instance), message, hint, source: None }
+    }
+}
+
+/// How long work on the object took.
+fn took(operations: &[Operation], uri: &str) -> Took {
+    let mut took = Took::default();
+    // The newest first.
+    for operation in operations {
+        let worked = operation.worked_for().filter(|_| operation.status == dxdr_plan::instance::OperationStatus::Succeeded);
+        match &operation.work {
+            Work::Export { uri: theirs, .. } if theirs == uri => took.export = took.export.or(worked),
+            Work::Import { uri: theirs, .. } if theirs == uri => took.import = took.import.or(worked),
+            _ => {}
+        }
+    }
+    took
+}
+
+/// An import is found by its operation alone: a database that is not empty may be half of one.
+struct Unseen;
+
+#[async_trait]
+impl Made for Unseen {
+    async fn made(&self) -> Result<bool, RunError> {
+        Ok(false)
+    }
+}
+
+/// A database that is made when it is listed.
+struct There<'a> {
+    beside: &'a Beside,
+    name: &'a str,
+}
+
+#[async_trait]
+impl Made for There<'_> {
+    async fn made(&self) -> Result<bool, RunError> {
+        let listed = self.beside.turns.instances.databases(&self.beside.turns.instance).await?;
+        Ok(listed.iter().any(|name| name == self.name))
+    }
+}
+
+/// A database that is to go. It is looked at once more when it is its turn: what lost the mark by then stays.
+struct Gone<'a> {
+    beside: &'a Beside,
+    name: &'a str,
+}
+
+#[async_trait]
+impl Made for Gone<'_> {
+    async fn made(&self) -> Result<bool, RunError> {
+        let found = self.beside.found().await?;
+        match found.iter().find(|found| found.name == self.name) {
+            None => Ok(true),
+            Some(found) if found.mark() == Some(self.beside.order.run.as_str()) => Ok(false),
+            Some(_) => Err(self.beside.strange(self.name, "delete a database of").into()),
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Databases beside, on a service that dies with whoever asks it: before a request has its effect, or behind it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use dxdr_environment::InstanceName;
+use dxdr_provider::{
+    Clock, InstanceError, InstanceErrorKind, Instances,
+    database::Swap,
+    instance::{Instance, InstanceOperation, InstanceRequest, OperationFailure, OperationState, RecoveryWindow, Rows},
+};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+
+use super::{
+    Beside, BesideOrder, Import, InstanceTurns, LedgerLease,
+    statement::{self, Change, Found},
+};
+use crate::{RunError, StopRequest, event::Silent, lease::tests::Shelf};
+
+const RUN: &str = "run-1";
+const NEW: &str = "orders_restored";
+const URI: &str = "gs://bucket/orders.sql.gz";
+
+/// Follows the time of tokio, which the tests let pass by itself.
+#[derive(Debug, Clone, Copy)]
+struct Watch(tokio::time::Instant);
+
+impl Clock for Watch {
+    fn now(&self) -> Timestamp {
+        "2024-05-01T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::try_from(self.0.elapsed()).unwrap()
+    }
+}
+
+/// What is in a database, and what is written about it.
+type Content = (Vec<String>, Option<String>);
+
+#[derive(Debug, Default)]
+struct State {
+    databases: BTreeMap<String, Content>,
+    /// Operations, each with what it achieves at its end.
+    operations: Vec<(InstanceOperation, Timestamp, InstanceRequest)>,
+    achieved: usize,
+}
+
+/// An instance whose operations take a minute each.
+#[derive(Debug)]
+struct Service {
+    clock: Watch,
+    state: Mutex<State>,
+    calls: AtomicUsize,
+    /// At which call whoever asks dies, and whether the request still has its effect.
+    dies: Mutex<Option<(usize, bool)>>,
+    died: Notify,
+    fails: bool,
+    stopped: bool,
+}
+
+impl Service {
+    fn new(clock: Watch) -> Arc<Self> {
+        Arc::new(Self::plain(clock))
+    }
+
+    fn plain(clock: Watch) -> Self {
+        let content = |words: &str| (vec![words.to_owned()], None);
+        let databases = [("orders", "live"), ("neighbour", "not ours")].map(|(name, words)| (name.to_owned(), content(words)));
+        let state = Mutex::new(State { databases: databases.into(), ..State::default() });
+        let (calls, dies, died) = (AtomicUsize::new(0), Mutex::default(), Notify::new());
+        Self { clock, state, calls, dies, died, fails: false, stopped: false }
+    }
+
+    /// Does it, unless whoever asks dies before.
+    async fn call<T>(&self, effect: impl FnOnce(&mut State) -> Result<T, InstanceError>) -> Result<T, InstanceError> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        let dies = *self.dies.lock().unwrap();
+        let dies = dies.filter(|(at, _)| *at == call).map(|(_, with_effect)| with_effect);
+        if dies == Some(false) {
+            self.died.notify_one();
+            std::future::pending::<()>().await;
+        }
+        let answer = {
+            let mut state = self.state.lock().unwrap();
+            self.settle(&mut state);
+            effect(&mut state)
+        };
+        if dies == Some(true) {
+            self.died.notify_one();
+            std::future::pending::<()>().await;
+        }
+        answer
+    }
+
+    /// Lets operations end whose time it is.
+    fn settle(&self, state: &mut State) {
+        let now = self.clock.now();
+        while let Some((operation, end, request)) = state.operations.get(state.achieved).cloned() {
+            if end > now {
+                return;
+            }
+            let mut ended = InstanceOperation { ended: Some(end), state: OperationState::Succeeded, ..operation };
+            match request {
+                InstanceRequest::CreateDatabase { database } => {
+                    state.databases.insert(database, Content::default());
+                }
+                InstanceRequest::DeleteDatabase { database } => {
+                    state.databases.remove(&database);
+                }
+                InstanceRequest::Import { .. } if self.fails => {
+                    let (kind, hint) = (InstanceErrorKind::BucketForbidden, Some("let its account".to_owned()));
+                    ended.state = OperationState::Failed(OperationFailure { kind, message: "ERROR: no access".to_owned(), hint });
+                }
+                InstanceRequest::Import { database, uri } => state.databases.get_mut(&database).unwrap().0.push(uri),
+                other => panic!("{other:?} is not asked for"),
+            }
+            state.operations[state.achieved].0 = ended;
+            state.achieved += 1;
+        }
+    }
+
+    fn error(kind: InstanceErrorKind, message: &str) -> InstanceError {
+        let what = "instance".to_owned();
+        InstanceError { kind, action: "query", what, message: message.to_owned(), hint: None, source: None }
+    }
+
+    fn seen(state: &State) -> Vec<Found> {
+        let found =
+            |(name, (_, comment)): (&String, &Content)| Found { name: name.clone(), comment: comment.clone(), connections: 3 };
+        state.databases.iter().map(found).collect()
+    }
+
+    fn databases(&self) -> BTreeMap<String, Content> {
+        self.state.lock().unwrap().databases.clone()
+    }
+
+    fn asked(&self, kind: &str) -> usize {
+        self.state.lock().unwrap().operations.iter().filter(|(operation, ..)| operation.kind == kind).count()
+    }
+}
+
+fn rows(values: Vec<Vec<Option<String>>>) -> Rows {
+    Rows { columns: Vec::new(), values, truncated: false }
+}
+
+#[async_trait]
+impl Instances for Service {
+    fn describe(&self) -> String {
+        "a service".to_owned()
+    }
+
+    async fn instance(&self, name: &InstanceName) -> Result<Instance, InstanceError> {
+        Ok(Instance {
+            name: name.clone(),
+            version: "POSTGRES_15".to_owned(),
+            state: "RUNNABLE".to_owned(),
+            stopped: self.stopped,
+            region: String::new(),
+            service_account: String::new(),
+            deletion_protection: true,
+            automatic_backups: true,
+            log_kept: true,
+            log_days: Some(7),
+            labels: BTreeMap::new(),
+            disk_gigabytes: None,
+            created: None,
+        })
+    }
+
+    async fn instances(&self, _: &str) -> Result<Vec<Instance>, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn recovery_window(&self, _: &InstanceName) -> Result<Option<RecoveryWindow>, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn databases(&self, _: &InstanceName) -> Result<Vec<String>, InstanceError> {
+        self.call(|state| Ok(state.databases.keys().cloned().collect())).await
+    }
+
+    async fn operations(&self, _: &InstanceName) -> Result<Vec<InstanceOperation>, InstanceError> {
+        self.call(|state| Ok(state.operations.iter().rev().map(|(operation, ..)| operation.clone()).collect())).await
+    }
+
+    async fn operation(&self, _: &str, name: &str) -> Result<Option<InstanceOperation>, InstanceError> {
+        let operations = self.operations(&InstanceName::new("p", "i")).await?;
+        Ok(operations.into_iter().find(|operation| operation.name == name))
+    }
+
+    async fn submit(&self, _: &InstanceName, request: &InstanceRequest) -> Result<String, InstanceError> {
+        let now = self.clock.now();
+        self.call(|state| {
+            if state.achieved < state.operations.len() {
+                return Err(Self::error(InstanceErrorKind::Busy, "another operation is in progress"));
+            }
+            let (kind, uri, databases) = match request {
+                InstanceRequest::CreateDatabase { .. } => ("CREATE_DATABASE", None, Vec::new()),
+                InstanceRequest::DeleteDatabase { .. } => ("DELETE_DATABASE", None, Vec::new()),
+                InstanceRequest::Import { uri, database } => ("IMPORT", Some(uri.clone()), vec![database.clone()]),
+                other => panic!("{other:?} is not asked for"),
+            };
+            let name = format!("operation-{}", state.operations.len());
+            let operation = InstanceOperation {
+                name: name.clone(),
+                kind: kind.to_owned(),
+                uri,
+                databases,
+                offloaded: false,
+                target: "i".to_owned(),
+                description: None,
+                user: "dxdr".to_owned(),
+                accepted: Some(now),
+                started: Some(now),
+                ended: None,
+                state: OperationState::Running,
+            };
+            state.operations.push((operation, now + SignedDuration::from_mins(1), request.clone()));
+            Ok(name)
+        })
+        .await
+    }
+
+    async fn execute(&self, _: &InstanceName, database: &str, text: &str) -> Result<Rows, InstanceError> {
+        self.call(|state| {
+            let found = Self::seen(state);
+            if text == statement::CATALOGUE {
+                let row =
+                    |found: &Found| vec![Some(found.name.clone()), found.comment.clone(), Some(found.connections.to_string())];
+                return Ok(rows(found.iter().map(row).collect()));
+            }
+            if text == statement::RELATIONS {
+                return Ok(rows(vec![vec![Some(state.databases[database].0.len().to_string())]]));
+            }
+            if text == statement::marking(NEW, RUN, None) {
+                state.databases.get_mut(NEW).unwrap().1 = Some(format!("dxdr run {RUN}"));
+                return Ok(Rows::default());
+            }
+            if text.starts_with("SELECT pg_terminate_backend") && !text.contains("RENAME") {
+                return Ok(Rows::default());
+            }
+            for swap in [swap(), swap().reversed()] {
+                let changes = statement::changes(&found, &swap).unwrap_or_default();
+                if changes.is_empty() || text != statement::swapping(&swap, &changes) {
+                    continue;
+                }
+                for change in changes {
+                    match change {
+                        Change::Rename { from, to } => {
+                            let content = state.databases.remove(&from).unwrap();
+                            assert_eq!(state.databases.insert(to, content), None);
+                        }
+                        Change::Comment { database, comment } => state.databases.get_mut(&database).unwrap().1 = comment,
+                    }
+                }
+                return Ok(Rows::default());
+            }
+            panic!("nobody knows what it means: {text}");
+        })
+        .await
+    }
+}
+
+fn swap() -> Swap {
+    Swap { name: "orders".to_owned(), from: NEW.to_owned(), kept: "orders_before".to_owned(), run: RUN.to_owned() }
+}
+
+fn import() -> Import {
+    Import { unit: "orders".to_owned(), database: NEW.to_owned(), uri: URI.to_owned() }
+}
+
+fn beside(service: &Arc<Service>, shelf: &Arc<Shelf>, process: &str) -> Beside {
+    let instance = InstanceName::new("p", "i");
+    let turns = InstanceTurns {
+        instances: service.clone(),
+        lease: LedgerLease::new(shelf.clone(), "dxdr-system", &instance),
+        instance,
+        clock: Arc::new(service.clock),
+        reporter: Arc::new(Silent),
+        stop: StopRequest::new(),
+        process: process.to_owned(),
+        first_pause: Duration::from_secs(1),
+    };
+    let order = BesideOrder { run: RUN.to_owned(), environment: "staging".to_owned(), timeout: SignedDuration::from_hours(1) };
+    Beside { turns, order }
+}
+
+/// All of a restore in place.
+async fn everything(beside: &Beside) -> Result<(), RunError> {
+    beside.import(&import()).await?;
+    beside.swap(&swap()).await
+}
+
+/// All of it again, by a process that knows from the journal how far the first one came: `steps` of the two are finished.
+async fn rest(beside: &Beside, imported: bool) -> Result<(), RunError> {
+    if imported { beside.swap(&swap()).await } else { everything(beside).await }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_dies_anywhere_is_followed_by_one_who_does_nothing_twice() {
+    let calls = {
+        let (service, shelf) = (Service::new(Watch(tokio::time::Instant::now())), Arc::new(Shelf::default()));
+        everything(&beside(&service, &shelf, "one")).await.unwrap();
+        service.calls.load(Ordering::SeqCst)
+    };
+    assert!(calls > 8, "{calls}");
+    for at in 0..calls {
+        for with_effect in [false, true] {
+            let (service, shelf) = (Service::new(Watch(tokio::time::Instant::now())), Arc::new(Shelf::default()));
+            *service.dies.lock().unwrap() = Some((at, with_effect));
+            let first = beside(&service, &shelf, "one");
+            let imported = tokio::select! {
+                result = everything(&first) => panic!("it was to die at call {at}: {result:?}"),
+                () = service.died.notified() => service.databases().contains_key("orders_before"),
+            };
+            rest(&beside(&service, &shelf, "two"), imported).await.unwrap_or_else(|error| panic!("{at} {with_effect}: {error}"));
+            assert_eq!((service.asked("CREATE_DATABASE"), service.asked("IMPORT")), (1, 1), "{at} {with_effect}");
+            let mark = Some(format!("dxdr run {RUN}"));
+            let databases = service.databases();
+            assert_eq!(databases["orders"], (vec![URI.to_owned()], None), "{at} {with_effect}");
+            assert_eq!(databases["orders_before"], (vec!["live".to_owned()], mark));
+            assert_eq!(databases["neighbour"], (vec!["not ours".to_owned()], None));
+            assert_eq!(databases.len(), 3);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swap_is_undone_and_what_is_not_used_is_dropped_by_its_mark_alone() {
+    let (service, shelf) = (Service::new(Watch(tokio::time::Instant::now())), Arc::new(Shelf::default()));
+    let beside = beside(&service, &shelf, "one");
+    everything(&beside).await.unwrap();
+    for name in ["neighbour", "orders"] {
+        let error = beside.discard(name).await.unwrap_err();
+        assert!(error.to_string().ends_with(&format!("`{name}` was not made by run {RUN}")), "{error}");
+    }
+    beside.swap(&swap().reversed()).await.unwrap();
+    beside.swap(&swap().reversed()).await.unwrap();
+    assert_eq!(service.databases()["orders"], (vec!["live".to_owned()], None));
+    assert!(beside.discard(NEW).await.unwrap());
+    assert!(!beside.discard(NEW).await.unwrap(), "it is gone");
+    assert_eq!((service.asked("DELETE_DATABASE"), service.databases().len()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lies_under_the_new_name_and_is_not_the_runs_is_not_touched() {
+    for content in [(vec!["theirs".to_owned()], None), (Vec::new(), Some("theirs".to_owned()))] {
+        let (service, shelf) = (Service::new(Watch(tokio::time::Instant::now())), Arc::new(Shelf::default()));
+        service.state.lock().unwrap().databases.insert(NEW.to_owned(), content.clone());
+        let error = beside(&service, &shelf, "one").import(&import()).await.unwrap_err();
+        assert!(matches!(&error, RunError::Instance(error) if error.kind == InstanceErrorKind::NameTaken), "{error:?}");
+        assert_eq!((service.databases()[NEW].clone(), service.asked("IMPORT")), (content, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_that_fails_says_what_the_service_says_and_is_not_asked_for_again() {
+    let clock = Watch(tokio::time::Instant::now());
+    let (service, shelf) = (Arc::new(Service { fails: true, ..Service::plain(clock) }), Arc::new(Shelf::default()));
+    for process in ["one", "two"] {
+        let error = beside(&service, &shelf, process).import(&import()).await.unwrap_err();
+        let RunError::InstanceOperation { message, hint: Some(hint), .. } = error else { panic!("{error:?}") };
+        assert_eq!(message, "ERROR: no access");
+        assert!(hint.starts_with("let its account; what failed is not asked for again"), "{hint}");
+    }
+    assert_eq!(service.asked("IMPORT"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_in_the_way_is_known_before_anything_is_asked_for() {
+    let (service, shelf) = (Service::new(Watch(tokio::time::Instant::now())), Arc::new(Shelf::default()));
+    let look = beside(&service, &shelf, "one");
+    let (examined, took) = look.examine(&import(), "orders", Some("orders_before")).await.unwrap();
+    assert_eq!((examined.problems.len(), examined.original, examined.connections, took.import), (0, true, 3, None));
+    everything(&look).await.unwrap();
+    let (examined, took) = look.examine(&import(), "orders", Some("orders_before")).await.unwrap();
+    let messages: Vec<&str> = examined.problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(messages, ["there is a database `orders_before` already"]);
+    assert_eq!(took.import, Some(SignedDuration::from_mins(1)));
+
+    let stopped = Arc::new(Service { stopped: true, ..Service::plain(service.clock) });
+    let (examined, _) = beside(&stopped, &shelf, "one").examine(&import(), "orders", None).await.unwrap();
+    assert!(examined.problems[0].message.ends_with("is stopped"));
+    assert!(examined.problems[0].remedy.contains("--activation-policy ALWAYS"));
+}

@@ -1,0 +1,246 @@
+//! What is asked of the databases on an instance in SQL, and what follows from the answers.
+//!
+//! Everything is decided from which databases are there and what their comments say, so whoever goes on behind a process that died finds out
+//! what is left to do by asking again.
+
+use dxdr_provider::{
+    InstanceErrorKind,
+    database::Swap,
+    instance::Rows,
+    mark::{mark, marked, unmarked},
+    quoting::{identifier, literal},
+};
+
+/// The database that statements about other databases are executed in: every server has it.
+pub(crate) const ADMINISTRATION: &str = "postgres";
+
+/// The databases on a server, with their comments and how many are connected to them.
+pub(crate) const CATALOGUE: &str = "SELECT datname AS name, shobj_description(oid, 'pg_database') AS comment, \
+(SELECT count(*) FROM pg_stat_activity WHERE datid = d.oid AND pid <> pg_backend_pid()) AS connections \
+FROM pg_database d WHERE NOT datistemplate ORDER BY datname";
+
+/// How much there is in a database besides what every new one has.
+pub(crate) const RELATIONS: &str = "SELECT count(*) AS relations FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+WHERE n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'";
+
+/// A database on a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) comment: Option<String>,
+    pub(crate) connections: u64,
+}
+
+impl Found {
+    /// The run that made it, by its mark.
+    pub(crate) fn mark(&self) -> Option<&str> {
+        self.comment.as_deref().and_then(mark)
+    }
+}
+
+/// The answer to [`CATALOGUE`]; `None` when it is no such answer.
+pub(crate) fn catalogue(rows: &Rows) -> Option<Vec<Found>> {
+    // What was left out may be what is asked about.
+    if rows.truncated {
+        return None;
+    }
+    let found = |row: &Vec<Option<String>>| match row.as_slice() {
+        [Some(name), comment, Some(connections)] => {
+            // A comment of no characters is none.
+            let comment = comment.clone().filter(|comment| !comment.is_empty());
+            Some(Found { name: name.clone(), comment, connections: connections.parse().ok()? })
+        }
+        _ => None,
+    };
+    rows.values.iter().map(found).collect()
+}
+
+/// The answer to [`RELATIONS`]; `None` when it is no such answer.
+pub(crate) fn relations(rows: &Rows) -> Option<u64> {
+    match rows.values.as_slice() {
+        [row] => row.first()?.as_ref()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// One change of the databases on a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Rename { from: String, to: String },
+    Comment { database: String, comment: Option<String> },
+}
+
+impl Change {
+    fn statement(&self) -> String {
+        match self {
+            Self::Rename { from, to } => format!("ALTER DATABASE {} RENAME TO {}", identifier(from), identifier(to)),
+            Self::Comment { database, comment } => {
+                let comment = comment.as_deref().map_or_else(|| "NULL".to_owned(), literal);
+                format!("COMMENT ON DATABASE {} IS {comment}", identifier(database))
+            }
+        }
+    }
+}
+
+/// Puts the mark of a run on a database.
+pub(crate) fn marking(database: &str, run: &str, comment: Option<&str>) -> String {
+    Change::Comment { database: database.to_owned(), comment: Some(marked(run, comment)) }.statement()
+}
+
+/// Cuts the connections to databases.
+pub(crate) fn cutting(databases: &[&str]) -> String {
+    let names: Vec<String> = databases.iter().map(|name| literal(name)).collect();
+    format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({}) AND pid <> pg_backend_pid()",
+        names.join(", ")
+    )
+}
+
+/// Cuts the connections and makes the changes, all or none.
+pub(crate) fn swapping(swap: &Swap, changes: &[Change]) -> String {
+    let changes: Vec<String> = changes.iter().map(Change::statement).collect();
+    format!("{};\nBEGIN;\n{};\nCOMMIT;", cutting(&[&swap.name, &swap.from]), changes.join(";\n"))
+}
+
+/// Why databases cannot change places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) kind: InstanceErrorKind,
+    pub(crate) message: String,
+}
+
+/// What is left to do of a swap; nothing when it was done. The mark goes with the name: what is live carries none, or somebody who cleans up
+/// would take it away. Should a server take the changes one by one after all, each state between them leads to the same end.
+pub(crate) fn changes(found: &[Found], swap: &Swap) -> Result<Vec<Change>, Refusal> {
+    let of = |name: &str| found.iter().find(|found| found.name == name);
+    let named = |name: &str, comment: Option<String>| Change::Comment { database: name.to_owned(), comment };
+    let renamed = |from: &str, to: &str| Change::Rename { from: from.to_owned(), to: to.to_owned() };
+    let plain = |found: &Found| found.comment.as_deref().and_then(unmarked);
+    match (of(&swap.name), of(&swap.from), of(&swap.kept)) {
+        // Without the mark it only looks as if it was done: what was to take the place may have been dropped.
+        (Some(live), None, Some(kept)) if kept.mark() == Some(swap.run.as_str()) => match live.mark() {
+            None => Ok(Vec::new()),
+            Some(_) => Ok(vec![named(&swap.name, plain(live))]),
+        },
+        (Some(live), Some(from), None) => Ok(vec![
+            named(&swap.name, Some(marked(&swap.run, plain(live).as_deref()))),
+            renamed(&swap.name, &swap.kept),
+            renamed(&swap.from, &swap.name),
+            named(&swap.name, plain(from)),
+        ]),
+        (None, Some(from), _) => Ok(vec![renamed(&swap.from, &swap.name), named(&swap.name, plain(from))]),
+        (_, None, _) => Err(Refusal {
+            kind: InstanceErrorKind::NotFound,
+            message: format!("`{}`, which was to take its place, is not there", swap.from),
+        }),
+        (Some(_), Some(_), Some(_)) => {
+            Err(Refusal { kind: InstanceErrorKind::NameTaken, message: format!("there is a database `{}` already", swap.kept) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn swap() -> Swap {
+        Swap { name: "orders".to_owned(), from: "new".to_owned(), kept: "old".to_owned(), run: "r-1".to_owned() }
+    }
+
+    fn database(name: &str, comment: Option<&str>) -> Found {
+        Found { name: name.to_owned(), comment: comment.map(str::to_owned), connections: 0 }
+    }
+
+    /// Databases by their names: what is in them, and their comments.
+    type Server = BTreeMap<String, (&'static str, Option<String>)>;
+
+    fn seen(server: &Server) -> Vec<Found> {
+        server.iter().map(|(name, (_, comment))| database(name, comment.as_deref())).collect()
+    }
+
+    fn make(server: &mut Server, change: &Change) {
+        match change.clone() {
+            Change::Rename { from, to } => {
+                let content = server.remove(&from).unwrap();
+                assert_eq!(server.insert(to, content), None, "a name is never taken from another");
+            }
+            Change::Comment { database, comment } => server.get_mut(&database).unwrap().1 = comment,
+        }
+    }
+
+    #[test]
+    fn what_is_live_carries_no_mark_and_what_is_kept_does() {
+        let found = [database("new", Some("dxdr run r-1\nit's theirs")), database("orders", Some("it's ours"))];
+        assert_eq!(
+            swapping(&swap(), &changes(&found, &swap()).unwrap()),
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('orders', 'new') AND pid <> pg_backend_pid();\n\
+             BEGIN;\n\
+             COMMENT ON DATABASE \"orders\" IS 'dxdr run r-1\nit''s ours';\n\
+             ALTER DATABASE \"orders\" RENAME TO \"old\";\n\
+             ALTER DATABASE \"new\" RENAME TO \"orders\";\n\
+             COMMENT ON DATABASE \"orders\" IS 'it''s theirs';\n\
+             COMMIT;"
+        );
+    }
+
+    #[test]
+    fn a_swap_that_breaks_off_anywhere_is_finished_and_can_be_undone_and_touches_no_neighbour() {
+        for with_original in [true, false] {
+            for swap in [swap(), swap().reversed()] {
+                let mut before: Server = BTreeMap::from([
+                    ("neighbour".to_owned(), ("neighbour", Some("dxdr run r-1".to_owned()))),
+                    (swap.from.clone(), ("brought", Some("dxdr run r-1\nas it was".to_owned()))),
+                ]);
+                if with_original {
+                    before.insert(swap.name.clone(), ("live", Some("words".to_owned())));
+                }
+                let all = changes(&seen(&before), &swap).unwrap();
+                for done in 0..=all.len() {
+                    let mut server = before.clone();
+                    all.iter().take(done).for_each(|change| make(&mut server, change));
+                    let left = changes(&seen(&server), &swap);
+                    // Without an original nothing tells that it was done: it is not there any more to be put in place.
+                    if !with_original && done > 0 {
+                        assert!(left.is_err());
+                        continue;
+                    }
+                    left.unwrap().iter().for_each(|change| make(&mut server, change));
+                    assert_eq!(server["neighbour"], before["neighbour"]);
+                    assert_eq!(server["orders"], ("brought", Some("as it was".to_owned())), "{done} of {all:?}");
+                    assert_eq!(server.len(), before.len());
+                    if with_original {
+                        assert_eq!(server[&swap.kept], ("live", Some("dxdr run r-1\nwords".to_owned())));
+                        assert_eq!(changes(&seen(&server), &swap), Ok(Vec::new()), "done again, nothing is left to do");
+                        let back = changes(&seen(&server), &swap.reversed()).unwrap();
+                        back.iter().for_each(|change| make(&mut server, change));
+                        assert_eq!(server, before);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_named() {
+        let gone = changes(&[database("orders", None)], &swap()).unwrap_err();
+        assert_eq!(
+            (gone.kind, gone.message.as_str()),
+            (InstanceErrorKind::NotFound, "`new`, which was to take its place, is not there")
+        );
+        let unmarked = [database("orders", None), database("old", None)];
+        assert_eq!(changes(&unmarked, &swap()).unwrap_err().kind, InstanceErrorKind::NotFound, "the old one is a stranger's");
+        let taken = [database("orders", None), database("new", None), database("old", None)];
+        assert_eq!(changes(&taken, &swap()).unwrap_err().kind, InstanceErrorKind::NameTaken);
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_short_proves_nothing() {
+        let row = vec![Some("orders".to_owned()), Some(String::new()), Some("2".to_owned())];
+        let rows = Rows { columns: Vec::new(), values: vec![row], truncated: false };
+        assert_eq!(catalogue(&rows), Some(vec![Found { connections: 2, ..database("orders", None) }]));
+        assert_eq!(catalogue(&Rows { truncated: true, ..rows.clone() }), None);
+        assert_eq!(catalogue(&Rows { values: vec![vec![None]], ..rows }), None);
+    }
+}

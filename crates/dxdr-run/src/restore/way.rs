@@ -1,0 +1,158 @@
+//! The way to where a database is brought back: a server in the cluster, or an instance of a database service.
+
+use std::sync::Arc;
+
+use dxdr_environment::{DatabaseLocation, DatabaseUnit, InstanceName};
+use dxdr_plan::restore::{Cost, DatabaseRestore, Route};
+use dxdr_provider::{
+    Database, InstanceError, InstanceErrorKind, StorageErrorKind,
+    database::{DatabaseProblem, Examined, Load, Swap},
+};
+use jiff::SignedDuration;
+
+use crate::{
+    context::RunContext,
+    database,
+    error::RunError,
+    instance::{Beside, BesideOrder, Import, InstanceTurns},
+};
+
+/// For whom databases are brought back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whose<'a> {
+    /// The run whose mark they carry.
+    pub(super) run: &'a str,
+    /// The environment.
+    pub(super) environment: &'a str,
+    /// Where the environment's servers and their Secrets are.
+    pub(super) namespace: &'a str,
+    /// How long one piece of work on an instance may wait for its turn, and take.
+    pub(super) timeout: SignedDuration,
+}
+
+/// Where a database is brought back.
+pub(super) enum Way {
+    Server(Arc<dyn Database>),
+    Instance(Box<Beside>),
+}
+
+impl Way {
+    /// Finds it: for a server, credentials are looked up, and it answers.
+    pub(super) async fn open(context: &RunContext, whose: Whose<'_>, unit: &DatabaseUnit) -> Result<Self, RunError> {
+        match &unit.location {
+            DatabaseLocation::Postgresql(_) => Ok(Self::Server(database::open_unit(context, whose.namespace, unit).await?)),
+            DatabaseLocation::CloudSql { project, instance, .. } => {
+                let instance = InstanceName::new(project, instance);
+                let turns = InstanceTurns::of(context, &instance).await.map_err(|message| unreachable(&instance, message))?;
+                let (run, environment) = (whose.run.to_owned(), whose.environment.to_owned());
+                let order = BesideOrder { run, environment, timeout: whose.timeout };
+                Ok(Self::Instance(Box::new(Beside { turns, order })))
+            }
+        }
+    }
+
+    /// What bringing it back would meet, and what it takes. Changes nothing.
+    pub(super) async fn examine(
+        &self,
+        context: &RunContext,
+        point: &str,
+        restore: &DatabaseRestore,
+    ) -> Result<(Examined, Cost), RunError> {
+        match (self, &restore.route) {
+            (Self::Server(server), Route::Load { .. }) => Ok((server.examine(&load(restore, "")).await?, restore.cost)),
+            (Self::Instance(beside), Route::Import { uri, .. }) => {
+                let (mut examined, took) =
+                    beside.examine(&import(restore, uri), &restore.database, restore.kept.as_deref()).await?;
+                examined.problems.extend(object_problem(context, point, restore).await?);
+                Ok((examined, Cost { export: took.export, import: took.import, ..restore.cost }))
+            }
+            _ => Err(mismatched(restore)),
+        }
+    }
+
+    /// Brings it beside.
+    pub(super) async fn load(
+        &self,
+        context: &RunContext,
+        point: &str,
+        restore: &DatabaseRestore,
+        run: &str,
+    ) -> Result<(), RunError> {
+        match (self, &restore.route) {
+            (Self::Server(server), Route::Load { key }) => {
+                let place = dxdr_provider::database::DumpPlace {
+                    sha256: restore.sha256.map(|sha256| sha256.0),
+                    ..database::place(context, point, key)
+                };
+                let order = load(restore, run);
+                tokio::select! {
+                    loaded = server.load(&order, &place) => Ok(loaded?),
+                    () = context.stop.wait() => Err(RunError::Interrupted),
+                }
+            }
+            (Self::Instance(beside), Route::Import { uri, .. }) => beside.import(&import(restore, uri)).await,
+            _ => Err(mismatched(restore)),
+        }
+    }
+
+    /// Puts one database in the place of another.
+    pub(super) async fn swap(&self, swap: &Swap) -> Result<(), RunError> {
+        match self {
+            Self::Server(server) => Ok(server.swap(swap).await?),
+            Self::Instance(beside) => beside.swap(swap).await,
+        }
+    }
+
+    /// Drops the database of that name if it carries the mark of the run; `Ok(false)` when there is none.
+    pub(super) async fn discard(&self, name: &str, run: &str) -> Result<bool, RunError> {
+        match self {
+            Self::Server(server) => Ok(server.discard(name, run).await?),
+            Self::Instance(beside) => beside.discard(name).await,
+        }
+    }
+}
+
+/// What a person is told to do about a failure on the way.
+pub(super) fn hint(error: &RunError) -> Option<String> {
+    match error {
+        RunError::Database(error) => error.hint.clone(),
+        RunError::Instance(error) => error.hint.clone(),
+        RunError::InstanceOperation { hint, .. } => hint.clone(),
+        _ => None,
+    }
+}
+
+/// Whether the export is in the store as it was written. The service would say so only after it has begun.
+async fn object_problem(
+    context: &RunContext,
+    point: &str,
+    restore: &DatabaseRestore,
+) -> Result<Option<DatabaseProblem>, RunError> {
+    let Some(key) = restore.route.key() else { return Ok(None) };
+    let key = context.store.layout.object_key(point, key);
+    let message = match context.store.storage.stat(&key).await {
+        Ok(stat) if restore.size.is_none_or(|size| size == stat.size) => return Ok(None),
+        Ok(stat) => format!("its export `{key}` has {} bytes, and not those that were written", stat.size),
+        Err(error) if error.kind == StorageErrorKind::NotFound => format!("its export `{key}` is not there any more"),
+        Err(error) => return Err(error.into()),
+    };
+    let remedy = "restore another recovery point; `dxdr points` says which are damaged".to_owned();
+    Ok(Some(DatabaseProblem { message, remedy }))
+}
+
+fn load(restore: &DatabaseRestore, run: &str) -> Load {
+    Load { name: restore.beside.clone(), facts: restore.facts.clone(), size: restore.size, run: run.to_owned() }
+}
+
+fn import(restore: &DatabaseRestore, uri: &str) -> Import {
+    Import { unit: restore.unit.name.clone(), database: restore.beside.clone(), uri: uri.to_owned() }
+}
+
+fn unreachable(instance: &InstanceName, message: String) -> RunError {
+    let (kind, what) = (InstanceErrorKind::Unauthenticated, format!("instance `{instance}`"));
+    InstanceError { kind, action: "reach", what, message, hint: None, source: None }.into()
+}
+
+fn mismatched(restore: &DatabaseRestore) -> RunError {
+    RunError::Unexpected(format!("{} cannot come back by route {}", restore.unit, restore.route))
+}
