@@ -183,10 +183,10 @@ fn whoever_is_stopped_leaves_every_file_whole_and_goes_on_later() {
     let moved = (0..FILES).filter(|number| is_moved(*number)).count();
     // On a machine that is busy with something else all may be done by then.
     assert_eq!(code, Some(if moved < FILES { 130 } else { 0 }), "{moved} of {FILES} were moved");
-    for number in 0..FILES {
+    for (number, before) in before.iter().enumerate() {
         let after = read(&place, &file(number));
-        assert_eq!(without_ciphertexts(&after), without_ciphertexts(&before[number]));
-        let key = if after == before[number] { Key::first() } else { Key::second() };
+        assert_eq!(without_ciphertexts(&after), without_ciphertexts(before));
+        let key = if after == *before { Key::first() } else { Key::second() };
         for item in 0..4 {
             let sealed = documents(&after)[0]["spec"]["encryptedData"][format!("i{item}")].as_str().unwrap().to_owned();
             assert_eq!(key.opens("staging/db", &sealed).unwrap(), format!("{number}/{item}").as_bytes());
