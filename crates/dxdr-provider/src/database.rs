@@ -31,8 +31,8 @@ pub trait Database: Debug + Send + Sync {
     /// Looks at it: what it is like, and whether it can be dumped. An error is the reason why it cannot. Changes nothing.
     async fn inspect(&self) -> Result<DatabaseFacts, DatabaseError>;
 
-    /// Fixes the instant: what is dumped afterwards is the database as it is now. Short, since applications may be holding still.
-    /// Dropping what is held lets go of it.
+    /// Fixes the instant: what is dumped afterwards is the database as it is now. Short, since applications may be holding still: who asks
+    /// gives up after seconds, by dropping the future. Dropping what is held lets go of it.
     async fn hold(&self, place: &DumpPlace) -> Result<Box<dyn HeldDatabase>, DatabaseError>;
 
     /// What loading would meet. Changes nothing.

@@ -264,7 +264,7 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
         None => Databases::open(context, plan).await,
     };
     let mut volumes = volumes(context, plan, run, &mut databases).await?;
-    databases.hold(context, plan, HoldTime::Whenever).await;
+    databases.hold(context, plan, HoldTime::Whenever).await?;
 
     let captured = match run.earlier(&plan.steps.capture) {
         Some(evidence) => Evidenced::from_evidence(&evidence)?,
@@ -418,7 +418,7 @@ async fn snapshots(
             run.start(step).await?;
             // Another process of the run may have asked for the snapshots already: they are older then.
             if !run.started_earlier(step) {
-                databases.hold(context, plan, HoldTime::BeforeSnapshots).await;
+                databases.hold(context, plan, HoldTime::BeforeSnapshots).await?;
             }
             let taken = snapshot::take(context, plan, &volumes.before).await?;
             let summary = format!("{} taken, {} failed", taken.snapshots.len(), taken.failed.len());
@@ -429,7 +429,7 @@ async fn snapshots(
     volumes.taken = Some(taken);
     // Unless an earlier process has let the applications go on.
     if !plan.steps.thaw.as_ref().is_some_and(|step| run.started_earlier(step)) {
-        databases.hold(context, plan, HoldTime::BehindSnapshots).await;
+        databases.hold(context, plan, HoldTime::BehindSnapshots).await?;
     }
     Ok(volumes)
 }

@@ -604,4 +604,4 @@ pub(crate) fn fatal(error: &ClusterError) -> bool {
 
 #[cfg(test)]
 #[path = "capture_test.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -155,7 +155,7 @@ impl ObjectStorage for Sink {
     }
 }
 
-fn kind(group: &str, kind: &str, namespaced: bool) -> DiscoveredKind {
+pub(crate) fn kind(group: &str, kind: &str, namespaced: bool) -> DiscoveredKind {
     let singular = kind.to_lowercase();
     DiscoveredKind {
         kind: ResourceKind {
@@ -177,10 +177,11 @@ async fn captured(pages: Vec<Page>) -> Captured {
     captured_of(pages, &[kind("", "ConfigMap", true)]).await
 }
 
-async fn captured_of(pages: Vec<Page>, kinds: &[DiscoveredKind]) -> Captured {
-    let context = RunContext {
+/// The world of a run that writes nothing but archives, in a cluster.
+pub(crate) fn context(cluster: Arc<dyn Cluster>) -> RunContext {
+    RunContext {
         store: Store { name: "sink".into(), storage: Arc::new(Sink), layout: StoreLayout::new("") },
-        cluster: Arc::new(Pageant { pages, next: AtomicU32::new(0) }),
+        cluster,
         clock: Arc::new(SystemClock),
         reporter: Arc::new(Silent),
         stop: StopRequest::new(),
@@ -191,10 +192,18 @@ async fn captured_of(pages: Vec<Page>, kinds: &[DiscoveredKind]) -> Captured {
         databases: None,
         instances: None,
         program: "test".into(),
-    };
+    }
+}
+
+/// A backup of `staging`.
+pub(crate) fn plan(kinds: &[DiscoveredKind]) -> BackupPlan {
     let request = BackupRequest::of_environment(EnvironmentName::parse("staging").unwrap(), vec!["staging".into()]);
-    let plan = backup::plan(&request, kinds, &[], "2024-05-01T10:00:00Z".parse().unwrap(), 1).unwrap();
-    capture(&context, &plan, &[], "archive").await.unwrap()
+    backup::plan(&request, kinds, &[], "2024-05-01T10:00:00Z".parse().unwrap(), 1).unwrap()
+}
+
+async fn captured_of(pages: Vec<Page>, kinds: &[DiscoveredKind]) -> Captured {
+    let context = context(Arc::new(Pageant { pages, next: AtomicU32::new(0) }));
+    capture(&context, &plan(kinds), &[], "archive").await.unwrap()
 }
 
 fn names(captured: &Captured) -> Vec<&str> {

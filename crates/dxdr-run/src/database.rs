@@ -12,7 +12,7 @@
 
 pub(crate) mod export;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use dxdr_catalog::{Component, DatabaseComponent, Gap, Sha256, StoredObject};
 use dxdr_environment::DatabaseUnit;
@@ -31,6 +31,11 @@ use crate::{context::RunContext, error::RunError, event::Event};
 
 /// The method of components that are dumps.
 const DUMP: &str = "dump";
+/// How long fixing an instant may take while applications hold still. It takes milliseconds, unless the server itself was made to hold still: then it would wait
+/// for the hooks that end that, and they for it.
+const WHILE_STILL: Duration = Duration::from_secs(15);
+/// How long it may take while they work.
+const WHILE_WORKING: Duration = Duration::from_secs(120);
 
 /// The databases of a plan on their way into its point.
 #[derive(Debug, Default)]
@@ -100,21 +105,33 @@ impl<'a> Databases<'a> {
         databases
     }
 
-    /// Fixes the instants of those whose time it is. `at` is what time it really is, `Whenever` being the last.
-    pub(crate) async fn hold(&mut self, context: &RunContext, plan: &BackupPlan, at: HoldTime) {
+    /// Fixes the instants of those whose time it is. `at` is what time it really is, `Whenever` being the last. One that takes too long is a failure of that
+    /// database: whoever holds still goes on.
+    ///
+    /// # Errors
+    /// When somebody asks to stop.
+    pub(crate) async fn hold(&mut self, context: &RunContext, plan: &BackupPlan, at: HoldTime) -> Result<(), RunError> {
         let now = |(_, dump, _): &(&DatabasePlan, &DumpPlan, Arc<dyn Database>)| dump.hold_time() <= at;
         let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.opened).into_iter().partition(now);
         self.opened = later;
+        let still = at < HoldTime::Whenever && plan.hooks(HookTime::Before).next().is_some();
+        let limit = if still { WHILE_STILL } else { WHILE_WORKING };
         let holding = now.into_iter().map(|(database, dump, opened)| async move {
-            let held = opened.hold(&place(context, &plan.point, &dump.key)).await;
-            (database, dump, held)
+            let place = place(context, &plan.point, &dump.key);
+            let held = tokio::time::timeout(limit, opened.hold(&place)).await;
+            (database, dump, held.unwrap_or_else(|_| Err(stuck(database, limit, still))))
         });
-        for (database, dump, held) in join_all(holding).await {
+        let held = tokio::select! {
+            held = join_all(holding) => held,
+            () = context.stop.wait() => return Err(RunError::Interrupted),
+        };
+        for (database, dump, held) in held {
             match held {
                 Ok(held) => self.held.push(Held { database, dump, at, held }),
                 Err(error) => self.fail(context, database, &error),
             }
         }
+        Ok(())
     }
 
     /// Reads the dumps into the store, one after the other.
@@ -273,6 +290,22 @@ async fn inspected(context: &RunContext, namespace: &str, unit: &DatabaseUnit) -
     Ok(opened)
 }
 
+fn stuck(database: &DatabasePlan, limit: Duration, still: bool) -> DatabaseError {
+    let hint = if still {
+        "a hook that freezes the volume of the server's own data stops the server too: leave that volume out of the freeze, or say `databases.consistency: independent` in the policy"
+    } else {
+        "look at the server's log for what keeps it from answering"
+    };
+    DatabaseError {
+        kind: DatabaseErrorKind::TimedOut,
+        action: "dump",
+        database: database.what(),
+        message: format!("its instant could not be fixed within {} seconds", limit.as_secs()),
+        hint: Some(hint.to_owned()),
+        source: None,
+    }
+}
+
 fn late(database: &DatabasePlan, dump: &DumpPlan) -> DatabaseError {
     DatabaseError {
         kind: DatabaseErrorKind::TimedOut,
@@ -283,3 +316,7 @@ fn late(database: &DatabasePlan, dump: &DumpPlan) -> DatabaseError {
         source: None,
     }
 }
+
+#[cfg(test)]
+#[path = "database_test.rs"]
+mod tests;

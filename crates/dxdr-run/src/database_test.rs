@@ -1,0 +1,134 @@
+use async_trait::async_trait;
+use dxdr_environment::{
+    DatabaseFacts, DatabaseLocation, DatabaseUnit, PostgresqlServer,
+    database::{SecretKeys, TlsMode},
+};
+use dxdr_plan::backup::HookPlan;
+use dxdr_policy::{Consistency, DatabaseMethod, DatabasePolicy};
+use dxdr_provider::database::{self as provider, Examined, Load, Swap};
+
+use super::*;
+use crate::{capture, lease};
+
+/// A database that fixes its instant at once, or not before the frozen one is thawed, which is never.
+#[derive(Debug)]
+struct Sleeper {
+    frozen: bool,
+}
+
+#[async_trait]
+impl Database for Sleeper {
+    fn describe(&self) -> String {
+        "sleeper".to_owned()
+    }
+
+    async fn inspect(&self) -> Result<DatabaseFacts, DatabaseError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn hold(&self, _: &DumpPlace) -> Result<Box<dyn HeldDatabase>, DatabaseError> {
+        if self.frozen {
+            std::future::pending::<()>().await;
+        }
+        Ok(Box::new(Instantly(DatabaseFacts::default())))
+    }
+
+    async fn examine(&self, _: &Load) -> Result<Examined, DatabaseError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn load(&self, _: &Load, _: &DumpPlace) -> Result<(), DatabaseError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn swap(&self, _: &Swap) -> Result<(), DatabaseError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn discard(&self, _: &str, _: &str) -> Result<bool, DatabaseError> {
+        unreachable!("nobody asks")
+    }
+}
+
+#[derive(Debug)]
+struct Instantly(DatabaseFacts);
+
+#[async_trait]
+impl HeldDatabase for Instantly {
+    fn instant(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
+    fn facts(&self) -> &DatabaseFacts {
+        &self.0
+    }
+
+    async fn dump(self: Box<Self>) -> Result<provider::Dumped, DatabaseError> {
+        unreachable!("nobody asks")
+    }
+}
+
+/// A plan of `frozen` and `awake`, whose pods hold still in between.
+fn plan() -> BackupPlan {
+    let unit = |name: &str| DatabaseUnit {
+        name: name.to_owned(),
+        database: Some(name.to_owned()),
+        location: DatabaseLocation::Postgresql(PostgresqlServer {
+            service: Some("postgres".to_owned()),
+            port: None,
+            address: None,
+            databases: Vec::new(),
+            credentials_secret: None,
+            secret_keys: SecretKeys::default(),
+            tls: TlsMode::default(),
+        }),
+    };
+    let policy = DatabasePolicy { consistency: Consistency::Quiesced, ..DatabasePolicy::by(DatabaseMethod::Export) };
+    let plan = capture::tests::plan(&[capture::tests::kind("", "ConfigMap", true)]);
+    let mut plan = plan.with_databases(vec![unit("frozen"), unit("awake")], Some(policy), None);
+    plan.hooks.push(HookPlan {
+        namespace: "staging".to_owned(),
+        pod: "db-0".to_owned(),
+        container: "db".to_owned(),
+        command: vec!["fsfreeze".to_owned()],
+        when: HookTime::Before,
+        fatal: true,
+        timeout: jiff::SignedDuration::from_secs(30),
+        claims: Vec::new(),
+    });
+    plan
+}
+
+fn opened(plan: &BackupPlan) -> Databases<'_> {
+    let opened = plan.dumps().map(|(database, dump)| {
+        let frozen = database.unit.name == "frozen";
+        let opened: Arc<dyn Database> = Arc::new(Sleeper { frozen });
+        (database, dump, opened)
+    });
+    Databases { opened: opened.collect(), ..Databases::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_holds_still_itself_keeps_nobody_else_still_for_long() {
+    let (context, plan) = (capture::tests::context(Arc::new(lease::tests::Shelf::default())), plan());
+    let mut databases = opened(&plan);
+    let began = tokio::time::Instant::now();
+    databases.hold(&context, &plan, HoldTime::BeforeSnapshots).await.unwrap();
+    assert!(began.elapsed() <= Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(databases.held.iter().map(|held| held.database.unit.name.as_str()).collect::<Vec<_>>(), ["awake"]);
+    let [failed] = &databases.failed[..] else { panic!("{:?}", databases.failed) };
+    assert!(failed.what.contains("frozen") && failed.reason.contains("leave that volume out of the freeze"), "{failed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_asked_to_stop_waits_for_no_instant() {
+    let (context, plan) = (capture::tests::context(Arc::new(lease::tests::Shelf::default())), plan());
+    let mut databases = opened(&plan);
+    let began = tokio::time::Instant::now();
+    let (held, ()) = futures::join!(databases.hold(&context, &plan, HoldTime::BeforeSnapshots), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        context.stop.ask();
+    });
+    assert!(matches!(held, Err(RunError::Interrupted)));
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
