@@ -7,7 +7,7 @@
 //! Until the manifest is written there is no recovery point, only leftovers that the run's journal names. Each step writes objects
 //! whose keys the plan has fixed; the evidence of `capture` holds all that the later steps need, so that another process can go on.
 
-use std::{collections::BTreeMap, io::Write};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use dxdr_catalog::{
@@ -16,7 +16,7 @@ use dxdr_catalog::{
 };
 use dxdr_environment::{Environment, ObjectReference, ResourceKind, canonical};
 use dxdr_format::{
-    hashing::{Hashing, sha256},
+    hashing::sha256,
     journal::{Evidence, Outcome, Planned, PlannedStep, RunKind},
     manifest,
     velero::{self, backup::NativeBackup},
@@ -32,7 +32,6 @@ use dxdr_provider::{
     cluster::{Discovery, ListScope},
     object_storage::{ListRequest, PutCondition},
 };
-use futures::StreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -105,21 +104,19 @@ async fn look(context: &RunContext, namespaces: &[String]) -> Result<Discovery, 
 pub(crate) async fn archive_problem(context: &RunContext, point: &str, evidence: &Evidence) -> Result<Option<String>, RunError> {
     let captured = Evidenced::from_evidence(evidence)?;
     let key = context.store.layout.archive_key(point);
-    let mut reader = match context.store.storage.get(&key, None).await {
-        Ok(reader) => reader,
+    let stat = match context.store.storage.stat(&key).await {
+        Ok(stat) => stat,
         Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(Some("it is gone".to_owned())),
         Err(error) => return Err(error.into()),
     };
-    if reader.stat.size != captured.size {
-        return Ok(Some(format!("it has {} bytes instead of {}", reader.stat.size, captured.size)));
+    if stat.size != captured.size {
+        return Ok(Some(format!("it has {} bytes instead of {}", stat.size, captured.size)));
     }
-    let mut hashing = Hashing::new(std::io::sink());
-    while let Some(chunk) = reader.stream.next().await {
-        let unreadable = |error| context.store.error(StorageErrorKind::Corrupt, "read", &key, error);
-        // Nothing that is written into a sink fails.
-        hashing.write_all(&chunk.map_err(unreadable)?).map_err(|error| RunError::Unexpected(error.to_string()))?;
-    }
-    Ok((hashing.digest() != captured.sha256).then(|| "its SHA-256 is another one".to_owned()))
+    Ok(match context.store.digest(&key, &context.stop, |_| ()).await? {
+        None => Some("it is gone".to_owned()),
+        Some(found) if found.sha256 != captured.sha256 => Some("its SHA-256 is another one".to_owned()),
+        Some(_) => None,
+    })
 }
 
 /// The Secrets that would go into the archive as plain as the API has them, by their names; their values are not looked at.

@@ -1,14 +1,17 @@
 //! A store with its layout: where points, runs and the index lie, and the few ways in which runs use them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io::Write as _, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use dxdr_format::layout::StoreLayout;
+use dxdr_catalog::Sha256;
+use dxdr_format::{hashing::Hashing, layout::StoreLayout};
 use dxdr_provider::{
     ObjectStorage, StorageError, StorageErrorKind,
-    object_storage::{ListRequest, ObjectBody, PutCondition},
+    object_storage::{ListRequest, ObjectBody, ObjectStat, PutCondition},
 };
 use futures::StreamExt;
+
+use crate::{error::RunError, stop::StopRequest};
 
 /// No side object is larger than this; archives are never read whole.
 const LARGEST_SMALL_OBJECT: usize = 64 * 1024 * 1024;
@@ -42,6 +45,37 @@ impl Store {
             bytes.extend_from_slice(&chunk);
         }
         Ok(Some(bytes.freeze()))
+    }
+
+    /// Reads an object of any size whole, and says what it is; `None` when it is not there. `read` hears how many bytes have been read.
+    ///
+    /// # Errors
+    /// When the store fails, or somebody asks to stop.
+    pub(crate) async fn digest(
+        &self,
+        key: &str,
+        stop: &StopRequest,
+        mut read: impl FnMut(u64),
+    ) -> Result<Option<Digested>, RunError> {
+        let mut reader = match self.storage.get(key, None).await {
+            Ok(reader) => reader,
+            Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut hashing = Hashing::new(std::io::sink());
+        loop {
+            let chunk = tokio::select! {
+                chunk = reader.stream.next() => chunk,
+                () = stop.wait() => return Err(RunError::Interrupted),
+            };
+            let Some(chunk) = chunk else { break };
+            let chunk = chunk.map_err(|error| self.error(StorageErrorKind::Corrupt, "read", key, error))?;
+            // Nothing that is written into a sink fails.
+            hashing.write_all(&chunk).map_err(|error| RunError::Unexpected(error.to_string()))?;
+            read(hashing.count());
+        }
+        let size = hashing.count();
+        Ok(Some(Digested { stat: reader.stat, size, sha256: hashing.digest() }))
     }
 
     /// Writes a small object.
@@ -92,6 +126,17 @@ impl Store {
     ) -> StorageError {
         StorageError { kind, action, key: key.to_owned(), store: self.storage.describe(), source: Some(Box::new(source)) }
     }
+}
+
+/// An object that was read whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Digested {
+    /// As the store has it.
+    pub(crate) stat: ObjectStat,
+    /// Bytes that were read.
+    pub(crate) size: u64,
+    /// Of them.
+    pub(crate) sha256: Sha256,
 }
 
 /// `backups/` and `backups/one/` make `one`.

@@ -4,14 +4,19 @@
 
 use async_trait::async_trait;
 use dxdr_catalog::Sha256;
-use dxdr_format::hashing::Hashing;
 use dxdr_plan::instance::{Job, Priority, Work};
 use dxdr_provider::{StorageErrorKind, instance::InstanceRequest};
-use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Done, InstanceTurns, Made, carry_out};
-use crate::{error::RunError, store::Store};
+use crate::{
+    error::RunError,
+    event::Event,
+    store::{Digested, Store},
+};
+
+/// Bytes of an export that are read back between two reports.
+const TOLD_EVERY: u64 = 16 << 20;
 
 /// An export that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,12 +83,12 @@ pub async fn export(turns: &InstanceTurns, store: &Store, order: &ExportOrder) -
         Done::Operation(operation) => Some(operation),
         Done::Made => None,
     };
-    let (size, sha256, modified) = read_back(store, &order.key).await?;
+    let Digested { size, sha256, stat } = read_back(turns, store, order).await?;
     let begun = operation.as_ref().and_then(|operation| operation.started.or(operation.accepted));
     Ok(Exported {
         url: uri,
         // Without the operation, the end of the export is all that is known: the object was written then.
-        instant: begun.or(modified).unwrap_or(now),
+        instant: begun.or(stat.modified).unwrap_or(now),
         size,
         sha256,
         waited: operation.as_ref().and_then(|operation| operation.queued_for()).map(|waited| waited.as_secs()),
@@ -109,20 +114,16 @@ impl Made for ObjectInStore<'_> {
 }
 
 /// Size, digest and time of an object, of all its bytes.
-async fn read_back(store: &Store, key: &str) -> Result<(u64, Sha256, Option<Timestamp>), RunError> {
-    let mut reader = match store.storage.get(key, None).await {
-        Ok(reader) => reader,
-        Err(error) if error.kind == StorageErrorKind::NotFound => {
-            return Err(RunError::Missing { key: key.to_owned(), store: store.storage.describe() });
+async fn read_back(turns: &InstanceTurns, store: &Store, order: &ExportOrder) -> Result<Digested, RunError> {
+    let step = order.job();
+    let mut told = 0;
+    let tell = |bytes: u64| {
+        if bytes - told >= TOLD_EVERY {
+            told = bytes;
+            let at = format!("reading the export of {} back", order.unit);
+            turns.reporter.report(&Event::Progress { step: step.clone(), done: 0, total: None, bytes, at });
         }
-        Err(error) => return Err(error.into()),
     };
-    let mut hashing = Hashing::new(std::io::sink());
-    while let Some(chunk) = reader.stream.next().await {
-        let chunk = chunk.map_err(|error| store.error(StorageErrorKind::Corrupt, "read", key, error))?;
-        // Nothing that is written into a sink fails.
-        std::io::Write::write_all(&mut hashing, &chunk).map_err(|error| RunError::Unexpected(error.to_string()))?;
-    }
-    let size = hashing.count();
-    Ok((size, hashing.digest(), reader.stat.modified))
+    let found = store.digest(&order.key, &turns.stop, tell).await?;
+    found.ok_or_else(|| RunError::Missing { key: order.key.clone(), store: store.storage.describe() })
 }
