@@ -175,7 +175,7 @@ pub fn operations_json(listed: &[Listed<'_>], now: Timestamp, all: bool) -> Valu
 
 fn operation_json(operation: &Operation, ledger: Option<&Ledger>) -> Value {
     let reason = match &operation.status {
-        OperationStatus::Failed(reason) => Some(reason),
+        OperationStatus::Failed(fault) => Some(&fault.message),
         _ => None,
     };
     let entry = ledger.and_then(|ledger| ledger.of_operation(operation));

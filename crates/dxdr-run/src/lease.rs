@@ -296,14 +296,7 @@ impl Lock {
     }
 
     fn reference(&self) -> ObjectReference {
-        let kind = ResourceKind {
-            group: "coordination.k8s.io".into(),
-            version: "v1".into(),
-            kind: "Lease".into(),
-            plural: "leases".into(),
-            namespaced: true,
-        };
-        ObjectReference { kind, namespace: Some(self.namespace.clone()), name: format!("dxdr-{}", self.environment) }
+        ObjectReference { kind: kind(), namespace: Some(self.namespace.clone()), name: format!("dxdr-{}", self.environment) }
     }
 
     fn locked(&self, held: &Held) -> RunError {
@@ -315,6 +308,17 @@ impl Lock {
             since: format!("{since}{run}"),
             run: (!held.run.is_empty()).then(|| held.run.clone()),
         }
+    }
+}
+
+/// What Leases are.
+pub(crate) fn kind() -> ResourceKind {
+    ResourceKind {
+        group: "coordination.k8s.io".into(),
+        version: "v1".into(),
+        kind: "Lease".into(),
+        plural: "leases".into(),
+        namespaced: true,
     }
 }
 

@@ -2,7 +2,7 @@ use std::{
     collections::HashMap,
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -19,6 +19,8 @@ pub(crate) struct Shelf {
     /// Takes requests and never answers.
     silent: AtomicBool,
     namespace_missing: AtomicBool,
+    /// Writes until one fails, from 1; 0: none does.
+    fails_in: AtomicUsize,
 }
 
 impl Shelf {
@@ -33,6 +35,16 @@ impl Shelf {
 
     fn change(&self, change: impl FnOnce(&mut Value)) {
         change(self.objects.lock().unwrap().get_mut("leases.coordination.k8s.io dxdr-system/dxdr-staging").unwrap());
+    }
+
+    /// Fails one write, after so many that do not.
+    pub(crate) fn fail_after(&self, writes: usize) {
+        self.fails_in.store(writes + 1, Ordering::SeqCst);
+    }
+
+    fn written(&self, reference: &ObjectReference) -> Result<(), ClusterError> {
+        let left = self.fails_in.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1)));
+        if left == Ok(1) { Err(self.error(ClusterErrorKind::Unreachable, reference)) } else { self.reachable(reference) }
     }
 
     fn reachable(&self, reference: &ObjectReference) -> Result<(), ClusterError> {
@@ -75,7 +87,7 @@ impl Cluster for Shelf {
     }
 
     async fn create(&self, reference: &ObjectReference, body: Bytes, _: &WriteOptions) -> Result<Bytes, ClusterError> {
-        self.reachable(reference)?;
+        self.written(reference)?;
         if reference.kind.plural == "namespaces" {
             self.namespace_missing.store(false, Ordering::SeqCst);
         } else if self.namespace_missing.load(Ordering::SeqCst) {
@@ -96,7 +108,7 @@ impl Cluster for Shelf {
     }
 
     async fn replace(&self, reference: &ObjectReference, body: Bytes, _: &WriteOptions) -> Result<Bytes, ClusterError> {
-        self.reachable(reference)?;
+        self.written(reference)?;
         let mut objects = self.objects.lock().unwrap();
         let mut object: Value = serde_json::from_slice(&body).unwrap();
         let Some(there) = objects.get(&reference.to_string()) else {

@@ -154,8 +154,17 @@ pub enum OperationStatus {
     Running,
     /// Done, with success.
     Succeeded,
-    /// Done, without: what the service says of it, as `CODE: message`.
-    Failed(String),
+    /// Done, without.
+    Failed(Box<Fault>),
+}
+
+/// Why an operation failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What the service says of it, as `CODE: message`.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
 }
 
 impl Operation {

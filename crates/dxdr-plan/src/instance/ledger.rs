@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{ALIVE, CLAIM, CLOCK_SKEW, IN_FLIGHT, Job, KEPT, Operation};
+use super::{ALIVE, CLAIM, CLOCK_SKEW, IN_FLIGHT, Job, KEPT, Operation, WAITING_KEPT};
 
 /// What is recorded of an instance. Each change makes a new one, which is written only over the version that this one was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -81,11 +81,12 @@ impl Ledger {
         queue
     }
 
-    /// With `job` at the end of the queue. What nobody came back for in all of [`KEPT`] is left out.
+    /// With `job` at the end of the queue. What nobody came back for in all of [`KEPT`] is left out, and who only waited already after [`WAITING_KEPT`].
     #[must_use]
     pub fn enqueued(&self, job: &Job, process: &str, now: Timestamp) -> Self {
         let mut ledger = self.clone();
-        ledger.entries.retain(|entry| entry.job.id != job.id && now <= later(entry.alive_until, KEPT));
+        let kept = |entry: &Entry| if entry.progress == Progress::Waiting { WAITING_KEPT } else { KEPT };
+        ledger.entries.retain(|entry| entry.job.id != job.id && now <= later(entry.alive_until, kept(entry)));
         ledger.entries.push(Entry {
             job: job.clone(),
             since: now,
@@ -96,11 +97,12 @@ impl Ledger {
         ledger
     }
 
-    /// With `process` carrying `job`, and being there.
+    /// With `process` carrying `job`, and being there. It waits until when that process says.
     #[must_use]
-    pub fn carried(&self, job: &str, process: &str, now: Timestamp) -> Self {
-        self.changed(job, |entry| {
+    pub fn carried(&self, job: &Job, process: &str, now: Timestamp) -> Self {
+        self.changed(&job.id, |entry| {
             process.clone_into(&mut entry.process);
+            entry.job.deadline = job.deadline;
             entry.alive_until = later(now, ALIVE);
         })
     }

@@ -28,7 +28,7 @@ mod seen;
 mod simulation;
 mod uses;
 
-pub use job::{Job, Operation, OperationStatus, Priority, Work};
+pub use job::{Fault, Job, Operation, OperationStatus, Priority, Work};
 pub use ledger::{Entry, Ledger, Progress};
 pub use next::{Conclusion, Next, Observation, Obstacle, Process, next};
 
@@ -48,5 +48,7 @@ pub const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(75);
 pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(15);
 /// How old an observation may be to decide whether it is worth claiming the instance. Under the claim it is looked at again.
 pub const FRESH: SignedDuration = SignedDuration::from_secs(20);
-/// How long an entry of a process that is gone is kept for whoever resumes its run.
+/// How long the place of a process that is gone and only waited is kept for whoever resumes its run.
+pub const WAITING_KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// How long an entry under which something was or may have been sent is kept for whoever resumes its run.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);

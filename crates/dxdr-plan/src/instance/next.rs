@@ -14,6 +14,17 @@ pub struct Process {
     /// The token of a claim that this process wrote and under which it has not sent anything. Forgotten before anything is sent, so
     /// that whatever becomes of a request, it is not sent a second time.
     pub unsent: Option<u64>,
+    /// When it began to look at the service last.
+    pub looked: Option<Timestamp>,
+    /// What became of its last request, where that was not accepted.
+    pub refused: Option<String>,
+}
+
+impl Process {
+    /// One that has done nothing yet.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), unsent: None, looked: None, refused: None }
+    }
 }
 
 /// What was seen of the service.
@@ -109,6 +120,10 @@ pub enum Obstacle {
         /// For which run of ours, and which environment, where it is one.
         ours: Option<(String, String)>,
     },
+    /// Nothing is seen in the way, and the service refuses all the same: what it said last.
+    Refusal(String),
+    /// Its time was over before it was its turn.
+    TooLate,
 }
 
 impl fmt::Display for Obstacle {
@@ -138,6 +153,8 @@ impl fmt::Display for Obstacle {
                     None => Ok(()),
                 }
             }
+            Self::Refusal(said) => write!(formatter, "the service refuses it, and no operation is seen: {said}"),
+            Self::TooLate => formatter.write_str("its time was over when it was its turn"),
         }
     }
 }
@@ -148,33 +165,49 @@ pub fn next(job: &Job, process: &Process, ledger: &Ledger, observed: Option<&Obs
         return Next::Record(ledger.enqueued(job, &process.name, now));
     };
     if entry.process != process.name {
-        return inherit(entry, process, ledger, now);
+        return inherit(job, entry, process, ledger, now);
     }
     if entry.alive_until.duration_since(now) < ALIVE / 2 {
-        return Next::Record(ledger.carried(&job.id, &process.name, now));
+        return Next::Record(ledger.carried(job, &process.name, now));
     }
     match &entry.progress {
-        Progress::Waiting => wait_or_claim(entry, ledger, observed, now),
+        Progress::Waiting => wait_or_claim(job, entry, process, ledger, observed, now),
         Progress::Claimed { token, until } if process.unsent == Some(*token) => {
-            submit(entry, ledger, observed, *token, *until, now)
+            submit(job, ledger, observed, *token, *until, now)
         }
-        Progress::Claimed { until, .. } => resolve(entry, ledger, observed, *until, now),
-        Progress::Accepted { operation } => follow(entry, operation, observed, now),
+        Progress::Claimed { until, .. } => resolve(job, ledger, observed, *until, now),
+        Progress::Accepted { operation } => follow(job, operation, observed, now),
     }
 }
 
 /// Work that another process carries is taken from it when that process does not renew its entry any more. Until then there is nothing to give
 /// up: it may have been accepted, and the other process gives up by itself.
-fn inherit(entry: &Entry, process: &Process, ledger: &Ledger, now: Timestamp) -> Next {
+fn inherit(job: &Job, entry: &Entry, process: &Process, ledger: &Ledger, now: Timestamp) -> Next {
     if entry.is_alive(now) {
         Next::Wait(Obstacle::OtherProcess { process: entry.process.clone(), alive_until: entry.alive_until })
     } else {
-        Next::Record(ledger.carried(&entry.job.id, &process.name, now))
+        Next::Record(ledger.carried(job, &process.name, now))
     }
 }
 
-fn wait_or_claim(entry: &Entry, ledger: &Ledger, observed: Option<&Observation>, now: Timestamp) -> Next {
-    let job = &entry.job;
+fn wait_or_claim(
+    job: &Job,
+    entry: &Entry,
+    process: &Process,
+    ledger: &Ledger,
+    observed: Option<&Observation>,
+    now: Timestamp,
+) -> Next {
+    // A process that died may have had it done; what is there waits for no turn.
+    match observed {
+        Some(observation) => {
+            if let Some(next) = found(job, ledger, observation) {
+                return next;
+            }
+        }
+        None if process.looked.is_none_or(|looked| looked < entry.since) => return Next::Observe,
+        None => {}
+    }
     let before = ledger.queue(now).into_iter().next().filter(|first| first.job.id != job.id);
     let claim = ledger.entries.iter().find(|other| other.job.id != job.id && other.is_in_flight(now));
     let obstacle = if let Some(first) = before {
@@ -189,24 +222,29 @@ fn wait_or_claim(entry: &Entry, ledger: &Ledger, observed: Option<&Observation>,
         }
     };
     match obstacle {
+        None if now > job.deadline => Next::GiveUp(process.refused.clone().map_or(Obstacle::TooLate, Obstacle::Refusal)),
         None => Next::Record(ledger.claimed(&job.id, now)),
         Some(obstacle) if now > job.deadline => Next::GiveUp(obstacle),
         Some(obstacle) => Next::Wait(obstacle),
     }
 }
 
+/// What was done of it already, by whichever process.
+fn found(job: &Job, ledger: &Ledger, observation: &Observation) -> Option<Next> {
+    if let Some(operation) = ours(job, observation) {
+        return Some(Next::Record(ledger.accepted(&job.id, &operation.name)));
+    }
+    observation.made.then_some(Next::Finished(Conclusion::Made))
+}
+
 /// Under a claim of our own nobody else of ours sends anything: what is seen now holds, but for what others do, whom the service itself keeps apart.
-fn submit(entry: &Entry, ledger: &Ledger, observed: Option<&Observation>, token: u64, until: Timestamp, now: Timestamp) -> Next {
-    let job = &entry.job;
+fn submit(job: &Job, ledger: &Ledger, observed: Option<&Observation>, token: u64, until: Timestamp, now: Timestamp) -> Next {
     if now > until {
         return Next::Record(ledger.sent_back(&job.id));
     }
     let Some(observation) = observed.filter(|observation| observation.under == Some(token)) else { return Next::Observe };
-    if let Some(operation) = ours(job, observation) {
-        return Next::Record(ledger.accepted(&job.id, &operation.name));
-    }
-    if observation.made {
-        return Next::Finished(Conclusion::Made);
+    if let Some(next) = found(job, ledger, observation) {
+        return next;
     }
     if occupied(job, ledger, observation).is_some() {
         return Next::Record(ledger.sent_back(&job.id));
@@ -215,8 +253,7 @@ fn submit(entry: &Entry, ledger: &Ledger, observed: Option<&Observation>, token:
 }
 
 /// A claim under which something may have been sent: by a process that died, or with an answer that never came.
-fn resolve(entry: &Entry, ledger: &Ledger, observed: Option<&Observation>, until: Timestamp, now: Timestamp) -> Next {
-    let job = &entry.job;
+fn resolve(job: &Job, ledger: &Ledger, observed: Option<&Observation>, until: Timestamp, now: Timestamp) -> Next {
     let visible = later(until, IN_FLIGHT);
     if let Some(operation) = observed.and_then(|observation| ours(job, observation)) {
         return Next::Record(ledger.accepted(&job.id, &operation.name));
@@ -231,7 +268,7 @@ fn resolve(entry: &Entry, ledger: &Ledger, observed: Option<&Observation>, until
     }
 }
 
-fn follow(entry: &Entry, name: &str, observed: Option<&Observation>, now: Timestamp) -> Next {
+fn follow(job: &Job, name: &str, observed: Option<&Observation>, now: Timestamp) -> Next {
     let Some(observation) = observed else { return Next::Observe };
     let Some(operation) = observation.operations.iter().find(|operation| operation.name == name) else {
         return match (observation.asked_for.as_deref() == Some(name), observation.made) {
@@ -243,7 +280,7 @@ fn follow(entry: &Entry, name: &str, observed: Option<&Observation>, now: Timest
     match operation.status {
         OperationStatus::Succeeded => Next::Finished(Conclusion::Succeeded(operation.clone())),
         OperationStatus::Failed(_) => Next::Finished(Conclusion::Failed(operation.clone())),
-        _ if now > entry.job.deadline => Next::Overdue(operation.clone()),
+        _ if now > job.deadline => Next::Overdue(operation.clone()),
         _ => Next::Follow(operation.clone()),
     }
 }

@@ -50,7 +50,24 @@ pub fn cloud_rows(used: &InstanceUse, seen: &Result<InstanceSeen, Trouble>, need
     let mut rows = Vec::new();
     rows.push(if seen.stopped || seen.state != "RUNNABLE" {
         let detail = format!("{}, {}{}", seen.version, seen.state, if seen.stopped { ", stopped" } else { "" });
-        row("instance", Outcome::Failed, detail, patch("--activation-policy ALWAYS"))
+        let what = &name.instance;
+        let remedy = match seen.state.as_str() {
+            // Suspended, it counts as stopped, and no command of ours starts it.
+            "SUSPENDED" => {
+                format!("`gcloud sql instances describe {what} --project {}` says why: mostly the bill, or a quota", name.project)
+            }
+            _ if seen.stopped => {
+                format!("`gcloud sql instances patch {what} --project {} --activation-policy ALWAYS`", name.project)
+            }
+            "MAINTENANCE" | "ONLINE_MAINTENANCE" | "PENDING_CREATE" => {
+                format!("wait: it comes back by itself; `dxdr databases operations` says what is done on `{what}`")
+            }
+            _ => format!(
+                "`gcloud sql operations list --instance {what} --project {}` says what failed; Google's support brings it back",
+                name.project
+            ),
+        };
+        row("instance", Outcome::Failed, detail, vec![remedy])
     } else {
         row("instance", Outcome::Good, format!("{}, {}, {}", seen.version, seen.state, seen.region), Vec::new())
     });
@@ -183,6 +200,23 @@ mod tests {
             ]
         );
         assert!(rows.iter().all(|row| !row.remedies.is_empty()));
+    }
+
+    #[test]
+    fn only_what_somebody_stopped_is_told_to_be_started() {
+        let remedy = |state: &str, stopped| {
+            let seen = InstanceSeen { state: state.to_owned(), stopped, ..seen() };
+            cloud_rows(&used(&[("staging", &["a"])]), &Ok(seen), false).remove(0).remedies.join("; ")
+        };
+        assert!(remedy("RUNNABLE", true).contains("--activation-policy ALWAYS"));
+        for (state, stopped, part) in [
+            ("MAINTENANCE", false, "wait: it comes back by itself"),
+            ("FAILED", false, "gcloud sql operations list --instance i"),
+            ("SUSPENDED", true, "gcloud sql instances describe i"),
+        ] {
+            let text = remedy(state, stopped);
+            assert!(text.contains(part) && !text.contains("--activation-policy"), "{state}: {text}");
+        }
     }
 
     #[test]

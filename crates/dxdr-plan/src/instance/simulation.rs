@@ -18,6 +18,12 @@ const SKEW: i64 = 7;
 struct Service {
     operations: Vec<Operation>,
     objects: Vec<String>,
+    /// Refuses everything, and shows nothing that is in the way.
+    refuses: bool,
+}
+
+fn failed(message: &str) -> OperationStatus {
+    OperationStatus::Failed(Box::new(Fault { message: message.to_owned(), hint: None }))
 }
 
 impl Service {
@@ -26,7 +32,7 @@ impl Service {
     }
 
     fn submit(&mut self, work: &Work, user: &str, now: Timestamp) -> Option<String> {
-        if self.running().is_some() {
+        if self.refuses || self.running().is_some() {
             return None;
         }
         let name = format!("operation-{}", self.operations.len());
@@ -41,10 +47,10 @@ impl Service {
         let Some(running) = self.running() else { return };
         let operation = &mut self.operations[running];
         operation.ended = Some(now);
-        operation.status = OperationStatus::Failed("ERROR: asked to fail".into());
+        operation.status = failed("ERROR: asked to fail");
         if let Work::Export { uri, .. } = &operation.work {
             if self.objects.contains(uri) {
-                operation.status = OperationStatus::Failed("ERROR: the object exists".into());
+                operation.status = failed("ERROR: the object exists");
             } else if well {
                 operation.status = OperationStatus::Succeeded;
                 self.objects.push(uri.clone());
@@ -82,7 +88,7 @@ struct Actor {
 
 impl Actor {
     fn new(name: &str, job: Job, skew: i64) -> Self {
-        let process = Process { name: format!("{name}/0"), unsent: None };
+        let process = Process::new(format!("{name}/0"));
         Self { job, skew, starts: 0, process, read: Rc::default(), observed: None, doing: Doing::Read }
     }
 
@@ -93,7 +99,7 @@ impl Actor {
         }
         self.starts += 1;
         let (machine, _) = self.process.name.split_once('/').unwrap();
-        self.process = Process { name: format!("{machine}/{}", self.starts), unsent: None };
+        self.process = Process::new(format!("{machine}/{}", self.starts));
         self.observed = None;
         self.doing = Doing::Read;
     }
@@ -194,6 +200,7 @@ impl World {
                 };
                 let made = matches!(&actor.job.work, Work::Export { uri, .. } if self.service.objects.contains(uri));
                 actor.observed = Some(Observation { at: clock, under: actor.process.unsent, operations, asked_for, made });
+                actor.process.looked = Some(clock);
                 Doing::Read
             }
             Doing::Send { until } => {
@@ -213,6 +220,7 @@ impl World {
                             let accepted = self.service.submit(&work, "dxdr", at(self.now));
                             // The answer: from 4 on it comes.
                             if let (None, true, Some(token)) = (&accepted, luck >= 4, token) {
+                                actor.process.refused = Some("409".to_owned());
                                 actor.doing = Doing::SendBack { token };
                                 return;
                             }
@@ -253,12 +261,18 @@ impl World {
             32 => self.actors[who].die(),
             33 => drop(self.service.submit(&Work::Other("MAINTENANCE".into()), "", at(self.now))),
             34 => self.service.end(amount > 60, at(self.now)),
+            35 => self.service.refuses = amount % 4 == 0,
             _ => self.arrive(usize::from(amount)),
         }
     }
 
     /// From here on nothing fails, and everybody gets their turn.
     fn calm_down(&mut self) {
+        self.service.refuses = false;
+        self.come_to_an_end();
+    }
+
+    fn come_to_an_end(&mut self) {
         for _ in 0..400 {
             if self.actors.iter().all(|actor| matches!(actor.doing, Doing::Over(_))) {
                 return;
@@ -281,7 +295,7 @@ struct Action {
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
-    let action = (0..36_u8, 0..3_u8, any::<u8>()).prop_map(|(kind, who, amount)| Action { kind, who, amount });
+    let action = (0..37_u8, 0..3_u8, any::<u8>()).prop_map(|(kind, who, amount)| Action { kind, who, amount });
     prop::collection::vec(action, 20..160)
 }
 
@@ -339,10 +353,65 @@ fn the_more_urgent_one_goes_first_and_who_was_sent_back_keeps_its_place() {
 }
 
 #[test]
+fn what_is_refused_for_ever_is_given_up_at_its_deadline_and_keeps_nobody_waiting_longer() {
+    let mut world = World::new(600);
+    world.service.refuses = true;
+    for actor in &mut world.actors {
+        actor.job.deadline = at(START + 600);
+    }
+    world.come_to_an_end();
+    assert!(world.actors.iter().all(|actor| matches!(actor.doing, Doing::Over(None))));
+    assert!(world.service.operations.is_empty());
+    assert!(world.now < START + 1_200, "{}", world.now - START);
+}
+
+#[test]
+fn what_an_earlier_process_had_done_waits_for_no_turn() {
+    let mut world = World::new(1_000);
+    let (job, other) = (world.actors[2].job.clone(), world.actors[0].job.clone());
+    let ledger = Ledger::default().enqueued(&other, "one/0", at(START)).enqueued(&job, "three/1", at(START + 1));
+    let mut process = Process::new("three/1");
+    assert_eq!(next(&job, &process, &ledger, None, at(START + 2)), Next::Observe);
+    process.looked = Some(at(START + 2));
+    let observation = |operations: &[Operation], made| Observation {
+        at: at(START + 2),
+        under: None,
+        operations: operations.to_vec(),
+        asked_for: None,
+        made,
+    };
+    let seen = observation(&[], true);
+    assert_eq!(next(&job, &process, &ledger, Some(&seen), at(START + 2)), Next::Finished(Conclusion::Made));
+    let name = world.service.submit(&job.work, "dxdr", at(START)).unwrap();
+    let seen = observation(&world.service.operations, false);
+    let adopted = Next::Record(ledger.accepted(&job.id, &name));
+    assert_eq!(next(&job, &process, &ledger, Some(&seen), at(START + 2)), adopted);
+    // Nothing of it is there: it waits, and looks no more until it is its turn.
+    let seen = observation(&[], false);
+    assert!(matches!(next(&job, &process, &ledger, Some(&seen), at(START + 2)), Next::Wait(Obstacle::Queue { .. })));
+    assert!(matches!(next(&job, &process, &ledger, None, at(START + 3)), Next::Wait(Obstacle::Queue { .. })));
+}
+
+#[test]
+fn who_takes_work_up_waits_as_long_as_it_says_itself() {
+    let mut world = World::new(10);
+    let mut job = world.actors[2].job.clone();
+    let name = world.service.submit(&job.work, "dxdr", at(START)).unwrap();
+    let ledger = Ledger::default().enqueued(&job, "three/0", at(START)).accepted("dev", &name).let_go("dev", at(START + 20));
+    job.deadline = at(START + 10_000);
+    let process = Process::new("three/1");
+    let Next::Record(ledger) = next(&job, &process, &ledger, None, at(START + 20)) else { panic!() };
+    assert_eq!(entry(&ledger, "dev").job.deadline, job.deadline);
+    let operations = world.service.operations.clone();
+    let seen = Observation { at: at(START + 21), under: None, operations, asked_for: Some(name), made: false };
+    assert!(matches!(next(&job, &process, &ledger, Some(&seen), at(START + 21)), Next::Follow(_)));
+}
+
+#[test]
 fn an_obstacle_says_whose_what_and_since_when() {
     let mut world = World::new(1_000);
     let job = world.actors[0].job.clone();
-    let process = Process { name: "one/0".into(), unsent: None };
+    let process = Process::new("one/0");
     world.service.submit(&Work::Other("MAINTENANCE".into()), "system", at(START));
     let observation = |world: &World| Observation {
         at: at(START + 10),
@@ -370,10 +439,11 @@ fn an_obstacle_says_whose_what_and_since_when() {
 fn the_deadline_ends_waiting_but_never_what_was_accepted() {
     let mut world = World::new(10);
     let job = world.actors[2].job.clone();
-    let process = Process { name: "three/0".into(), unsent: None };
+    let process = Process::new("three/0");
     let other = world.actors[0].job.clone();
     let waiting = Ledger::default().enqueued(&other, "one/0", at(START)).enqueued(&job, "three/0", at(START));
     let late = at(START + 11);
+    let process = Process { looked: Some(late), ..process };
     assert!(matches!(next(&job, &process, &waiting, None, late), Next::GiveUp(Obstacle::Queue { .. })));
 
     let name = world.service.submit(&job.work, "dxdr", at(START)).unwrap();
@@ -403,4 +473,8 @@ fn what_nobody_comes_back_for_is_forgotten_after_a_week() {
     let day = SignedDuration::from_hours(24);
     assert!(ledger.enqueued(other, "three/0", at(START) + day * 6).entry("staging").is_some());
     assert!(ledger.enqueued(other, "three/0", at(START) + day * 8).entry("staging").is_none());
+    // A place in the queue alone is worth less.
+    let waiting = ledger.sent_back("staging");
+    assert!(waiting.enqueued(other, "three/0", at(START) + day / 2).entry("staging").is_some());
+    assert!(waiting.enqueued(other, "three/0", at(START) + day * 2).entry("staging").is_none());
 }

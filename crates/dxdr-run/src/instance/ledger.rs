@@ -8,13 +8,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dxdr_environment::{InstanceName, ObjectReference, ResourceKind};
+use dxdr_environment::{InstanceName, ObjectReference};
 use dxdr_format::{hashing, ledger};
 use dxdr_plan::instance::Ledger;
 use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
 use serde_json::{Value, json};
 
-use crate::error::RunError;
+use crate::{error::RunError, lease};
 
 /// The annotation that holds the ledger.
 const LEDGER: &str = "dxdr.io/instance-ledger";
@@ -112,13 +112,6 @@ impl LedgerLease {
     /// Names of instances are short and of projects unique, but both together may be longer than a name in Kubernetes: the digest tells them
     /// apart, the beginning is for people.
     fn reference(&self) -> ObjectReference {
-        let kind = ResourceKind {
-            group: "coordination.k8s.io".into(),
-            version: "v1".into(),
-            kind: "Lease".into(),
-            plural: "leases".into(),
-            namespaced: true,
-        };
         let name = self.instance.to_string();
         let digest: String = hashing::sha256(name.as_bytes()).to_string().chars().take(12).collect();
         let readable: String = self
@@ -129,7 +122,7 @@ impl LedgerLease {
             .take(40)
             .collect();
         let name = format!("dxdr-instance-{readable}-{digest}");
-        ObjectReference { kind, namespace: Some(self.namespace.clone()), name }
+        ObjectReference { kind: lease::kind(), namespace: Some(self.namespace.clone()), name }
     }
 }
 

@@ -18,11 +18,11 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use dxdr_environment::InstanceName;
 use dxdr_plan::instance::{
-    Conclusion, Job, Ledger, Next, Observation, Obstacle, Operation, OperationStatus, Process, Progress, Work, next,
+    Conclusion, Fault, Job, Ledger, Next, Observation, Obstacle, Operation, OperationStatus, Process, Progress, Work, next,
 };
 use dxdr_provider::{
     Clock, InstanceError, Instances,
-    instance::{InstanceOperation, InstanceRequest, OperationState},
+    instance::{InstanceOperation, InstanceRequest, OperationFailure, OperationState},
 };
 
 pub(crate) use beside::{Beside, BesideOrder, Import};
@@ -123,14 +123,14 @@ pub async fn carry_out(turns: &InstanceTurns, job: &Job, request: &InstanceReque
     let mut worker = Worker {
         turns,
         job,
-        process: Process { name: turns.process.clone(), unsent: None },
+        process: Process::new(turns.process.clone()),
         observed: None,
         pauses: Pauses::beginning_with(turns.first_pause, &job.id),
         told: None,
     };
     let done = worker.work(request, made).await;
-    if done.is_err() {
-        worker.let_go().await;
+    if let Err(error) = &done {
+        worker.let_go(error).await;
     }
     done
 }
@@ -156,9 +156,16 @@ impl Worker<'_> {
                 }
             };
             match next(self.job, &self.process, &version.ledger, self.observed.as_ref(), self.turns.clock.now()) {
-                Next::Record(ledger) => self.record(&version, &ledger).await?,
+                Next::Record(ledger) => {
+                    if let Err(error) = self.record(&version, &ledger).await {
+                        self.bear(error).await?;
+                    }
+                }
                 Next::Observe => match self.observe(&version.ledger, made).await {
-                    Ok(observation) => self.observed = Some(observation),
+                    Ok(observation) => {
+                        self.process.looked = Some(observation.at);
+                        self.observed = Some(observation);
+                    }
                     Err(error) => self.bear(error).await?,
                 },
                 Next::Submit { until, token } => self.submit(request, token, until).await?,
@@ -171,11 +178,11 @@ impl Worker<'_> {
                     self.pause().await?;
                 }
                 Next::Finished(conclusion) => {
-                    self.leave().await?;
-                    return self.conclude(conclusion).await;
+                    self.leave().await;
+                    return self.conclude(conclusion);
                 }
                 Next::GiveUp(obstacle) => {
-                    self.leave().await?;
+                    self.leave().await;
                     return Err(self.gave_up(&obstacle));
                 }
                 Next::Overdue(operation) => return Err(self.overdue(&operation)),
@@ -243,45 +250,66 @@ impl Worker<'_> {
                 self.send_back(token).await?;
                 if error.kind.retryable() {
                     tracing::debug!(job = self.job.id, %error, "not accepted yet");
+                    self.process.refused = Some(error.message);
                     return self.pause().await;
                 }
-                self.leave().await?;
                 Err(error.into())
             }
             Ok(Err(error)) => {
                 tracing::warn!(job = self.job.id, %error, "nobody knows whether it was accepted");
+                self.process.refused = Some(error.message);
                 Ok(())
             }
             Err(_) => {
                 tracing::warn!(job = self.job.id, "no answer for {REQUEST:?}: nobody knows whether it was accepted");
+                self.process.refused = Some(format!("no answer for {} seconds", REQUEST.as_secs()));
                 Ok(())
             }
         }
     }
 
-    async fn accept(&self, token: u64, operation: &str) -> Result<(), RunError> {
-        self.change(|ledger| self.claimed_by(ledger, token).then(|| ledger.accepted(&self.job.id, operation))).await
+    async fn accept(&mut self, token: u64, operation: &str) -> Result<(), RunError> {
+        let job = self.job;
+        self.settle(token, |ledger| ledger.accepted(&job.id, operation)).await
     }
 
-    async fn send_back(&self, token: u64) -> Result<(), RunError> {
-        self.change(|ledger| self.claimed_by(ledger, token).then(|| ledger.sent_back(&self.job.id))).await
+    async fn send_back(&mut self, token: u64) -> Result<(), RunError> {
+        let job = self.job;
+        self.settle(token, |ledger| ledger.sent_back(&job.id)).await
     }
 
-    /// Takes the work out of the ledger, if this process carries it.
-    async fn leave(&self) -> Result<(), RunError> {
-        self.change(|ledger| {
+    /// Records what became of a claim: what is known of it should not be lost because of one write that failed.
+    async fn settle(&mut self, token: u64, change: impl Fn(&Ledger) -> Ledger) -> Result<(), RunError> {
+        loop {
+            let changed = self.change(|ledger| self.claimed_by(ledger, token).then(|| change(ledger))).await;
+            match changed {
+                Ok(()) => return Ok(()),
+                Err(error) => self.bear(error).await?,
+            }
+        }
+    }
+
+    /// Takes the work out of the ledger, if this process carries it. That it cannot be done is no failure of the work: it is forgotten by itself.
+    async fn leave(&self) {
+        let left = self.change(|ledger| {
             let entry = ledger.entry(&self.job.id)?;
             (entry.process == self.process.name).then(|| ledger.without(&self.job.id))
-        })
-        .await
+        });
+        if let Err(error) = left.await {
+            tracing::warn!(job = self.job.id, %error, "it stays in the ledger, and keeps nobody waiting there for long");
+        }
     }
 
-    /// Lets whoever asks next go on at once. That it cannot be said is no failure: the entry lapses by itself.
-    async fn let_go(&self) {
+    /// Lets whoever asks next go on at once. What failed before anything was sent has no place to keep. That it cannot be said is no failure: the entry
+    /// lapses by itself.
+    async fn let_go(&self, error: &RunError) {
         let now = self.turns.clock.now();
+        let comes_back = matches!(error, RunError::Interrupted);
         let said = self.change(|ledger| {
             let entry = ledger.entry(&self.job.id)?;
-            (entry.process == self.process.name).then(|| ledger.let_go(&self.job.id, now))
+            let over = entry.progress == Progress::Waiting && !comes_back;
+            (entry.process == self.process.name)
+                .then(|| if over { ledger.without(&self.job.id) } else { ledger.let_go(&self.job.id, now) })
         });
         if let Err(error) = said.await {
             tracing::debug!(job = self.job.id, %error, "its entry was not given up");
@@ -330,7 +358,7 @@ impl Worker<'_> {
         }
     }
 
-    async fn conclude(&self, conclusion: Conclusion) -> Result<Done, RunError> {
+    fn conclude(&self, conclusion: Conclusion) -> Result<Done, RunError> {
         let failed = |operation: &str, message: String, hint: Option<String>| RunError::InstanceOperation {
             instance: self.turns.instance.to_string(),
             what: self.job.work.to_string(),
@@ -341,19 +369,10 @@ impl Worker<'_> {
         match conclusion {
             Conclusion::Succeeded(operation) => Ok(Done::Operation(operation)),
             Conclusion::Made => Ok(Done::Made),
-            Conclusion::Failed(operation) => {
-                // What to do about it, only the service's own view of it says.
-                let again = self.turns.instances.operation(&self.turns.instance.project, &operation.name).await;
-                let hint = match again {
-                    Ok(Some(InstanceOperation { state: OperationState::Failed(failure), .. })) => failure.hint,
-                    _ => None,
-                };
-                let message = match &operation.status {
-                    OperationStatus::Failed(message) => message.clone(),
-                    _ => String::new(),
-                };
-                Err(failed(&operation.name, message, hint))
+            Conclusion::Failed(Operation { name, status: OperationStatus::Failed(fault), .. }) => {
+                Err(failed(&name, fault.message, fault.hint))
             }
+            Conclusion::Failed(operation) => Err(failed(&operation.name, String::new(), None)),
             Conclusion::Vanished(name) => {
                 Err(failed(&name, "the service does not know it any more, and what it makes is not there".to_owned(), None))
             }
@@ -421,13 +440,17 @@ pub fn operation_of(operation: &InstanceOperation) -> Operation {
         ("IMPORT", Some(uri), Some(database), _) => Work::Import { uri, database },
         ("BACKUP_VOLUME" | "BACKUP", _, _, Some(description)) => Work::Backup { description },
         ("CLONE", ..) => Work::Clone { destination: target },
+        ("DELETE", ..) => Work::DeleteInstance,
+        // Of databases that are made and deleted the service does not say which: what is there tells.
         _ => Work::Other(kind),
     };
     let status = match state {
         OperationState::Pending => OperationStatus::Pending,
         OperationState::Running => OperationStatus::Running,
         OperationState::Succeeded => OperationStatus::Succeeded,
-        OperationState::Failed(failure) => OperationStatus::Failed(failure.message),
+        OperationState::Failed(OperationFailure { message, hint, .. }) => {
+            OperationStatus::Failed(Box::new(Fault { message, hint }))
+        }
     };
     Operation { name, work, status, user, accepted, started, ended }
 }

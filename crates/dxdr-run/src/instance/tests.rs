@@ -15,6 +15,7 @@ use dxdr_provider::{
     instance::{Instance, OperationFailure, RecoveryWindow, Rows},
     object_storage::{ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, PutCondition},
 };
+use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
@@ -158,6 +159,9 @@ impl Instances for Desk {
     }
 
     async fn operation(&self, _: &str, name: &str) -> Result<Option<InstanceOperation>, InstanceError> {
+        if self.fails {
+            return Err(Self::error(InstanceErrorKind::Unavailable));
+        }
         let operations = self.operations(&instance()).await?;
         Ok(operations.into_iter().find(|operation| operation.name == name))
     }
@@ -182,7 +186,7 @@ impl Instances for Desk {
 
 /// Objects by their URLs, with when they were written; no more than an export needs.
 #[derive(Debug, Default)]
-struct Bucket(Mutex<BTreeMap<String, Timestamp>>);
+struct Bucket(Mutex<BTreeMap<String, Timestamp>>, AtomicBool);
 
 const EXPORTED: &[u8] = b"create table orders";
 
@@ -220,8 +224,10 @@ impl ObjectStorage for Bucket {
     }
 
     async fn get(&self, key: &str, _: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
-        let stat = self.found(key)?;
-        Ok(ObjectReader { stat, stream: Box::pin(futures::stream::iter([Ok(Bytes::from_static(EXPORTED))])) })
+        let (stat, bytes) = (self.found(key)?, futures::stream::iter([Ok(Bytes::from_static(EXPORTED))]));
+        let never = futures::stream::pending();
+        let slow = self.1.load(Ordering::SeqCst);
+        Ok(ObjectReader { stat, stream: if slow { Box::pin(bytes.chain(never)) } else { Box::pin(bytes) } })
     }
 
     async fn list(&self, _: &ListRequest) -> Result<ListPage, StorageError> {
@@ -348,6 +354,33 @@ async fn what_is_refused_for_good_is_an_error_with_a_remedy_and_leaves_no_entry(
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_refused_again_and_again_ends_at_the_deadline_and_says_why() {
+    for kind in [InstanceErrorKind::Busy, InstanceErrorKind::Throttled, InstanceErrorKind::Unavailable] {
+        let world = World::new();
+        let desk = Arc::new(Desk { refuses: Some(kind), ..Desk::new(world.clock) });
+        let (turns, begun) = (world.turns(&desk, "one"), world.clock.now());
+        let error = carry_out(&turns, &job("run", URI, 30), &request(URI), &Unseen).await.unwrap_err();
+        let RunError::InstanceBusy { obstacle, .. } = error else { panic!("{error:?}") };
+        assert!(obstacle.contains(&format!("refuses it, and no operation is seen: {kind:?}")), "{obstacle}");
+        assert!(world.clock.now() < begun + SignedDuration::from_mins(35));
+        assert_eq!(turns.lease.current().await.unwrap().entries, []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_single_write_of_the_ledger_is_what_a_run_fails_by() {
+    for writes in 0..6 {
+        let world = World::new();
+        let desk = Arc::new(Desk::new(world.clock));
+        let turns = world.turns(&desk, "one");
+        world.shelf.fail_after(writes);
+        let done = carry_out(&turns, &job("run", URI, 60), &request(URI), &Unseen).await;
+        assert!(matches!(done, Ok(Done::Operation(_))), "after {writes}: {done:?}");
+        assert_eq!(desk.submitted(), 1, "after {writes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_strangers_operation_is_waited_for_until_the_deadline_and_named() {
     let world = World::new();
     let desk = Arc::new(Desk::new(world.clock));
@@ -403,6 +436,14 @@ async fn an_object_that_is_there_is_not_asked_for_again() {
     let desk = Arc::new(Desk::new(world.clock));
     let done = carry_out(&world.turns(&desk, "one"), &job("run", URI, 60), &request(URI), &There).await.unwrap();
     assert_eq!((done, desk.submitted()), (Done::Made, 0));
+
+    // Nor does it wait until what others do is done.
+    desk.never_ends.store(true, Ordering::SeqCst);
+    desk.begin("UPDATE", None, "somebody@example.org").unwrap();
+    let begun = world.clock.now();
+    let done = carry_out(&world.turns(&desk, "two"), &job("run", URI, 60), &request(URI), &There).await.unwrap();
+    assert_eq!((done, desk.submitted()), (Done::Made, 0));
+    assert!(world.clock.now() < begun + SignedDuration::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -446,6 +487,7 @@ async fn looks_that_fail_for_a_while_are_no_reason_to_give_up() {
     let error = carry_out(&turns, &self::job("later", "gs://bucket/b", 30), &self::request("gs://bucket/b"), &Unseen).await;
     assert!(matches!(error, Err(RunError::Instance(error)) if error.kind == InstanceErrorKind::Unavailable));
     assert_eq!(desk.submitted(), 1);
+    assert_eq!(turns.lease.current().await.unwrap().entries, [], "nobody comes back for what failed before it was sent");
 }
 
 fn order() -> ExportOrder {
@@ -489,6 +531,21 @@ async fn an_export_is_of_the_instant_at_which_its_dump_began_and_is_read_back() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_asked_to_stop_reads_no_export_to_its_end() {
+    let world = World::new();
+    let desk = Arc::new(Desk::new(world.clock));
+    let turns = world.turns(&desk, "one");
+    desk.bucket.1.store(true, Ordering::SeqCst);
+    let (store, order) = (store(desk.bucket.clone()), order());
+    let (exported, ()) = futures::join!(export(&turns, &store, &order), async {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        turns.stop.ask();
+    });
+    assert!(matches!(exported, Err(RunError::Interrupted)), "{exported:?}");
+    assert_eq!(desk.submitted(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_the_service_cannot_write_is_refused_before_anything_is_asked() {
     #[derive(Debug)]
     struct Elsewhere;
@@ -522,6 +579,32 @@ async fn a_store_that_the_service_cannot_write_is_refused_before_anything_is_ask
             .ends_with("cannot be exported into directory /srv: Cloud SQL writes into buckets of Google Cloud Storage only")
     );
     assert_eq!(desk.submitted(), 0);
+}
+
+#[test]
+fn what_the_service_shows_of_an_operation_says_what_it_is_where_it_can() {
+    let operation = |kind: &str, description: Option<&str>| {
+        let description = description.map(str::to_owned);
+        operation_of(&InstanceOperation {
+            name: "operation-0".to_owned(),
+            kind: kind.to_owned(),
+            uri: None,
+            databases: Vec::new(),
+            offloaded: false,
+            target: "shared".to_owned(),
+            description,
+            user: String::new(),
+            accepted: None,
+            started: None,
+            ended: None,
+            state: OperationState::Running,
+        })
+        .work
+    };
+    assert_eq!(operation("DELETE", None), Work::DeleteInstance);
+    assert_eq!(operation("CLONE", None), Work::Clone { destination: "shared".to_owned() });
+    assert_eq!(operation("BACKUP_VOLUME", Some("ours")), Work::Backup { description: "ours".to_owned() });
+    assert_eq!(operation("CREATE_DATABASE", None), Work::Other("CREATE_DATABASE".to_owned()));
 }
 
 #[test]
