@@ -185,8 +185,12 @@ pub struct DatabaseFacts {
     pub collation: String,
     /// `LC_CTYPE`.
     pub character_type: String,
+    /// What provides its collation: `libc`, `icu`, `builtin`; `None` where the server has but one.
+    pub locale_provider: Option<String>,
     /// Its ICU locale, where ICU provides its collation.
     pub icu_locale: Option<String>,
+    /// Its locale, where PostgreSQL itself provides its collation.
+    pub builtin_locale: Option<String>,
     /// What people wrote about it.
     pub comment: Option<String>,
     /// Extensions in it, by name and version.

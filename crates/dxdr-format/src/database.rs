@@ -18,7 +18,11 @@ pub struct DatabaseFacts {
     collation: String,
     character_type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    locale_provider: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     icu_locale: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    builtin_locale: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     comment: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -72,7 +76,9 @@ impl From<model::DatabaseFacts> for DatabaseFacts {
             encoding: facts.encoding,
             collation: facts.collation,
             character_type: facts.character_type,
+            locale_provider: facts.locale_provider,
             icu_locale: facts.icu_locale,
+            builtin_locale: facts.builtin_locale,
             comment: facts.comment,
             extensions: extensions.collect(),
             roles: facts.roles,
@@ -98,7 +104,9 @@ impl From<DatabaseFacts> for model::DatabaseFacts {
             encoding: facts.encoding,
             collation: facts.collation,
             character_type: facts.character_type,
+            locale_provider: facts.locale_provider,
             icu_locale: facts.icu_locale,
+            builtin_locale: facts.builtin_locale,
             comment: facts.comment,
             extensions: facts.extensions.into_iter().map(|Extension { name, version }| (name, version)).collect(),
             roles: facts.roles,

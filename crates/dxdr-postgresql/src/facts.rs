@@ -94,6 +94,14 @@ impl Answer {
             Some(DatabaseSetting { role, name: name.to_owned(), value: value.to_owned() })
         };
         let grant = |GrantAnswer { role, privilege, grantable }| DatabaseGrant { role, privilege, grantable };
+        let provider = match self.provider.as_deref() {
+            Some("c") => Some("libc"),
+            Some("i") => Some("icu"),
+            Some("b") => Some("builtin"),
+            // Another one that is later than this.
+            _ => None,
+        };
+        let locale_of = |word| self.locale.clone().filter(|_| provider == Some(word));
         DatabaseFacts {
             engine: "postgresql".to_owned(),
             // What a distribution adds behind the number tells nothing.
@@ -105,7 +113,9 @@ impl Answer {
             encoding: self.encoding,
             collation: self.collation,
             character_type: self.character_type,
-            icu_locale: if self.provider.as_deref() == Some("i") { self.locale } else { None },
+            locale_provider: provider.map(str::to_owned),
+            icu_locale: locale_of("icu"),
+            builtin_locale: locale_of("builtin"),
             comment: self.comment.and_then(|comment| unmarked(&comment)),
             extensions: self.extensions,
             roles: self.roles,

@@ -24,6 +24,7 @@ mod memory_file;
 mod program;
 mod quoting;
 mod session;
+mod setting;
 mod swap;
 
 pub use connection::{Connection, Tls};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use dxdr_environment::DatabaseFacts;
+use dxdr_environment::{DatabaseFacts, database::DatabaseGrant};
 use dxdr_provider::{
     DatabaseError, DatabaseErrorKind, StorageErrorKind,
     database::{DumpPlace, Load},
@@ -20,23 +20,20 @@ use crate::{
     program::{Program, start},
     quoting::{self, identifier, literal},
     session::Server,
+    setting,
 };
 
-/// Settings whose values are lists that are quoted already.
-const LISTS: [&str; 6] = [
-    "local_preload_libraries",
-    "search_path",
-    "session_preload_libraries",
-    "shared_preload_libraries",
-    "temp_tablespaces",
-    "unix_socket_directories",
-];
+/// As a database is while it has no mark yet: nobody can have put anything into it, whoever died between making and marking it.
+const UNBORN: &str = "ALLOW_CONNECTIONS false CONNECTION LIMIT 0";
+/// The first version that knows several providers of collations.
+const PROVIDERS_SINCE: u64 = 150_000;
 
 /// Makes the database. What an earlier attempt of the same run left is dropped first; what fails leaves nothing.
 pub(crate) async fn load(database: &PostgresqlDatabase, load: &Load, place: &DumpPlace) -> Result<(), DatabaseError> {
     let server = database.server();
     discard(server, &load.name, &load.run).await?;
-    server.administer("load", &creation(load)).await?;
+    let version = server.administer("load", "SELECT to_json(current_setting('server_version_num')::int);\n").await?;
+    server.administer("load", &creation(load, version.as_u64().unwrap_or_default())).await?;
     let loaded = match fill(server, load, place).await {
         Ok(()) => server.administer("load", &properties(&load.name, &load.facts)).await.map(|_| ()),
         Err(error) => Err(error),
@@ -50,15 +47,17 @@ pub(crate) async fn load(database: &PostgresqlDatabase, load: &Load, place: &Dum
     loaded
 }
 
-/// Drops the database if it carries the run's mark.
+/// Drops the database if it carries the run's mark, or was about to get it.
 pub(crate) async fn discard(server: Server<'_>, name: &str, run: &str) -> Result<bool, DatabaseError> {
     let question = format!(
-        "SELECT json_build_object('comment', coalesce(shobj_description(oid, 'pg_database'), '')) FROM pg_database WHERE datname = {};\n",
+        "SELECT json_build_object('comment', coalesce(shobj_description(oid, 'pg_database'), ''), 'unborn', NOT datallowconn AND datconnlimit = 0)
+ FROM pg_database WHERE datname = {};\n",
         literal(name)
     );
     let answer = server.administer("discard", &question).await?;
     let Some(comment) = answer.get("comment").and_then(Value::as_str) else { return Ok(false) };
-    if mark(comment) != Some(run) {
+    let unborn = comment.is_empty() && answer.get("unborn") == Some(&Value::Bool(true));
+    if mark(comment) != Some(run) && !unborn {
         let message = format!("`{name}` was not made by run {run}");
         return Err(DatabaseError {
             hint: Some("it is left alone; drop it yourself if nobody needs it".to_owned()),
@@ -69,9 +68,9 @@ pub(crate) async fn discard(server: Server<'_>, name: &str, run: &str) -> Result
     Ok(true)
 }
 
-fn creation(load: &Load) -> String {
+fn creation(load: &Load, version: u64) -> String {
     let facts = &load.facts;
-    let mut script = format!("CREATE DATABASE {} TEMPLATE template0", identifier(&load.name));
+    let mut script = format!("CREATE DATABASE {} {UNBORN} TEMPLATE template0", identifier(&load.name));
     for (word, value) in [("ENCODING", &facts.encoding), ("LC_COLLATE", &facts.collation), ("LC_CTYPE", &facts.character_type)] {
         if !value.is_empty() {
             // Writing to a String cannot fail, here and below.
@@ -80,11 +79,17 @@ fn creation(load: &Load) -> String {
     }
     if let Some(locale) = &facts.icu_locale {
         let _ = write!(script, " LOCALE_PROVIDER icu ICU_LOCALE {}", literal(locale));
+    } else if let Some(locale) = &facts.builtin_locale {
+        let _ = write!(script, " LOCALE_PROVIDER builtin BUILTIN_LOCALE {}", literal(locale));
+    } else if version >= PROVIDERS_SINCE {
+        // What is not said is as the server's own databases have it. Servers that know one provider know this one.
+        script.push_str(" LOCALE_PROVIDER libc");
     }
     let name = identifier(&load.name);
     let _ = writeln!(script, ";\nCOMMENT ON DATABASE {name} IS {};", literal(&marked(&load.run, facts.comment.as_deref())));
     // Nobody but its makers has business in it until it is complete.
     let _ = writeln!(script, "REVOKE CONNECT ON DATABASE {name} FROM PUBLIC;");
+    let _ = writeln!(script, "ALTER DATABASE {name} ALLOW_CONNECTIONS true CONNECTION LIMIT -1;");
     script
 }
 
@@ -93,9 +98,7 @@ fn properties(name: &str, facts: &DatabaseFacts) -> String {
     let name = identifier(name);
     let mut script = "BEGIN;\n".to_owned();
     for setting in &facts.settings {
-        let value = if LISTS.contains(&setting.name.as_str()) { setting.value.clone() } else { literal(&setting.value) };
-        // An empty list is written as no text at all.
-        let value = if value.is_empty() { "''".to_owned() } else { value };
+        let value = setting::value(&setting.name, &setting.value);
         // A setting of an extension has dots in its name, each part quoted by itself.
         let setting_name = setting.name.split('.').map(identifier).collect::<Vec<_>>().join(".");
         let _ = match &setting.role {
@@ -109,7 +112,9 @@ fn properties(name: &str, facts: &DatabaseFacts) -> String {
         }
         Some(grants) => {
             let _ = writeln!(script, "REVOKE ALL ON DATABASE {name} FROM PUBLIC;");
-            for grant in grants {
+            // Words of SQL, which are not quoted: what is none comes from no server.
+            let is_word = |grant: &&DatabaseGrant| grant.privilege.bytes().all(|byte| byte.is_ascii_uppercase());
+            for grant in grants.iter().filter(is_word) {
                 let role = grant.role.as_deref().map_or_else(|| "PUBLIC".to_owned(), identifier);
                 let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
                 let _ = writeln!(script, "GRANT {} ON DATABASE {name} TO {role}{option};", grant.privilege);
@@ -186,7 +191,7 @@ async fn fill(server: Server<'_>, load: &Load, place: &DumpPlace) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
-    use dxdr_environment::database::{DatabaseGrant, DatabaseSetting};
+    use dxdr_environment::database::DatabaseSetting;
 
     use super::*;
 
@@ -198,13 +203,16 @@ mod tests {
                 DatabaseSetting { role: None, name: "search_path".to_owned(), value: "\"a b\", public".to_owned() },
                 DatabaseSetting { role: Some("r".to_owned()), name: "my.thing".to_owned(), value: "it's".to_owned() },
             ],
-            grants: Some(vec![DatabaseGrant { role: None, privilege: "CONNECT".to_owned(), grantable: false }]),
+            grants: Some(vec![
+                DatabaseGrant { role: None, privilege: "CONNECT".to_owned(), grantable: false },
+                DatabaseGrant { role: None, privilege: "ALL ON DATABASE x TO y;".to_owned(), grantable: false },
+            ]),
             ..DatabaseFacts::default()
         };
         assert_eq!(
             properties("a\"; DROP", &facts),
             "BEGIN;\n\
-             ALTER DATABASE \"a\"\"; DROP\" SET \"search_path\" TO \"a b\", public;\n\
+             ALTER DATABASE \"a\"\"; DROP\" SET \"search_path\" TO 'a b', 'public';\n\
              ALTER ROLE \"r\" IN DATABASE \"a\"\"; DROP\" SET \"my\".\"thing\" TO 'it''s';\n\
              REVOKE ALL ON DATABASE \"a\"\"; DROP\" FROM PUBLIC;\n\
              GRANT CONNECT ON DATABASE \"a\"\"; DROP\" TO PUBLIC;\n\

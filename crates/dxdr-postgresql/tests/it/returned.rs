@@ -143,3 +143,70 @@ async fn a_swap_cuts_connections_keeps_the_old_one_and_can_be_undone_and_neighbo
     neighbour.kill().unwrap();
     neighbour.wait().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_role_has_the_server_keep_is_no_statement_of_the_restore() {
+    let Some(server) = server::shared() else { return };
+    server.sql("postgres", "CREATE ROLE mallory; CREATE DATABASE crafted;");
+    for (setting, value) in [
+        ("search_path", "public;ALTER/**/ROLE/**/mallory/**/SUPERUSER"),
+        ("temp_tablespaces", "pg_default;ALTER/**/ROLE/**/mallory/**/SUPERUSER"),
+    ] {
+        let kept = format!("ALTER ROLE mallory IN DATABASE crafted SET {setting} FROM CURRENT;");
+        // Not every list takes every text, and what the server refuses to keep cannot come back.
+        let _ = server.try_sql(
+            "crafted",
+            &format!("SET SESSION AUTHORIZATION mallory; SELECT set_config('{setting}', '{value}', false); {kept}"),
+        );
+    }
+    let kept = "SELECT setconfig FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = setrole WHERE rolname = 'mallory' AND setdatabase = (SELECT oid FROM pg_database WHERE datname = 'NAME');";
+    let was = server.sql("postgres", &kept.replace("NAME", "crafted"));
+    assert!(was.contains("public;ALTER"), "{was}");
+
+    let database = world::database(&server, "crafted");
+    let mut place = world::place();
+    let (_, load) = world::dumped(&database, &mut place, "crafted_restored").await;
+    database.load(&load, &place).await.unwrap();
+    assert_eq!(server.sql("postgres", "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory';"), "f");
+    let is = server.sql("postgres", &kept.replace("NAME", "crafted_restored"));
+    assert!(is.contains("public;ALTER"), "{is}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_and_not_marked_yet_is_taken_up_and_cleaned_up() {
+    let Some(server) = server::shared() else { return };
+    server.sql("postgres", "CREATE DATABASE unmarked;");
+    let database = world::database(&server, "unmarked");
+    let mut place = world::place();
+    let (_, load) = world::dumped(&database, &mut place, "unmarked_restored").await;
+    // As it is when a process dies between the first statement of a load and the second.
+    let unborn = "CREATE DATABASE unmarked_restored ALLOW_CONNECTIONS false CONNECTION LIMIT 0 TEMPLATE template0;";
+    server.sql("postgres", unborn);
+    database.load(&load, &place).await.unwrap();
+    let state = "SELECT datallowconn, datconnlimit FROM pg_database WHERE datname = 'unmarked_restored';";
+    assert_eq!(server.sql("postgres", state), "t|-1");
+    assert!(database.discard("unmarked_restored", &load.run).await.unwrap());
+    server.sql("postgres", unborn);
+    assert!(database.discard("unmarked_restored", &load.run).await.unwrap());
+    // Closed or limited by somebody, and somebody's.
+    for options in ["ALLOW_CONNECTIONS false", "CONNECTION LIMIT 0"] {
+        server.sql("postgres", &format!("CREATE DATABASE unmarked_restored {options};"));
+        database.discard("unmarked_restored", &load.run).await.unwrap_err();
+        server.sql("postgres", "DROP DATABASE unmarked_restored;");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collation_comes_back_from_where_it_was_whatever_the_server_has() {
+    let Some(server) = server::start_with(false, &["--locale-provider=icu", "--icu-locale=en"]) else { return };
+    server.sql("postgres", "CREATE DATABASE by_libc TEMPLATE template0 LOCALE_PROVIDER libc; CREATE DATABASE by_icu;");
+    for (name, provider) in [("by_libc", "c"), ("by_icu", "i")] {
+        let database = world::database(&server, name);
+        let mut place = world::place();
+        let restored = format!("{name}_restored");
+        let (_, load) = world::dumped(&database, &mut place, &restored).await;
+        database.load(&load, &place).await.unwrap();
+        let question = format!("SELECT datlocprovider FROM pg_database WHERE datname = '{restored}';");
+        assert_eq!(server.sql("postgres", &question), provider, "{name}");
+    }
+}

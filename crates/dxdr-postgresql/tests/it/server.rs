@@ -41,12 +41,19 @@ pub fn shared() -> Option<Arc<Server>> {
 
 /// A server of one's own.
 pub fn start(tls: bool) -> Option<Server> {
+    start_with(tls, &[])
+}
+
+/// A server of one's own, made with more than the usual arguments.
+pub fn start_with(tls: bool, arguments: &[&str]) -> Option<Server> {
     let Some(programs) = programs() else {
         eprintln!("skipped: no PostgreSQL server is installed (Debian: apt-get install postgresql)");
         return None;
     };
     // Somebody else may take the port between our looking and the server's.
-    (0..5).find_map(|_| try_start(tls, &programs)).or_else(|| panic!("PostgreSQL in {} does not start", programs.display()))
+    (0..5)
+        .find_map(|_| try_start(tls, arguments, &programs))
+        .or_else(|| panic!("PostgreSQL in {} does not start", programs.display()))
 }
 
 /// Where the newest installed server is.
@@ -86,13 +93,13 @@ fn write(path: &Path, text: &str) {
     give_away(path);
 }
 
-fn try_start(tls: bool, programs: &Path) -> Option<Server> {
+fn try_start(tls: bool, arguments: &[&str], programs: &Path) -> Option<Server> {
     let directory = tempfile::tempdir().unwrap();
     give_away(directory.path());
     let (data, password) = (directory.path().join("data"), directory.path().join("password"));
     write(&password, PASSWORD);
     let mut initdb = unprivileged(&programs.join("initdb"));
-    initdb.args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+    initdb.args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]).args(arguments);
     let made = initdb.arg("--pwfile").arg(&password).arg("--pgdata").arg(&data).stderr(Stdio::piped()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
