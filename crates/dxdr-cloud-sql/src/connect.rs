@@ -70,6 +70,7 @@ impl Options {
     }
 
     pub(crate) fn credentials(&self) -> Result<GoogleCredentials, ConnectError> {
+        self.may_be_heard()?;
         match (&self.credentials, &self.endpoint) {
             (None, Some(_)) => Ok(credentials::anonymous::Builder::new().build()),
             (None | Some(Credentials::Default), _) => {
@@ -83,6 +84,28 @@ impl Options {
             (Some(Credentials::ServiceAccount(path)), _) => service_account(path),
             (Some(Credentials::Token(token)), _) => Ok(GoogleCredentials::from(Token(token.clone()))),
         }
+    }
+}
+
+impl Options {
+    /// Refuses to send credentials where others can read them. A token that was made for an emulator may go to one on this machine.
+    fn may_be_heard(&self) -> Result<(), ConnectError> {
+        let (Some(endpoint), Some(credentials)) = (&self.endpoint, &self.credentials) else { return Ok(()) };
+        let uri = endpoint.parse::<http::Uri>().ok();
+        if uri.as_ref().and_then(http::Uri::scheme_str) == Some("https") {
+            return Ok(());
+        }
+        let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default().trim_matches(['[', ']']);
+        let here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if here && matches!(credentials, Credentials::Token(_)) {
+            return Ok(());
+        }
+        Err(ConnectError {
+            message: format!("credentials are not sent to `{endpoint}`: what goes there is not encrypted"),
+            hint: "an emulator needs none: leave `serviceAccountKey` out; another server needs an endpoint with `https://`"
+                .to_owned(),
+            source: None,
+        })
     }
 }
 

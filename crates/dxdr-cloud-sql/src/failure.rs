@@ -116,7 +116,7 @@ fn kind_of(code: u16, reason: &str, message: &str) -> InstanceErrorKind {
         (401, _) => InstanceErrorKind::Unauthenticated,
         (403, _) => InstanceErrorKind::Forbidden,
         (404, _) => InstanceErrorKind::NotFound,
-        (409, _) if says("already exists") || says("can't reuse the name") => InstanceErrorKind::NameTaken,
+        (400 | 409 | 412, _) if says("already exists") || says("can't reuse the name") => InstanceErrorKind::NameTaken,
         (409, _) => InstanceErrorKind::Busy,
         (400 | 412, _) if says("deletion protection") => InstanceErrorKind::Protected,
         (400 | 412, _) if says("not running") || says("stopped") || says("suspended") => InstanceErrorKind::Stopped,
@@ -193,6 +193,10 @@ fn hint(kind: InstanceErrorKind, attempt: &Attempt<'_>) -> Option<String> {
             "`gcloud auth application-default login` renews the credentials; `GOOGLE_APPLICATION_CREDENTIALS` names a file of others"
                 .to_owned()
         }
+        InstanceErrorKind::NameTaken if attempt.permission == "cloudsql.databases.create" => format!(
+            "there is a database of that name: `gcloud sql databases list --instance {instance} --project {project}` lists them; take another name, or \
+             drop it if nobody needs it"
+        ),
         InstanceErrorKind::NameTaken => {
             "the name of a deleted instance stays taken for a week: another attempt takes another name".to_owned()
         }
@@ -209,7 +213,7 @@ fn hint(kind: InstanceErrorKind, attempt: &Attempt<'_>) -> Option<String> {
             format!("`https://console.cloud.google.com/iam-admin/quotas?project={project}` shows which quota, and raises it")
         }
         InstanceErrorKind::Throttled | InstanceErrorKind::Unavailable => "try again in a minute".to_owned(),
-        InstanceErrorKind::Unreachable | InstanceErrorKind::TimedOut => {
+        InstanceErrorKind::Unreachable | InstanceErrorKind::TimedOut | InstanceErrorKind::NotSent => {
             "is there a way to sqladmin.googleapis.com, or to the endpoint that is configured?".to_owned()
         }
         _ => return None,
@@ -236,6 +240,7 @@ mod tests {
             (404, "instanceDoesNotExist", "", InstanceErrorKind::NotFound),
             (400, "", "Invalid request: the instance is not running.", InstanceErrorKind::Stopped),
             (400, "invalid", "Missing parameter", InstanceErrorKind::Invalid),
+            (400, "invalid", "database \"shop\" already exists", InstanceErrorKind::NameTaken),
             (503, "", "", InstanceErrorKind::Unavailable),
         ] {
             assert_eq!(kind_of(code, reason, message), kind, "{code} {reason} {message}");

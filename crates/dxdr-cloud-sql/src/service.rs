@@ -75,6 +75,14 @@ impl CloudSql {
         })
     }
 
+    /// The engine, for a request that has not been sent: whatever became of looking, nothing was accepted.
+    async fn engine_before_sending(&self, instance: &InstanceName) -> Result<Engine, InstanceError> {
+        self.engine(instance).await.map_err(|error| match error.kind {
+            kind if kind.definite() => error,
+            _ => InstanceError { kind: InstanceErrorKind::NotSent, ..error },
+        })
+    }
+
     async fn engine(&self, instance: &InstanceName) -> Result<Engine, InstanceError> {
         let known = self.engines.lock().unwrap_or_else(PoisonError::into_inner).get(instance).copied();
         if let Some(engine) = known {
@@ -85,8 +93,12 @@ impl CloudSql {
         Ok(engine)
     }
 
-    /// What the newest backups are called.
-    async fn described(&self, instance: &InstanceName, operations: &[model::Operation]) -> BTreeMap<String, String> {
+    /// What the newest backups are called. One of ours whose name could not be read would be taken for a stranger's, and made again.
+    async fn described(
+        &self,
+        instance: &InstanceName,
+        operations: &[model::Operation],
+    ) -> Result<BTreeMap<String, String>, InstanceError> {
         let mut described = BTreeMap::new();
         let backups = operations.iter().filter_map(|operation| {
             let id = operation.backup_context.as_ref()?.backup_id;
@@ -94,12 +106,16 @@ impl CloudSql {
         });
         for (name, id) in backups.take(DESCRIBED) {
             let run = self.backups.get().set_project(&instance.project).set_instance(&instance.instance).set_id(id);
-            // One that was deleted since has no description any more.
-            if let Ok(run) = run.with_attempt_timeout(REQUEST).send().await {
-                described.insert(name, run.description);
+            match run.with_attempt_timeout(REQUEST).send().await {
+                Ok(run) => {
+                    described.insert(name, run.description);
+                }
+                // One that was deleted since has no description any more.
+                Err(error) if error.http_status_code() == Some(404) => {}
+                Err(error) => return Err(looked(instance, "cloudsql.backupRuns.get")(error)),
             }
         }
-        described
+        Ok(described)
     }
 }
 
@@ -161,7 +177,7 @@ impl Instances for CloudSql {
         let request = self.operations.list().set_project(&instance.project).set_instance(&instance.instance);
         let request = request.set_max_results(OPERATIONS).with_attempt_timeout(REQUEST);
         let list = request.send().await.map_err(looked(instance, "cloudsql.instances.get"))?;
-        let mut described = self.described(instance, &list.items).await;
+        let mut described = self.described(instance, &list.items).await?;
         let translated = list
             .items
             .iter()
@@ -201,12 +217,12 @@ impl Instances for CloudSql {
         }
         let answer = match request {
             InstanceRequest::Export { database, uri, offload } => {
-                let context = request::export(database, uri, *offload, self.engine(instance).await?);
+                let context = request::export(database, uri, *offload, self.engine_before_sending(instance).await?);
                 let body = model::InstancesExportRequest::new().set_export_context(context);
                 send!(self.instances.export().set_body(body))
             }
             InstanceRequest::Import { database, uri } => {
-                let context = request::import(database, uri, self.engine(instance).await?);
+                let context = request::import(database, uri, self.engine_before_sending(instance).await?);
                 let body = model::InstancesImportRequest::new().set_import_context(context);
                 send!(self.instances.import().set_body(body))
             }

@@ -256,6 +256,8 @@ pub enum InstanceErrorKind {
     TimedOut,
     /// The service failed (5xx).
     Unavailable,
+    /// Nothing was sent: what has to be known before could not be found out for now.
+    NotSent,
     /// The answer cannot be understood.
     Malformed,
     /// Anything else.
@@ -270,6 +272,6 @@ impl InstanceErrorKind {
 
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn retryable(self) -> bool {
-        matches!(self, Self::Busy | Self::Throttled | Self::Unreachable | Self::TimedOut | Self::Unavailable)
+        matches!(self, Self::Busy | Self::Throttled | Self::Unreachable | Self::TimedOut | Self::Unavailable | Self::NotSent)
     }
 }

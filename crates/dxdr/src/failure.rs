@@ -4,7 +4,7 @@ use std::{fmt, process::ExitCode};
 
 use dxdr_format::{FormatError, velero::archive::ArchiveError};
 use dxdr_kubernetes::ConnectError;
-use dxdr_plan::PlanError;
+use dxdr_plan::{PlanError, readiness::Trouble};
 use dxdr_provider::{ClusterError, ClusterErrorKind, InstanceError, InstanceErrorKind, StorageError, StorageErrorKind};
 use dxdr_run::RunError;
 
@@ -157,6 +157,14 @@ impl Failure {
 }
 
 /// A command line that makes no sense, for programs: people are shown it as clap writes it.
+/// As a row of a check tells it.
+impl From<&Failure> for Trouble {
+    fn from(failure: &Failure) -> Self {
+        let causes: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
+        Self { message: causes.join(": "), hints: failure.hints.clone(), unreachable: failure.kind == Kind::Unreachable }
+    }
+}
+
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
         use clap::error::ErrorKind;
@@ -225,6 +233,7 @@ fn instance_kind(kind: InstanceErrorKind) -> Kind {
         | InstanceErrorKind::Unreachable
         | InstanceErrorKind::TimedOut
         | InstanceErrorKind::Unavailable
+        | InstanceErrorKind::NotSent
         | InstanceErrorKind::Throttled => Kind::Unreachable,
         InstanceErrorKind::Busy => Kind::Locked,
         InstanceErrorKind::Stopped | InstanceErrorKind::Protected => Kind::Refused,

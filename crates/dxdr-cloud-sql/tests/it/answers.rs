@@ -79,6 +79,37 @@ async fn an_answer_that_may_hide_an_acceptance_is_not_definite_and_nothing_is_se
 }
 
 #[tokio::test]
+async fn a_look_that_fails_before_anything_is_sent_hides_no_acceptance() {
+    let emulator = emulator(dxdr_database_emulator::Options::default()).await;
+    let service = service(&emulator).await;
+    emulator.faults().next("instance", Failing::Refused(500, "internalError".to_owned()));
+    let error = service.submit(&shared(), &export()).await.unwrap_err();
+    told(&error, InstanceErrorKind::NotSent, "try again in a minute");
+    assert!(error.kind.definite() && error.kind.retryable());
+    assert!(emulator.operations_of("EXPORT").is_empty());
+    service.submit(&shared(), &export()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backup_whose_name_cannot_be_read_is_taken_for_nobodys() {
+    let emulator = emulator(dxdr_database_emulator::Options::default()).await;
+    let service = service(&emulator).await;
+    service.submit(&shared(), &InstanceRequest::Backup { description: "ours".to_owned() }).await.unwrap();
+    emulator.faults().next("backupRuns", Failing::Refused(500, "internalError".to_owned()));
+    service.operations(&shared()).await.unwrap_err();
+    let listed = service.operations(&shared()).await.unwrap();
+    assert_eq!(listed[0].description.as_deref(), Some("ours"));
+}
+
+#[tokio::test]
+async fn a_database_that_is_there_has_its_name_taken() {
+    let emulator = emulator(dxdr_database_emulator::Options::default()).await;
+    let service = service(&emulator).await;
+    let request = InstanceRequest::CreateDatabase { database: "app".to_owned() };
+    told(&service.submit(&shared(), &request).await.unwrap_err(), InstanceErrorKind::NameTaken, "gcloud sql databases list");
+}
+
+#[tokio::test]
 async fn every_refusal_has_its_kind_and_its_remedy() {
     let emulator = emulator(dxdr_database_emulator::Options::default()).await;
     let service = service(&emulator).await;
@@ -138,6 +169,27 @@ async fn nobody_there_is_unreachable_and_an_endpoint_that_is_none_is_refused() {
     told(&error, InstanceErrorKind::Unreachable, "sqladmin.googleapis.com");
     let error = CloudSql::connect(Options { endpoint: Some("no url".to_owned()), credentials: None }).await.unwrap_err();
     assert!(error.hint.contains("http://127.0.0.1:9002"));
+}
+
+#[tokio::test]
+async fn credentials_go_nowhere_in_clear() {
+    let key = || Some(Credentials::ServiceAccount("/nowhere/key.json".into()));
+    let token = || Some(Credentials::Token("very secret".to_owned()));
+    for (endpoint, credentials) in [
+        ("http://127.0.0.1:9002", key()),
+        ("http://127.0.0.1:9002", Some(Credentials::Default)),
+        ("http://sql.example.org", key()),
+        ("HTTP://sql.example.org", token()),
+        ("http://127.0.0.1.example.org", token()),
+        ("sql.example.org", token()),
+    ] {
+        let error = CloudSql::connect(Options { endpoint: Some(endpoint.to_owned()), credentials }).await.unwrap_err();
+        assert!(error.to_string().contains("is not encrypted"), "{endpoint}: {error}");
+        assert!(error.hint.contains("serviceAccountKey"));
+    }
+    for endpoint in ["http://localhost:9002", "http://[::1]:9002", "https://sql.example.org"] {
+        CloudSql::connect(Options { endpoint: Some(endpoint.to_owned()), credentials: token() }).await.unwrap();
+    }
 }
 
 #[tokio::test]
