@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use dxdr_environment::InstanceName;
 use dxdr_provider::{
-    InstanceError, Instances,
+    InstanceError, InstanceErrorKind, Instances,
     instance::{Instance, InstanceOperation, InstanceRequest, RecoveryWindow, Rows},
 };
 use google_cloud_gax::{error::Error, options::RequestOptionsBuilder as _, retry_policy::NeverRetry};

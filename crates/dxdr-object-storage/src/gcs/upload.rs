@@ -144,15 +144,23 @@ impl GcsStorage {
         if !failure.is_condition() {
             return Err(self.after_failure(call, write, failure).await);
         }
+        let creates = condition == PutCondition::IfAbsent;
         match self.resource(&write.key).await {
             Ok(resource) if resource.metadata.get(WRITE_ID) == Some(&write.id) => {
                 let written = resource.size().and_then(|size| Ok(Written { size, generation: resource.generation()? }));
                 written.map(Some).map_err(|failure| call.fails_by_gcs(failure))
             }
-            _ if condition == PutCondition::IfAbsent => Err(call.fails_by(StorageErrorKind::AlreadyExists, failure)),
-            // Something is there that this identity may not see, and so not replace.
-            Err(refusal) if refusal.kind == StorageErrorKind::Forbidden => Err(call.fails_by_gcs(refusal)),
-            _ => Ok(None),
+            Ok(_) if creates => Err(call.fails_by(StorageErrorKind::AlreadyExists, failure)),
+            Ok(_) => Ok(None),
+            Err(refusal) => match refusal.kind {
+                // It was there, says the condition, whether or not it is by now, and whether or not this identity may see it.
+                StorageErrorKind::NotFound | StorageErrorKind::Forbidden if creates => {
+                    Err(call.fails_by(StorageErrorKind::AlreadyExists, failure))
+                }
+                StorageErrorKind::NotFound => Ok(None),
+                // Whose it is is not known: it may be this write's own.
+                _ => Err(call.fails_by_gcs(refusal)),
+            },
         }
     }
 

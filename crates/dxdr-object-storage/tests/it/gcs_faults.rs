@@ -151,6 +151,15 @@ async fn a_create_that_lost_to_another_writer_fails() {
 }
 
 #[tokio::test]
+async fn a_create_of_which_nobody_knows_whose_it_is_is_not_called_another_writers() {
+    let emulator = emulator().await;
+    let storage = storage(&emulator).await;
+    emulator.faults().add(Fault::new(Failing::DroppedAfter).method("POST").times(1));
+    emulator.faults().add(Fault::new(Failing::Refused(503, "backendError")).method("GET"));
+    assert_eq!(create(&storage).await.unwrap_err().kind, StorageErrorKind::Unavailable);
+}
+
+#[tokio::test]
 async fn an_upload_goes_on_where_its_connection_broke() {
     let emulator = emulator().await;
     let storage = storage(&emulator).await;

@@ -21,7 +21,7 @@ pub(super) async fn run(dry_run: bool, global: &Global, terminal: &Terminal) -> 
     let lease_namespace = world.lease_namespace();
     let mut stores = BTreeMap::new();
     for store in &world.model.stores {
-        stores.insert(store.name.clone(), world::open(store).await.map_err(|failure| trouble(&failure)));
+        stores.insert(store.name.clone(), world::open(store).await.map_err(|failure| Trouble::from(&failure)));
     }
     let connected = world.cluster().await;
     let model = Model {
@@ -33,7 +33,7 @@ pub(super) async fn run(dry_run: bool, global: &Global, terminal: &Terminal) -> 
     };
     let look = Look {
         model,
-        cluster: connected.as_ref().map(Arc::clone).map_err(trouble),
+        cluster: connected.as_ref().map(Arc::clone).map_err(Trouble::from),
         stores,
         remedies: Remedies { cluster: hints::cluster, storage: hints::storage },
         dry_run,
@@ -61,9 +61,4 @@ pub(super) fn verdict(rows: &[Row]) -> Result<(), Failure> {
     };
     let failed: Vec<&str> = rows.iter().filter(|row| row.outcome >= Outcome::Failed).map(|row| row.what.as_str()).collect();
     Err(Failure::told(kind, format!("not ready: {}", failed.join("; "))).hint("each of them says above what to do"))
-}
-
-fn trouble(failure: &Failure) -> Trouble {
-    let causes: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
-    Trouble { message: causes.join(": "), hints: failure.hints.clone(), unreachable: failure.kind == Kind::Unreachable }
 }

@@ -38,7 +38,7 @@ impl Looked {
 /// Lists the instances.
 pub(super) async fn instances(world: &World, named: Option<&str>, terminal: &Terminal) -> Result<(), Failure> {
     let environment = named.map(|name| world.environment(Some(name))).transpose()?;
-    let looked = look_at(world, used(world, environment), None).await?;
+    let looked = look_at(world, used(world, environment), None, terminal).await?;
     let listed: Vec<Listed<'_>> = looked.iter().map(Looked::listed).collect();
     terminal.value(&instances::json(&listed), || instances::text(&listed, terminal.width()));
     verdict(looked)
@@ -49,7 +49,7 @@ pub(super) async fn operations(world: &World, named: Option<&str>, all: bool, te
     let environment = named.map(|name| world.environment(Some(name))).transpose()?;
     let used = used(world, environment);
     let cluster = if used.is_empty() { None } else { reachable(world, terminal).await };
-    let looked = look_at(world, used, cluster.as_ref()).await?;
+    let looked = look_at(world, used, cluster, terminal).await?;
     let listed: Vec<Listed<'_>> = looked.iter().map(Looked::listed).collect();
     let now = SystemClock.now();
     terminal.value(&instances::operations_json(&listed, now, all), || instances::operations_text(&listed, now, all));
@@ -76,13 +76,22 @@ async fn reachable(world: &World, terminal: &Terminal) -> Option<Arc<dyn Cluster
     match world.cluster().await {
         Ok(cluster) => Some(cluster),
         Err(failure) => {
-            terminal.warn(&format!("who waits is not known: {:#}", failure.error));
+            warn(terminal, &failure);
             None
         }
     }
 }
 
-async fn look_at(world: &World, used: Vec<InstanceUse>, cluster: Option<&Arc<dyn Cluster>>) -> Result<Vec<Looked>, Failure> {
+fn warn(terminal: &Terminal, failure: &Failure) {
+    terminal.warn(&format!("who waits is not known: {:#}", failure.error));
+}
+
+async fn look_at(
+    world: &World,
+    used: Vec<InstanceUse>,
+    mut cluster: Option<Arc<dyn Cluster>>,
+    terminal: &Terminal,
+) -> Result<Vec<Looked>, Failure> {
     if used.is_empty() {
         return Ok(Vec::new());
     }
@@ -90,13 +99,18 @@ async fn look_at(world: &World, used: Vec<InstanceUse>, cluster: Option<&Arc<dyn
     let mut looked = Vec::new();
     for used in used {
         let seen = look(instances.as_ref(), &used).await.map_err(Failure::from);
-        let ledger = match cluster {
-            Some(cluster) => {
-                let lease = LedgerLease::new(Arc::clone(cluster), &world.lease_namespace(), &used.instance);
-                Some(lease.current().await.map_err(Failure::from)?)
+        let mut ledger = None;
+        if let Some(asked) = &cluster {
+            let lease = LedgerLease::new(Arc::clone(asked), &world.lease_namespace(), &used.instance);
+            match lease.current().await {
+                Ok(current) => ledger = Some(current),
+                Err(error) => {
+                    warn(terminal, &Failure::from(error));
+                    // It would be waited for again, for each instance.
+                    cluster = None;
+                }
             }
-            None => None,
-        };
+        }
         looked.push(Looked { used, seen, ledger });
     }
     Ok(looked)
@@ -121,7 +135,7 @@ async fn rows(world: &World, used: &[InstanceUse]) -> Result<Vec<Row>, Failure> 
     let instances: Arc<dyn Instances> = world.instances().await?;
     let mut rows = Vec::new();
     for used in used {
-        let seen = look(instances.as_ref(), used).await.map_err(|error| trouble(&Failure::from(error)));
+        let seen = look(instances.as_ref(), used).await.map_err(|error| Trouble::from(&Failure::from(error)));
         let promised = used.environments().into_iter().any(|name| {
             let policy = world.model.policies.iter().find(|policy| policy.environments.contains(name));
             let method = policy.and_then(|policy| policy.databases).map(|databases| databases.method);
@@ -130,9 +144,4 @@ async fn rows(world: &World, used: &[InstanceUse]) -> Result<Vec<Row>, Failure> 
         rows.extend(cloud_rows(used, &seen, promised));
     }
     Ok(rows)
-}
-
-fn trouble(failure: &Failure) -> Trouble {
-    let causes: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
-    Trouble { message: causes.join(": "), hints: failure.hints.clone(), unreachable: failure.kind == Kind::Unreachable }
 }

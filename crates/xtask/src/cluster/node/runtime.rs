@@ -30,7 +30,13 @@ cat >/dev/null
 case $CNI_COMMAND in
 ADD)
     number=2
-    until mkdir "ADDRESSES/$number" 2>/dev/null; do number=$((number + 1)); done
+    until mkdir "ADDRESSES/$number" 2>/dev/null; do
+        number=$((number + 1))
+        if [ ! -d ADDRESSES ] || [ "$number" -gt 1000 ]; then
+            echo "no address can be taken in ADDRESSES" >&2
+            exit 1
+        fi
+    done
     : >"ADDRESSES/$number/$CNI_CONTAINERID"
     address=10.98.$((number / 250)).$((number % 250 + 1))
     nsenter --net="$CNI_NETNS" sh -ec "
@@ -229,6 +235,15 @@ mod tests {
             (path, bytes)
         });
         entries.collect()
+    }
+
+    #[test]
+    fn a_pod_for_which_there_is_no_address_is_refused_and_not_waited_for() {
+        let mut plugin = Command::new("sh");
+        plugin.args(["-c", &PLUGIN.replace("ADDRESSES", "/nowhere/addresses")]).env("CNI_COMMAND", "ADD");
+        let output = plugin.stdin(std::process::Stdio::null()).output().unwrap();
+        assert!(!output.status.success());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("no address can be taken in /nowhere/addresses"));
     }
 
     #[test]
