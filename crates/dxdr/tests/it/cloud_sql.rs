@@ -148,6 +148,16 @@ fn what_runs_is_named_with_whose_it_is_and_since_when() {
 }
 
 #[test]
+fn without_a_cluster_what_runs_is_shown_all_the_same() {
+    let mut cloud = Cloud::new();
+    let name = cloud.emulator.begin_operation("dx-nonprod", "shared", "MAINTENANCE", "system").unwrap();
+    cloud.served.stop();
+    let said = cloud.run(&["databases", "operations"]).exits(0);
+    assert!(said.stdout.contains(&name), "{}", said.stdout);
+    assert!(said.stderr.contains("who waits is not known"), "{}", said.stderr);
+}
+
+#[test]
 fn a_check_says_what_is_not_as_the_model_needs_it() {
     let cloud = Cloud::new();
     let page = cloud.json(&["check", "--cloud"], 0);
