@@ -194,6 +194,13 @@ pub struct DatabaseComponent {
     pub facts: Option<Box<DatabaseFacts>>,
 }
 
+impl DatabaseComponent {
+    /// The method of what PostgreSQL's own program wrote into the point's folder.
+    pub const DUMP: &str = "dump";
+    /// The method of what the database service wrote into an object.
+    pub const EXPORT: &str = "export";
+}
+
 /// The sealing keys a point needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysComponent {

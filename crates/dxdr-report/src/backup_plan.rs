@@ -48,6 +48,11 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
             ));
         }
     }
+    for (server, connections) in plan.held_connections().into_iter().filter(|(_, connections)| *connections > 1) {
+        text.push_str(&format!(
+            "  {connections} connections to `{server}` are held until its dumps are read, and one more reads each\n"
+        ));
+    }
     for (database, dump) in plan.unquiet_databases() {
         text.push_str(&format!(
             "  No pod asks for hooks around the snapshots, so nothing makes {} `{}`: it is `aligned`\n",

@@ -23,14 +23,14 @@ use dxdr_provider::{
     Database, DatabaseError, DatabaseErrorKind,
     database::{DumpPlace, HeldDatabase},
 };
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{context::RunContext, error::RunError, event::Event};
 
-/// The method of components that are dumps.
-const DUMP: &str = "dump";
+/// Databases that are opened and looked at at the same time: servers have few connections to spare.
+const OPENED_AT_ONCE: usize = 4;
 /// How long fixing an instant may take while applications hold still. It takes milliseconds, unless the server itself was made to hold still: then it would wait
 /// for the hooks that end that, and they for it.
 const WHILE_STILL: Duration = Duration::from_secs(15);
@@ -88,7 +88,7 @@ struct OneDump {
 }
 
 impl<'a> Databases<'a> {
-    /// Finds the way to each, all at once, while nothing holds still yet.
+    /// Finds the way to each, a few at a time, while nothing holds still yet.
     pub(crate) async fn open(context: &RunContext, plan: &'a BackupPlan) -> Self {
         let namespace = plan.namespaces.first().map(String::as_str).unwrap_or_default();
         let opening = plan.dumps().map(|(database, dump)| async move {
@@ -96,7 +96,8 @@ impl<'a> Databases<'a> {
             (database, dump, opened)
         });
         let mut databases = Self::default();
-        for (database, dump, opened) in join_all(opening).await {
+        let opened: Vec<_> = stream::iter(opening).buffered(OPENED_AT_ONCE).collect().await;
+        for (database, dump, opened) in opened {
             match opened {
                 Ok(opened) => databases.opened.push((database, dump, opened)),
                 Err(error) => databases.fail(context, database, &error),
@@ -219,7 +220,7 @@ impl Dumped {
             Component::Database(DatabaseComponent {
                 name: dump.name.clone(),
                 instant: dump.instant,
-                method: if dump.url.is_some() { export::EXPORT } else { DUMP }.to_owned(),
+                method: if dump.url.is_some() { DatabaseComponent::EXPORT } else { DatabaseComponent::DUMP }.to_owned(),
                 location: dump.url.clone().unwrap_or_else(|| dump.key.clone()),
                 size: Some(dump.size),
                 consistency: dump.broken.is_none().then(|| dump.consistency.clone()),

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use async_trait::async_trait;
 use dxdr_environment::{
     DatabaseFacts, DatabaseLocation, DatabaseUnit, PostgresqlServer,
@@ -14,6 +16,24 @@ use crate::{capture, lease};
 #[derive(Debug)]
 struct Sleeper {
     frozen: bool,
+    /// How many are being looked at.
+    way: Arc<AtomicUsize>,
+}
+
+/// The way to databases that are all awake.
+#[derive(Debug, Default)]
+struct Server {
+    way: Arc<AtomicUsize>,
+    most: AtomicUsize,
+}
+
+#[async_trait]
+impl dxdr_provider::Databases for Server {
+    async fn open(&self, _: &str, _: &DatabaseUnit) -> Result<Arc<dyn Database>, DatabaseError> {
+        let now = self.way.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        Ok(Arc::new(Sleeper { frozen: false, way: Arc::clone(&self.way) }))
+    }
 }
 
 #[async_trait]
@@ -23,7 +43,9 @@ impl Database for Sleeper {
     }
 
     async fn inspect(&self) -> Result<DatabaseFacts, DatabaseError> {
-        unreachable!("nobody asks")
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.way.fetch_sub(1, Ordering::SeqCst);
+        Ok(DatabaseFacts::default())
     }
 
     async fn hold(&self, _: &DumpPlace) -> Result<Box<dyn HeldDatabase>, DatabaseError> {
@@ -70,6 +92,10 @@ impl HeldDatabase for Instantly {
 
 /// A plan of `frozen` and `awake`, whose pods hold still in between.
 fn plan() -> BackupPlan {
+    plan_of(&["frozen", "awake"])
+}
+
+fn plan_of(names: &[&str]) -> BackupPlan {
     let unit = |name: &str| DatabaseUnit {
         name: name.to_owned(),
         database: Some(name.to_owned()),
@@ -85,7 +111,7 @@ fn plan() -> BackupPlan {
     };
     let policy = DatabasePolicy { consistency: Consistency::Quiesced, ..DatabasePolicy::by(DatabaseMethod::Export) };
     let plan = capture::tests::plan(&[capture::tests::kind("", "ConfigMap", true)]);
-    let mut plan = plan.with_databases(vec![unit("frozen"), unit("awake")], Some(policy), None);
+    let mut plan = plan.with_databases(names.iter().map(|name| unit(name)).collect(), Some(policy), None);
     plan.hooks.push(HookPlan {
         namespace: "staging".to_owned(),
         pod: "db-0".to_owned(),
@@ -102,7 +128,7 @@ fn plan() -> BackupPlan {
 fn opened(plan: &BackupPlan) -> Databases<'_> {
     let opened = plan.dumps().map(|(database, dump)| {
         let frozen = database.unit.name == "frozen";
-        let opened: Arc<dyn Database> = Arc::new(Sleeper { frozen });
+        let opened: Arc<dyn Database> = Arc::new(Sleeper { frozen, way: Arc::default() });
         (database, dump, opened)
     });
     Databases { opened: opened.collect(), ..Databases::default() }
@@ -131,4 +157,19 @@ async fn who_is_asked_to_stop_waits_for_no_instant() {
     });
     assert!(matches!(held, Err(RunError::Interrupted)));
     assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_is_not_asked_about_all_its_databases_at_once() {
+    let server = Arc::new(Server::default());
+    let mut context = capture::tests::context(Arc::new(lease::tests::Shelf::default()));
+    context.databases = Some(server.clone());
+    let names: Vec<String> = (0..20).map(|number| format!("shop-{number:02}")).collect();
+    let plan = plan_of(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let databases = Databases::open(&context, &plan).await;
+    let opened: Vec<&str> = databases.opened.iter().map(|(database, ..)| database.unit.name.as_str()).collect();
+    assert_eq!(opened, names);
+    let most = server.most.load(Ordering::SeqCst);
+    assert!((2..=4).contains(&most), "{most}");
+    assert_eq!(plan.held_connections(), [("postgres", 20)].into());
 }

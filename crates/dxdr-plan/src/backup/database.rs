@@ -1,5 +1,7 @@
 //! What becomes of each database: a dump, an export, left out as somebody said, or not protected and why.
 
+use std::collections::BTreeMap;
+
 use dxdr_catalog::Gap;
 use dxdr_environment::{
     DatabaseLocation, DatabaseUnit, InstanceName, PostgresqlServer,
@@ -108,6 +110,19 @@ impl BackupPlan {
     /// Databases that are dumped.
     pub fn dumps(&self) -> impl Iterator<Item = (&DatabasePlan, &DumpPlan)> {
         self.databases.iter().filter_map(|database| Some((database, database.dump()?)))
+    }
+
+    /// How many connections each server has to hold until its dumps are read, one a database: their instants are fixed together. Servers by what people know
+    /// them by.
+    pub fn held_connections(&self) -> BTreeMap<&str, usize> {
+        let mut held = BTreeMap::new();
+        for (database, _) in self.dumps() {
+            if let DatabaseLocation::Postgresql(server) = &database.unit.location {
+                let known = server.service.as_deref().or(server.address.as_deref()).or(server.credentials_secret.as_deref());
+                *held.entry(known.unwrap_or(&database.unit.name)).or_default() += 1;
+            }
+        }
+        held
     }
 
     /// Databases whose level needs applications that hold still, in an environment in which nothing tells them to.

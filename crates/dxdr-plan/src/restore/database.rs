@@ -14,10 +14,6 @@ use crate::{
     step::Step,
 };
 
-/// The method of a component that is a dump in the point's folder.
-const DUMP: &str = "dump";
-/// The method of a component that Cloud SQL has written.
-const EXPORT: &str = "export";
 /// As long as a name in PostgreSQL can be.
 const LONGEST_NAME: usize = 63;
 
@@ -127,17 +123,17 @@ pub fn plan(point: &RecoveryPoint, environment: &Environment, order: DatabaseOrd
             continue;
         };
         match (component.method.as_str(), &unit.location, &component.facts) {
-            (DUMP, DatabaseLocation::Postgresql(_), Some(facts)) => {
+            (DatabaseComponent::DUMP, DatabaseLocation::Postgresql(_), Some(facts)) => {
                 let route = Route::Load { key: component.location.clone() };
                 planned.restores.push(restore(point, component, unit, route, facts, order));
             }
-            (EXPORT, DatabaseLocation::CloudSql { .. }, _) if unit.database.is_some() => {
+            (DatabaseComponent::EXPORT, DatabaseLocation::CloudSql { .. }, _) if unit.database.is_some() => {
                 let key = exported(point, component).map(|object| object.key.clone());
                 let route = Route::Import { uri: component.location.clone(), key };
                 planned.restores.push(restore(point, component, unit, route, &DatabaseFacts::default(), order));
                 planned.notes.push(unexported(component));
             }
-            (EXPORT, ..) => {
+            (DatabaseComponent::EXPORT, ..) => {
                 let hint = import_by_hand(unit, &component.location);
                 let reason = format!(
                     "it was exported to {}, and the model names no database that it could be imported as",
@@ -314,7 +310,7 @@ mod tests {
         let component = DatabaseComponent {
             name: "orders".to_owned(),
             instant: at("2024-05-01T10:00:00Z"),
-            method: EXPORT.to_owned(),
+            method: DatabaseComponent::EXPORT.to_owned(),
             location: "gs://b/velero/backups/p-1/databases/orders.sql.gz".to_owned(),
             size: Some(7),
             consistency: None,

@@ -19,9 +19,6 @@ use crate::{
     instance::{self, ExportOrder, InstanceTurns},
 };
 
-/// The method of components that are exports.
-pub(super) const EXPORT: &str = "export";
-
 /// Why Cloud SQL cannot write into the store of a run; `None` when it can.
 pub(crate) fn impossible(context: &RunContext) -> Option<String> {
     let storage = &context.store.storage;
