@@ -193,6 +193,25 @@ pub enum RunError {
         #[source]
         source: Box<RunError>,
     },
+    /// What a run left is removed, but for something. The run stays unfinished, so that it can be cleaned up again.
+    #[error("what run `{run}` left is removed, but not {what}")]
+    LeftBehind {
+        /// The run.
+        run: String,
+        /// What could not be removed, and why, but for the first.
+        what: String,
+        /// Why the first could not.
+        #[source]
+        source: Box<RunError>,
+    },
+    /// What a restore put in place was replaced by a later one.
+    #[error("`{database}` is what the later run {later} put in place")]
+    Replaced {
+        /// That run.
+        later: String,
+        /// The database.
+        database: String,
+    },
     /// The archive is not any more what the plan was made from.
     #[error("`{key}` in {store} changed since the plan was made from it: {item} is another one now")]
     ArchiveChanged {

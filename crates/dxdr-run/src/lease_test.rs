@@ -67,7 +67,7 @@ impl Cluster for Shelf {
     }
 
     async fn list(&self, _: &ResourceKind, _: &ListScope, _: u32, _: Option<&str>) -> Result<ObjectPage, ClusterError> {
-        unreachable!("nobody asks")
+        Ok(ObjectPage { items: Vec::new(), resource_version: "1".to_owned(), continuation: None })
     }
 
     async fn get(&self, reference: &ObjectReference) -> Result<Option<Bytes>, ClusterError> {

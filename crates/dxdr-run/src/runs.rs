@@ -258,12 +258,18 @@ async fn remove(context: &RunContext, history: &History) -> Result<Leftovers, Ru
     }
     // Before the evidence of what the storage calls them is out of reach.
     snapshot::discard(context, &left.snapshots, taken(history).as_ref()).await?;
-    restore::databases::remove(context, history, &left.databases).await?;
+    let stuck = restore::databases::remove(context, history, &left.databases).await?;
     for key in &left.keys {
         context.store.storage.delete(key).await?;
     }
     if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
         restore::discard_snapshots(context, &history.run).await?;
+    }
+    let mut stuck = stuck.into_iter();
+    if let Some((first, source)) = stuck.next() {
+        let others = stuck.map(|(what, error)| format!("{what} ({})", crate::active::chain(&error)));
+        let what = std::iter::once(first).chain(others).collect::<Vec<_>>().join(", ");
+        return Err(RunError::LeftBehind { run: history.run.clone(), what, source: Box::new(source) });
     }
     let summary = format!("{} objects removed", left.keys.len() + left.snapshots.len() + left.databases.len());
     journal.record(&Entry::Finished(Finished::cleaned(summary, context.clock.now()))).await?;

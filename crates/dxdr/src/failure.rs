@@ -405,6 +405,15 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
             ));
             (kind, hints)
         }
+        RunError::LeftBehind { run, source, .. } => {
+            let (kind, mut hints) = of_run(source);
+            hints.push(format!("then `dxdr runs clean {run}` again"));
+            (kind, hints)
+        }
+        RunError::Replaced { later, .. } => (
+            Kind::Refused,
+            vec![format!("`dxdr databases undo {later}` first, as long as its database is not needed; nothing was changed")],
+        ),
         RunError::Instance(error) => (instance_kind(error.kind), error.hint.clone().into_iter().collect()),
         RunError::InstanceBusy { .. } => (
             Kind::Locked,

@@ -139,8 +139,19 @@ pub fn in_place(history: &History) -> Vec<RecordedDatabase> {
     of_run(history).into_iter().filter(swapped).collect()
 }
 
+/// Fails where what is live is a later run's.
+///
+/// # Errors
+/// [`RunError::Replaced`]
+pub async fn still_live(store: &Store, history: &History) -> Result<(), RunError> {
+    match replaced_since(store, history).await? {
+        Some((later, database)) => Err(RunError::Replaced { later, database }),
+        None => Ok(()),
+    }
+}
+
 /// A later run that put another database in the place of one of this run's, and was not undone: its name, and the database. What is live is its.
-pub async fn replaced_since(store: &Store, history: &History) -> Result<Option<(String, String)>, RunError> {
+async fn replaced_since(store: &Store, history: &History) -> Result<Option<(String, String)>, RunError> {
     let ours = in_place(history);
     let same = |later: &RecordedDatabase| {
         ours.iter().any(|our| our.unit.location == later.unit.location && our.database == later.database)
@@ -158,11 +169,14 @@ pub async fn replaced_since(store: &Store, history: &History) -> Result<Option<(
 /// Puts the databases back that were there before a restore in place; their names. What the restore brought is beside again.
 ///
 /// # Errors
-/// When another run holds the environment, or a database does not answer: what is done by then stays done, and is found so when it is
-/// tried again.
+/// When another run holds the environment, a later one has put another database there, or a database does not answer: what is done by then
+/// stays done, and is found so when it is tried again.
 pub async fn undo(context: &RunContext, history: &History) -> Result<Vec<RestoredDatabase>, RunError> {
     let environment = history.planned().map(|planned| planned.environment.clone()).unwrap_or_default();
     lease::held(context, &environment, &history.run, async {
+        // Since somebody looked, another restore may have come and gone.
+        let history = &runs::history(&context.store, &history.run).await?;
+        still_live(&context.store, history).await?;
         let mut journal = Journal::behind(&context.store, history);
         let mut undone = Vec::new();
         for recorded in in_place(history) {
@@ -212,12 +226,25 @@ pub(crate) fn unfinished(history: &History) -> Vec<RecordedDatabase> {
     of_run(history).into_iter().filter(beside).collect()
 }
 
-/// Drops them.
-pub(crate) async fn remove(context: &RunContext, history: &History, left: &[RecordedDatabase]) -> Result<(), RunError> {
+/// Drops them. One that cannot be dropped keeps nothing else: it is among those that are answered, with the reason.
+///
+/// # Errors
+/// When somebody asks to stop.
+pub(crate) async fn remove(
+    context: &RunContext,
+    history: &History,
+    left: &[RecordedDatabase],
+) -> Result<Vec<(String, RunError)>, RunError> {
+    let mut stuck = Vec::new();
     for recorded in left {
-        open(context, history, recorded).await?.discard(&recorded.beside, &history.run).await?;
+        let dropped = async { open(context, history, recorded).await?.discard(&recorded.beside, &history.run).await };
+        match dropped.await {
+            Ok(_) => {}
+            Err(RunError::Interrupted) => return Err(RunError::Interrupted),
+            Err(error) => stuck.push((format!("database `{}`", recorded.beside), error)),
+        }
     }
-    Ok(())
+    Ok(stuck)
 }
 
 fn undo_step(database: &RecordedDatabase) -> String {
@@ -236,3 +263,7 @@ async fn open(context: &RunContext, history: &History, recorded: &RecordedDataba
 fn swap(database: &str, beside: &str, kept: &str, run: &str) -> Swap {
     Swap { name: database.to_owned(), from: beside.to_owned(), kept: kept.to_owned(), run: run.to_owned() }
 }
+
+#[cfg(test)]
+#[path = "databases_test.rs"]
+mod tests;

@@ -165,10 +165,7 @@ async fn undo(of_run: &OfRun, world: &World, global: &Global, terminal: &Termina
         return Err(Failure::new(Kind::Refused, format!("run {} has no database in place", of_run.run))
             .hint("`dxdr runs show RUN` says what a run did; nothing was changed"));
     }
-    if let Some((later, database)) = restored::replaced_since(&store, &history).await? {
-        return Err(Failure::new(Kind::Refused, format!("`{database}` is what the later run {later} put in place"))
-            .hint(format!("`dxdr databases undo {later}` first, as long as its database is not needed; nothing was changed")));
-    }
+    restored::still_live(&store, &history).await?;
     let planned: Vec<RestoredDatabase> = in_place
         .iter()
         .map(|recorded| RestoredDatabase {
