@@ -307,6 +307,11 @@ impl Running {
         assert!(!timeout.timed_out(), "it never said `{text}`, but:\n{said}");
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

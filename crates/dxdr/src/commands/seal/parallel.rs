@@ -6,15 +6,15 @@ use std::{
     thread,
 };
 
-/// What `work` answers for each input, in the order of the inputs. There is one thread more than there are cores: while one waits for a disk,
-/// another one computes.
+/// What `work` answers for each input, in the order of the inputs. There are twice as many threads as cores: while one waits for a disk, another
+/// one computes.
 pub(super) fn in_order<Input: Sync, Answer: Send>(inputs: &[Input], work: &(dyn Fn(&Input) -> Answer + Sync)) -> Vec<Answer> {
     // For one, no thread is worth its start.
     if inputs.len() < 2 {
         return inputs.iter().map(work).collect();
     }
     let next = AtomicUsize::new(0);
-    let threads = (thread::available_parallelism().map_or(1, NonZero::get) + 1).min(inputs.len());
+    let threads = (2 * thread::available_parallelism().map_or(1, NonZero::get)).min(inputs.len());
     let mut answers: Vec<(usize, Answer)> = thread::scope(|scope| {
         let take = || {
             let mut answers = Vec::new();

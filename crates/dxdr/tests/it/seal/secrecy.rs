@@ -69,13 +69,7 @@ fn the_process_leaves_no_copy_of_its_memory_to_others() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(MARKER.as_bytes()).unwrap();
     let process = format!("/proc/{}", child.id());
-    let limits = wait_for(|| {
-        let limits = fs::read_to_string(format!("{process}/limits")).unwrap();
-        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-        let words: Vec<&str> = core.split_whitespace().collect();
-        (words[4..6] == ["0", "0"]).then(|| limits.clone())
-    });
-    assert!(limits.is_some(), "core dumps are limited to nothing");
+    assert!(wait_for(|| leaves_no_core(child.id()).then_some(())).is_some(), "core dumps are limited to nothing");
     for file in ["cmdline", "environ"] {
         // Unreadable is as good: that is what a process that must not be dumped is to others of its account.
         let bytes = fs::read(format!("{process}/{file}")).unwrap_or_default();
@@ -83,6 +77,34 @@ fn the_process_leaves_no_copy_of_its_memory_to_others() {
     }
     drop(stdin);
     assert!(child.wait_with_output().unwrap().status.success());
+}
+
+/// Whether a process may leave no copy of its memory when it crashes.
+#[cfg(target_os = "linux")]
+fn leaves_no_core(process: u32) -> bool {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    core.split_whitespace().collect::<Vec<_>>()[4..6] == ["0", "0"]
+}
+
+/// A backup opens what is sealed in the namespace, so it takes the controller's keys.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_backup_that_takes_keys_leaves_no_copy_of_its_memory_either() {
+    use crate::gated::{Held, World};
+    let world = World::of(1);
+    let capture = Held { writes: false, path: "/configmaps", behind: 0 };
+    let recipient = age::x25519::Identity::generate().to_public().to_string();
+    let policy = format!(
+        "---\nkind: SealingPolicy\nmetadata: {{name: default}}\nspec: {{environments: [staging], escrow: {{recipients: [{recipient}], store: primary}}}}\n"
+    );
+    world.declare("staging, sealing: {controller: {namespace: seals, name: sealed-secrets}}", &policy);
+    world.hold(capture);
+    let backup = world.start(&["backup", "now", "staging"]);
+    world.until_somebody_waits();
+    assert!(leaves_no_core(backup.id()));
+    world.open();
+    assert_eq!(backup.ends().0, Some(0));
 }
 
 fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
