@@ -33,7 +33,10 @@ pub(crate) async fn load(database: &PostgresqlDatabase, load: &Load, place: &Dum
     let server = database.server();
     discard(server, &load.name, &load.run).await?;
     let version = server.administer("load", "SELECT to_json(current_setting('server_version_num')::int);\n").await?;
-    server.administer("load", &creation(load, version.as_u64().unwrap_or_default())).await?;
+    let (maker, script) = (database.clone(), creation(load, version.as_u64().unwrap_or_default()));
+    // It goes on when nobody waits for it any more: what is made should get its mark.
+    let made = tokio::spawn(async move { maker.server().administer("load", &script).await }).await;
+    made.map_err(|error| server.error(DatabaseErrorKind::Other, "load", error.to_string()))??;
     let loaded = match fill(server, load, place).await {
         Ok(()) => server.administer("load", &properties(&load.name, &load.facts)).await.map(|_| ()),
         Err(error) => Err(error),

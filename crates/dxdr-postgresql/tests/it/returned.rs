@@ -197,6 +197,43 @@ async fn what_was_made_and_not_marked_yet_is_taken_up_and_cleaned_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_asked_to_stop_while_a_database_is_made_leaves_it_marked() {
+    let Some(server) = server::start(false) else { return };
+    server.sql("postgres", "CREATE DATABASE stopped;");
+    let database = world::database(&server, "stopped");
+    let mut place = world::place();
+    let (_, load) = world::dumped(&database, &mut place, "stopped_restored").await;
+    let count = |question: &str| server.sql("postgres", &format!("SELECT count(*) FROM {question};"));
+    let wait = async |question: &str| {
+        for _ in 0..2_400 {
+            if count(question) == "1" {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{question}");
+    };
+    // Nothing is made while somebody holds this.
+    let lock = "BEGIN; LOCK TABLE pg_database IN SHARE MODE; SELECT pg_sleep(600);";
+    let mut locking = server.psql("postgres").args(["-c", lock]).spawn().unwrap();
+    wait("pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid()").await;
+    let loading = {
+        let (database, load, place) = (database.clone(), load.clone(), place.clone());
+        tokio::spawn(async move { database.load(&load, &place).await })
+    };
+    wait("pg_stat_activity WHERE query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock'").await;
+    loading.abort();
+    assert!(loading.await.unwrap_err().is_cancelled());
+    server.sql(
+        "postgres",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid();",
+    );
+    locking.wait().unwrap();
+    wait("pg_database WHERE datname = 'stopped_restored' AND datallowconn").await;
+    assert!(database.discard("stopped_restored", &load.run).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collation_comes_back_from_where_it_was_whatever_the_server_has() {
     let Some(server) = server::start_with(false, &["--locale-provider=icu", "--icu-locale=en"]) else { return };
     server.sql("postgres", "CREATE DATABASE by_libc TEMPLATE template0 LOCALE_PROVIDER libc; CREATE DATABASE by_icu;");
