@@ -19,7 +19,7 @@ const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// Where the service is, and who we are there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Another server than Google's, for emulation: `http://127.0.0.1:9002`. No credentials are sent to it unless they are named.
+    /// Another server than Google's, for emulation: `http://127.0.0.1:9002`. No credentials are sent to it unless they are named, and none in clear.
     pub endpoint: Option<String>,
     /// Who we are; `None`: whoever the environment says (see [`Credentials::Default`]), or nobody where an endpoint is named.
     pub credentials: Option<Credentials>,

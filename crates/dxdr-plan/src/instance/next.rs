@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::{ALIVE, Entry, FRESH, IN_FLIGHT, Job, Ledger, Operation, OperationStatus, Progress, ledger::later};
+use super::{ALIVE, Entry, FRESH, IN_FLIGHT, Job, Ledger, Operation, OperationStatus, Progress, Work, ledger::later};
 
 /// The process that asks, and what it alone knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -286,7 +286,10 @@ fn follow(job: &Job, name: &str, observed: Option<&Observation>, now: Timestamp)
 }
 
 fn ours<'a>(job: &Job, observation: &'a Observation) -> Option<&'a Operation> {
-    observation.operations.iter().find(|operation| operation.work.is_same(&job.work))
+    // An earlier attempt at a deletion that failed looks the same as this one, and says nothing of it.
+    let earlier =
+        |operation: &Operation| job.work == Work::DeleteInstance && matches!(operation.status, OperationStatus::Failed(_));
+    observation.operations.iter().find(|operation| operation.work.is_same(&job.work) && !earlier(operation))
 }
 
 /// What keeps the service from beginning `job`.

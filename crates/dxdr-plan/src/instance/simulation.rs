@@ -393,6 +393,27 @@ fn what_an_earlier_process_had_done_waits_for_no_turn() {
 }
 
 #[test]
+fn a_deletion_that_failed_before_is_not_the_answer_to_this_one() {
+    let mut world = World::new(1_000);
+    let job = Job { work: Work::DeleteInstance, ..world.actors[2].job.clone() };
+    let ledger = Ledger::default().enqueued(&job, "three/1", at(START + 9));
+    let process = Process::new("three/1");
+    let seen = |world: &World| Observation {
+        at: at(START + 10),
+        under: None,
+        operations: world.service.operations.clone(),
+        asked_for: None,
+        made: false,
+    };
+    world.service.submit(&job.work, "dxdr", at(START)).unwrap();
+    let running = next(&job, &process, &ledger, Some(&seen(&world)), at(START + 10));
+    assert_eq!(running, Next::Record(ledger.accepted(&job.id, "operation-0")));
+    world.service.end(false, at(START + 5));
+    let failed = next(&job, &process, &ledger, Some(&seen(&world)), at(START + 10));
+    assert_eq!(failed, Next::Record(ledger.claimed(&job.id, at(START + 10))));
+}
+
+#[test]
 fn who_takes_work_up_waits_as_long_as_it_says_itself() {
     let mut world = World::new(10);
     let mut job = world.actors[2].job.clone();
