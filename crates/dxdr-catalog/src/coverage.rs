@@ -142,7 +142,7 @@ pub fn of_point(point: &RecoveryPoint, max_skew: SignedDuration) -> Result<Settl
 pub fn components(point: &RecoveryPoint) -> Vec<(String, Timestamp)> {
     let named = |component: &Component| match component {
         Component::Resources(resources) => Some(("resources".to_owned(), resources.instant)),
-        Component::Volume(volume) => Some((format!("volume {}/{}", volume.namespace, volume.claim), volume.instant)),
+        Component::Volume(volume) => Some((volume.to_string(), volume.instant)),
         Component::Database(database) => Some((format!("database {}", database.name), database.instant)),
         Component::Keys(_) => None,
     };

@@ -20,7 +20,7 @@ pub mod target;
 pub use escrow::EscrowedKey;
 pub use query::{Choice, NoWayBack, Query};
 pub use recovery_point::{
-    CapturedKind, Component, DatabaseComponent, Engine, Entry, ForeignBackup, Gap, KeysComponent, RecoveryPoint,
+    CapturedKind, Component, DatabaseComponent, Engine, Entry, ForeignBackup, Gap, KeysComponent, PodVolume, RecoveryPoint,
     ResourcesComponent, Sha256, SourceCluster, StoredObject, Trigger, VolumeComponent,
 };
 pub use target::RecoveryTarget;

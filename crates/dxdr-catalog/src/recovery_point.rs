@@ -161,8 +161,10 @@ pub struct CapturedKind {
 pub struct VolumeComponent {
     /// Namespace of the claim.
     pub namespace: String,
-    /// Name of the claim.
+    /// Name of the claim; empty of a pod's own volume.
     pub claim: String,
+    /// Whose it is when it has no claim.
+    pub pod: Option<PodVolume>,
     /// When the storage took the snapshot.
     pub instant: Timestamp,
     /// `csi-snapshot`, `data-mover`, `file-system`, `native-snapshot`.
@@ -173,6 +175,25 @@ pub struct VolumeComponent {
     pub handle: String,
     /// Bytes a restored volume needs.
     pub size: Option<u64>,
+}
+
+/// A volume that lives as long as its pod, `emptyDir` above all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodVolume {
+    /// The pod.
+    pub pod: String,
+    /// What the pod calls it.
+    pub volume: String,
+}
+
+impl fmt::Display for VolumeComponent {
+    /// `volume staging/data`, `volume cache of pod staging/web-0`
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.pod {
+            Some(PodVolume { pod, volume }) => write!(formatter, "volume {volume} of pod {}/{pod}", self.namespace),
+            None => write!(formatter, "volume {}/{}", self.namespace, self.claim),
+        }
+    }
 }
 
 /// One captured database.

@@ -90,6 +90,11 @@ impl StoreLayout {
         format!("{}restores/{name}/restore-{name}-results.gz", self.velero_prefix())
     }
 
+    /// `velero/restores/NAME/restore-NAME-resource-list.json.gz`: what became of each object of a Restore.
+    pub fn restored_list_key(&self, name: &str) -> String {
+        format!("{}restores/{name}/restore-{name}-resource-list.json.gz", self.velero_prefix())
+    }
+
     /// `velero-dxdr/runs/`: a directory below it is a run.
     pub fn runs_prefix(&self) -> String {
         format!("{}runs/", self.own)

@@ -9,6 +9,7 @@ pub fn text(event: &Event) -> Option<String> {
     Some(match event {
         Event::RunStarted { run, .. } => format!("run {run}"),
         Event::StepStarted { title, .. } => format!("  … {title}"),
+        Event::Phase { phase, .. } => format!("    {phase}"),
         Event::StepFinished { summary, .. } => format!("  ✓ {summary}"),
         Event::StepSkipped { title, .. } => format!("  ✓ {title} (done by an earlier process)"),
         Event::ObjectFailed { object, error } => format!("  ✗ {object}: {error}"),

@@ -171,6 +171,7 @@ fn component_json(component: &Component) -> Value {
         }
         Component::Volume(volume) => json!({
             "kind": "volume", "instant": volume.instant.to_string(), "namespace": volume.namespace, "claim": volume.claim,
+            "pod": volume.pod.as_ref().map(|pod| json!({"name": pod.pod, "volume": pod.volume})),
             "method": volume.method, "driver": volume.driver, "handle": volume.handle, "size": volume.size
         }),
         Component::Database(database) => json!({

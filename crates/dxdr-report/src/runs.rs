@@ -244,6 +244,9 @@ fn kind(left: &SnapshotLeft) -> &'static str {
     if left.group.is_some() { "VolumeGroupSnapshot" } else { "VolumeSnapshot" }
 }
 
+/// So many objects beyond the plan are named in text; JSON has all of them.
+const BEYOND_SHOWN: usize = 10;
+
 /// What a restore did, for people.
 pub fn restore_text(report: &RestoreReport) -> String {
     let mut text = format!(
@@ -256,6 +259,12 @@ pub fn restore_text(report: &RestoreReport) -> String {
     text.push('\n');
     for (object, paths) in &report.differing {
         text.push_str(&format!("  the server made something else of {object}: {}\n", paths.join(", ")));
+    }
+    for object in report.beyond.iter().take(BEYOND_SHOWN) {
+        text.push_str(&format!("  beyond the plan: {object}: Velero made it, dxdr would not have\n"));
+    }
+    if let Some(hidden) = report.beyond.len().checked_sub(BEYOND_SHOWN).filter(|hidden| *hidden > 0) {
+        text.push_str(&format!("  beyond the plan: {hidden} more\n"));
     }
     for object in &report.immutable {
         text.push_str(&format!("  left different: {object}: a field of it cannot be changed\n"));
@@ -311,6 +320,7 @@ pub fn restore_json(report: &RestoreReport) -> Value {
         "protectivePoint": report.protective_point,
         "created": report.created, "updated": report.updated, "unchanged": report.unchanged, "left": report.left, "pruned": report.pruned,
         "differing": report.differing.iter().map(|(object, paths)| json!({"object": object, "paths": paths})).collect::<Vec<_>>(),
+        "beyondPlan": report.beyond,
         "immutable": report.immutable,
         "beingDeleted": report.being_deleted,
         "failed": report.failed.iter().map(|error| json!({"object": error.object, "reason": error.message})).collect::<Vec<_>>(),

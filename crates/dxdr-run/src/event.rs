@@ -47,6 +47,13 @@ pub enum Event {
         /// What is being handled: a kind.
         at: String,
     },
+    /// Somebody else who does the step has come to another phase of it.
+    Phase {
+        /// The step.
+        step: String,
+        /// In that one's words: `Queued, position 2`.
+        phase: String,
+    },
     /// A step is done.
     StepFinished {
         /// The step.

@@ -120,6 +120,7 @@ impl Volumes {
             Component::Volume(VolumeComponent {
                 namespace: snapshot.namespace.clone(),
                 claim: snapshot.claim.clone(),
+                pod: None,
                 instant: snapshot.taken,
                 method: "csi-snapshot".to_owned(),
                 driver: snapshot.driver.clone(),

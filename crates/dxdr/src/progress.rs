@@ -110,6 +110,7 @@ impl Reporter for Logged {
             Event::Progress { step, done, total, bytes, at } => {
                 tracing::debug!(target: "dxdr::run", step, done, total, bytes, kind = at, "progress");
             }
+            Event::Phase { step, phase } => tracing::info!(target: "dxdr::run", step, phase, "phase"),
             Event::StepFinished { step, summary } => tracing::info!(target: "dxdr::run", step, summary, "step finished"),
             Event::StepSkipped { step, title } => tracing::info!(target: "dxdr::run", step, title, "step done before"),
             Event::ObjectFailed { object, error } => tracing::warn!(target: "dxdr::run", %object, error, "object failed"),

@@ -73,6 +73,8 @@ enum Component {
         instant: Timestamp,
         namespace: String,
         claim: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pod: Option<PodVolume>,
         method: String,
         driver: String,
         handle: String,
@@ -95,6 +97,13 @@ enum Component {
         instant: Timestamp,
         fingerprints: Vec<String>,
     },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodVolume {
+    name: String,
+    volume: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -206,8 +215,10 @@ impl From<&catalog::Component> for Component {
             catalog::Component::Resources(catalog::ResourcesComponent { instant, items, bytes, kinds }) => {
                 Self::Resources { instant, items, bytes, kinds: kinds.into_iter().map(CapturedKind::from).collect() }
             }
-            catalog::Component::Volume(catalog::VolumeComponent { namespace, claim, instant, method, driver, handle, size }) => {
-                Self::Volume { instant, namespace, claim, method, driver, handle, size }
+            catalog::Component::Volume(volume) => {
+                let catalog::VolumeComponent { namespace, claim, pod, instant, method, driver, handle, size } = volume;
+                let pod = pod.map(|catalog::PodVolume { pod, volume }| PodVolume { name: pod, volume });
+                Self::Volume { instant, namespace, claim, pod, method, driver, handle, size }
             }
             catalog::Component::Database(database) => {
                 let catalog::DatabaseComponent { name, instant, method, location, size, consistency, facts } = database;
@@ -233,8 +244,9 @@ impl From<Component> for catalog::Component {
                 let kinds = kinds.into_iter().map(catalog::CapturedKind::from).collect();
                 Self::Resources(catalog::ResourcesComponent { instant, items, bytes, kinds })
             }
-            Component::Volume { instant, namespace, claim, method, driver, handle, size } => {
-                Self::Volume(catalog::VolumeComponent { namespace, claim, instant, method, driver, handle, size })
+            Component::Volume { instant, namespace, claim, pod, method, driver, handle, size } => {
+                let pod = pod.map(|PodVolume { name, volume }| catalog::PodVolume { pod: name, volume });
+                Self::Volume(catalog::VolumeComponent { namespace, claim, pod, instant, method, driver, handle, size })
             }
             Component::Database { instant, name, method, location, size, consistency, facts } => {
                 let facts = facts.map(|facts| Box::new((*facts).into()));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use dxdr_catalog::{
-    CapturedKind, Component, Engine, Gap, RecoveryPoint, ResourcesComponent, SourceCluster, StoredObject, Trigger,
+    CapturedKind, Component, Engine, Gap, PodVolume, RecoveryPoint, ResourcesComponent, SourceCluster, StoredObject, Trigger,
     VolumeComponent,
 };
 use dxdr_environment::EnvironmentName;
@@ -148,6 +148,12 @@ fn captured(volume: &VolumeInfo) -> bool {
     !volume.skipped && volume.result != "failed" && volume.handle().is_some()
 }
 
+/// Whose the volume is when Velero names no claim: a pod's own, as `emptyDir` is, which Velero copies, too.
+fn of_pod(volume: &VolumeInfo) -> Option<(String, PodVolume)> {
+    let info = volume.pvb_info.as_ref().filter(|_| volume.pvc_name.is_empty())?;
+    Some((info.pod_namespace.clone(), PodVolume { pod: info.pod_name.clone(), volume: info.volume_name.clone() }))
+}
+
 fn component(volume: &VolumeInfo, archive: &ArchiveFacts, completed: Timestamp) -> VolumeComponent {
     let csi = volume.csi_snapshot_info.as_ref();
     let method = match (volume.backup_method.as_str(), volume.snapshot_data_moved) {
@@ -165,9 +171,11 @@ fn component(volume: &VolumeInfo, archive: &ArchiveFacts, completed: Timestamp) 
     let handle = volume.handle().unwrap_or_default().to_owned();
     // A copy file by file is of no instant: what it has was there at its end at the latest.
     let taken = csi.and_then(|info| archive.taken.get(&info.snapshot_handle)).copied();
+    let (namespace, pod) = of_pod(volume).map_or((volume.pvc_namespace.clone(), None), |(namespace, pod)| (namespace, Some(pod)));
     VolumeComponent {
-        namespace: volume.pvc_namespace.clone(),
+        namespace,
         claim: volume.pvc_name.clone(),
+        pod,
         instant: taken.or(volume.completion_timestamp).unwrap_or(completed),
         method: method.to_owned(),
         driver: csi.map(|info| info.driver.clone()).unwrap_or_default(),
@@ -297,6 +305,69 @@ mod tests {
         let mut without = backup("Completed");
         without.spec.snapshot_volumes = Some(false);
         assert!(point(&without, &[], &Results::default()).unwrap().complete());
+    }
+
+    #[test]
+    fn what_was_kept_of_a_volume_is_told_by_its_method() {
+        let info = |method: &str, moved: bool, more: serde_json::Value| -> VolumeInfo {
+            let mut info = json!({
+                "pvcName": "data", "pvcNamespace": "staging", "pvName": "pv-1", "backupMethod": method, "snapshotDataMoved": moved,
+                "preserveLocalSnapshot": false, "skipped": false, "result": "succeeded", "startTimestamp": "2024-05-01T10:00:01Z",
+                "completionTimestamp": "2024-05-01T10:00:07Z"
+            });
+            info.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value(info).unwrap()
+        };
+        // As Velero 1.18.3 writes them.
+        let csi = json!({"csiSnapshotInfo": {"snapshotHandle": "snap-1", "size": 1024, "driver": "csi.example", "vscName": "vsc-1",
+            "operationID": "staging/velero-data-x/2024-05-01T10:00:01Z", "ReadyToUse": true}});
+        let moved = json!({"snapshotDataMovementInfo": {"dataMover": "velero", "uploaderType": "kopia", "retainedSnapshot": "",
+            "snapshotHandle": "k0f3", "operationID": "du-1", "size": 2048, "Phase": "Completed"}});
+        let native = json!({"nativeSnapshotInfo": {"snapshotHandle": "snap-0a", "volumeType": "gp3", "volumeAZ": "eu-1a",
+            "iops": "3000", "Phase": "Completed"}});
+        let copied = json!({"pvbInfo": {"snapshotHandle": "k77", "size": 4096, "uploaderType": "kopia", "volumeName": "data",
+            "podName": "db-0", "podNamespace": "staging", "nodeName": "n1", "Phase": "Completed"}});
+        let (storage, velero) = ("2024-05-01T10:00:03.5Z", "2024-05-01T10:00:07Z");
+        for (volume, method, driver, handle, size, instant) in [
+            (info("CSISnapshot", false, csi), "csi-snapshot", "csi.example", "snap-1", Some(1024), storage),
+            (info("CSISnapshot", true, moved), "data-mover", "", "k0f3", Some(2048), velero),
+            (info("NativeSnapshot", false, native), "native-snapshot", "", "snap-0a", None, velero),
+            (info("PodVolumeBackup", false, copied), "file-system", "", "k77", Some(4096), velero),
+        ] {
+            let point = point(&backup("Completed"), slice::from_ref(&volume), &Results::default()).unwrap();
+            let [Component::Resources(_), Component::Volume(component)] = &point.components[..] else {
+                panic!("{method}: {:?}", point.components)
+            };
+            let expected = VolumeComponent {
+                namespace: "staging".to_owned(),
+                claim: "data".to_owned(),
+                pod: None,
+                instant: instant.parse().unwrap(),
+                method: method.to_owned(),
+                driver: driver.to_owned(),
+                handle: handle.to_owned(),
+                size,
+            };
+            assert_eq!(*component, expected);
+            assert_eq!(point.gaps, [], "{method}");
+        }
+    }
+
+    #[test]
+    fn a_copy_of_a_volume_without_a_claim_names_its_pod() {
+        let copied: VolumeInfo = serde_json::from_value(json!({
+            "backupMethod": "PodVolumeBackup", "snapshotDataMoved": false, "preserveLocalSnapshot": false, "skipped": false,
+            "result": "succeeded", "startTimestamp": null, "completionTimestamp": null,
+            "pvbInfo": {"snapshotHandle": "k77", "size": 4096, "uploaderType": "kopia", "volumeName": "cache", "podName": "web-0",
+                "podNamespace": "staging", "nodeName": "n1", "Phase": "Completed"}
+        }))
+        .unwrap();
+        let point = point(&backup("Completed"), &[volume(), copied], &Results::default()).unwrap();
+        let Some(Component::Volume(component)) = point.components.get(2) else { panic!("{:?}", point.components) };
+        assert_eq!(component.pod, Some(PodVolume { pod: "web-0".to_owned(), volume: "cache".to_owned() }));
+        assert_eq!((component.namespace.as_str(), component.claim.as_str()), ("staging", ""));
+        assert_eq!(component.to_string(), "volume cache of pod staging/web-0");
+        assert!(point.complete());
     }
 
     #[test]

@@ -53,6 +53,7 @@ fn full() -> RecoveryPoint {
             Component::Volume(VolumeComponent {
                 namespace: "staging".into(),
                 claim: "data-redis-0".into(),
+                pod: None,
                 instant: instant("2024-05-01T10:00:04Z"),
                 method: "csi-snapshot".into(),
                 driver: "pd.csi.storage.gke.io".into(),

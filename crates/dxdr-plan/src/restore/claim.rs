@@ -1,6 +1,7 @@
 //! What becomes of the volume of a claim.
 
-use dxdr_environment::ObjectReference;
+use dxdr_catalog::{PodVolume, VolumeComponent};
+use dxdr_environment::{ObjectReference, ResourceKind};
 use serde_json::Value;
 
 use super::{
@@ -56,10 +57,27 @@ impl RestorePlanner {
                     claim: target.clone(),
                     method: method.clone(),
                     instant: captured.instant,
+                    labels: self.storage.labels_of(claim),
                 });
                 Err(reason)
             }
         }
+    }
+
+    /// What of a pod's own volume nobody but Velero brings back, and only into the pod itself.
+    pub(super) fn look_at_pod_volume(&mut self, component: &VolumeComponent, volume: &PodVolume) {
+        if self.request.executor == Executor::Velero || self.request.volumes == Volumes::Empty {
+            return;
+        }
+        let kind = ResourceKind {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            plural: "pods".to_owned(),
+            namespaced: true,
+        };
+        let pod = ObjectReference { kind, namespace: Some(component.namespace.clone()), name: volume.pod.clone() };
+        self.findings.of(Finding::PodVolumes, &pod);
     }
 
     /// Whether the target can use a snapshot of `driver`.

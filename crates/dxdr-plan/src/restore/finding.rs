@@ -21,10 +21,13 @@ pub(super) enum Finding {
     SnapshotsNotServed,
     FileSystemCopies,
     EmptyVolumes { asked: bool },
+    PodVolumes,
     VolumesStay,
     NoDriver { driver: String },
     NoStorageClass { class: String },
+    NoClusterRole { role: String },
     SharedStorage,
+    SharedThroughVelero { everything: bool },
     ClaimsRemoved,
     Sealed,
     SealedWithoutSecret,
@@ -50,6 +53,7 @@ impl Finding {
             | Self::NamespaceMissing { .. }
             | Self::SnapshotsNotServed
             | Self::FileSystemCopies
+            | Self::SharedThroughVelero { .. }
             | Self::Quota { stands: true, .. } => Severity::Fatal,
             Self::Recreated | Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } => Severity::Information,
             _ => Severity::Warning,
@@ -101,6 +105,10 @@ impl Finding {
                 let why = if *asked { "as asked" } else { "nothing of their data was captured" };
                 format!("{} created with new, empty volumes: {why}", claims(count, "is", "are"))
             }
+            Self::PodVolumes => format!(
+                "{} of pods without a claim will be empty: the copies of their files, made one by one, come back with the pods themselves, which Velero alone does",
+                volumes(count)
+            ),
             Self::VolumesStay => {
                 format!("{} there, and the data of their volumes stays as it is now", claims(count, "is", "are"))
             }
@@ -111,8 +119,22 @@ impl Finding {
             Self::NoStorageClass { class } => {
                 format!("{} for storage class `{class}`, which is not in the target", claims(count, "asks", "ask"))
             }
+            Self::NoClusterRole { role } => {
+                let refer = if count == 1 { "refers" } else { "refer" };
+                format!(
+                    "{these} {refer} to ClusterRole `{role}`, which is neither restored nor in the target: {they} allow nothing without it"
+                )
+            }
             Self::SharedStorage => {
                 format!("{count} volumes are left out: their storage still holds, and belongs to, the original")
+            }
+            Self::SharedThroughVelero { everything } => {
+                let along = if *everything { "" } else { ", along with the volumes that only it can bring back" };
+                let claims = if count == 1 { "a claim".to_owned() } else { format!("{count} claims") };
+                let as_they_are = if count == 1 { "its volume just as it is" } else { "their volumes just as they are" };
+                format!(
+                    "Velero would bind {claims} to the storage of the original{along}: having no copy of the data, it makes {as_they_are} in the archive"
+                )
             }
             Self::ClaimsRemoved => format!("{count} volume claims are removed, and the data of their volumes with them"),
             Self::Sealed => {
@@ -178,6 +200,7 @@ impl Finding {
             }
             Self::FileSystemCopies => "let Velero restore everything with `--executor velero`, or take `--empty-volumes`",
             Self::EmptyVolumes { .. } => "bring their data back from where else it is: exports of databases, replicas",
+            Self::PodVolumes => "let Velero restore everything with `--executor velero`, where they hold more than a cache",
             Self::VolumesStay => {
                 "for the data of the instant restore beside, or scale down, delete the claim and restore again: it is then made from its snapshot"
             }
@@ -185,7 +208,16 @@ impl Finding {
             Self::NoStorageClass { .. } => {
                 "name one that is there with `--storage-class OLD=NEW`; until then the claims stay pending"
             }
+            Self::NoClusterRole { .. } => {
+                "create the role before the workloads start; backups of Velero's lack those that only RoleBindings name"
+            }
             Self::SharedStorage => "to use the old storage again, create the volume by hand, with the original gone",
+            Self::SharedThroughVelero { everything: true } => {
+                "leave it to dxdr itself (without `--executor velero`), which gives these claims new, empty volumes"
+            }
+            Self::SharedThroughVelero { everything: false } => {
+                "take `--empty-volumes`; for later backups give the claims that only Velero can bring back a label of their own"
+            }
             Self::ClaimsRemoved => "leave them with `--exclude persistentvolumeclaims`",
             Self::Sealed => "seal them anew for the namespace if it is to stay",
             Self::SealedWithoutSecret => {

@@ -23,6 +23,7 @@ pub mod request;
 mod route;
 mod rules;
 mod settlement;
+mod shared_storage;
 pub mod transform;
 pub mod volume;
 
@@ -33,6 +34,7 @@ pub use plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, Pl
 pub use planner::RestorePlanner;
 pub use request::{ClusterScoped, Executor, Existing, RestoreRequest, Target, Volumes};
 pub use route::{Cost, Route};
+pub(crate) use shared_storage::selectors;
 pub use volume::{CapturedVolume, VeleroVolume, VolumeSource};
 
 #[cfg(test)]

@@ -134,7 +134,8 @@ impl RestorePlan {
 
     /// Whether everything is as it was.
     pub fn nothing_to_do(&self) -> bool {
-        self.databases.is_empty() && self.prune.is_empty() && self.counts.create == 0 && self.counts.update == 0
+        let nothing_written = self.counts.create == 0 && self.counts.update == 0;
+        nothing_written && self.databases.is_empty() && self.through_velero.is_empty() && self.prune.is_empty()
     }
 
     /// Objects that stay different because nobody can change them.

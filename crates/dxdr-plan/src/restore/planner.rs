@@ -18,6 +18,7 @@ use super::{
     quota::{KindCounts, Quota},
     request::{ClusterScoped, Existing, RestoreRequest},
     rules,
+    shared_storage::ArchivedStorage,
     transform::{self, strip},
     volume::{CapturedVolume, VeleroVolume},
 };
@@ -48,10 +49,13 @@ pub struct RestorePlanner {
     pub(super) selecting_services: HashSet<String>,
     pub(super) priority_classes: HashSet<String>,
     pub(super) cluster_roles: HashSet<String>,
+    /// ClusterRoles that bindings refer to, by the binding's index.
+    pub(super) bound_roles: HashMap<u32, String>,
     quotas: Vec<Quota>,
     /// What was captured of volumes, by the claim in the source namespace.
     pub(super) captured_volumes: HashMap<String, CapturedVolume>,
     pub(super) through_velero: Vec<VeleroVolume>,
+    pub(super) storage: ArchivedStorage,
     archived_kinds: BTreeSet<String>,
 }
 
@@ -114,9 +118,11 @@ impl RestorePlanner {
             selecting_services: HashSet::new(),
             priority_classes: HashSet::new(),
             cluster_roles: HashSet::new(),
+            bound_roles: HashMap::new(),
             quotas: Vec::new(),
             captured_volumes: HashMap::new(),
             through_velero: Vec::new(),
+            storage: ArchivedStorage::default(),
             archived_kinds: BTreeSet::new(),
             request,
         };
@@ -135,8 +141,17 @@ impl RestorePlanner {
     /// Tells what was captured of volumes.
     #[must_use]
     pub fn volumes<'a>(mut self, components: impl IntoIterator<Item = &'a VolumeComponent>) -> Self {
-        let ours = components.into_iter().filter(|component| component.namespace == self.request.source_namespace);
-        self.captured_volumes = ours.map(|component| (component.claim.clone(), CapturedVolume::of(component))).collect();
+        for component in components {
+            if component.namespace != self.request.source_namespace {
+                continue;
+            }
+            match &component.pod {
+                None => {
+                    self.captured_volumes.insert(component.claim.clone(), CapturedVolume::of(component));
+                }
+                Some(volume) => self.look_at_pod_volume(component, volume),
+            }
+        }
         self
     }
 
@@ -195,6 +210,9 @@ impl RestorePlanner {
         let item = match self.refusal(&source, &object) {
             Some(reason) => {
                 self.mark_archived(&source);
+                if !source.kind.namespaced {
+                    self.storage.observe(&source, &object);
+                }
                 Item {
                     index,
                     target: source,
@@ -205,7 +223,10 @@ impl RestorePlanner {
                     volume: None,
                 }
             }
-            None => self.consider(index, source, uid, object, json)?,
+            None => {
+                self.storage.observe(&source, &object);
+                self.consider(index, source, uid, object, json)?
+            }
         };
         self.items.push(item);
         Ok(())
@@ -217,7 +238,9 @@ impl RestorePlanner {
         self.leave_to_owners();
         self.leave_out_unneeded();
         self.leave_out_unserved();
+        self.look_for_roles();
         self.name_unknown_kinds();
+        self.look_at_shared_storage();
         self.assemble()
     }
 
@@ -340,7 +363,7 @@ impl RestorePlanner {
         json: &[u8],
     ) -> Result<Item, PlanError> {
         let detail = self.detail(&source, &object);
-        self.remember(&source, &object);
+        self.remember(index, &source, &object);
         if !matches!(detail, Detail::Owned { makes_again: true, .. } | Detail::OfService) {
             self.look_for_hazards(&source, &object, json);
         }
@@ -391,7 +414,7 @@ impl RestorePlanner {
     }
 
     /// What other items need to know of this one.
-    fn remember(&mut self, source: &ObjectReference, object: &Value) {
+    fn remember(&mut self, index: u32, source: &ObjectReference, object: &Value) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         match (source.kind.group.as_str(), source.kind.plural.as_str()) {
             ("apiextensions.k8s.io", "customresourcedefinitions") => {
@@ -409,6 +432,7 @@ impl RestorePlanner {
                 if text("/roleRef/kind").as_deref() == Some("ClusterRole") =>
             {
                 self.cluster_roles.extend(text("/roleRef/name"));
+                self.bound_roles.extend(text("/roleRef/name").map(|role| (index, role)));
             }
             ("", "pods") => self.priority_classes.extend(text("/spec/priorityClassName")),
             ("batch", "cronjobs") => self.priority_classes.extend(text("/spec/jobTemplate/spec/template/spec/priorityClassName")),
@@ -583,7 +607,7 @@ impl RestorePlanner {
                 }
             }
         }
-        if in_namespace == 0 {
+        if in_namespace == 0 && self.through_velero.is_empty() {
             self.findings.add(Finding::NothingThere { namespace: source_namespace.clone() });
         }
         let target_namespace = self.request.target_namespace().to_owned();

@@ -179,4 +179,24 @@ impl RestorePlanner {
             item.verdict = Verdict::LeftOut(LeftOutReason::NotServed { served });
         }
     }
+
+    /// Names ClusterRoles that a binding needs and nobody has: what it is to allow is not allowed.
+    pub(super) fn look_for_roles(&mut self) {
+        const ROLES: &str = "clusterroles.rbac.authorization.k8s.io";
+        let Some(live) = self.live.as_ref().filter(|live| !live.unknown.contains_key(ROLES)) else { return };
+        let comes = |item: &&Item| {
+            let made = matches!(item.verdict, Verdict::Restore { .. } | Verdict::LeftOut(LeftOutReason::MadeByCluster));
+            made && item.target.kind.group_resource() == ROLES
+        };
+        let restored: HashSet<&str> = self.items.iter().filter(comes).map(|item| item.target.name.as_str()).collect();
+        for item in &self.items {
+            if let (Verdict::Restore { action: Action::Create | Action::Update { .. }, .. }, Some(role)) =
+                (&item.verdict, self.bound_roles.get(&item.index))
+                && !restored.contains(role.as_str())
+                && live.get(ROLES, None, role).is_none()
+            {
+                self.findings.of(Finding::NoClusterRole { role: role.clone() }, &item.target);
+            }
+        }
+    }
 }

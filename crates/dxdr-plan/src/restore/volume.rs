@@ -1,5 +1,7 @@
 //! Where the data of a restored volume claim comes from.
 
+use std::collections::BTreeMap;
+
 use dxdr_catalog::VolumeComponent;
 use dxdr_environment::{DesiredObject, ObjectReference, Quantity, ResourceKind};
 use jiff::Timestamp;
@@ -58,6 +60,8 @@ pub struct VeleroVolume {
     pub method: String,
     /// The instant it is of.
     pub instant: Timestamp,
+    /// The claim's, in the archive: by nothing else does Velero find it among others.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Objects through which the storage's snapshot becomes known to the target: a content that stands for it and is kept when it is

@@ -7,16 +7,17 @@ use dxdr_environment::{DesiredObject, ObjectReference};
 use serde_json::json;
 
 use super::{backup::RUN_LABEL, restores};
-use crate::restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Volumes};
+use crate::restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Volumes, selectors};
 
-/// What Velero needs to bring back the volumes that only it can read: the claims, and the volumes behind them. Claims that are there
-/// are left alone.
+/// What Velero needs to bring back the volumes that only it can read: the claims, and the volumes behind them, to which it comes
+/// through the claims only.
 const OF_VOLUMES: [&str; 2] = ["persistentvolumeclaims", "persistentvolumes"];
 
-/// The Restore, in Velero's `namespace`, of the claims that `plan` leaves to Velero.
+/// The Restore, in Velero's `namespace`, of the claims that `plan` leaves to Velero: found by their labels, where all of them have some.
+/// Otherwise it is of every claim, and leaves those alone that are there.
 pub fn restore_of_volumes(plan: &RestorePlan, run: &str, namespace: &str) -> DesiredObject {
     let name = format!("{run}-volumes");
-    let spec = json!({
+    let mut spec = json!({
         "backupName": plan.point,
         "includedNamespaces": [plan.source_namespace],
         "includedResources": OF_VOLUMES,
@@ -24,6 +25,10 @@ pub fn restore_of_volumes(plan: &RestorePlan, run: &str, namespace: &str) -> Des
         "restorePVs": true,
         "existingResourcePolicy": "none",
     });
+    let selectors: Vec<_> = selectors(&plan.through_velero).into_iter().map(|labels| json!({"matchLabels": labels})).collect();
+    if !selectors.is_empty() {
+        spec["orLabelSelectors"] = selectors.into();
+    }
     object(&name, run, namespace, spec)
 }
 

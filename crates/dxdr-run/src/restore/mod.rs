@@ -18,11 +18,14 @@ mod volumes;
 mod way;
 pub mod write;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use dxdr_catalog::{Entry, RecoveryPoint, Sha256};
 use dxdr_environment::EnvironmentName;
-use dxdr_format::journal::{Evidence, Outcome, Planned, RunKind};
+use dxdr_format::{
+    journal::{Evidence, Outcome, Planned, RunKind},
+    velero::resource_list::Restored,
+};
 use dxdr_plan::{
     PlanError,
     backup::BackupPlan,
@@ -82,6 +85,8 @@ pub struct RestoreReport {
     pub pruned: u64,
     /// Objects that the server made something else of: their names and the fields.
     pub differing: Vec<(String, Vec<String>)>,
+    /// Objects that Velero made although the plan leaves them out, or to others.
+    pub beyond: Vec<String>,
     /// Objects that could not be written or removed; the errors name them.
     pub failed: Vec<ClusterError>,
     /// Objects that the target does not serve: their names, and what it does serve.
@@ -362,14 +367,37 @@ async fn by_velero(
     report.created = was.create.saturating_sub(is.create);
     report.updated = was.update.saturating_sub(is.update);
     report.unchanged = was.same;
+    report.beyond = beyond(&prepared.plan, &outcome.restored);
     for text in outcome.errors.iter().chain(&outcome.warnings) {
         context.reporter.report(&Event::Warning { text: format!("Velero: {text}") });
     }
     let summary = format!(
-        "{}: {} created, {} updated, {} differ, {} missing",
-        outcome.phase, report.created, report.updated, is.update, is.create
+        "{}: {} created, {} updated, {} differ, {} missing, {} beyond the plan",
+        outcome.phase,
+        report.created,
+        report.updated,
+        is.update,
+        is.create,
+        report.beyond.len()
     );
     run.finish(&step, &summary, Evidence::new()).await
+}
+
+/// What Velero created that `plan` does not.
+fn beyond(plan: &RestorePlan, restored: &[Restored]) -> Vec<String> {
+    let objects = plan.stages.iter().flat_map(|stage| &stage.objects).map(|object| &object.target);
+    let planned: HashSet<(&str, &str, Option<&str>, &str)> = objects
+        .map(|target| (target.kind.group.as_str(), target.kind.kind.as_str(), target.namespace.as_deref(), target.name.as_str()))
+        .collect();
+    let unplanned = |one: &&Restored| {
+        let key = (one.group.as_str(), one.kind.as_str(), one.namespace.as_deref(), one.name.as_str());
+        one.action == "created" && !planned.contains(&key)
+    };
+    let named = |one: &Restored| {
+        let namespace = one.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        format!("{} {namespace}{}", one.kind, one.name)
+    };
+    restored.iter().filter(unplanned).map(named).collect()
 }
 
 /// Says how to go back, and keeps what a partial point would not bring back.

@@ -40,7 +40,7 @@ use crate::{
     active::ActiveRun,
     context::RunContext,
     error::RunError,
-    event::Event,
+    event::{Event, Reporter},
     stop::StopRequest,
     store::Store,
     velero::restore::{VeleroOutcome, restore},
@@ -242,6 +242,30 @@ pub(super) async fn release(context: &RunContext, prepared: &Prepared, run: &mut
         }
     }
     let count = held.len();
+    held = let_go(cluster, context.reporter.as_ref(), &context.stop, &step.id, held).await?;
+    for snapshot in &held {
+        let text = format!(
+            "claim {} is not bound yet, so {} stays: delete it, and the VolumeSnapshotContent of that name, when it is (`kubectl delete volumesnapshot,volumesnapshotcontent -l {RUN_LABEL}={} -n {}`)",
+            snapshot.claim,
+            snapshot.reference,
+            name::shortened(run.id(), name::LONGEST),
+            prepared.plan.target_namespace,
+        );
+        context.reporter.report(&Event::Warning { text });
+    }
+    let summary = format!("{} of {count} snapshots let go of", count - held.len());
+    run.finish(&step, &summary, Evidence::new()).await
+}
+
+/// Deletes what stands for the snapshots whose claims are bound, as they become so; answers the others when the time is over.
+async fn let_go(
+    cluster: &dyn Cluster,
+    reporter: &dyn Reporter,
+    stop: &StopRequest,
+    step: &str,
+    mut held: Vec<Held>,
+) -> Result<Vec<Held>, RunError> {
+    let count = held.len();
     let began = tokio::time::Instant::now();
     loop {
         let mut waiting = Vec::new();
@@ -257,10 +281,10 @@ pub(super) async fn release(context: &RunContext, prepared: &Prepared, run: &mut
         }
         held = waiting;
         if held.is_empty() || began.elapsed() > BINDING {
-            break;
+            return Ok(held);
         }
-        context.reporter.report(&Event::Progress {
-            step: step.id.clone(),
+        reporter.report(&Event::Progress {
+            step: step.to_owned(),
             done: (count - held.len()) as u64,
             total: Some(count as u64),
             bytes: 0,
@@ -268,21 +292,9 @@ pub(super) async fn release(context: &RunContext, prepared: &Prepared, run: &mut
         });
         tokio::select! {
             () = tokio::time::sleep(BETWEEN_LOOKS) => {}
-            () = context.stop.wait() => return Err(RunError::Interrupted),
+            () = stop.wait() => return Err(RunError::Interrupted),
         }
     }
-    for snapshot in &held {
-        let text = format!(
-            "claim {} is not bound yet, so {} stays: delete it, and the VolumeSnapshotContent of that name, when it is (`kubectl delete volumesnapshot,volumesnapshotcontent -l {RUN_LABEL}={} -n {}`)",
-            snapshot.claim,
-            snapshot.reference,
-            name::shortened(run.id(), name::LONGEST),
-            prepared.plan.target_namespace,
-        );
-        context.reporter.report(&Event::Warning { text });
-    }
-    let summary = format!("{} of {count} snapshots let go of", count - held.len());
-    run.finish(&step, &summary, Evidence::new()).await
 }
 
 /// Deletes what stands for snapshots in the cluster for a run that is cleaned up.
@@ -422,3 +434,6 @@ pub(super) fn not_back(context: &RunContext, object: &ObjectReference, outcome: 
 fn options() -> WriteOptions {
     WriteOptions { retry: true, ..write::options() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,7 +112,7 @@ async fn steps(context: &RunContext, plan: &VeleroBackupPlan, run: &mut ActiveRu
         let over = |object: &Value| phase(object).is_some_and(|phase| OVER.contains(&phase));
         let (cluster, reporter) = (context.cluster.as_ref(), context.reporter.as_ref());
         let object = follow(cluster, reporter, &context.stop, &plan.object.reference, &plan.steps.follow.id, over).await?;
-        let summary = came_to(plan, &object)?;
+        let summary = came_to(&plan.point, &object)?;
         run.finish(&plan.steps.follow, &summary, Evidence::new()).await?;
     }
     run.start(&plan.steps.adopt).await?;
@@ -128,7 +128,7 @@ const OVER: [&str; 5] = ["Completed", "PartiallyFailed", "Failed", "FailedValida
 ///
 /// # Errors
 /// When there is nothing to restore from.
-fn came_to(plan: &VeleroBackupPlan, object: &Value) -> Result<String, RunError> {
+fn came_to(backup: &str, object: &Value) -> Result<String, RunError> {
     let phase = phase(object).unwrap_or_default();
     if matches!(phase, "Completed" | "PartiallyFailed") {
         let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
@@ -139,7 +139,7 @@ fn came_to(plan: &VeleroBackupPlan, object: &Value) -> Result<String, RunError> 
     let mut reasons: Vec<&str> = refusals.filter_map(Value::as_str).collect();
     reasons.extend(object.pointer("/status/failureReason").and_then(Value::as_str));
     let reason = if reasons.is_empty() { "it does not say why".to_owned() } else { reasons.join("; ") };
-    Err(RunError::VeleroBackup { backup: plan.point.clone(), phase: phase.to_owned(), reason })
+    Err(RunError::VeleroBackup { backup: backup.to_owned(), phase: phase.to_owned(), reason })
 }
 
 async fn adopted(context: &RunContext, plan: &VeleroBackupPlan) -> Result<RecoveryPoint, RunError> {
@@ -162,4 +162,35 @@ async fn adopted(context: &RunContext, plan: &VeleroBackupPlan) -> Result<Recove
             plan.location
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_backup_came_to_is_told_in_velero_s_words() {
+        let came_to = |status: Value| came_to("staging-x", &json!({"status": status})).map_err(|error| error.to_string());
+        let counts = json!({"phase": "Completed", "progress": {"itemsBackedUp": 12, "totalItems": 12}});
+        assert_eq!(came_to(counts), Ok("Completed: 12 objects, 0 errors".to_owned()));
+        let partial = json!({"phase": "PartiallyFailed", "errors": 2, "progress": {"itemsBackedUp": 12}});
+        assert_eq!(came_to(partial), Ok("PartiallyFailed: 12 objects, 2 errors".to_owned()));
+        for (status, said) in [
+            (
+                json!({"phase": "Failed", "failureReason": "found a backup with status \"InProgress\" during the server starting"}),
+                "Velero ended backup `staging-x` as Failed: found a backup with status \"InProgress\" during the server starting",
+            ),
+            (
+                json!({"phase": "FailedValidation", "validationErrors": ["an existing backup storage location was not specified", "no"]}),
+                "Velero ended backup `staging-x` as FailedValidation: an existing backup storage location was not specified; no",
+            ),
+            (json!({"phase": "Deleting"}), "Velero ended backup `staging-x` as Deleting: it does not say why"),
+        ] {
+            assert_eq!(came_to(status), Err(said.to_owned()));
+        }
+        let every = OVER.map(|phase| came_to(json!({"phase": phase})).is_ok());
+        assert_eq!(every, [true, true, false, false, false]);
+    }
 }

@@ -28,7 +28,8 @@ const SILENCE: Duration = Duration::from_secs(90);
 /// A server that runs takes up a new object within a second or two.
 const UNNOTICED: Duration = Duration::from_secs(30);
 
-/// Follows `object` until `over` says so of it, and answers it as it is then. Every change is reported as progress of `step`.
+/// Follows `object` until `over` says so of it, and answers it as it is then. Every change is reported as progress of `step`, every other
+/// phase as such.
 ///
 /// # Errors
 /// [`RunError::Interrupted`] when somebody asked to stop, [`RunError::Vanished`] when the object was deleted.
@@ -41,12 +42,12 @@ pub async fn follow(
     over: impl Fn(&Value) -> bool,
 ) -> Result<Value, RunError> {
     let began = tokio::time::Instant::now();
-    let mut warned = false;
+    let (mut warned, mut told) = (false, String::new());
     loop {
         let vanished = || RunError::Vanished { object: object.to_string() };
         let live = cluster.get(object).await?.ok_or_else(vanished)?;
         let mut live: Value = parsed(&live)?;
-        tell(reporter, step, &live);
+        tell(reporter, step, &live, &mut told);
         if over(&live) {
             return Ok(live);
         }
@@ -72,7 +73,7 @@ pub async fn follow(
                 match next {
                     Ok(Some(Ok(WatchEvent::Applied(json)))) => {
                         live = parsed(&json)?;
-                        tell(reporter, step, &live);
+                        tell(reporter, step, &live, &mut told);
                         if over(&live) {
                             return Ok(live);
                         }
@@ -98,11 +99,16 @@ fn parsed(json: &[u8]) -> Result<Value, RunError> {
     serde_json::from_slice(json).map_err(|error| RunError::Unexpected(format!("an object of Velero's is no JSON: {error}")))
 }
 
-fn tell(reporter: &dyn Reporter, step: &str, object: &Value) {
+/// `told`: the phase that was told last.
+fn tell(reporter: &dyn Reporter, step: &str, object: &Value, told: &mut String) {
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_u64);
     let mut at = phase(object).unwrap_or("New").to_owned();
     if let Some(position) = number("/status/queuePosition").filter(|_| at == "Queued") {
         at.push_str(&format!(", position {position}"));
+    }
+    if at != *told {
+        told.clone_from(&at);
+        reporter.report(&Event::Phase { step: step.to_owned(), phase: at.clone() });
     }
     reporter.report(&Event::Progress {
         step: step.to_owned(),

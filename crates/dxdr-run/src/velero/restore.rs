@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dxdr_environment::{DesiredObject, ObjectReference};
-use dxdr_format::velero::results;
+use dxdr_format::velero::{
+    resource_list::{self, Restored},
+    results,
+};
 use dxdr_plan::{step::Step, velero};
 use dxdr_provider::{ClusterErrorKind, cluster::WriteOptions};
 use serde_json::Value;
@@ -30,6 +33,8 @@ pub struct VeleroOutcome {
     pub errors: Vec<String>,
     /// What it says went otherwise than one would think.
     pub warnings: Vec<String>,
+    /// What became of each object.
+    pub restored: Vec<Restored>,
 }
 
 /// Asks for `restore` of backup `point` and follows it to its end. Repeatable: its name is the run's own.
@@ -51,7 +56,8 @@ pub async fn restore(context: &RunContext, restore: &DesiredObject, point: &str,
     let phase = phase(&object).unwrap_or_default().to_owned();
     let (errors, warnings) = said(context, &restore.reference.name).await;
     if matches!(phase.as_str(), "Completed" | "PartiallyFailed") {
-        return Ok(VeleroOutcome { phase, errors, warnings });
+        let restored = restored(context, &restore.reference.name).await;
+        return Ok(VeleroOutcome { phase, errors, warnings, restored });
     }
     let refusals = object.pointer("/status/validationErrors").and_then(Value::as_array).into_iter().flatten();
     let mut reasons: Vec<String> = refusals.filter_map(Value::as_str).map(str::to_owned).collect();
@@ -101,4 +107,11 @@ async fn said(context: &RunContext, restore: &str) -> (Vec<String>, Vec<String>)
     let Ok(Some(bytes)) = context.store.read(&key).await else { return Default::default() };
     let results = results::decode(&bytes).unwrap_or_default();
     (results.errors.all(), results.warnings.all())
+}
+
+/// What became of each object, for reading only, too.
+async fn restored(context: &RunContext, restore: &str) -> Vec<Restored> {
+    let key = context.store.layout.restored_list_key(restore);
+    let Ok(Some(bytes)) = context.store.read(&key).await else { return Vec::new() };
+    resource_list::restored(&resource_list::decode(&bytes).unwrap_or_default()).collect()
 }

@@ -26,7 +26,7 @@ metadata: {name: all}
 spec: {environments: [staging], objectives: {dataLoss: 2h, recoveryTime: 1h}, engine: velero, store: primary, retention: {daily: 7}}
 ";
 
-fn zipped(value: &Value) -> Vec<u8> {
+pub(crate) fn zipped(value: &Value) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(value.to_string().as_bytes()).unwrap();
     encoder.finish().unwrap()
@@ -56,16 +56,18 @@ pub(crate) fn backup_with(place: &Place, name: &str, phase: &str, labels: &Value
             namespace: Some("staging".to_owned()),
             name: name.to_owned(),
         };
-        let object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "staging"}});
+        let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "staging"}});
+        if kind == "PersistentVolumeClaim" {
+            object["spec"] = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        }
         archive.append(&path, object.to_string().as_bytes()).unwrap();
     }
     for (group_resource, object) in more {
-        let text = |field: &str| object["metadata"][field].as_str().unwrap().to_owned();
         let path = ItemPath {
             group_resource: (*group_resource).to_owned(),
             version: object["apiVersion"].as_str().and_then(|version| version.rsplit('/').next()).map(str::to_owned),
-            namespace: Some(text("namespace")),
-            name: text("name"),
+            namespace: object["metadata"]["namespace"].as_str().map(str::to_owned),
+            name: object["metadata"]["name"].as_str().unwrap().to_owned(),
         };
         archive.append(&path, object.to_string().as_bytes()).unwrap();
     }

@@ -312,6 +312,22 @@ impl Running {
         self.child.id()
     }
 
+    /// The first line that begins so, of what it has said.
+    #[track_caller]
+    pub(crate) fn line(&self, start: &str) -> String {
+        let said = self.said.0.lock().unwrap();
+        said.lines()
+            .find(|line| line.starts_with(start))
+            .unwrap_or_else(|| panic!("no line begins with `{start}`:\n{said}"))
+            .to_owned()
+    }
+
+    /// All that it said, once it is over.
+    pub(crate) fn over(&self) -> Option<String> {
+        let said = self.said.0.lock().unwrap();
+        said.ends_with(END).then(|| said.trim_end_matches(END).to_owned())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -323,7 +339,13 @@ impl Running {
     }
 
     /// Waits for its end: the exit code, and what it said on stderr.
-    pub(crate) fn ends(mut self) -> (Option<i32>, String) {
+    pub(crate) fn ends(self) -> (Option<i32>, String) {
+        let (code, _, said) = self.ends_with_output();
+        (code, said)
+    }
+
+    /// The same, with what it said on stdout in between.
+    pub(crate) fn ends_with_output(mut self) -> (Option<i32>, String, String) {
         let mut stdout = String::new();
         if let Some(mut pipe) = self.child.stdout.take() {
             pipe.read_to_string(&mut stdout).unwrap();
@@ -332,7 +354,7 @@ impl Running {
         // The pipe ends with the process; its listener takes the last lines.
         let (said, changed) = &*self.said;
         let (said, _) = changed.wait_timeout_while(said.lock().unwrap(), PATIENCE, |said| !said.ends_with(END)).unwrap();
-        (status.code(), said.trim_end_matches(END).to_owned())
+        (status.code(), stdout, said.trim_end_matches(END).to_owned())
     }
 }
 

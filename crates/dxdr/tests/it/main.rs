@@ -21,6 +21,8 @@ mod place;
 mod postgresql_server;
 mod readiness;
 mod real_servers;
+mod schedules;
 mod scripted_bucket;
+mod scripted_velero;
 mod seal;
 mod served;

@@ -4,10 +4,11 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
 use bytes::Bytes;
-use dxdr_environment::ObjectReference;
+use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_provider::{
     Cluster,
@@ -18,6 +19,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::{
+    gated::Running,
     objects,
     place::{Place, Said},
 };
@@ -89,6 +91,20 @@ impl Served {
     pub(crate) fn get(&self, reference: &ObjectReference) -> Option<Value> {
         let found = self.runtime.block_on(self.cluster.get(reference)).unwrap();
         found.map(|json| serde_json::from_slice(&json).unwrap())
+    }
+
+    /// The objects of a kind in a namespace.
+    pub(crate) fn list(&self, kind: &ResourceKind, namespace: &str) -> Vec<Value> {
+        let scope = ListScope { namespace: Some(namespace.to_owned()), label_selector: None };
+        let page = self.runtime.block_on(self.cluster.list(kind, &scope, 500, None)).unwrap();
+        page.items.iter().map(|item| serde_json::from_slice(item).unwrap()).collect()
+    }
+
+    /// Starts the program, which goes on by itself.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = self.place.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::start(command)
     }
 
     /// Every object of the cluster but the Leases of runs and their namespace. Faults are taken away before it is read.

@@ -380,6 +380,33 @@ fn cluster_scoped_objects_come_along_when_they_are_needed_and_missing() {
 }
 
 #[test]
+fn a_binding_to_a_role_that_nobody_has_is_told() {
+    let to = |role: &str| json!({"roleRef": {"kind": "ClusterRole", "name": role}, "subjects": [{"kind": "Group", "name": "developers"}]});
+    let bootstrapped = json!({"metadata": {"labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}});
+    let archive = Archive::staging()
+        .with("clusterroles.rbac.authorization.k8s.io", "reader", nothing())
+        .with("clusterroles.rbac.authorization.k8s.io", "view", bootstrapped)
+        .with("rolebindings.rbac.authorization.k8s.io", "a", to("reader"))
+        .with("rolebindings.rbac.authorization.k8s.io", "b", to("view"))
+        .with("rolebindings.rbac.authorization.k8s.io", "c", to("lost"))
+        .with("rolebindings.rbac.authorization.k8s.io", "d", to("lost"))
+        .with("rolebindings.rbac.authorization.k8s.io", "e", json!({"roleRef": {"kind": "Role", "name": "lost"}}))
+        .with("rolebindings.rbac.authorization.k8s.io", "f", to("there"));
+    let mut world = World::default();
+    world.put(object("clusterroles.rbac.authorization.k8s.io", "there", nothing()));
+    let told = |request: &RestoreRequest, world: Option<&World>| -> Vec<String> {
+        let notes = archive.plan(request, world).notes;
+        notes.into_iter().filter(|note| note.text.contains("ClusterRole `")).map(|note| note.text).collect()
+    };
+    let lost =
+        "2 objects refer to ClusterRole `lost`, which is neither restored nor in the target: they allow nothing without it";
+    assert_eq!(told(&in_place(), Some(&world)), [lost]);
+    assert_eq!(told(&in_place(), None), [""; 0], "who knows what the target has");
+    let without = RestoreRequest { exclude: vec!["clusterroles".to_owned()], ..in_place() };
+    assert!(told(&without, Some(&world))[1].contains("`reader`"), "{:?}", told(&without, Some(&world)));
+}
+
+#[test]
 fn beside_nothing_of_the_original_is_touched() {
     let archive = Archive::staging()
         .with(

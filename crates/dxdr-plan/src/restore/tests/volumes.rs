@@ -1,4 +1,4 @@
-use dxdr_catalog::VolumeComponent;
+use dxdr_catalog::{PodVolume, VolumeComponent};
 use serde_json::{Value, json};
 
 use super::world::{Archive, World, beside, in_place, left_out, notes, object, shown};
@@ -6,6 +6,7 @@ use crate::restore::{
     Action, CapturedVolume, Change, Executor, PlannedObject, RestorePlan, RestorePlanner, RestoreRequest, VolumeSource, Volumes,
     transform::transform, volume,
 };
+use crate::velero::restore_of_volumes;
 
 const CLAIMS: &str = "persistentvolumeclaims";
 
@@ -21,6 +22,7 @@ fn captured(method: &str) -> VolumeComponent {
     VolumeComponent {
         namespace: "staging".to_owned(),
         claim: "data".to_owned(),
+        pod: None,
         instant: "2024-05-01T09:59:58Z".parse().unwrap(),
         method: method.to_owned(),
         driver: "csi.example".to_owned(),
@@ -94,6 +96,17 @@ fn what_only_velero_can_read_goes_through_velero_behind_the_other_claims() {
     let by_velero = super::volumes::plan(&by_velero, &[captured("file-system")], None);
     assert!(!by_velero.refused() && by_velero.through_velero.is_empty(), "{:?}", notes(&by_velero));
     assert_eq!(steps(&by_velero), ["velero-restore"]);
+}
+
+#[test]
+fn a_claim_that_velero_alone_brings_back_is_something_to_do() {
+    let mut world = World::of(&archive());
+    world.objects.retain(|(kind, ..), _| kind != CLAIMS);
+    let plan = plan(&in_place(), &[captured("data-mover")], Some(&world));
+    assert_eq!(steps(&plan), ["velero-volumes"]);
+    assert!(!plan.nothing_to_do());
+    let alone = RestoreRequest { include: vec![CLAIMS.to_owned()], ..in_place() };
+    assert!(!super::volumes::plan(&alone, &[captured("data-mover")], Some(&world)).refused());
 }
 
 #[test]
@@ -181,4 +194,111 @@ fn what_makes_a_group_known_points_to_the_one_member_and_deletes_nothing() {
     assert_eq!(spec["source"]["groupSnapshotHandles"], handles);
     assert_eq!(spec["volumeGroupSnapshotRef"]["namespace"], "copy");
     assert_eq!(group.value["metadata"]["labels"], imported.content.value["metadata"]["labels"]);
+}
+
+/// An archive with a claim that only Velero can bring back, and one on storage that outlives it.
+fn beside_shared_storage(labels: Value, shared: Value, policy: &str) -> Archive {
+    let claim = |volume: &str, labels: Value| json!({"metadata": {"labels": labels}, "spec": {"volumeName": volume}});
+    Archive::staging()
+        .with(CLAIMS, "data", claim("pv-1", labels))
+        .with(CLAIMS, "files", claim("nfs", shared))
+        .with("persistentvolumes", "pv-1", json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}}))
+        .with("configmaps", "settings", json!({}))
+        .with("persistentvolumes", "nfs", json!({"spec": {"persistentVolumeReclaimPolicy": policy, "nfs": {"server": "filer"}}}))
+}
+
+fn plan_of(archive: &Archive, request: &RestoreRequest, volumes: &[VolumeComponent], live: Option<&World>) -> RestorePlan {
+    let served = live.map(|_| super::world::served());
+    let planner = RestorePlanner::new(request.clone(), served.as_deref(), live.map(World::live)).unwrap();
+    archive.feed(planner.volumes(volumes))
+}
+
+const BOUND_TWICE: &str = "fatal: Velero would bind a claim to the storage of the original, along with the volumes that only it can bring back: having no copy of the data, it makes its volume just as it is in the archive";
+
+#[test]
+fn what_velero_brings_back_is_found_by_its_labels_and_nothing_else_is() {
+    let labels = json!({"app": "db", "velero.io/volume-snapshot-name": "velero-data-x"});
+    let archive = beside_shared_storage(labels.clone(), json!({"app": "files"}), "Retain");
+    let plan = plan_of(&archive, &beside(), &[captured("data-mover")], None);
+    assert!(!plan.refused(), "{:?}", notes(&plan));
+    let restore = restore_of_volumes(&plan, "a-run", "velero-system");
+    assert_eq!(restore.reference.to_string(), "restores.velero.io velero-system/a-run-volumes");
+    assert_eq!(
+        restore.value["spec"],
+        json!({
+            "backupName": "staging-20240501t100000z-x7k2v", "includedNamespaces": ["staging"], "namespaceMapping": {"staging": "copy"},
+            "includedResources": [CLAIMS, "persistentvolumes"], "orLabelSelectors": [{"matchLabels": labels}],
+            "restorePVs": true, "existingResourcePolicy": "none",
+        })
+    );
+    assert_eq!(restore.value["metadata"]["labels"]["dxdr.io/run"], "a-run");
+    let in_place = plan_of(&archive, &in_place(), &[captured("native-snapshot")], None);
+    assert_eq!(restore_of_volumes(&in_place, "a-run", "velero").value["spec"]["namespaceMapping"], json!({}));
+}
+
+#[test]
+fn velero_is_never_let_loose_on_storage_that_belongs_to_the_original() {
+    let app = || json!({"app": "db"});
+    let moved = [captured("data-mover")];
+    let refusal = |archive: &Archive, request: &RestoreRequest, live: Option<&World>| {
+        let plan = plan_of(archive, request, &moved, live);
+        notes(&plan).into_iter().find(|note| note.starts_with("fatal"))
+    };
+    // Nothing tells the claims apart.
+    for (ours, theirs) in [(json!({}), json!({"app": "files"})), (app(), json!({"app": "db", "tier": "files"}))] {
+        let archive = beside_shared_storage(ours, theirs, "Retain");
+        assert_eq!(refusal(&archive, &beside(), None).as_deref(), Some(BOUND_TWICE));
+        assert_eq!(refusal(&archive, &in_place(), None).as_deref(), Some(BOUND_TWICE));
+        // Velero leaves a volume alone that is there.
+        assert_eq!(refusal(&archive, &in_place(), Some(&World::of(&archive))), None);
+        assert_eq!(refusal(&archive, &RestoreRequest { volumes: Volumes::Empty, ..beside() }, None), None);
+    }
+    // Provisioned anew, or brought back from a copy of its own.
+    let archive = beside_shared_storage(json!({}), app(), "Delete");
+    let plan = plan_of(&archive, &beside(), &moved, None);
+    assert!(!plan.refused(), "{:?}", notes(&plan));
+    assert_eq!(restore_of_volumes(&plan, "a-run", "velero").value["spec"].get("orLabelSelectors"), None);
+    let archive = beside_shared_storage(json!({}), app(), "Retain");
+    let both = [captured("data-mover"), VolumeComponent { claim: "files".to_owned(), ..captured("csi-snapshot") }];
+    assert!(!plan_of(&archive, &beside(), &both, None).refused());
+}
+
+#[test]
+fn a_restore_that_velero_carries_out_is_refused_where_it_would_bind_storage_twice() {
+    let archive = beside_shared_storage(json!({"app": "db"}), json!({"app": "files"}), "Retain");
+    let by_velero = RestoreRequest { executor: Executor::Velero, ..beside() };
+    let refusals = |request: &RestoreRequest, live: Option<&World>| {
+        let plan = plan_of(&archive, request, &[captured("csi-snapshot")], live);
+        plan.refusals().map(|note| (note.object.as_ref().map(ToString::to_string), note.hint.clone())).collect::<Vec<_>>()
+    };
+    let found = refusals(&by_velero, None);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].0.as_deref(), Some("persistentvolumes nfs"));
+    assert!(found[0].1.as_ref().unwrap().contains("without `--executor velero`"));
+    // `restorePVs: false` keeps no volume out that has no snapshot.
+    assert_eq!(refusals(&RestoreRequest { volumes: Volumes::Empty, ..by_velero.clone() }, None).len(), 1);
+    let without = RestoreRequest { exclude: vec![CLAIMS.to_owned()], ..by_velero.clone() };
+    assert_eq!(refusals(&without, None), []);
+    assert_eq!(refusals(&RestoreRequest { executor: Executor::Dxdr, ..by_velero.clone() }, None), []);
+    let in_place = RestoreRequest { executor: Executor::Velero, ..in_place() };
+    assert_eq!(refusals(&in_place, None).len(), 1);
+    assert_eq!(refusals(&in_place, Some(&World::of(&archive))), []);
+}
+
+#[test]
+fn copies_of_volumes_without_a_claim_are_told_of() {
+    let pod = |pod: &str| Some(PodVolume { pod: pod.to_owned(), volume: "cache".to_owned() });
+    let copy = |name: &str| VolumeComponent { claim: String::new(), pod: pod(name), ..captured("file-system") };
+    let volumes = [captured("csi-snapshot"), copy("web-0"), copy("web-1")];
+    let told = plan(&beside(), &volumes, None);
+    assert_eq!(
+        notes(&told),
+        [
+            "warning: 2 volumes of pods without a claim will be empty: the copies of their files, made one by one, come back with the pods themselves, which Velero alone does"
+        ]
+    );
+    assert_eq!(told.notes[0].object.as_ref().unwrap().to_string(), "pods staging/web-0");
+    assert!(claim_of(&told).unwrap().volume.is_some());
+    let by_velero = RestoreRequest { executor: Executor::Velero, ..beside() };
+    assert_eq!(notes(&plan(&by_velero, &volumes, None)), [""; 0]);
 }

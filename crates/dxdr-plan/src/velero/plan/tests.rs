@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::*;
 
+mod definitions;
+
 struct Model {
     environments: Vec<Environment>,
     policies: Vec<BackupPolicy>,
@@ -41,8 +43,12 @@ impl Model {
     }
 
     fn plan(&self, observed: &Observed) -> SchedulePlan {
+        self.plan_for(false, observed)
+    }
+
+    fn plan_for(&self, standby: bool, observed: &Observed) -> SchedulePlan {
         let Self { environments, policies, stores } = self;
-        plan(&SchedulesRequest { environments, policies, stores, namespace: "velero", standby: false }, observed)
+        plan(&SchedulesRequest { environments, policies, stores, namespace: "velero", standby }, observed)
     }
 }
 
@@ -191,4 +197,37 @@ fn policies_of_the_native_engine_are_not_velero_s_business() {
     let plan = model.plan(&server());
     assert!(plan.objects.is_empty() && plan.nothing_to_do());
     assert_eq!(texts(&plan), ["no policy has `engine: velero`"]);
+}
+
+#[test]
+fn on_a_cluster_that_stands_by_nothing_fires_and_nothing_is_deleted() {
+    let model = Model::of(&["staging"]);
+    let decided = |plan: &SchedulePlan| -> Vec<Value> {
+        let spec = |object: &PlannedObject| {
+            let spec = &object.desired.value["spec"];
+            spec.get("paused").or(spec.get("accessMode")).unwrap().clone()
+        };
+        plan.objects.iter().map(spec).collect()
+    };
+    let standby = model.plan_for(true, &server());
+    assert_eq!(decided(&standby), [json!("ReadOnly"), json!(true)]);
+    let active = model.plan(&server());
+    assert_eq!(decided(&active), [json!("ReadWrite"), json!(false)]);
+    assert_eq!(texts(&model.plan_for(true, &applied(&standby))), [""; 0]);
+
+    // It becomes the one that backs up.
+    let taken_over = model.plan(&applied(&standby));
+    let paths = taken_over.objects.iter().map(|object| match &object.state {
+        ObjectState::Differs(differences) => differences.iter().map(|difference| difference.path.to_string()).collect(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(paths.collect::<Vec<Vec<String>>>(), [["spec.accessMode"], ["spec.paused"]]);
+    assert_eq!(texts(&taken_over), ["location `primary` is read-only, so that every backup to it fails"]);
+
+    // Somebody else's location is not made read-only.
+    let mut theirs = applied(&active);
+    theirs.locations[0]["metadata"] = json!({"name": "default"});
+    let standby = model.plan_for(true, &theirs);
+    assert_eq!(texts(&standby), ["location `default` is not dxdr's, and stays as writable as it is"]);
+    assert_eq!(standby.objects.len(), 1);
 }

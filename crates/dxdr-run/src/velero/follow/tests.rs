@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,6 +15,22 @@ use serde_json::json;
 
 use super::*;
 use crate::event::Silent;
+
+/// Keeps what a person would read.
+#[derive(Debug, Default)]
+struct Seen(Mutex<Vec<String>>);
+
+impl Reporter for Seen {
+    fn report(&self, event: &Event) {
+        let text = match event {
+            Event::Phase { phase, .. } => phase.clone(),
+            Event::Progress { .. } => return,
+            Event::Warning { text } => format!("warning: {text}"),
+            other => panic!("{other:?}"),
+        };
+        self.0.lock().unwrap().push(text);
+    }
+}
 
 fn reference() -> ObjectReference {
     ObjectReference { kind: backups(), namespace: Some("velero".to_owned()), name: "a".to_owned() }
@@ -29,12 +48,16 @@ struct Breaking {
     /// Looks until it is complete.
     complete_at: u64,
     deleted_at: u64,
+    /// One after the other, instead.
+    statuses: Vec<Value>,
 }
 
 impl Breaking {
     fn object(&self, done: u64) -> Bytes {
         let phase = if done >= self.complete_at { "Completed" } else { "InProgress" };
-        let status = json!({"phase": phase, "progress": {"itemsBackedUp": done, "totalItems": self.complete_at}});
+        let counted = || json!({"phase": phase, "progress": {"itemsBackedUp": done, "totalItems": self.complete_at}});
+        let last = self.statuses.len().saturating_sub(1);
+        let status = self.statuses.get(last.min(done as usize)).cloned().unwrap_or_else(counted);
         Bytes::from(json!({"metadata": {"resourceVersion": done.to_string()}, "status": status}).to_string())
     }
 
@@ -105,7 +128,13 @@ impl Cluster for Breaking {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_breaks_a_hundred_times_loses_nothing() {
-    let cluster = Breaking { looks: AtomicU64::new(0), watches: AtomicU64::new(0), complete_at: 101, deleted_at: u64::MAX };
+    let cluster = Breaking {
+        looks: AtomicU64::new(0),
+        watches: AtomicU64::new(0),
+        complete_at: 101,
+        deleted_at: u64::MAX,
+        statuses: Vec::new(),
+    };
     let object = follow(&cluster, &Silent, &StopRequest::new(), &reference(), "follow", complete).await.unwrap();
     assert_eq!(object["status"]["progress"]["itemsBackedUp"], 101);
     assert!(cluster.watches.load(Ordering::SeqCst) >= 100);
@@ -113,14 +142,26 @@ async fn a_watch_that_breaks_a_hundred_times_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_somebody_deletes_is_not_waited_for() {
-    let cluster = Breaking { looks: AtomicU64::new(0), watches: AtomicU64::new(0), complete_at: u64::MAX, deleted_at: 3 };
+    let cluster = Breaking {
+        looks: AtomicU64::new(0),
+        watches: AtomicU64::new(0),
+        complete_at: u64::MAX,
+        deleted_at: 3,
+        statuses: Vec::new(),
+    };
     let outcome = follow(&cluster, &Silent, &StopRequest::new(), &reference(), "follow", complete).await;
     assert!(matches!(outcome, Err(RunError::Vanished { .. })), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_asks_to_stop_is_heard_while_a_watch_says_nothing() {
-    let cluster = Breaking { looks: AtomicU64::new(0), watches: AtomicU64::new(3), complete_at: u64::MAX, deleted_at: u64::MAX };
+    let cluster = Breaking {
+        looks: AtomicU64::new(0),
+        watches: AtomicU64::new(3),
+        complete_at: u64::MAX,
+        deleted_at: u64::MAX,
+        statuses: Vec::new(),
+    };
     let (stop, backup) = (StopRequest::new(), reference());
     let asking = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -128,4 +169,57 @@ async fn who_asks_to_stop_is_heard_while_a_watch_says_nothing() {
     };
     let (outcome, ()) = tokio::join!(follow(&cluster, &Silent, &stop, &backup, "follow", complete), asking);
     assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
+}
+
+async fn seen(statuses: Vec<Value>) -> Vec<String> {
+    let cluster =
+        Breaking { looks: AtomicU64::new(0), watches: AtomicU64::new(0), complete_at: u64::MAX, deleted_at: u64::MAX, statuses };
+    let reporter = Seen::default();
+    let over = |object: &Value| phase(object).is_some_and(|phase| ["Completed", "Failed"].contains(&phase));
+    follow(&cluster, &reporter, &StopRequest::new(), &reference(), "follow", over).await.unwrap();
+    reporter.0.into_inner().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_in_the_queue_is_told_until_it_is_its_turn() {
+    let queued = |position: u64| json!({"phase": "Queued", "queuePosition": position});
+    let of = |phase: &str| json!({"phase": phase});
+    // As Velero 1.18 goes on; a position that is out of date stays behind.
+    let ready = json!({"phase": "ReadyToStart", "queuePosition": 1});
+    let statuses = vec![
+        json!({}),
+        queued(2),
+        queued(2),
+        queued(1),
+        ready,
+        of("InProgress"),
+        of("WaitingForPluginOperations"),
+        of("Finalizing"),
+        of("Completed"),
+    ];
+    assert_eq!(
+        seen(statuses).await,
+        [
+            "New",
+            "Queued, position 2",
+            "Queued, position 1",
+            "ReadyToStart",
+            "InProgress",
+            "WaitingForPluginOperations",
+            "Finalizing",
+            "Completed"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_that_an_older_server_leaves_new_is_told_of_once() {
+    // Before 1.18 it stays so while another one is at work.
+    let mut statuses = vec![json!({"phase": "New"}); 12];
+    statuses.extend([json!({"phase": "InProgress"}), json!({"phase": "Failed"})]);
+    let seen = seen(statuses).await;
+    let warnings: Vec<&String> = seen.iter().filter(|text| text.starts_with("warning: ")).collect();
+    assert_eq!(warnings.len(), 1, "{seen:?}");
+    assert!(warnings[0].contains("nobody has taken up backups.velero.io velero/a for 30 s"), "{}", warnings[0]);
+    assert_eq!(seen.last().unwrap(), "Failed");
 }

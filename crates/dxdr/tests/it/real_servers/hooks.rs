@@ -35,13 +35,13 @@ fn holds_still() -> Value {
     both(hook("pre", "echo still > /data/state", &[]), &hook("post", "echo moving > /data/state", &[]))
 }
 
-fn claim(world: &World, velero: &Velero, name: &str) {
+fn claim(world: &World, class: &str, name: &str) {
     world.create((
         core("PersistentVolumeClaim", Some(&world.namespace), name),
         json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": world.namespace},
             "spec": {
-                "storageClassName": velero.storage_class, "accessModes": ["ReadWriteOnce"],
+                "storageClassName": class, "accessModes": ["ReadWriteOnce"],
                 "resources": {"requests": {"storage": "1Mi"}}
             }
         }),
@@ -104,7 +104,7 @@ fn a_hook_that_fails_costs_the_volume_unless_its_pod_says_to_go_on() {
         ("missing", json!({"pre.hook.backup.velero.io/command": "/bin/missing"})),
     ];
     let pods = pods.map(|(name, annotations)| {
-        claim(&world, &velero, name);
+        claim(&world, &velero.storage_class, name);
         node.pod(&world, name, name, &annotations)
     });
     for pod in &pods {
@@ -129,4 +129,35 @@ fn a_hook_that_fails_costs_the_volume_unless_its_pod_says_to_go_on() {
     said("/nobody", &["nobody"]);
     said("post hook of pod", &["/late", "4"]);
     said("/missing", &["/bin/missing"]);
+}
+
+#[test]
+fn a_claim_that_waits_for_its_pod_is_filled_when_the_restored_pod_is_there() {
+    let (Some(velero), Some(node)) = (Velero::named(), Node::named()) else { return };
+    let world = World::with_objects(&velero.servers, "waiting");
+    claim(&world, &velero.waiting_storage_class, "data");
+    runs(&world, &node.pod(&world, "app", "data", &json!({})));
+    in_pod(&world, &world.namespace, "app", "echo written by the pod > /data/rows");
+    let point = world.point();
+    in_pod(&world, &world.namespace, "app", "echo damaged > /data/rows");
+
+    let other = format!("{}={}", velero.waiting_storage_class, velero.storage_class);
+    for (name, class, more) in [
+        ("again", &velero.waiting_storage_class, &[][..]),
+        ("elsewhere", &velero.storage_class, &["--storage-class", other.as_str()]),
+    ] {
+        let beside = world.beside(name);
+        let restore = ["restore", "journey", "--point", &point, "--into", &beside, "--yes"];
+        let said = world.run(&[&restore[..], more].concat()).exits(0);
+        // The pod comes before its snapshot is let go of.
+        assert!(said.stderr.contains("1 of 1 snapshots let go of"), "{}", said.stderr);
+        runs(&world, &core("Pod", Some(&beside), "app"));
+        in_pod(&world, &beside, "app", "test \"$(cat /data/rows)\" = 'written by the pod'");
+        let claim = world.get(&core("PersistentVolumeClaim", Some(&beside), "data")).unwrap();
+        assert_eq!(claim["spec"]["storageClassName"], class.as_str(), "{claim:#}");
+        assert_eq!(claim["spec"]["dataSource"]["kind"], "VolumeSnapshot", "{claim:#}");
+        for size in ["/spec/resources/requests/storage", "/status/capacity/storage"] {
+            assert_eq!(claim.pointer(size), Some(&json!("1Mi")), "{size}: {claim:#}");
+        }
+    }
 }

@@ -10,8 +10,10 @@ mod keys;
 mod node;
 mod refusals;
 mod restarts;
+mod retained;
 mod schedules;
 mod sealing;
+mod unfinished;
 mod velero;
 mod volumes;
 
@@ -20,6 +22,7 @@ use std::{cell::RefCell, env, thread, time::Duration};
 use bytes::Bytes;
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_kubernetes::{ConnectOptions, KubernetesCluster};
+use dxdr_object_storage::{S3Options, S3Storage, s3::S3Credentials};
 use dxdr_provider::{
     Cluster, ClusterError,
     cluster::{ListScope, WriteOptions},
@@ -59,10 +62,35 @@ impl Servers {
             })
         })();
         if found.is_none() {
-            eprintln!("did not run: no real servers are named by DXDR_TEST_KUBECONFIG and DXDR_TEST_S3_*");
+            missing("servers", "no real servers are named by DXDR_TEST_KUBECONFIG and DXDR_TEST_S3_*");
         }
         found
     }
+
+    /// The bucket.
+    fn storage(&self, runtime: &Runtime) -> S3Storage {
+        let options = S3Options {
+            bucket: self.bucket.clone(),
+            region: Some("us-east-1".to_owned()),
+            endpoint: Some(self.endpoint.clone()),
+            force_path_style: true,
+            credentials: Some(S3Credentials {
+                access_key_id: self.access_key.clone(),
+                secret_access_key: self.secret_key.clone(),
+                session_token: None,
+            }),
+            ..S3Options::default()
+        };
+        runtime.block_on(S3Storage::connect(options)).unwrap()
+    }
+}
+
+/// Says that a test does not run for want of `part`. Where whoever started the servers says that it is there, that is a failure.
+#[track_caller]
+fn missing(part: &str, reason: &str) {
+    let required = env::var("DXDR_TEST_REQUIRED").unwrap_or_default();
+    assert!(!required.split(',').any(|one| one == part), "DXDR_TEST_REQUIRED names {part}, and {reason}");
+    eprintln!("did not run: {reason}");
 }
 
 /// An environment `journey` in a namespace of its own on the real servers; what a test makes there is removed with it.

@@ -1,5 +1,6 @@
 //! What a real API server does not take.
 
+use dxdr_environment::ObjectReference;
 use serde_json::{Value, json};
 
 use super::{Servers, World};
@@ -74,14 +75,12 @@ fn config_maps_of(namespace: &str) -> (Value, Value) {
     )
 }
 
-#[test]
-fn what_an_admission_policy_of_a_real_server_refuses_is_named_with_its_words() {
-    let Some(servers) = Servers::named() else { return };
-    let world = World::with_objects(&servers, "policy");
-    let point = world.point();
-    let beside = world.beside("beside");
-    world.create(objects::namespace(&beside));
-    let (selector, rule) = config_maps_of(&beside);
+/// What the policy of [`nothing_is_called_one`] says.
+pub(super) const REFUSAL: &str = "nothing is called one here";
+
+/// Makes an admission policy that refuses the ConfigMap `one` in a namespace; answers what binds it.
+pub(super) fn nothing_is_called_one(world: &World, namespace: &str) -> ObjectReference {
+    let (selector, rule) = config_maps_of(namespace);
     let name = world.namespace.clone();
     let of = |kind: &str, plural: &str| reference("admissionregistration.k8s.io", "v1", kind, plural, None, &name);
     world.create((
@@ -90,27 +89,40 @@ fn what_an_admission_policy_of_a_real_server_refuses_is_named_with_its_words() {
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
             "spec": {
                 "failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]},
-                "validations": [{"expression": "object.metadata.name != 'one'", "message": "nothing is called one here"}]
+                "validations": [{"expression": "object.metadata.name != 'one'", "message": REFUSAL}]
             }
         }),
     ));
+    let binding = of("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings");
     world.create((
-        of("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
+        binding.clone(),
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
             "spec": {"policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": selector}}
         }),
     ));
-    let (one, object) = objects::config_map(&beside, "one", "x");
+    let (one, object) = objects::config_map(namespace, "one", "x");
     world.wait_until("the policy is in force", |world| world.try_create(&one, &object, true).is_err());
+    binding
+}
+
+#[test]
+fn what_an_admission_policy_of_a_real_server_refuses_is_named_with_its_words() {
+    let Some(servers) = Servers::named() else { return };
+    let world = World::with_objects(&servers, "policy");
+    let point = world.point();
+    let beside = world.beside("beside");
+    world.create(objects::namespace(&beside));
+    let binding = nothing_is_called_one(&world, &beside);
+    let (one, object) = objects::config_map(&beside, "one", "x");
 
     let restore = ["restore", "journey", "--point", &point, "--into", &beside, "--yes"];
     let said = world.run(&restore).refuses(3);
-    assert!(said.stderr.contains("nothing is called one here"), "{}", said.stderr);
+    assert!(said.stderr.contains(REFUSAL), "{}", said.stderr);
     assert!(said.stderr.contains("hint: change the object so that the policy accepts it"), "{}", said.stderr);
     assert!(world.get(&core("ConfigMap", Some(&beside), "two")).is_some());
 
-    world.delete(&of("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"));
+    world.delete(&binding);
     world.wait_until("the policy is out of force", |world| world.try_create(&one, &object, true).is_ok());
     world.run(&restore).exits(0);
     assert!(world.get(&one).is_some());

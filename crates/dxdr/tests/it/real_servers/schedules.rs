@@ -13,7 +13,7 @@ use super::{
     World,
     velero::{CONTENT, Velero, completed},
 };
-use crate::objects::reference;
+use crate::objects::{self, reference};
 
 /// Kinds and names, and nothing that the server keeps of its own.
 fn object(kind: &str, name: &str) -> ObjectReference {
@@ -118,13 +118,17 @@ fn a_hundred_environments_are_applied_once_and_are_clean_for_argo_cd() {
 fn a_secret_that_is_not_there_is_told_before_and_after() {
     let Some(velero) = Velero::named() else { return };
     let world = World::new(&velero.servers, "no-secret");
-    let (_, location) = fleet(&world, 1, "not-there");
+    let (names, location) = fleet(&world, 1, "not-there");
     let applied = world.run(&["schedule", "apply", "--yes"]).exits(0);
     assert!(applied.stdout.contains("Secret `not-there` in namespace"), "{}", applied.stdout);
     let location = object("BackupStorageLocation", &location);
     world.wait_until("Velero has tried the location", |world| {
         world.get(&location).is_some_and(|live| live["status"]["phase"] == "Unavailable")
     });
+    // Velero makes no backup there, and says why.
+    world.create(objects::namespace(&names[0]));
+    let refused = world.run(&["backup", "now", &names[0]]).refuses(1);
+    assert!(refused.stderr.contains("as FailedValidation: ") && refused.stderr.contains("Unavailable"), "{}", refused.stderr);
     let said = world.run(&["schedule", "diff"]);
     assert!(said.stdout.contains("is unavailable"), "{}\n{}", said.stdout, said.stderr);
     assert!(said.stdout.contains("the Secret with the credentials is missing"), "{}", said.stdout);
@@ -143,7 +147,11 @@ fn what_velero_backs_up_by_request_and_by_its_schedule_comes_back_and_goes_with_
     let policy = "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {name: all}\nspec:\n  environments: [journey]\n  objectives: {dataLoss: 10m, recoveryTime: 1h}\n  schedule: {cron: \"* * * * *\", timeZone: UTC}\n  engine: velero\n  volumes: {method: csiSnapshot}\n  store: primary\n  retention: {daily: 7}\n";
     world.place.write("policies/policy.yaml", policy);
     let original = velero.volume_of(&world, &world.namespace);
-    let asked = world.point();
+    let said = world.run(&["backup", "now", "journey"]).exits(0);
+    for phase in ["    InProgress", "    Completed"] {
+        assert!(said.stderr.contains(phase), "{}", said.stderr);
+    }
+    let asked = said.stdout.trim().to_owned();
 
     fs::write(original.join("content"), "later rows").unwrap();
     let schedule = object("Schedule", "dxdr-journey");
@@ -169,7 +177,10 @@ fn what_velero_backs_up_by_request_and_by_its_schedule_comes_back_and_goes_with_
         let point = points.iter().find(|point| point["name"] == name.as_str()).unwrap();
         assert_eq!(point["state"], "complete", "{point:#}");
         let beside = world.beside(if *name == asked { "asked" } else { "scheduled" });
-        world.run(&["restore", "journey", "--point", name, "--into", &beside, "--yes"]).exits(0);
+        // By its instant: nothing newer was there then.
+        let said =
+            world.run(&["restore", "journey", "--at", point["instant"].as_str().unwrap(), "--into", &beside, "--yes"]).exits(0);
+        assert!(said.stderr.contains(&format!("recovery point {name}")), "{}", said.stderr);
         assert_eq!(fs::read_to_string(velero.volume_of(&world, &beside).join("content")).unwrap(), content);
     }
 

@@ -6,7 +6,7 @@ use dxdr_environment::ObjectReference;
 use dxdr_plan::restore::volume;
 use serde_json::{Value, json};
 
-use super::{Servers, World};
+use super::{Servers, World, missing};
 use crate::objects::{self, core, reference};
 
 pub(super) const CONTENT: &str = "rows of a database";
@@ -37,7 +37,7 @@ impl Velero {
             })
         })();
         if found.is_none() {
-            eprintln!("did not run: no Velero is named by DXDR_TEST_VELERO_*, or no CSI driver by DXDR_TEST_CSI_DATA");
+            missing("velero", "no Velero is named by DXDR_TEST_VELERO_*, or no CSI driver by DXDR_TEST_CSI_DATA");
         }
         found
     }

@@ -1,0 +1,113 @@
+//! Volumes that Velero would make known again as they are: on the storage of the original.
+//!
+//! Velero creates a PersistentVolume just as it is in the archive when it has no copy of the data and the reclaim policy is not
+//! `Delete`. In a cluster that does not have the volume, the restored claim is then bound to the very storage that the original still
+//! writes to. Velero comes to a volume through its claim, and to claims by kind and label: there is no selecting by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dxdr_environment::{ObjectReference, ResourceKind};
+use serde_json::Value;
+
+use super::{
+    finding::Finding,
+    planner::RestorePlanner,
+    request::{ClusterScoped, Executor},
+    volume::VeleroVolume,
+};
+
+/// Claims and volumes of the archive.
+#[derive(Debug, Default)]
+pub(super) struct ArchivedStorage {
+    /// Of the source namespace.
+    claims: BTreeMap<String, ArchivedClaim>,
+    /// Volumes that stay when their claim goes.
+    kept: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct ArchivedClaim {
+    labels: BTreeMap<String, String>,
+    volume: String,
+}
+
+impl ArchivedStorage {
+    /// Takes a claim or a volume; leaves everything else.
+    pub(super) fn observe(&mut self, item: &ObjectReference, object: &Value) {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        match (item.kind.group.as_str(), item.kind.plural.as_str()) {
+            ("", "persistentvolumeclaims") => {
+                let claim = ArchivedClaim { labels: labels(object), volume: text("/spec/volumeName").to_owned() };
+                self.claims.insert(item.name.clone(), claim);
+            }
+            ("", "persistentvolumes") if text("/spec/persistentVolumeReclaimPolicy") != "Delete" => {
+                self.kept.insert(item.name.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// The labels of a claim, by which Velero finds it.
+    pub(super) fn labels_of(&self, claim: &str) -> BTreeMap<String, String> {
+        self.claims.get(claim).map(|claim| claim.labels.clone()).unwrap_or_default()
+    }
+}
+
+fn labels(object: &Value) -> BTreeMap<String, String> {
+    let labels = object.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
+    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// Label selectors that find `volumes`, and as little else as there can be; empty: something of them has no label, and nothing but
+/// all claims finds it.
+pub(crate) fn selectors(volumes: &[VeleroVolume]) -> BTreeSet<&BTreeMap<String, String>> {
+    let selectors: BTreeSet<_> = volumes.iter().map(|volume| &volume.labels).collect();
+    if selectors.iter().any(|labels| labels.is_empty()) { BTreeSet::new() } else { selectors }
+}
+
+impl RestorePlanner {
+    /// Refuses to have Velero bind claims to storage that belongs to the original.
+    pub(super) fn look_at_shared_storage(&mut self) {
+        let by_velero = self.request.executor == Executor::Velero;
+        let allowed = match self.request.cluster_scoped {
+            // In place, and asked for in so many words: dxdr itself would create them just so.
+            ClusterScoped::All => !self.request.beside(),
+            ClusterScoped::None => by_velero,
+            ClusterScoped::Needed => false,
+        };
+        if allowed || (!by_velero && self.through_velero.is_empty()) {
+            return;
+        }
+        let selectors = selectors(&self.through_velero);
+        let finds = |claim: &ArchivedClaim| {
+            let fits =
+                |labels: &&BTreeMap<String, String>| labels.iter().all(|(key, value)| claim.labels.get(key) == Some(value));
+            by_velero || selectors.is_empty() || selectors.iter().any(fits)
+        };
+        let is_there = |volume: &str| !self.request.beside() && self.lives(volume);
+        let storage = &self.storage;
+        let has_copy = |claim: &str| self.captured_volumes.contains_key(claim);
+        let found = storage.claims.iter().filter(|(name, claim)| {
+            storage.kept.contains(&claim.volume) && !has_copy(name) && !is_there(&claim.volume) && finds(claim)
+        });
+        let found: Vec<String> = found.map(|(_, claim)| claim.volume.clone()).collect();
+        for name in found {
+            let volume = ObjectReference { kind: volumes(), namespace: None, name };
+            self.findings.of(Finding::SharedThroughVelero { everything: by_velero }, &volume);
+        }
+    }
+
+    fn lives(&self, volume: &str) -> bool {
+        self.live.as_ref().is_some_and(|live| live.get("persistentvolumes", None, volume).is_some())
+    }
+}
+
+fn volumes() -> ResourceKind {
+    ResourceKind {
+        group: String::new(),
+        version: "v1".to_owned(),
+        kind: "PersistentVolume".to_owned(),
+        plural: "persistentvolumes".to_owned(),
+        namespaced: false,
+    }
+}

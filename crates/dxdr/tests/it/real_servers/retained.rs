@@ -1,0 +1,102 @@
+//! Volumes that outlive their claim, of which a real Velero server has no copy: nobody binds a second claim to them.
+
+use std::{fs, io::Read as _};
+
+use bytes::Bytes;
+use dxdr_environment::ObjectReference;
+use dxdr_provider::{
+    ObjectStorage,
+    object_storage::{ObjectBody, PutCondition},
+};
+use flate2::read::GzDecoder;
+use futures::StreamExt;
+use serde_json::{Value, json};
+
+use super::{
+    World,
+    velero::{CONTENT, Velero},
+};
+use crate::{adoption::zipped, objects::core};
+
+/// A claim `shared` on a volume that somebody made by hand; the volume.
+fn shared(world: &World) -> ObjectReference {
+    let volume = core("PersistentVolume", None, &format!("{}-shared", world.namespace));
+    let claim = core("PersistentVolumeClaim", Some(&world.namespace), "shared");
+    let (modes, storage) = (json!(["ReadWriteMany"]), json!({"storage": "1Mi"}));
+    world.create((
+        volume.clone(),
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume.name},
+            "spec": {
+                "capacity": storage, "accessModes": modes, "nfs": {"server": "127.0.0.1", "path": "/exports"},
+                "storageClassName": "", "persistentVolumeReclaimPolicy": "Retain",
+                "claimRef": {"namespace": world.namespace, "name": "shared"}
+            }
+        }),
+    ));
+    world.create((
+        claim.clone(),
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "shared", "namespace": world.namespace},
+            "spec": {
+                "storageClassName": "", "volumeName": volume.name, "accessModes": modes, "resources": {"requests": storage}
+            }
+        }),
+    ));
+    world.wait_until("the claim is bound", |world| world.get(&claim).unwrap()["status"]["phase"] == "Bound");
+    volume
+}
+
+/// Lets what Velero says of the claim `data` read as if its content lay in the store, where only Velero can read it.
+fn moved(velero: &Velero, world: &World, backup: &str) {
+    let storage = velero.servers.storage(&world.runtime);
+    let prefix = velero.servers.prefix.as_deref().unwrap();
+    let key = format!("{prefix}/backups/{backup}/{backup}-volumeinfo.json.gz");
+    world.runtime.block_on(async {
+        let (mut stored, mut stream) = (Vec::new(), storage.get(&key, None).await.unwrap().stream);
+        while let Some(chunk) = stream.next().await {
+            stored.extend_from_slice(&chunk.unwrap());
+        }
+        let mut text = String::new();
+        GzDecoder::new(stored.as_slice()).read_to_string(&mut text).unwrap();
+        let mut volumes: Value = serde_json::from_str(&text).unwrap();
+        let data = volumes.as_array_mut().unwrap().iter_mut().find(|volume| volume["pvcName"] == "data").unwrap();
+        data["snapshotDataMoved"] = true.into();
+        let body = ObjectBody::Bytes(Bytes::from(zipped(&volumes)));
+        storage.put(&key, body, PutCondition::Always).await.unwrap();
+    });
+}
+
+#[test]
+fn a_volume_that_somebody_made_by_hand_is_bound_to_no_second_claim() {
+    let Some(velero) = Velero::named() else { return };
+    let world = velero.world("retained");
+    let volume = shared(&world);
+    let backup = velero.back_up(&world);
+    // As in another cluster: the archive has the volume, and the target does not.
+    world.delete(&core("PersistentVolumeClaim", Some(&world.namespace), "shared"));
+    world.delete(&volume);
+    world.wait_until("the volume is gone", |world| world.get(&volume).is_none());
+
+    let everything = world.beside("everything");
+    let restore = ["restore", "journey", "--point", &backup, "--into", &everything];
+    let said = world.run(&[&restore[..], &["--executor", "velero", "--yes"]].concat()).refuses(4);
+    assert!(said.stderr.contains("would bind a claim to the storage of the original"), "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("persistentvolumes {}", volume.name)), "{}", said.stderr);
+    assert_eq!(world.get(&core("Namespace", None, &everything)), None);
+
+    moved(&velero, &world, &backup);
+    let limited = world.beside("limited");
+    let said = world.run(&["restore", "journey", "--point", &backup, "--into", &limited, "--yes"]).exits(0);
+    assert!(said.stderr.contains("Have Velero bring back 1 volume"), "{}", said.stderr);
+    let restores = world.names(&velero.object("Restore", "").kind, velero.object("Restore", "").namespace.as_deref());
+    let restore = restores.iter().find(|name| name.ends_with("-volumes")).unwrap();
+    let asked = world.get(&velero.object("Restore", restore)).unwrap();
+    let selector = &asked["spec"]["orLabelSelectors"][0]["matchLabels"];
+    assert_eq!(selector["velero.io/backup-name"], backup.as_str(), "{asked:#}");
+    assert_eq!(fs::read_to_string(velero.volume_of(&world, &limited).join("content")).unwrap(), CONTENT);
+    let empty = world.get(&core("PersistentVolumeClaim", Some(&limited), "shared")).unwrap();
+    assert_eq!((empty["spec"].get("volumeName"), &empty["status"]["phase"]), (None, &json!("Pending")), "{empty:#}");
+    assert_eq!(world.get(&volume), None, "the volume of the original was made again");
+    velero.delete(&world, &backup);
+}

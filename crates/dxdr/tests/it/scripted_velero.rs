@@ -1,0 +1,227 @@
+//! Restores that go through a Velero server, whose part the test plays: what dxdr asks for, and what it makes of each answer.
+
+use std::{fs, thread, time::Duration};
+
+use dxdr_environment::ObjectReference;
+use serde_json::{Value, json};
+
+use crate::{
+    adoption::{backup_with, zipped},
+    gated::Running,
+    objects::{self, core, reference},
+    served::Served,
+};
+
+const BACKUP: &str = "nightly-20240501100000";
+const CLAIMS: &str = "persistentvolumeclaims";
+
+/// A cluster with Velero's kinds, and a backup of Velero's in the store.
+struct Scripted {
+    served: Served,
+}
+
+fn velero(kind: &str, name: &str) -> ObjectReference {
+    reference("velero.io", "v1", kind, &format!("{}s", kind.to_lowercase()), Some("velero"), name)
+}
+
+/// A claim of the archive.
+fn claim(name: &str, volume: &str, labels: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": "staging", "labels": labels},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "",
+            "volumeName": volume
+        },
+        "status": {"phase": "Bound"}
+    })
+}
+
+fn volume(name: &str, policy: &str, claim: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "persistentVolumeReclaimPolicy": policy,
+            "nfs": {"server": "filer.example.org", "path": "/exports"}, "claimRef": {"namespace": "staging", "name": claim}
+        }
+    })
+}
+
+fn moved(claim: &str, volume: &str) -> Value {
+    json!({"pvcName": claim, "pvcNamespace": "staging", "pvName": volume, "backupMethod": "CSISnapshot", "snapshotDataMoved": true,
+        "result": "succeeded", "snapshotDataMovementInfo": {"dataMover": "velero", "uploaderType": "kopia", "snapshotHandle": "k0f3",
+            "operationID": "du-1", "size": 4096, "retainedSnapshot": ""}})
+}
+
+impl Scripted {
+    fn new(volumes: &[Value], objects: &[(&str, Value)]) -> Self {
+        let served = Served::new();
+        served.create(objects::namespace("velero"));
+        for kind in ["Backup", "Restore"] {
+            let plural = format!("{}s", kind.to_lowercase());
+            let name = format!("{plural}.velero.io");
+            let definition = json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
+                "spec": {
+                    "group": "velero.io", "scope": "Namespaced",
+                    "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
+                    "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                        "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]
+                }
+            });
+            let group = "apiextensions.k8s.io";
+            let reference = reference(group, "v1", "CustomResourceDefinition", "customresourcedefinitions", None, &name);
+            served.create((reference, definition));
+        }
+        let namespace = [("namespaces", objects::namespace("staging").1)];
+        let archived = [&namespace[..], objects].concat();
+        backup_with(&served.place, BACKUP, "Completed", &json!({"velero.io/schedule-name": "nightly"}), &archived);
+        let folder = served.place.path().join("store/backups").join(BACKUP);
+        fs::write(folder.join(format!("{BACKUP}-volumeinfo.json.gz")), zipped(&json!(volumes))).unwrap();
+        // As Velero does with what it finds in the store.
+        served.create((
+            velero("Backup", BACKUP),
+            json!({
+                "apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": BACKUP, "namespace": "velero"},
+                "spec": {}, "status": {"phase": "Completed"}
+            }),
+        ));
+        Self { served }
+    }
+
+    /// With a claim that only Velero can bring back beside one on storage that belongs to the original.
+    fn with_volumes() -> Self {
+        let objects = [
+            (CLAIMS, claim("db", "pv-db", &json!({"app": "db", "velero.io/volume-snapshot-name": "velero-db-x"}))),
+            (CLAIMS, claim("files", "nfs", &json!({"app": "files"}))),
+            ("persistentvolumes", volume("pv-db", "Delete", "db")),
+            ("persistentvolumes", volume("nfs", "Retain", "files")),
+        ];
+        Self::new(&[moved("db", "pv-db")], &objects)
+    }
+
+    /// The Restore that dxdr asks for.
+    fn asked(&self, program: &Running) -> Value {
+        for _ in 0..2400 {
+            if let Some(restore) = self.served.list(&velero("Restore", "").kind, "velero").pop() {
+                return restore;
+            }
+            if let Some(said) = program.over() {
+                panic!("it asked for no Restore:\n{said}");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("no Restore was asked for within two minutes");
+    }
+
+    /// Ends it, with what Velero says of it in the store.
+    fn ends(&self, restore: &Value, status: &Value, results: &Value, list: &Value) {
+        let name = restore["metadata"]["name"].as_str().unwrap();
+        let folder = self.served.store().join("restores").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("restore-{name}-results.gz")), zipped(results)).unwrap();
+        fs::write(folder.join(format!("restore-{name}-resource-list.json.gz")), zipped(list)).unwrap();
+        let restore = velero("Restore", name);
+        self.served.change(&restore, |object| object["status"] = json!({"phase": "InProgress"}));
+        self.served.change(&restore, |object| object["status"] = status.clone());
+    }
+}
+
+const LIMITED: [&str; 7] = ["restore", "staging", "--point", BACKUP, "--into", "copy", "--yes"];
+
+#[test]
+fn what_only_velero_can_read_comes_back_through_a_restore_of_just_that() {
+    let scripted = Scripted::with_volumes();
+    let served = &scripted.served;
+    let restore = served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    assert_eq!(
+        asked["spec"],
+        json!({
+            "backupName": BACKUP, "includedNamespaces": ["staging"], "namespaceMapping": {"staging": "copy"},
+            "includedResources": [CLAIMS, "persistentvolumes"],
+            "orLabelSelectors": [{"matchLabels": {"app": "db", "velero.io/volume-snapshot-name": "velero-db-x"}}],
+            "restorePVs": true, "existingResourcePolicy": "none"
+        })
+    );
+    // The others are there already, with new volumes, and nothing is that mounts them.
+    let files = served.get(&core("PersistentVolumeClaim", Some("copy"), "files")).unwrap();
+    assert_eq!(files["spec"].get("volumeName"), None);
+    let mut filled = claim("db", "", &json!({}));
+    filled["metadata"]["namespace"] = "copy".into();
+    served.create((core("PersistentVolumeClaim", Some("copy"), "db"), filled));
+    scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+    let (code, said) = restore.ends();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Have Velero bring back 1 volume"), "{said}");
+    assert_eq!(served.get(&core("PersistentVolume", None, "nfs")), None);
+    assert_eq!(served.list(&velero("Restore", "").kind, "velero").len(), 1);
+}
+
+#[test]
+fn a_volume_that_velero_does_not_bring_back_is_told_in_its_words() {
+    let scripted = Scripted::with_volumes();
+    let restore = scripted.served.start(&LIMITED);
+    let results =
+        json!({"errors": {"namespaces": {"copy": ["error preparing persistentvolumeclaims/copy/db: no node-agent runs"]}}});
+    scripted.ends(&scripted.asked(&restore), &json!({"phase": "PartiallyFailed", "errors": 1}), &results, &json!({}));
+    let (code, said) = restore.ends();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("persistentvolumeclaims copy/db"), "{said}");
+    assert!(said.contains("no node-agent runs"), "{said}");
+}
+
+#[test]
+fn a_restore_that_velero_refuses_ends_the_run_with_its_reasons() {
+    let scripted = Scripted::with_volumes();
+    let restore = scripted.served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    let refused =
+        json!({"phase": "FailedValidation", "validationErrors": ["the BSL default is unavailable, cannot retrieve the backup"]});
+    scripted.ends(&asked, &refused, &json!({}), &json!({}));
+    let (code, said) = restore.ends();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("is FailedValidation: the BSL default is unavailable"), "{said}");
+    assert!(said.contains("velero restore describe"), "{said}");
+}
+
+#[test]
+fn a_restore_that_would_bind_storage_twice_is_refused_before_velero_hears_of_it() {
+    let scripted = Scripted::with_volumes();
+    let by_velero = ["restore", "staging", "--point", BACKUP, "--into", "copy", "--executor", "velero", "--yes"];
+    let said = scripted.served.refuses_and_changes_nothing(&by_velero, 4);
+    assert!(said.stderr.contains("would bind a claim to the storage of the original"), "{}", said.stderr);
+    assert!(said.stderr.contains("persistentvolumes nfs"), "{}", said.stderr);
+}
+
+#[test]
+fn what_velero_made_of_everything_is_held_against_the_plan() {
+    let scripted = Scripted::new(&[], &[]);
+    let served = &scripted.served;
+    let arguments =
+        ["restore", "staging", "--point", BACKUP, "--into", "copy", "--executor", "velero", "--yes", "--output", "json"];
+    let restore = served.start(&arguments);
+    let asked = scripted.asked(&restore);
+    assert_eq!(asked["spec"]["namespaceMapping"], json!({"staging": "copy"}));
+    served.create(objects::namespace("copy"));
+    let mut data = claim("data", "", &json!({}));
+    data["metadata"]["namespace"] = "copy".into();
+    served.create((core("PersistentVolumeClaim", Some("copy"), "data"), data));
+    let refusal =
+        "error restoring configmaps/copy/settings: admission webhook \"policy.example.org\" denied the request: no settings";
+    let results = json!({"errors": {"namespaces": {"copy": [refusal]}}});
+    let list = json!({
+        "v1/Namespace": ["copy(created)"], "v1/ConfigMap": ["copy/settings(failed)", "copy/stray(created)"],
+        "v1/PersistentVolumeClaim": ["copy/data(created)"], "apps/v1/ReplicaSet": ["copy/api-1(created)", "copy/api-2(skipped)"]
+    });
+    scripted.ends(&asked, &json!({"phase": "PartiallyFailed", "errors": 1}), &results, &list);
+    let (code, report, said) = restore.ends_with_output();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("denied the request: no settings"), "{said}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["beyondPlan"], json!(["ReplicaSet copy/api-1", "ConfigMap copy/stray"]), "{report:#}");
+    assert_eq!(report["failed"][0]["object"], "configmaps copy/settings", "{report:#}");
+    assert!(report["failed"][0]["reason"].as_str().unwrap().contains("policy.example.org"), "{report:#}");
+    let runs = served.run(&["runs", "list"]).exits(0).stdout;
+    assert!(runs.contains("partial"), "{runs}");
+}
