@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     end_to_end::in_cluster(Parts { s3: true, csi: true, velero: true, ..Parts::default() }, arguments.keep, |cluster, _| {
         let mut variables = cluster.test_variables();
         variables.push(("DXDR_TEST_SEEDS", arguments.seeds.to_string()));
+        variables.push(("DXDR_TEST_REQUIRED", "servers,velero".to_owned()));
         variables.push(("DXDR_TEST_FIRST_SEED", arguments.first.to_string()));
         let mut command = Command::new(checkout::cargo());
         command.args(["test", "--package", "dxdr", "--test", "it", "real_servers::differential", "--", "--nocapture"]);

@@ -1,10 +1,11 @@
 //! The tests that need real servers, run against them.
 //!
-//! Those tests look at `DXDR_TEST_…` variables and skip, saying so, without them; here the variables are set.
+//! Those tests look at `DXDR_TEST_…` variables and skip, saying so, without them; here the variables are set, and `DXDR_TEST_REQUIRED`
+//! names the parts that are there, for which no test may skip.
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ pub(crate) struct Arguments {
     /// Start neither Velero nor volumes with snapshots nor a node; the tests that need them say so and do not run
     #[arg(long)]
     without_velero: bool,
+    /// Write what will not run, and why, into this file, a line each
+    #[arg(long, value_name = "FILE")]
+    not_run: Option<PathBuf>,
     /// Passed on to `cargo test`, such as the name of one test
     #[arg(last = true)]
     test_arguments: Vec<OsString>,
@@ -40,12 +44,24 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let all = !arguments.without_velero;
     let obstacle = if all { node::obstacle() } else { None };
-    if let Some(obstacle) = &obstacle {
-        eprintln!("the tests that need a node will not run: {obstacle}");
-    }
     let node = all && obstacle.is_none();
+    let mut not_run = Vec::new();
+    if let Some(obstacle) = obstacle {
+        not_run.push(format!("tests that need a node: {obstacle}"));
+    }
+    if !all {
+        not_run.push("tests that need Velero, volumes or a node: --without-velero".to_owned());
+    }
     in_cluster(Parts { s3: true, csi: all, velero: all, sealed_secrets: true, node }, arguments.keep, |cluster, folder| {
         let mut variables = cluster.test_variables();
+        let proxied = variables.iter().any(|(name, _)| *name == "DXDR_TEST_SEALED_SECRETS_NAMESPACE");
+        if !proxied {
+            not_run.push(
+                "tests that ask the Sealed Secrets controller through the API server: it has no address of its own".to_owned(),
+            );
+        }
+        variables.push(("DXDR_TEST_REQUIRED", required(all, node, proxied)));
+        tell(&not_run, arguments.not_run.as_deref())?;
         variables.push(("DXDR_TEST_FAKE_GCS_SERVER", wheels::fake_gcs_server()?.display().to_string()));
         if let Some(context) = &arguments.context {
             let kubeconfig = kubeconfig_of(cluster.kubectl(), context, folder)?;
@@ -69,6 +85,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             code
         })
     })
+}
+
+/// The parts that are there, by the names that the tests have for them.
+fn required(velero: bool, node: bool, proxied: bool) -> String {
+    let parts = [("velero", velero), ("node", node), ("sealing-proxy", proxied)];
+    let parts = parts.into_iter().filter(|(_, there)| *there).map(|(name, _)| name);
+    ["servers", "sealing", "second"].into_iter().chain(parts).collect::<Vec<_>>().join(",")
+}
+
+/// Says what will not run, and leaves it in a file for whoever sums up.
+fn tell(not_run: &[String], file: Option<&Path>) -> Result<()> {
+    for line in not_run {
+        eprintln!("will not run: {line}");
+    }
+    let Some(file) = file else { return Ok(()) };
+    let text: String = not_run.iter().map(|line| format!("{line}\n")).collect();
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Does something beside a second control plane, which is as empty as one is after a disaster: for restores into another cluster. Variables say where it is.
@@ -156,4 +189,16 @@ fn kubeconfig_of(kubectl: &Path, context: &str, folder: &Path) -> Result<String>
     let path = folder.join("kubeconfig");
     crate::cluster::credentials::write_private(&path, &String::from_utf8_lossy(&output.stdout))?;
     Ok(path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_started_is_required_and_nothing_else() {
+        assert_eq!(required(true, true, true), "servers,sealing,second,velero,node,sealing-proxy");
+        assert_eq!(required(true, false, false), "servers,sealing,second,velero");
+        assert_eq!(required(false, false, false), "servers,sealing,second");
+    }
 }

@@ -19,6 +19,10 @@ impl Ground {
     /// `None` when there is no server to test against.
     async fn new(purpose: &str) -> Option<Self> {
         let Some(file) = std::env::var_os("DXDR_TEST_KUBECONFIG") else {
+            assert!(
+                std::env::var_os("DXDR_TEST_REQUIRED").is_none(),
+                "a server is promised, and DXDR_TEST_KUBECONFIG names none"
+            );
             eprintln!("skipped: DXDR_TEST_KUBECONFIG names no API server");
             return None;
         };

@@ -17,6 +17,8 @@ use crate::conformance::{self, pattern, put, read};
 /// The server to test against; `None`, and said so by the caller, when there is none.
 pub(crate) fn options() -> Option<S3Options> {
     let variable = |name: &str| env::var(format!("DXDR_TEST_S3_{name}")).ok().filter(|value| !value.is_empty());
+    let promised = env::var_os("DXDR_TEST_REQUIRED").is_some();
+    assert!(!promised || variable("ENDPOINT").is_some(), "a server is promised, and DXDR_TEST_S3_* name none");
     Some(S3Options {
         endpoint: Some(variable("ENDPOINT")?),
         bucket: variable("BUCKET")?,

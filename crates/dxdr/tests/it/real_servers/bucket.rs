@@ -2,7 +2,7 @@
 
 use std::env;
 
-use super::{Servers, World};
+use super::{Servers, World, missing};
 
 /// Every command that needs the store, and changes nothing without it.
 const COMMANDS: [&[&str]; 3] =
@@ -39,7 +39,7 @@ fn a_bucket_of_a_real_server_that_may_only_be_read_takes_no_backup() {
     let Some(servers) = Servers::named() else { return };
     let reader = env::var("DXDR_TEST_S3_READONLY_ACCESS_KEY").ok().zip(env::var("DXDR_TEST_S3_READONLY_SECRET_KEY").ok());
     let Some((access_key, secret_key)) = reader else {
-        eprintln!("did not run: no reader is named by DXDR_TEST_S3_READONLY_*");
+        missing("servers", "no reader is named by DXDR_TEST_S3_READONLY_*");
         return;
     };
     let world = World::with_objects(&Servers { access_key, secret_key, ..servers }, "reader");

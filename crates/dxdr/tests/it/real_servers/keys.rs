@@ -9,7 +9,7 @@ use std::{
 use age::secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{Servers, World};
+use super::{Servers, World, missing};
 use crate::{
     objects,
     place::Said,
@@ -118,7 +118,7 @@ pub(super) fn comes_back(world: &World, object: &Value) {
 fn keys_are_kept_renewed_and_brought_back_after_the_cluster_is_lost() {
     let Some(servers) = Servers::named() else { return };
     let Some(program) = env::var("DXDR_TEST_SEALED_SECRETS_CONTROLLER").ok().filter(|program| !program.is_empty()) else {
-        eprintln!("did not run: no program is named by DXDR_TEST_SEALED_SECRETS_CONTROLLER");
+        missing("sealing", "no program is named by DXDR_TEST_SEALED_SECRETS_CONTROLLER");
         return;
     };
     let world = World::new(&servers, "keys");
@@ -194,7 +194,7 @@ fn second(servers: &Servers, name: &str) -> Option<(World, String)> {
     let named = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let found = named("DXDR_TEST_SECOND_KUBECONFIG").zip(named("DXDR_TEST_SECOND_SEALED_SECRETS_CONTROLLER"));
     let Some((kubeconfig, program)) = found else {
-        eprintln!("did not run: no second control plane is named by DXDR_TEST_SECOND_*");
+        missing("second", "no second control plane is named by DXDR_TEST_SECOND_*");
         return None;
     };
     Some((World::new(&Servers { kubeconfig, ..servers.clone() }, name), program))
@@ -205,7 +205,7 @@ fn after_a_disaster_a_new_cluster_that_made_a_key_of_its_own_opens_everything() 
     const NAMES: [&str; 3] = ["one", "two", "three"];
     let Some(servers) = Servers::named() else { return };
     let Some(program) = env::var("DXDR_TEST_SEALED_SECRETS_CONTROLLER").ok().filter(|program| !program.is_empty()) else {
-        eprintln!("did not run: no program is named by DXDR_TEST_SEALED_SECRETS_CONTROLLER");
+        missing("sealing", "no program is named by DXDR_TEST_SEALED_SECRETS_CONTROLLER");
         return;
     };
     let Some((new, new_program)) = second(&servers, "lost") else { return };

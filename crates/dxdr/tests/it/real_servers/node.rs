@@ -9,7 +9,7 @@ use dxdr_provider::{
 };
 use serde_json::{Value, json};
 
-use super::World;
+use super::{World, missing};
 use crate::objects::core;
 
 /// What keeps other pods away from the node.
@@ -26,7 +26,7 @@ impl Node {
         let named = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let found = named("DXDR_TEST_NODE").and_then(|_| Some(Self { image: named("DXDR_TEST_POD_IMAGE")? }));
         if found.is_none() {
-            eprintln!("did not run: no node is named by DXDR_TEST_NODE");
+            missing("node", "no node is named by DXDR_TEST_NODE");
         }
         found
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Servers, World,
     keys::{comes_back, declare, json_of, seal, sealed, sealed_secret},
+    missing,
     node::Node,
 };
 use crate::objects::{self, core, reference};
@@ -91,7 +92,7 @@ fn served(world: &World, certificate: &str) -> Value {
 fn the_controller_is_restarted_and_loads_new_keys_and_restored_ones() {
     let (Some(servers), Some(node)) = (Servers::named(), Node::named()) else { return };
     let Some(program) = env::var("DXDR_TEST_SEALED_SECRETS_PROGRAM").ok().filter(|program| !program.is_empty()) else {
-        eprintln!("did not run: no program is named by DXDR_TEST_SEALED_SECRETS_PROGRAM");
+        missing("sealing", "no program is named by DXDR_TEST_SEALED_SECRETS_PROGRAM");
         return;
     };
     let world = World::new(&servers, "restarts");

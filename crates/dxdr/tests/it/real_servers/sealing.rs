@@ -10,7 +10,7 @@ use dxdr_environment::{ObjectReference, ResourceKind};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{Servers, World};
+use super::{Servers, World, missing};
 use crate::{
     objects,
     place::Said,
@@ -41,7 +41,7 @@ impl SealedSecrets {
             })
         })();
         if found.is_none() {
-            eprintln!("did not run: no Sealed Secrets controller is named by DXDR_TEST_SEALED_SECRETS_*");
+            missing("sealing", "no Sealed Secrets controller is named by DXDR_TEST_SEALED_SECRETS_*");
         }
         found
     }
@@ -285,7 +285,7 @@ fn live_objects_are_moved_and_stay_synced_those_of_the_deprecated_form_too() {
 fn the_controller_is_asked_through_the_api_server() {
     let Some((world, controller)) = sealing("asked") else { return };
     if !controller.proxied {
-        eprintln!("did not run: the API server does not reach the controller");
+        missing("sealing-proxy", "the API server does not reach the controller");
         return;
     }
     let said = seal(&world, &["certificate"], "").exits(0);
