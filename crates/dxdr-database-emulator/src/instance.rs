@@ -1,9 +1,14 @@
 //! Instances, and the databases on them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+
+use crate::{
+    failure::Failure,
+    postgresql::{Cluster, SqlError},
+};
 
 /// How an instance is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +109,8 @@ pub(crate) struct Statement {
 pub(crate) struct Machine {
     pub(crate) instance: Instance,
     pub(crate) created: Timestamp,
+    /// The server that it really is. `None`: it is what follows.
+    pub(crate) server: Option<Arc<Cluster>>,
     pub(crate) databases: BTreeMap<String, Vec<Statement>>,
     /// What people wrote about databases, by their names.
     pub(crate) comments: BTreeMap<String, String>,
@@ -118,13 +125,36 @@ pub(crate) struct BackupRun {
     pub(crate) description: String,
     pub(crate) at: Timestamp,
     pub(crate) databases: BTreeMap<String, Vec<Statement>>,
+    /// The files of a server.
+    pub(crate) copy: Option<PathBuf>,
 }
 
 impl Machine {
     pub(crate) fn new(instance: Instance, created: Timestamp) -> Self {
         let databases = BTreeMap::from([("postgres".to_owned(), Vec::new())]);
-        let comments = BTreeMap::new();
-        Self { instance, created, databases, comments, users: vec!["postgres".to_owned()], backups: Vec::new() }
+        let (comments, users) = (BTreeMap::new(), vec!["postgres".to_owned()]);
+        Self { instance, created, server: None, databases, comments, users, backups: Vec::new() }
+    }
+
+    /// What its databases are called. A server is asked, so that nobody must hold the state meanwhile.
+    pub(crate) fn database_names(&self) -> Result<Vec<String>, Failure> {
+        match &self.server {
+            Some(server) => server.database_names().map_err(does_not_answer),
+            None => Ok(self.databases.keys().cloned().collect()),
+        }
+    }
+
+    /// What its users are called.
+    pub(crate) fn user_names(&self) -> Result<Vec<String>, Failure> {
+        match &self.server {
+            Some(server) => server.user_names().map_err(does_not_answer),
+            None => Ok(self.users.clone()),
+        }
+    }
+
+    /// Whether it has a database.
+    pub(crate) fn has_database(&self, name: &str) -> Result<bool, Failure> {
+        Ok(self.database_names()?.iter().any(|own| own == name))
     }
 
     /// From when to when a clone can be made.
@@ -141,6 +171,10 @@ impl Machine {
         });
         databases.collect()
     }
+}
+
+fn does_not_answer(error: SqlError) -> Failure {
+    Failure::new(503, "backendError", error.0)
 }
 
 /// First line of what an export writes.

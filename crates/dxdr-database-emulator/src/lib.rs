@@ -1,4 +1,4 @@
-//! The Cloud SQL Admin API in memory, as one HTTP server on loopback.
+//! The Cloud SQL Admin API, emulated by one HTTP server on loopback.
 //!
 //! It speaks as much of the API as programs need it that back databases up and bring them back: instances, databases, users, backup runs, exports and imports
 //! that write and read objects by the JSON API of Cloud Storage, clones as of an instant, recovery windows, `executeSql`, and operations. What
@@ -6,17 +6,22 @@
 //! reason `operationInProgress`; errors that come as HTTP, and errors that only a `DONE` operation has; names that are taken for days after their instance is gone;
 //! buckets that the *instance's* account writes.
 //!
-//! A database is the list of statements that were executed in it, each with its instant. So a clone as of an instant is the statements up to then, an export
-//! is a text of them, and an import executes what it reads.
+//! An instance is one of two things. Most are lists: a database is the statements that were executed in it, each with its instant; a clone as of an instant is
+//! the statements up to then, an export is a text of them, and an import executes what it reads. They need nothing, and take no time.
+//!
+//! Where [a PostgreSQL](Options::postgresql) is installed, an instance can be a server of its own: an export is a dump of PostgreSQL's, an import is carried out by `psql`, `executeSql` answers
+//! what the server answers, and a clone as of an instant is recovered from the log, up to the last transaction that was committed by then.
 //!
 //! ```text
 //! request ─► fault ─► identity ─► server ─► state: one operation an instance ─► operation: waits, works, ends ─► object store
+//!                                                                                     └─► postgresql, where the instance is real
 //! ```
 //!
-//! What it does not do: evaluate SQL (`executeSql` sees, marks and renames databases, and answers queries with rows that a test prepared), engines other than PostgreSQL's exports, replicas,
-//! certificates, flags, maintenance windows; such requests are answered with 404.
+//! What it does not do: evaluate SQL of instances that are lists (there, `executeSql` sees, marks and renames databases, and answers queries with rows that a test prepared),
+//! engines other than PostgreSQL's, replicas, certificates, flags, maintenance windows; such requests are answered with 404.
 //!
-//! Architecture invariant: this crate knows nothing of dxdr and touches no disk.
+//! Architecture invariant: this crate knows nothing of dxdr, and touches no disk unless an instance is a real server, whose files lie in one temporary folder and go with the
+//! emulator.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -26,6 +31,7 @@ mod identity;
 mod instance;
 mod object_store;
 mod operation;
+mod postgresql;
 mod server;
 mod state;
 
@@ -37,10 +43,14 @@ use std::{
 
 use jiff::Timestamp;
 
+pub use dxdr_postgresql_server::Installation;
 pub use fault::{Failing, Fault, Faults};
 pub use identity::Identity;
 pub use instance::Instance;
 
+use postgresql::{Cluster, Servers, SqlError};
+
+use instance::Machine;
 use state::State;
 
 /// Where the server reads the time.
@@ -51,7 +61,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Options {
     /// Where it listens; port 0 takes a free one.
     pub address: SocketAddr,
-    /// The time of operations and statements; the system's by default.
+    /// The time of operations and statements; the system's by default, and where instances are real servers, which live in it.
     pub clock: Clock,
     /// Where the JSON API of Cloud Storage is, for exports and imports: `http://127.0.0.1:4443`. `None`: they fail.
     pub storage: Option<String>,
@@ -59,6 +69,8 @@ pub struct Options {
     pub identities: Vec<Identity>,
     /// Names of operations are made of it: the same seed, the same names.
     pub seed: u64,
+    /// What instances run on that the API creates, and those that are [asked for](Emulator::create_server). `None`: they are lists of statements.
+    pub postgresql: Option<Installation>,
 }
 
 impl Default for Options {
@@ -69,6 +81,7 @@ impl Default for Options {
             storage: None,
             identities: Vec::new(),
             seed: 0,
+            postgresql: None,
         }
     }
 }
@@ -84,6 +97,7 @@ struct Shared {
     state: Mutex<State>,
     faults: Faults,
     options: Options,
+    servers: Option<Arc<Servers>>,
     client: reqwest::Client,
     /// What operations run on, also when somebody outside of it begins one.
     runtime: tokio::runtime::Handle,
@@ -115,7 +129,8 @@ impl Emulator {
         let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
         let state = Mutex::new(State::new(options.seed));
         let runtime = tokio::runtime::Handle::current();
-        let shared = Arc::new(Shared { state, faults: Faults::default(), options, client, runtime });
+        let servers = options.postgresql.clone().map(Servers::new).transpose()?.map(Arc::new);
+        let shared = Arc::new(Shared { state, faults: Faults::default(), options, servers, client, runtime });
         let router = server::router(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -130,7 +145,16 @@ impl Emulator {
         format!("http://{}", self.address)
     }
 
-    /// Creates an instance, without an operation.
+    /// Creates an instance that is a real server, without an operation, and waits until it runs: seconds.
+    pub fn create_server(&self, project: &str, name: &str, instance: Instance) -> io::Result<()> {
+        let servers = self.shared.servers.as_ref().ok_or_else(|| io::Error::other("the emulator was given no PostgreSQL"))?;
+        let server = Some(servers.create()?);
+        let machine = Machine { server, ..Machine::new(instance, self.shared.now()) };
+        self.shared.state().insert_machine(project, name, machine);
+        Ok(())
+    }
+
+    /// Creates an instance that is a list of statements, without an operation.
     pub fn create_instance(&self, project: &str, name: &str, instance: Instance) {
         let now = self.shared.now();
         self.shared.state().put_instance(project, name, instance, now);
@@ -143,16 +167,36 @@ impl Emulator {
 
     /// Creates a database, without an operation; one that is there stays.
     pub fn create_database(&self, project: &str, instance: &str, database: &str) {
-        self.shared.state().create_database(project, instance, database);
+        match self.server(project, instance) {
+            Some(server) => match server.database_names() {
+                Ok(names) if names.iter().any(|name| name == database) => {}
+                _ => said(server.create_database(database)),
+            },
+            None => self.shared.state().create_database(project, instance, database),
+        }
     }
 
-    /// Executes a statement in a database, as an application would. False when there is no such database.
+    /// What a real server answers to a query of `postgres`: the rows of its last statement, of which `None` is NULL. Otherwise why not, in its words.
+    pub fn query(&self, project: &str, instance: &str, database: &str, query: &str) -> Result<Vec<Vec<Option<String>>>, String> {
+        let server = self.server(project, instance).ok_or("the instance is no server")?;
+        let answers = server.query(database, None, query).map_err(|error| error.to_string())?;
+        Ok(answers.into_iter().next_back().unwrap_or_default().rows)
+    }
+
+    fn server(&self, project: &str, instance: &str) -> Option<Arc<Cluster>> {
+        self.shared.state().cluster(project, instance)
+    }
+
+    /// Executes a statement in a database, as an application would. False when there is no such database, or when the server refuses it.
     pub fn execute(&self, project: &str, instance: &str, database: &str, statement: &str) -> bool {
+        if let Some(server) = self.server(project, instance) {
+            return server.query(database, None, statement).inspect_err(|error| said(Err(error.clone()))).is_ok();
+        }
         let now = self.shared.now();
         self.shared.state().execute(project, instance, database, statement, now)
     }
 
-    /// The statements that a database consists of; `None` when it is not there.
+    /// The statements that a database consists of; `None` when it is not there, or on a real server.
     pub fn statements(&self, project: &str, instance: &str, database: &str) -> Option<Vec<String>> {
         self.shared.state().statements(project, instance, database)
     }
@@ -203,6 +247,16 @@ impl Drop for Emulator {
     fn drop(&mut self) {
         self.task.abort();
         self.shared.state().abort();
+        if let Some(servers) = &self.shared.servers {
+            servers.close();
+        }
+    }
+}
+
+/// A server's refusal of something that has no answer to say it in.
+fn said(done: Result<(), SqlError>) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "the server refused");
     }
 }
 

@@ -9,10 +9,21 @@ use crate::Shared;
 /// Why an object could not be written or read: code and message of the operation.
 pub(crate) type Refused = (String, String);
 
-/// Writes an object that must not be there yet.
+/// Writes a text into an object that must not be there yet.
 pub(crate) async fn write(shared: &Shared, token: Option<&str>, account: &str, uri: &str, text: &str) -> Result<(), Refused> {
-    let (base, bucket, object) = place(shared, uri)?;
     let body = if uri.ends_with(".gz") { compress(text.as_bytes()) } else { text.as_bytes().to_vec() };
+    put(shared, token, account, uri, body.into()).await
+}
+
+/// Writes an object that must not be there yet.
+pub(crate) async fn put(
+    shared: &Shared,
+    token: Option<&str>,
+    account: &str,
+    uri: &str,
+    body: reqwest::Body,
+) -> Result<(), Refused> {
+    let (base, bucket, object) = place(shared, uri)?;
     let url = format!("{base}/upload/storage/v1/b/{bucket}/o");
     let query = [("uploadType", "media"), ("name", object.as_str()), ("ifGenerationMatch", "0")];
     let mut request = shared.client.post(url).query(&query).header("content-type", "application/octet-stream").body(body);
@@ -32,8 +43,8 @@ pub(crate) async fn write(shared: &Shared, token: Option<&str>, account: &str, u
     }
 }
 
-/// Reads an object.
-pub(crate) async fn read(shared: &Shared, token: Option<&str>, account: &str, uri: &str) -> Result<String, Refused> {
+/// Reads an object, whose bytes are still to come.
+pub(crate) async fn get(shared: &Shared, token: Option<&str>, account: &str, uri: &str) -> Result<reqwest::Response, Refused> {
     let (base, bucket, object) = place(shared, uri)?;
     let object: String = object.bytes().map(escaped).collect();
     let mut request = shared.client.get(format!("{base}/storage/v1/b/{bucket}/o/{object}")).query(&[("alt", "media")]);
@@ -42,16 +53,19 @@ pub(crate) async fn read(shared: &Shared, token: Option<&str>, account: &str, ur
     }
     let response = request.send().await.map_err(|error| failed(&error))?;
     match response.status().as_u16() {
-        200..=299 => {}
-        401 | 403 => {
-            return Err((
-                "ERROR_RDBMS".to_owned(),
-                format!("{account} does not have storage.objects.get access to the Google Cloud Storage object {uri}."),
-            ));
-        }
-        404 => return Err(("ERROR_RDBMS".to_owned(), format!("The Google Cloud Storage object {uri} does not exist."))),
-        status => return Err(("INTERNAL_ERROR".to_owned(), format!("Cloud Storage answered {status}."))),
+        200..=299 => Ok(response),
+        401 | 403 => Err((
+            "ERROR_RDBMS".to_owned(),
+            format!("{account} does not have storage.objects.get access to the Google Cloud Storage object {uri}."),
+        )),
+        404 => Err(("ERROR_RDBMS".to_owned(), format!("The Google Cloud Storage object {uri} does not exist."))),
+        status => Err(("INTERNAL_ERROR".to_owned(), format!("Cloud Storage answered {status}."))),
     }
+}
+
+/// Reads an object that is a text.
+pub(crate) async fn read(shared: &Shared, token: Option<&str>, account: &str, uri: &str) -> Result<String, Refused> {
+    let response = get(shared, token, account, uri).await?;
     let bytes = response.bytes().await.map_err(|error| failed(&error))?;
     let mut text = String::new();
     let read = if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -73,7 +87,7 @@ fn place<'a>(shared: &'a Shared, uri: &str) -> Result<(&'a str, String, String),
     Ok((base, bucket.to_owned(), object.to_owned()))
 }
 
-fn failed(error: &reqwest::Error) -> Refused {
+pub(crate) fn failed(error: &reqwest::Error) -> Refused {
     ("INTERNAL_ERROR".to_owned(), format!("Cloud Storage does not answer: {error}."))
 }
 

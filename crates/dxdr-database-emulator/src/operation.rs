@@ -1,6 +1,6 @@
 //! Operations: accepted, waited for, done. What they achieve happens at their end, and all at once.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -12,6 +12,7 @@ use crate::{
     fault::Failing,
     instance::{BackupRun, Machine, Statement, dump, read_dump},
     object_store::{self, Refused},
+    postgresql,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +26,14 @@ pub(crate) enum Status {
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
     Nothing,
-    Export { uri: String, databases: Vec<String> },
-    Import { uri: String, database: String },
+    Export { uri: String, databases: Vec<String>, clean: bool },
+    Import { uri: String, database: String, user: Option<String> },
     Clone { destination: String, at: Option<Timestamp> },
     Create { machine: Box<Machine> },
     Delete,
     Patch { settings: Value },
     Backup { id: u64, description: String },
-    RestoreBackup { databases: std::collections::BTreeMap<String, Vec<Statement>> },
+    RestoreBackup { databases: BTreeMap<String, Vec<Statement>>, copy: Option<PathBuf> },
     CreateDatabase { database: String },
     DeleteDatabase { database: String },
     CreateUser { user: String },
@@ -174,7 +175,10 @@ async fn run(shared: Arc<Shared>, name: String, effect: Effect, failing: Option<
                 Some(Failing::Held) => released.notified().await,
                 _ => {}
             }
-            achieve(&shared, &project, &instance, effect).await
+            match postgresql::work::achieve(&shared, &project, &instance, &effect).await {
+                Some(achieved) => achieved,
+                None => achieve(&shared, &project, &instance, effect).await,
+            }
         }
     };
     let now = shared.now();
@@ -188,7 +192,7 @@ async fn run(shared: Arc<Shared>, name: String, effect: Effect, failing: Option<
 async fn achieve(shared: &Shared, project: &str, instance: &str, effect: Effect) -> Result<(), Refused> {
     let gone = || ("ERROR_RDBMS".to_owned(), "The Cloud SQL instance does not exist.".to_owned());
     match effect {
-        Effect::Export { uri, databases } => {
+        Effect::Export { uri, databases, .. } => {
             let (text, account, token) = {
                 let state = shared.state();
                 let machine = state.machine(project, instance).map_err(|_| gone())?;
@@ -201,7 +205,7 @@ async fn achieve(shared: &Shared, project: &str, instance: &str, effect: Effect)
             };
             object_store::write(shared, token.as_deref(), &account, &uri, &text).await
         }
-        Effect::Import { uri, database } => {
+        Effect::Import { uri, database, .. } => {
             let (account, token) = {
                 let state = shared.state();
                 let machine = state.machine(project, instance).map_err(|_| gone())?;
@@ -256,9 +260,9 @@ fn at_once(shared: &Shared, project: &str, instance: &str, effect: Effect) -> Op
         Effect::Backup { id, description } => {
             let machine = state.machine_mut(project, instance)?;
             let databases = machine.databases.clone();
-            machine.backups.push(BackupRun { id, description, at: now, databases });
+            machine.backups.push(BackupRun { id, description, at: now, databases, copy: None });
         }
-        Effect::RestoreBackup { databases } => state.machine_mut(project, instance)?.databases = databases,
+        Effect::RestoreBackup { databases, .. } => state.machine_mut(project, instance)?.databases = databases,
         Effect::CreateDatabase { database } => {
             state.machine_mut(project, instance)?.databases.insert(database, Vec::new());
         }

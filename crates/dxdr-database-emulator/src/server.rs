@@ -10,7 +10,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{Request, State},
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, Method, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
@@ -80,15 +80,16 @@ impl Call {
 
 async fn respond(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let path: Vec<String> = parts.uri.path().split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    let name = request_name(&parts.method, &path);
-    let failing = shared.faults.take(name, Failing::of_request);
+    let failing = shared.faults.take(request_name(&parts.method, &segments(&parts)), Failing::of_request);
     if let Some(Failing::Refused(status, reason)) = &failing {
         return Failure::new(*status, reason, message_of(reason)).into_response();
     }
     let answer = match axum::body::to_bytes(body, LIMIT).await {
-        Ok(bytes) => route(&shared, &parts.method, &path, parts.uri.query(), &parts.headers, &bytes, name),
+        Ok(bytes) => {
+            // A server that is real is waited for.
+            let answering = tokio::task::spawn_blocking(move || answer(&shared, &parts, &bytes));
+            answering.await.unwrap_or_else(|error| Err(Failure::new(500, "internalError", error.to_string())))
+        }
         Err(_) => Err(Failure::invalid("The request is too large.")),
     };
     match failing {
@@ -96,6 +97,10 @@ async fn respond(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         Some(Failing::Silent) => std::future::pending().await,
         _ => answer.map_or_else(IntoResponse::into_response, |value| Json(value).into_response()),
     }
+}
+
+fn segments(parts: &Parts) -> Vec<&str> {
+    parts.uri.path().split('/').filter(|part| !part.is_empty()).collect()
 }
 
 /// What is said with a reason.
@@ -122,25 +127,19 @@ fn request_name<'a>(method: &Method, path: &[&'a str]) -> &'a str {
     }
 }
 
-fn route(
-    shared: &Arc<Shared>,
-    method: &Method,
-    path: &[&str],
-    query: Option<&str>,
-    headers: &HeaderMap,
-    body: &Bytes,
-    name: &str,
-) -> Result<Value, Failure> {
-    let caller = Caller::of(headers, &shared.options.identities)?;
+fn answer(shared: &Arc<Shared>, parts: &Parts, body: &Bytes) -> Result<Value, Failure> {
+    let (method, path) = (&parts.method, segments(parts));
+    let name = request_name(method, &path);
+    let caller = Caller::of(&parts.headers, &shared.options.identities)?;
     let body = if body.iter().all(u8::is_ascii_whitespace) {
         json!({})
     } else {
         serde_json::from_slice(body).map_err(|error| Failure::new(400, "parseError", error.to_string()))?
     };
-    let query = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let query = parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let query = query.map(|(key, value)| (key.to_owned(), decoded(value))).collect();
     let call = Call { shared: Arc::clone(shared), method: method.clone(), query, body, caller };
-    match path {
+    match path.as_slice() {
         ["v1", "projects", project, "operations", rest @ ..] => look::operations(&call, project, rest),
         ["v1", "projects", project, "instances"] if *method == Method::GET => look::instances(&call, project),
         ["v1", "projects", project, "instances"] => ask::create(&call, project),

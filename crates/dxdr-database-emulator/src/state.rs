@@ -10,6 +10,7 @@ use crate::{
     failure::Failure,
     instance::{Machine, Statement},
     operation::{Operation, Status},
+    postgresql::Cluster,
 };
 
 /// How long a name stays taken after its instance is gone.
@@ -90,6 +91,17 @@ impl State {
         self.instances.keys().filter(|(owner, _)| owner == project).map(|(_, name)| name.clone()).collect()
     }
 
+    /// The server that an instance is, if it is one.
+    pub(crate) fn cluster(&self, project: &str, instance: &str) -> Option<Arc<Cluster>> {
+        self.instances.get(&key(project, instance))?.server.clone()
+    }
+
+    /// Who writes and reads its objects, and by which token.
+    pub(crate) fn account(&self, project: &str, instance: &str) -> (String, Option<String>) {
+        let instance = self.instances.get(&key(project, instance)).map(|machine| &machine.instance);
+        instance.map(|instance| (instance.service_account.clone(), instance.storage_token.clone())).unwrap_or_default()
+    }
+
     pub(crate) fn create_database(&mut self, project: &str, instance: &str, database: &str) {
         if let Some(machine) = self.machine_mut(project, instance) {
             machine.databases.entry(database.to_owned()).or_default();
@@ -103,7 +115,8 @@ impl State {
     }
 
     pub(crate) fn statements(&self, project: &str, instance: &str, database: &str) -> Option<Vec<String>> {
-        let statements = self.instances.get(&key(project, instance))?.databases.get(database)?;
+        let machine = self.instances.get(&key(project, instance)).filter(|machine| machine.server.is_none())?;
+        let statements = machine.databases.get(database)?;
         Some(statements.iter().map(|statement| statement.text.clone()).collect())
     }
 

@@ -6,7 +6,7 @@
 //!   shell         dxdr-report ─► dxdr-run ─► dxdr-provider
 //!   edge          dxdr-api  dxdr-format
 //!   domain        dxdr-plan ─► dxdr-policy ─► dxdr-catalog ─► dxdr-environment
-//!   world         dxdr-sandbox  dxdr-storage-emulator         (know nothing of dxdr)
+//!   world         dxdr-sandbox  dxdr-storage-emulator  dxdr-database-emulator ─► dxdr-postgresql-server   (know nothing of dxdr)
 //! ```
 //!
 //! Tests of a crate may reach further than the crate, so development dependencies do not count.
@@ -36,7 +36,7 @@ enum Layer {
     Report,
     /// One outside system each.
     Adapter,
-    /// Servers of other systems in memory, of use to others as they are.
+    /// Servers of other systems, of use to others as they are.
     World,
     /// The only place that knows all the others.
     Application,
@@ -60,6 +60,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("dxdr-object-storage", Layer::Adapter),
     ("dxdr-postgresql", Layer::Adapter),
     ("dxdr-sealing", Layer::Adapter),
+    ("dxdr-postgresql-server", Layer::World),
     ("dxdr-database-emulator", Layer::World),
     ("dxdr-sandbox", Layer::World),
     ("dxdr-storage-emulator", Layer::World),
@@ -78,7 +79,9 @@ fn may_name(layer: Layer, own: &str, other: &str, other_layer: Layer) -> bool {
         Layer::Run => matches!(other_layer, Layer::Domain | Layer::Provider) || other == "dxdr-format",
         Layer::Report => matches!(other_layer, Layer::Domain | Layer::Run) || other == "dxdr-format",
         Layer::Adapter => matches!(other_layer, Layer::Domain | Layer::Provider),
-        Layer::World | Layer::Chore => false,
+        // One may stand on another one, in the table's order; none knows what dxdr is.
+        Layer::World => other_layer == Layer::World && place(other) < place(own),
+        Layer::Chore => false,
         Layer::Application => other_layer != Layer::Chore,
     }
 }

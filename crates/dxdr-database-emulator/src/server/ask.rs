@@ -10,6 +10,7 @@ use crate::{
     failure::Failure,
     instance::Machine,
     operation::{Effect, Operation, begin},
+    postgresql,
 };
 
 /// Creates an instance.
@@ -81,12 +82,14 @@ fn effect(call: &Call, project: &str, machine: &Machine, operation: &mut Operati
             }
             operation.offloaded = context["offload"].as_bool().unwrap_or(false);
             operation.context.insert("exportContext".to_owned(), context.clone());
-            Effect::Export { uri, databases }
+            let clean = context["sqlExportOptions"]["postgresExportOptions"]["clean"].as_bool().unwrap_or(false);
+            Effect::Export { uri, databases, clean }
         }
         ("IMPORT", _) => {
             let context = &body["importContext"];
             operation.context.insert("importContext".to_owned(), context.clone());
-            Effect::Import { uri: required(context, "uri")?, database: required(context, "database")? }
+            let (uri, database) = (required(context, "uri")?, required(context, "database")?);
+            Effect::Import { uri, database, user: text(context, "importUser") }
         }
         ("CLONE", _) => {
             let context = &body["cloneContext"];
@@ -113,7 +116,7 @@ fn effect(call: &Call, project: &str, machine: &Machine, operation: &mut Operati
             let state = call.shared.state();
             let run = state.machine(project, &source)?.backups.iter().find(|run| run.id.to_string() == id);
             let run = run.ok_or_else(|| Failure::new(404, "backupRunDoesNotExist", "The backup run does not exist."))?;
-            Effect::RestoreBackup { databases: run.databases.clone() }
+            Effect::RestoreBackup { databases: run.databases.clone(), copy: run.copy.clone() }
         }
         ("BACKUP_VOLUME", _) => {
             let id = call.shared.state().next_backup();
@@ -124,13 +127,13 @@ fn effect(call: &Call, project: &str, machine: &Machine, operation: &mut Operati
         }
         ("CREATE_DATABASE", _) => {
             let database = required(body, "name")?;
-            if machine.databases.contains_key(&database) {
+            if machine.has_database(&database)? {
                 return Err(Failure::new(400, "invalid", format!("database \"{database}\" already exists")));
             }
             Effect::CreateDatabase { database }
         }
         ("DELETE_DATABASE", ["databases", name]) => {
-            if !machine.databases.contains_key(*name) {
+            if !machine.has_database(name)? {
                 return Err(Failure::no_database(name));
             }
             Effect::DeleteDatabase { database: (*name).to_owned() }
@@ -148,11 +151,15 @@ fn execute(call: &Call, project: &str, instance: &str, machine: &Machine) -> Res
     }
     let sql = text(&call.body, "sqlStatement").ok_or_else(|| Failure::invalid("Missing parameter: sqlStatement."))?;
     let database = text(&call.body, "database").unwrap_or_else(|| "postgres".to_owned());
-    let now = call.shared.now();
-    let mut state = call.shared.state();
-    if !machine.databases.contains_key(&database) {
+    if !machine.has_database(&database)? {
         return Err(Failure::no_database(&database));
     }
+    let limit = row_limit(&call.body);
+    if let Some(server) = &machine.server {
+        return Ok(postgresql::execute(server, &database, text(&call.body, "user").as_deref(), &sql, limit));
+    }
+    let now = call.shared.now();
+    let mut state = call.shared.state();
     let administered = match state.machine_mut(project, instance) {
         Some(machine) => statement::administer(machine, &database, &sql),
         None => None,
@@ -168,9 +175,6 @@ fn execute(call: &Call, project: &str, instance: &str, machine: &Machine) -> Res
             }
         },
     };
-    let limit = call.body["rowLimit"].as_str().and_then(|limit| limit.parse().ok()).or_else(|| call.body["rowLimit"].as_u64());
-    let limit = limit.filter(|limit| *limit > 0).unwrap_or(u64::MAX);
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let partial = rows.len() > limit;
     let columns: Vec<Value> = columns.iter().map(|name| json!({"name": name, "type": "TEXT"})).collect();
     let rows: Vec<Value> = rows
@@ -179,6 +183,13 @@ fn execute(call: &Call, project: &str, instance: &str, machine: &Machine) -> Res
         .map(|row| json!({"values": row.iter().map(|value| json!({"value": value})).collect::<Vec<_>>()}))
         .collect();
     Ok(json!({"results": [{"columns": columns, "rows": rows, "partialResult": partial}]}))
+}
+
+/// How many rows are wanted, of each statement.
+fn row_limit(body: &Value) -> usize {
+    let limit = body["rowLimit"].as_str().and_then(|limit| limit.parse().ok()).or_else(|| body["rowLimit"].as_u64());
+    let limit = limit.filter(|limit| *limit > 0).unwrap_or(u64::MAX);
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 fn text(value: &Value, key: &str) -> Option<String> {

@@ -18,16 +18,17 @@ pub(super) fn instances(call: &Call, project: &str) -> Result<Value, Failure> {
 }
 
 pub(super) fn instance(call: &Call, project: &str, instance: &str, rest: &[&str]) -> Result<Value, Failure> {
-    let state = call.shared.state();
+    // A copy: a server is asked while nobody holds the state.
+    let machine = || call.shared.state().machine(project, instance).cloned();
     match rest {
         [] => {
             call.caller.may(project, "cloudsql.instances.get")?;
-            let machine = state.machine(project, instance)?;
+            let machine = machine()?;
             Ok(machine.instance.json(project, instance, machine.created))
         }
         ["getLatestRecoveryTime"] => {
             call.caller.may(project, "cloudsql.instances.get")?;
-            let Some((earliest, latest)) = state.machine(project, instance)?.window(call.shared.now()) else {
+            let Some((earliest, latest)) = machine()?.window(call.shared.now()) else {
                 return Err(Failure::new(400, "invalidRequest", "Point-in-time recovery is not enabled on the instance."));
             };
             Ok(json!({
@@ -38,27 +39,30 @@ pub(super) fn instance(call: &Call, project: &str, instance: &str, rest: &[&str]
         }
         ["databases"] => {
             call.caller.may(project, "cloudsql.databases.list")?;
-            let databases = state.machine(project, instance)?.databases.keys();
-            let items: Vec<Value> = databases.map(|name| database(project, instance, name)).collect();
+            let databases = machine()?.database_names()?;
+            let items: Vec<Value> = databases.iter().map(|name| database(project, instance, name)).collect();
             Ok(json!({"kind": "sql#databasesList", "items": items}))
         }
         ["databases", name] => {
             call.caller.may(project, "cloudsql.databases.get")?;
-            if !state.machine(project, instance)?.databases.contains_key(*name) {
+            if !machine()?.has_database(name)? {
                 return Err(Failure::no_database(name));
             }
             Ok(database(project, instance, name))
         }
         ["users"] => {
             call.caller.may(project, "cloudsql.users.list")?;
-            let users = state.machine(project, instance)?.users.iter();
-            let items: Vec<Value> =
-                users.map(|name| json!({"kind": "sql#user", "name": name, "project": project, "instance": instance})).collect();
+            let users = machine()?.user_names()?;
+            let items: Vec<Value> = users
+                .iter()
+                .map(|name| json!({"kind": "sql#user", "name": name, "project": project, "instance": instance}))
+                .collect();
             Ok(json!({"kind": "sql#usersList", "items": items}))
         }
         ["backupRuns", rest @ ..] => {
             call.caller.may(project, "cloudsql.backupRuns.list")?;
-            let runs = state.machine(project, instance)?.backups.iter().rev().map(|run| {
+            let machine = machine()?;
+            let runs = machine.backups.iter().rev().map(|run| {
                 json!({
                     "kind": "sql#backupRun",
                     "id": run.id.to_string(),

@@ -1,7 +1,8 @@
 //! The emulator, over HTTP.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod operations;
+mod postgresql;
 
 /// Cloud Storage with the bucket `b`; where a token is named, only who brings it may write.
 async fn storage(token: Option<&str>) -> dxdr_storage_emulator::Emulator {

@@ -5,20 +5,20 @@ use serde_json::{Value, json};
 
 use super::storage;
 
-struct Api {
-    emulator: Emulator,
-    client: reqwest::Client,
+pub(crate) struct Api {
+    pub(crate) emulator: Emulator,
+    pub(crate) client: reqwest::Client,
 }
 
 impl Api {
-    async fn start(options: Options) -> Self {
+    pub(crate) async fn start(options: Options) -> Self {
         let emulator = Emulator::start(options).await.unwrap();
         emulator.create_instance("p", "shared", Instance::default());
         emulator.create_database("p", "shared", "app");
         Self { emulator, client: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
-    async fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         let url = format!("{}/v1/projects/p/{path}", self.emulator.endpoint());
         let request = self.client.request(method.parse().unwrap(), url).json(&body);
         let response = request.send().await.unwrap();
@@ -31,9 +31,9 @@ impl Api {
     }
 
     /// The operation once it is done.
-    async fn done(&self, operation: &Value) -> Value {
+    pub(crate) async fn done(&self, operation: &Value) -> Value {
         let name = operation["name"].as_str().unwrap();
-        for _ in 0..1_000 {
+        for _ in 0..30_000 {
             let (_, operation) = self.ask("GET", &format!("operations/{name}"), Value::Null).await;
             if operation["status"] == "DONE" {
                 return operation;
@@ -44,7 +44,7 @@ impl Api {
     }
 }
 
-fn reason(answer: &Value) -> &str {
+pub(crate) fn reason(answer: &Value) -> &str {
     answer["error"]["errors"][0]["reason"].as_str().unwrap()
 }
 

@@ -2,24 +2,22 @@
 
 use std::{
     net::TcpListener,
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
+use dxdr_postgresql_server::{Installation, account};
+
 /// Of the superuser. Hostile to whoever does not quote.
 pub const PASSWORD: &str = "p:a\\s's \"w0rd";
-/// `nobody`, when the tests run as root.
-const NOBODY: u32 = 65534;
 /// Two loaded cores may take long.
 const STARTED: Duration = Duration::from_secs(120);
 
 /// A running server. It is stopped when this is dropped.
 pub struct Server {
-    process: Child,
-    programs: PathBuf,
+    process: dxdr_postgresql_server::Server,
+    installation: Installation,
     pub port: u16,
     /// PEM of who signed its certificate; `None`: it has no TLS.
     pub authority: Option<String>,
@@ -46,85 +44,43 @@ pub fn start(tls: bool) -> Option<Server> {
 
 /// A server of one's own, made with more than the usual arguments.
 pub fn start_with(tls: bool, arguments: &[&str]) -> Option<Server> {
-    let Some(programs) = programs() else {
+    let Some(installation) = Installation::find() else {
         eprintln!("skipped: no PostgreSQL server is installed (Debian: apt-get install postgresql)");
         return None;
     };
     // Somebody else may take the port between our looking and the server's.
-    (0..5)
-        .find_map(|_| try_start(tls, arguments, &programs))
-        .or_else(|| panic!("PostgreSQL in {} does not start", programs.display()))
+    let server = (0..5).find_map(|_| try_start(tls, arguments, &installation));
+    server.or_else(|| panic!("PostgreSQL in {} does not start", installation.programs().display()))
 }
 
-/// Where the newest installed server is.
-fn programs() -> Option<PathBuf> {
-    let entries = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut versions: Vec<(u32, PathBuf)> =
-        entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin")))).collect();
-    versions.sort();
-    let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-    versions.into_iter().rev().map(|(_, folder)| folder).chain(on_path).find(|folder| folder.join("initdb").is_file())
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// A command as the account that the server runs as.
-fn unprivileged(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    if is_root() {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    command.env("LC_ALL", "C").current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
-fn give_away(path: &Path) {
-    if is_root() {
-        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
-    }
-}
-
-fn write(path: &Path, text: &str) {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
-    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
-    give_away(path);
-}
-
-fn try_start(tls: bool, arguments: &[&str], programs: &Path) -> Option<Server> {
-    let directory = tempfile::tempdir().unwrap();
-    give_away(directory.path());
+fn try_start(tls: bool, arguments: &[&str], installation: &Installation) -> Option<Server> {
+    let directory = account::directory().unwrap();
     let (data, password) = (directory.path().join("data"), directory.path().join("password"));
-    write(&password, PASSWORD);
-    let mut initdb = unprivileged(&programs.join("initdb"));
-    initdb.args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]).args(arguments);
-    let made = initdb.arg("--pwfile").arg(&password).arg("--pgdata").arg(&data).stderr(Stdio::piped()).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    account::write(&password, PASSWORD).unwrap();
+    let password = format!("--pwfile={}", password.display());
+    let usual = ["--username=postgres", "--auth=scram-sha-256", password.as_str()];
+    installation.initialize(&data, usual.iter().chain(arguments)).unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut postgres = unprivileged(&programs.join("postgres"));
-    postgres.arg("-D").arg(&data).arg("-p").arg(port.to_string());
-    for setting in
-        ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=60", "shared_buffers=16MB"]
-    {
-        postgres.arg("-c").arg(setting);
-    }
+    let settings =
+        ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=60", "shared_buffers=16MB"];
+    let mut settings: Vec<String> = settings.map(str::to_owned).into();
+    settings.push(format!("port={port}"));
     let mut authority = None;
     if tls {
         let (authority_pem, certificate, key) = certificates();
-        write(&directory.path().join("server.crt"), &certificate);
-        write(&directory.path().join("server.key"), &key);
-        postgres.args(["-c", "ssl=on"]);
-        postgres.arg("-c").arg(format!("ssl_cert_file={}", directory.path().join("server.crt").display()));
-        postgres.arg("-c").arg(format!("ssl_key_file={}", directory.path().join("server.key").display()));
+        let (certificate_file, key_file) = (directory.path().join("server.crt"), directory.path().join("server.key"));
+        account::write(&certificate_file, &certificate).unwrap();
+        account::write(&key_file, &key).unwrap();
+        settings.push("ssl=on".to_owned());
+        settings.push(format!("ssl_cert_file={}", certificate_file.display()));
+        settings.push(format!("ssl_key_file={}", key_file.display()));
         authority = Some(authority_pem);
     }
-    let process = postgres.spawn().unwrap();
-    let mut server = Server { process, programs: programs.to_owned(), port, authority, _directory: directory };
+    let process = installation.start(&data, &settings, None).unwrap();
+    let mut server = Server { process, installation: installation.clone(), port, authority, _directory: directory };
     let end = Instant::now() + STARTED;
     while Instant::now() < end {
-        if server.process.try_wait().unwrap().is_some() {
+        if server.process.has_ended() {
             return None;
         }
         if server.try_sql("postgres", "SELECT 1").is_ok() {
@@ -167,24 +123,10 @@ impl Server {
 
     /// `psql` as the superuser.
     pub fn psql(&self, database: &str) -> Command {
-        let mut command = Command::new(self.programs.join("psql"));
+        let mut command = Command::new(self.installation.programs().join("psql"));
         command.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]);
         command.env("PGHOST", "127.0.0.1").env("PGPORT", self.port.to_string()).env("PGUSER", "postgres");
         command.env("PGPASSWORD", PASSWORD).env("PGDATABASE", database).stdout(Stdio::piped());
         command
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // SIGINT: it cuts every connection and stops.
-        let process = rustix::process::Pid::from_child(&self.process);
-        let _ = rustix::process::kill_process(process, rustix::process::Signal::INT);
-        let end = Instant::now() + Duration::from_secs(30);
-        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
