@@ -91,7 +91,13 @@ fn point(environment: &EnvironmentName, name: &str, instant: Timestamp) -> Recov
         expires: None,
         cluster: SourceCluster { version: String::new(), identity: None },
         environment_digest: None,
-        components: vec![Component::Resources(ResourcesComponent { instant, items: 1, bytes: 1, kinds: Vec::new() })],
+        components: vec![Component::Resources(ResourcesComponent {
+            instant,
+            between: None,
+            items: 1,
+            bytes: 1,
+            kinds: Vec::new(),
+        })],
         objects: Vec::new(),
         gaps: Vec::new(),
     }

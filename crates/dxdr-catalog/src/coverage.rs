@@ -15,7 +15,10 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::recovery_point::{Component, RecoveryPoint};
+use crate::{
+    interval::Interval,
+    recovery_point::{Component, RecoveryPoint},
+};
 
 /// What one component can be restored to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +139,17 @@ pub fn of_point(point: &RecoveryPoint, max_skew: SignedDuration) -> Result<Settl
         .map(|(component, instant)| Available { component, states: States::Taken(vec![instant]) })
         .collect();
     settle(point.instant, &components, max_skew)
+}
+
+/// When a component was captured, as far as that is known; `None` for what is of no instant.
+pub fn interval(component: &Component) -> Option<Interval> {
+    let between = match component {
+        Component::Resources(resources) => resources.between,
+        Component::Volume(volume) => volume.between,
+        Component::Database(database) => database.between,
+        Component::Keys(_) => return None,
+    };
+    Some(between.unwrap_or_else(|| Interval::told(component.instant())))
 }
 
 /// The components of `point` that have an instant, by their names for people.

@@ -12,12 +12,14 @@
 
 pub mod coverage;
 pub mod escrow;
+pub mod interval;
 pub mod name;
 pub mod query;
 pub mod recovery_point;
 pub mod target;
 
 pub use escrow::EscrowedKey;
+pub use interval::Interval;
 pub use query::{Choice, NoWayBack, Query};
 pub use recovery_point::{
     CapturedKind, Component, DatabaseComponent, Engine, Entry, ForeignBackup, Gap, KeysComponent, PodVolume, RecoveryPoint,

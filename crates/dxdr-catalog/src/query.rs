@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn point(name: &str, second: i64) -> RecoveryPoint {
-        let resources = ResourcesComponent { instant: at(second), items: 1, bytes: 10, kinds: Vec::new() };
+        let resources = ResourcesComponent { instant: at(second), between: None, items: 1, bytes: 10, kinds: Vec::new() };
         RecoveryPoint {
             name: name.to_owned(),
             environment: EnvironmentName::parse("staging").unwrap(),

@@ -5,7 +5,10 @@ use std::fmt;
 use dxdr_environment::{DatabaseFacts, EnvironmentName};
 use jiff::Timestamp;
 
-use crate::coverage;
+use crate::{
+    coverage,
+    interval::{self, Interval},
+};
 
 /// What a manifest says of a recovery point.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +64,11 @@ impl RecoveryPoint {
         })
     }
 
-    /// How far apart what it brings back lies.
+    /// How far apart what it brings back lies, at most. Never less than it really is: what is not known of an instant counts, and clocks of different machines are not compared
+    /// where one of them watched.
     pub fn skew(&self) -> jiff::SignedDuration {
-        let instants = coverage::components(self).into_iter().map(|(_, instant)| instant);
-        match (instants.clone().min(), instants.max()) {
-            (Some(first), Some(last)) => last.duration_since(first),
-            _ => jiff::SignedDuration::ZERO,
-        }
+        let intervals: Vec<Interval> = self.components.iter().filter_map(coverage::interval).collect();
+        interval::skew(&intervals)
     }
 }
 
@@ -133,6 +134,8 @@ impl Component {
 pub struct ResourcesComponent {
     /// When the last kind was read.
     pub instant: Timestamp,
+    /// Between the first look and the last, where that is known.
+    pub between: Option<Interval>,
     /// Objects in the archive.
     pub items: u64,
     /// Bytes of their JSON.
@@ -165,8 +168,10 @@ pub struct VolumeComponent {
     pub claim: String,
     /// Whose it is when it has no claim.
     pub pod: Option<PodVolume>,
-    /// When the storage took the snapshot.
+    /// When the storage took the snapshot, by its clock.
     pub instant: Timestamp,
+    /// When that was, by the clock of who had it taken, where that is known.
+    pub between: Option<Interval>,
     /// `csi-snapshot`, `data-mover`, `file-system`, `native-snapshot`.
     pub method: String,
     /// CSI driver or provider.
@@ -201,8 +206,10 @@ impl fmt::Display for VolumeComponent {
 pub struct DatabaseComponent {
     /// Its name in the environment model.
     pub name: String,
-    /// The instant it is consistent at.
+    /// The instant it is consistent at, by its clock.
     pub instant: Timestamp,
+    /// When that was, by the clock of who had it captured, where that is known. Of an export nobody says at which moment of its work it looked.
+    pub between: Option<Interval>,
     /// `export`, `backup`, `point-in-time`, `dump`.
     pub method: String,
     /// Where it is: the key of an object in the point's folder, an object's URL, or an identifier of the database service.

@@ -1,11 +1,11 @@
 //! The recovery points of a store.
 
-use dxdr_catalog::{Component, Engine, Entry, ForeignBackup, RecoveryPoint, Trigger};
+use dxdr_catalog::{Component, Engine, Entry, ForeignBackup, Interval, RecoveryPoint, Trigger};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    quantity::{bytes, counted, duration, instant},
+    quantity::{bytes, counted, duration, instant, seconds_at_most},
     table::fitting,
 };
 
@@ -142,7 +142,7 @@ pub fn entry_json(entry: &Entry) -> Value {
             "manifest": true,
             "objects": point.resources().map(|resources| resources.items),
             "size": point.stored_size(),
-            "skewSeconds": point.skew().as_secs(),
+            "skewSeconds": seconds_at_most(point.skew()),
             "components": point.components.iter().map(component_json).collect::<Vec<_>>(),
             "gaps": point.gaps.iter().map(|gap| json!({"what": gap.what, "reason": gap.reason})).collect::<Vec<_>>(),
         }),
@@ -164,18 +164,23 @@ pub fn entry_json(entry: &Entry) -> Value {
     }
 }
 
+/// First and last instant; `null` where all that is known is what another clock told.
+fn between(interval: Option<Interval>) -> Value {
+    interval.map_or(Value::Null, |interval| json!([interval.first.to_string(), interval.last.to_string()]))
+}
+
 fn component_json(component: &Component) -> Value {
     match component {
         Component::Resources(resources) => {
-            json!({"kind": "resources", "instant": resources.instant.to_string(), "objects": resources.items, "bytes": resources.bytes})
+            json!({"kind": "resources", "instant": resources.instant.to_string(), "between": between(resources.between), "objects": resources.items, "bytes": resources.bytes})
         }
         Component::Volume(volume) => json!({
-            "kind": "volume", "instant": volume.instant.to_string(), "namespace": volume.namespace, "claim": volume.claim,
+            "kind": "volume", "instant": volume.instant.to_string(), "between": between(volume.between), "namespace": volume.namespace, "claim": volume.claim,
             "pod": volume.pod.as_ref().map(|pod| json!({"name": pod.pod, "volume": pod.volume})),
             "method": volume.method, "driver": volume.driver, "handle": volume.handle, "size": volume.size
         }),
         Component::Database(database) => json!({
-            "kind": "database", "instant": database.instant.to_string(), "name": database.name, "method": database.method,
+            "kind": "database", "instant": database.instant.to_string(), "between": between(database.between), "name": database.name, "method": database.method,
             "location": database.location, "size": database.size, "consistency": database.consistency,
             "server": database.facts.as_ref().map(|facts| json!({
                 "engine": facts.engine, "version": facts.version, "database": facts.database, "size": facts.size,

@@ -10,7 +10,7 @@ use dxdr_plan::{
 use serde_json::{Value, json};
 
 use crate::{
-    quantity::{counted, duration, instant},
+    quantity::{at_most, counted, duration, instant, seconds_at_most},
     restore_databases,
 };
 
@@ -40,7 +40,7 @@ pub fn text(plan: &RestorePlan, entry: &Entry, store: &str) -> String {
         for (component, at) in coverage::components(point) {
             text.push_str(&format!("  {component} as of {}\n", instant(at)));
         }
-        text.push_str(&format!("  {} apart\n", duration(point.skew())));
+        text.push_str(&format!("  at most {} apart\n", at_most(point.skew())));
     }
     if plan.executor == Executor::Velero {
         text.push_str("  carried out by Velero, whose own rules apply; what it does is compared with this plan afterwards\n");
@@ -182,8 +182,8 @@ fn more(text: &mut String, count: usize) {
 /// All of it as `dxdr.io/restore-plan/v1`.
 pub fn json(plan: &RestorePlan, entry: &Entry) -> Value {
     let (components, apart) = match entry {
-        Entry::Ours(point) => (coverage::components(point), point.skew().as_secs_f64()),
-        Entry::Foreign(_) => (vec![("resources".to_owned(), plan.instant)], 0.0),
+        Entry::Ours(point) => (coverage::components(point), seconds_at_most(point.skew())),
+        Entry::Foreign(_) => (vec![("resources".to_owned(), plan.instant)], 0),
     };
     json!({
         "format": "dxdr.io/restore-plan/v1",

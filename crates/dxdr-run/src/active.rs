@@ -46,6 +46,11 @@ impl ActiveRun {
         self.journal.run()
     }
 
+    /// Whether an earlier process began it.
+    pub fn resumed(&self) -> bool {
+        self.history.is_some()
+    }
+
     /// The planned steps that are not done yet, by their identifiers.
     pub fn left(&self) -> Vec<String> {
         self.left.clone()

@@ -48,6 +48,7 @@ use crate::{
     lease,
     sealing::Examination,
     snapshot::{self, Volumes},
+    witness::{self, Between, Witness},
 };
 
 /// A Secret may be a megabyte.
@@ -260,8 +261,9 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
         Some(_) => Databases::default(),
         None => Databases::open(context, plan).await,
     };
-    let mut volumes = volumes(context, plan, run, &mut databases).await?;
-    databases.hold(context, plan, HoldTime::Whenever).await?;
+    let witness = Witness::new(&context.clock, plan.started, run.resumed());
+    let mut volumes = volumes(context, plan, run, &mut databases, &witness).await?;
+    databases.hold(context, plan, HoldTime::Whenever, &witness).await?;
 
     let captured = match run.earlier(&plan.steps.capture) {
         Some(evidence) => Evidenced::from_evidence(&evidence)?,
@@ -269,7 +271,8 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
             run.start(&plan.steps.capture).await?;
             let key = context.store.layout.archive_key(&plan.point);
             let captured = capture(context, plan, volumes.snapshots(), &key).await?;
-            let evidenced = Evidenced::new(captured, source_cluster(context).await);
+            let between = witness.saw(captured.read.first, captured.read.last);
+            let evidenced = Evidenced::new(captured, between, source_cluster(context).await);
             let summary = format!("{} objects of {} kinds", evidenced.items, evidenced.kinds.len());
             run.finish(&plan.steps.capture, &summary, evidenced.to_evidence()?).await?;
             evidenced
@@ -293,7 +296,7 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
             Some(evidence) => snapshot::from_evidence(&evidence)?,
             None => {
                 run.start(step).await?;
-                let exported = database::export::exports(context, plan).await?;
+                let exported = database::export::exports(context, plan, &witness).await?;
                 run.finish(step, &exported.summary(), snapshot::to_evidence(&exported)?).await?;
                 exported
             }
@@ -376,8 +379,9 @@ async fn volumes(
     plan: &BackupPlan,
     run: &mut ActiveRun,
     databases: &mut Databases<'_>,
+    witness: &Witness,
 ) -> Result<Volumes, RunError> {
-    let taken = snapshots(context, plan, run, databases).await;
+    let taken = snapshots(context, plan, run, databases, witness).await;
     let Some(step) = &plan.steps.thaw else { return taken };
     if let (Ok(_), Some(evidence)) = (&taken, run.earlier(step)) {
         return Ok(Volumes { after: snapshot::from_evidence(&evidence)?, ..taken? });
@@ -395,6 +399,7 @@ async fn snapshots(
     plan: &BackupPlan,
     run: &mut ActiveRun,
     databases: &mut Databases<'_>,
+    witness: &Witness,
 ) -> Result<Volumes, RunError> {
     let mut volumes = Volumes::default();
     let Some(step) = &plan.steps.snapshot else { return Ok(volumes) };
@@ -415,9 +420,9 @@ async fn snapshots(
             run.start(step).await?;
             // Another process of the run may have asked for the snapshots already: they are older then.
             if !run.started_earlier(step) {
-                databases.hold(context, plan, HoldTime::BeforeSnapshots).await?;
+                databases.hold(context, plan, HoldTime::BeforeSnapshots, witness).await?;
             }
-            let taken = snapshot::take(context, plan, &volumes.before).await?;
+            let taken = snapshot::take(context, plan, &volumes.before, witness).await?;
             let summary = format!("{} taken, {} failed", taken.snapshots.len(), taken.failed.len());
             run.finish(step, &summary, snapshot::to_evidence(&taken)?).await?;
             taken
@@ -426,7 +431,7 @@ async fn snapshots(
     volumes.taken = Some(taken);
     // Unless an earlier process has let the applications go on.
     if !plan.steps.thaw.as_ref().is_some_and(|step| run.started_earlier(step)) {
-        databases.hold(context, plan, HoldTime::BehindSnapshots).await?;
+        databases.hold(context, plan, HoldTime::BehindSnapshots, witness).await?;
     }
     Ok(volumes)
 }
@@ -498,6 +503,7 @@ fn recovery_point(plan: &BackupPlan, content: &Content, objects: Vec<StoredObjec
     let Content { captured, volumes, dumped } = content;
     let resources = Component::Resources(ResourcesComponent {
         instant: captured.instant,
+        between: witness::interval(captured.between),
         items: captured.items,
         bytes: captured.bytes,
         kinds: captured.kinds.clone(),
@@ -536,6 +542,8 @@ struct EvidenceOfCapture {
     items: u64,
     bytes: u64,
     instant: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    between: Option<Between>,
     kinds: Vec<KindEvidence>,
     gaps: Vec<(String, String)>,
     keys: Option<Vec<String>>,
@@ -566,6 +574,7 @@ struct Evidenced {
     items: u64,
     bytes: u64,
     instant: Timestamp,
+    between: Option<Between>,
     kinds: Vec<CapturedKind>,
     gaps: Vec<Gap>,
     keys: Option<Vec<String>>,
@@ -574,13 +583,14 @@ struct Evidenced {
 }
 
 impl Evidenced {
-    fn new(captured: Captured, cluster: SourceCluster) -> Self {
+    fn new(captured: Captured, between: Between, cluster: SourceCluster) -> Self {
         Self {
             size: captured.archive.size,
             sha256: captured.archive.sha256,
             items: captured.items,
             bytes: captured.bytes,
             instant: captured.instant,
+            between: Some(between),
             kinds: captured.kinds,
             gaps: captured.gaps,
             keys: captured.keys,
@@ -601,6 +611,7 @@ impl Evidenced {
             items: self.items,
             bytes: self.bytes,
             instant: self.instant,
+            between: self.between,
             kinds: self
                 .kinds
                 .iter()
@@ -636,6 +647,7 @@ impl Evidenced {
             items: evidence.items,
             bytes: evidence.bytes,
             instant: evidence.instant,
+            between: evidence.between,
             kinds: evidence
                 .kinds
                 .into_iter()

@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dxdr_catalog::{CapturedKind, Gap, Sha256, StoredObject};
+use dxdr_catalog::{CapturedKind, Gap, Interval, Sha256, StoredObject};
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_format::{
     hashing::Hashing,
@@ -86,6 +86,8 @@ pub struct Captured {
     pub resource_list: BTreeMap<String, Vec<String>>,
     /// When the last list had been read.
     pub instant: Timestamp,
+    /// From the first list to the last object, by the clock of this process.
+    pub read: Interval,
 }
 
 /// Reads what `plan` says and stores it as the archive under `key`, with what leads to the `snapshots` of its volumes. Stores nothing
@@ -97,14 +99,17 @@ pub async fn capture(
     snapshots: &[CsiSnapshot],
     key: &str,
 ) -> Result<Captured, RunError> {
+    let began = context.clock.now();
     let receivers = start_lists(context, plan);
     let (writer, bytes) = stream::writer();
     let (world, plan, snapshots, handle) = (context.clone(), plan.clone(), snapshots.to_vec(), Handle::current());
     let writing = tokio::task::spawn_blocking(move || {
         let mut capture = Capture::new(plan, world, snapshots, handle, writer)?;
+        capture.captured.read.first = began;
         capture.lists(receivers)?;
         capture.snapshots()?;
         capture.related()?;
+        capture.captured.read.last = capture.context.clock.now();
         capture.finish()
     });
     let storing = context.store.storage.put(key, ObjectBody::Stream(bytes), PutCondition::Always);
@@ -303,6 +308,7 @@ impl Capture {
             left_out: BTreeMap::new(),
             resource_list: BTreeMap::new(),
             instant: plan.started,
+            read: Interval { first: plan.started, last: plan.started },
         };
         let collector = RelatedCollector::new(&plan);
         let examination = Examination::new(context.sealing.clone());

@@ -134,7 +134,13 @@ async fn a_point_that_the_index_has_lost_is_found_by_its_name() {
         expires: None,
         cluster: SourceCluster { version: String::new(), identity: None },
         environment_digest: None,
-        components: vec![Component::Resources(ResourcesComponent { instant, items: 1, bytes: 1, kinds: Vec::new() })],
+        components: vec![Component::Resources(ResourcesComponent {
+            instant,
+            between: None,
+            items: 1,
+            bytes: 1,
+            kinds: Vec::new(),
+        })],
         objects: Vec::new(),
         gaps: Vec::new(),
     };

@@ -27,7 +27,12 @@ use futures::{StreamExt as _, future::join_all, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{context::RunContext, error::RunError, event::Event};
+use crate::{
+    context::RunContext,
+    error::RunError,
+    event::Event,
+    witness::{self, Between, Witness},
+};
 
 /// Databases that are opened and looked at at the same time: servers have few connections to spare.
 const OPENED_AT_ONCE: usize = 4;
@@ -50,6 +55,7 @@ struct Held<'a> {
     database: &'a DatabasePlan,
     dump: &'a DumpPlan,
     at: HoldTime,
+    between: Between,
     held: Box<dyn HeldDatabase>,
 }
 
@@ -74,6 +80,9 @@ struct OneDump {
     name: String,
     key: String,
     instant: Timestamp,
+    /// When that was, by the clock of the run's first process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    between: Option<Between>,
     size: u64,
     sha256: String,
     consistency: String,
@@ -111,24 +120,31 @@ impl<'a> Databases<'a> {
     ///
     /// # Errors
     /// When somebody asks to stop.
-    pub(crate) async fn hold(&mut self, context: &RunContext, plan: &BackupPlan, at: HoldTime) -> Result<(), RunError> {
+    pub(crate) async fn hold(
+        &mut self,
+        context: &RunContext,
+        plan: &BackupPlan,
+        at: HoldTime,
+        witness: &Witness,
+    ) -> Result<(), RunError> {
         let now = |(_, dump, _): &(&DatabasePlan, &DumpPlan, Arc<dyn Database>)| dump.hold_time() <= at;
         let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.opened).into_iter().partition(now);
         self.opened = later;
         let still = at < HoldTime::Whenever && plan.hooks(HookTime::Before).next().is_some();
         let limit = if still { WHILE_STILL } else { WHILE_WORKING };
         let holding = now.into_iter().map(|(database, dump, opened)| async move {
-            let place = place(context, &plan.point, &dump.key);
+            let (place, since) = (place(context, &plan.point, &dump.key), witness.now());
             let held = tokio::time::timeout(limit, opened.hold(&place)).await;
-            (database, dump, held.unwrap_or_else(|_| Err(stuck(database, limit, still))))
+            let between = witness.saw(since, witness.now());
+            (database, dump, between, held.unwrap_or_else(|_| Err(stuck(database, limit, still))))
         });
         let held = tokio::select! {
             held = join_all(holding) => held,
             () = context.stop.wait() => return Err(RunError::Interrupted),
         };
-        for (database, dump, held) in held {
+        for (database, dump, between, held) in held {
             match held {
-                Ok(held) => self.held.push(Held { database, dump, at, held }),
+                Ok(held) => self.held.push(Held { database, dump, at, between, held }),
                 Err(error) => self.fail(context, database, &error),
             }
         }
@@ -142,7 +158,7 @@ impl<'a> Databases<'a> {
     pub(crate) async fn dump(mut self, context: &RunContext, plan: &BackupPlan) -> Result<Dumped, RunError> {
         let (volumes, hooks) = (plan.snapshots().next().is_some(), plan.hooks(HookTime::Before).next().is_some());
         let mut dumps = Vec::new();
-        for Held { database, dump, at, held } in std::mem::take(&mut self.held) {
+        for Held { database, dump, at, between, held } in std::mem::take(&mut self.held) {
             let (instant, facts) = (held.instant(), held.facts().clone());
             let limit = std::time::Duration::try_from(dump.timeout).unwrap_or_default();
             let dumping = async { tokio::time::timeout(limit, held.dump()).await.unwrap_or_else(|_| Err(late(database, dump))) };
@@ -160,6 +176,7 @@ impl<'a> Databases<'a> {
                         name: database.unit.name.clone(),
                         key: dump.key.clone(),
                         instant,
+                        between: Some(between),
                         size: dumped.size,
                         sha256: Sha256(dumped.sha256).to_string(),
                         consistency: dump.consistency.word().to_owned(),
@@ -220,6 +237,7 @@ impl Dumped {
             Component::Database(DatabaseComponent {
                 name: dump.name.clone(),
                 instant: dump.instant,
+                between: witness::interval(dump.between),
                 method: if dump.url.is_some() { DatabaseComponent::EXPORT } else { DatabaseComponent::DUMP }.to_owned(),
                 location: dump.url.clone().unwrap_or_else(|| dump.key.clone()),
                 size: Some(dump.size),

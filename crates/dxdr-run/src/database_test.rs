@@ -137,9 +137,10 @@ fn opened(plan: &BackupPlan) -> Databases<'_> {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_holds_still_itself_keeps_nobody_else_still_for_long() {
     let (context, plan) = (capture::tests::context(Arc::new(lease::tests::Shelf::default())), plan());
+    let witness = Witness::new(&context.clock, plan.started, false);
     let mut databases = opened(&plan);
     let began = tokio::time::Instant::now();
-    databases.hold(&context, &plan, HoldTime::BeforeSnapshots).await.unwrap();
+    databases.hold(&context, &plan, HoldTime::BeforeSnapshots, &witness).await.unwrap();
     assert!(began.elapsed() <= Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(databases.held.iter().map(|held| held.database.unit.name.as_str()).collect::<Vec<_>>(), ["awake"]);
     let [failed] = &databases.failed[..] else { panic!("{:?}", databases.failed) };
@@ -149,9 +150,10 @@ async fn a_server_that_holds_still_itself_keeps_nobody_else_still_for_long() {
 #[tokio::test(start_paused = true)]
 async fn who_is_asked_to_stop_waits_for_no_instant() {
     let (context, plan) = (capture::tests::context(Arc::new(lease::tests::Shelf::default())), plan());
+    let witness = Witness::new(&context.clock, plan.started, false);
     let mut databases = opened(&plan);
     let began = tokio::time::Instant::now();
-    let (held, ()) = futures::join!(databases.hold(&context, &plan, HoldTime::BeforeSnapshots), async {
+    let (held, ()) = futures::join!(databases.hold(&context, &plan, HoldTime::BeforeSnapshots, &witness), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         context.stop.ask();
     });

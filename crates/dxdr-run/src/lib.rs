@@ -33,6 +33,7 @@ pub mod stop;
 pub mod store;
 pub mod stream;
 pub mod velero;
+mod witness;
 
 pub use context::{LEASE_NAMESPACE, RunContext};
 pub use error::RunError;

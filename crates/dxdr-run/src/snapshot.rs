@@ -42,7 +42,14 @@ use group::TakenGroup;
 pub(crate) use observe::observe;
 use wait::{Awaited, wait};
 
-use crate::{capture::fatal, context::RunContext, error::RunError, event::Event, hook::Failures};
+use crate::{
+    capture::fatal,
+    context::RunContext,
+    error::RunError,
+    event::Event,
+    hook::Failures,
+    witness::{self, Between, Witness},
+};
 
 /// Field manager of what is written for snapshots.
 const FIELD_MANAGER: &str = "dxdr-snapshots";
@@ -63,6 +70,9 @@ pub(crate) struct Taken {
     /// Groups of which all were taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) groups: Vec<TakenGroup>,
+    /// When that was, by the clock of the run's first process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) between: Option<Between>,
 }
 
 /// A snapshot that cannot be relied on, and why.
@@ -122,6 +132,7 @@ impl Volumes {
                 claim: snapshot.claim.clone(),
                 pod: None,
                 instant: snapshot.taken,
+                between: witness::interval(self.taken.as_ref().and_then(|taken| taken.between)),
                 method: "csi-snapshot".to_owned(),
                 driver: snapshot.driver.clone(),
                 handle: snapshot.handle.clone(),
@@ -175,7 +186,12 @@ pub(crate) fn from_evidence<T: serde::de::DeserializeOwned>(evidence: &Evidence)
 }
 
 /// Has every snapshot taken of pods that hold still, and waits until the storage has cut each or said why not. May be done again: what is there is taken over.
-pub(crate) async fn take(context: &RunContext, plan: &BackupPlan, hooks: &Failures) -> Result<Taken, RunError> {
+pub(crate) async fn take(
+    context: &RunContext,
+    plan: &BackupPlan,
+    hooks: &Failures,
+    witness: &Witness,
+) -> Result<Taken, RunError> {
     let started = context.clock.now();
     let groups = plan.groups();
     let (singles, grouped) =
@@ -195,7 +211,9 @@ pub(crate) async fn take(context: &RunContext, plan: &BackupPlan, hooks: &Failur
     }
     snapshots.sort_by(|left, right| (&left.namespace, &left.claim).cmp(&(&right.namespace, &right.claim)));
     failed.sort_by(|left, right| (&left.namespace, &left.claim).cmp(&(&right.namespace, &right.claim)));
-    Ok(Taken { started, completed: context.clock.now(), snapshots, failed, groups: taken })
+    let completed = context.clock.now();
+    let between = Some(witness.saw_for_the_run(started, completed));
+    Ok(Taken { started, completed, snapshots, failed, groups: taken, between })
 }
 
 /// What became of the groups, in their order.

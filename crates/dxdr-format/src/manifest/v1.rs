@@ -65,12 +65,16 @@ struct SourceCluster {
 enum Component {
     Resources {
         instant: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        between: Option<Between>,
         items: u64,
         bytes: u64,
         kinds: Vec<CapturedKind>,
     },
     Volume {
         instant: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        between: Option<Between>,
         namespace: String,
         claim: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,6 +87,8 @@ enum Component {
     },
     Database {
         instant: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        between: Option<Between>,
         name: String,
         method: String,
         location: String,
@@ -97,6 +103,17 @@ enum Component {
         instant: Timestamp,
         fingerprints: Vec<String>,
     },
+}
+
+/// First and last instant. An older reader takes the component's instant for all that is known.
+type Between = (Timestamp, Timestamp);
+
+fn between(interval: Option<catalog::Interval>) -> Option<Between> {
+    interval.map(|interval| (interval.first, interval.last))
+}
+
+fn interval(between: Option<Between>) -> Option<catalog::Interval> {
+    between.map(|(first, last)| catalog::Interval { first, last })
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -212,18 +229,23 @@ impl TryFrom<Manifest> for catalog::RecoveryPoint {
 impl From<&catalog::Component> for Component {
     fn from(component: &catalog::Component) -> Self {
         match component.clone() {
-            catalog::Component::Resources(catalog::ResourcesComponent { instant, items, bytes, kinds }) => {
-                Self::Resources { instant, items, bytes, kinds: kinds.into_iter().map(CapturedKind::from).collect() }
+            catalog::Component::Resources(resources) => {
+                let catalog::ResourcesComponent { instant, between: watched, items, bytes, kinds } = resources;
+                let kinds = kinds.into_iter().map(CapturedKind::from).collect();
+                Self::Resources { instant, between: between(watched), items, bytes, kinds }
             }
             catalog::Component::Volume(volume) => {
-                let catalog::VolumeComponent { namespace, claim, pod, instant, method, driver, handle, size } = volume;
+                let catalog::VolumeComponent { namespace, claim, pod, instant, between: watched, method, driver, handle, size } =
+                    volume;
                 let pod = pod.map(|catalog::PodVolume { pod, volume }| PodVolume { name: pod, volume });
-                Self::Volume { instant, namespace, claim, pod, method, driver, handle, size }
+                Self::Volume { instant, between: between(watched), namespace, claim, pod, method, driver, handle, size }
             }
             catalog::Component::Database(database) => {
-                let catalog::DatabaseComponent { name, instant, method, location, size, consistency, facts } = database;
+                let catalog::DatabaseComponent { name, instant, between: watched, method, location, size, consistency, facts } =
+                    database;
                 Self::Database {
                     instant,
+                    between: between(watched),
                     name,
                     method,
                     location,
@@ -240,17 +262,18 @@ impl From<&catalog::Component> for Component {
 impl From<Component> for catalog::Component {
     fn from(component: Component) -> Self {
         match component {
-            Component::Resources { instant, items, bytes, kinds } => {
+            Component::Resources { instant, between, items, bytes, kinds } => {
                 let kinds = kinds.into_iter().map(catalog::CapturedKind::from).collect();
-                Self::Resources(catalog::ResourcesComponent { instant, items, bytes, kinds })
+                Self::Resources(catalog::ResourcesComponent { instant, between: interval(between), items, bytes, kinds })
             }
-            Component::Volume { instant, namespace, claim, pod, method, driver, handle, size } => {
+            Component::Volume { instant, between, namespace, claim, pod, method, driver, handle, size } => {
+                let between = interval(between);
                 let pod = pod.map(|PodVolume { name, volume }| catalog::PodVolume { pod: name, volume });
-                Self::Volume(catalog::VolumeComponent { namespace, claim, pod, instant, method, driver, handle, size })
+                Self::Volume(catalog::VolumeComponent { namespace, claim, pod, instant, between, method, driver, handle, size })
             }
-            Component::Database { instant, name, method, location, size, consistency, facts } => {
-                let facts = facts.map(|facts| Box::new((*facts).into()));
-                Self::Database(catalog::DatabaseComponent { name, instant, method, location, size, consistency, facts })
+            Component::Database { instant, between, name, method, location, size, consistency, facts } => {
+                let (between, facts) = (interval(between), facts.map(|facts| Box::new((*facts).into())));
+                Self::Database(catalog::DatabaseComponent { name, instant, between, method, location, size, consistency, facts })
             }
             Component::Keys { instant, fingerprints } => Self::Keys(catalog::KeysComponent { instant, fingerprints }),
         }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use dxdr_catalog::{
-    CapturedKind, Component, Engine, Gap, PodVolume, RecoveryPoint, ResourcesComponent, SourceCluster, StoredObject, Trigger,
-    VolumeComponent,
+    CapturedKind, Component, Engine, Gap, Interval, PodVolume, RecoveryPoint, ResourcesComponent, SourceCluster, StoredObject,
+    Trigger, VolumeComponent,
 };
 use dxdr_environment::EnvironmentName;
 use jiff::Timestamp;
@@ -107,7 +107,9 @@ pub fn recovery_point(folder: Folder<'_>) -> Option<RecoveryPoint> {
             items: *items,
         })
         .collect();
-    let resources = ResourcesComponent { instant: completed, items: archive.items, bytes: archive.bytes, kinds };
+    // It does not say when in between it has read what.
+    let between = Some(Interval { first: started, last: Interval::told(completed).last });
+    let resources = ResourcesComponent { instant: completed, between, items: archive.items, bytes: archive.bytes, kinds };
     let mut components = vec![Component::Resources(resources)];
     components.extend(captured_volumes(volumes, archive, completed).map(Component::Volume));
     // Everything in the point was captured at or before its instant; a copy of a volume may have taken longer.
@@ -171,12 +173,15 @@ fn component(volume: &VolumeInfo, archive: &ArchiveFacts, completed: Timestamp) 
     let handle = volume.handle().unwrap_or_default().to_owned();
     // A copy file by file is of no instant: what it has was there at its end at the latest.
     let taken = csi.and_then(|info| archive.taken.get(&info.snapshot_handle)).copied();
+    let instant = taken.or(volume.completion_timestamp).unwrap_or(completed);
+    let since = volume.start_timestamp.filter(|since| taken.is_none() && *since <= instant);
     let (namespace, pod) = of_pod(volume).map_or((volume.pvc_namespace.clone(), None), |(namespace, pod)| (namespace, Some(pod)));
     VolumeComponent {
         namespace,
         claim: volume.pvc_name.clone(),
         pod,
-        instant: taken.or(volume.completion_timestamp).unwrap_or(completed),
+        instant,
+        between: since.map(|first| Interval { first, last: Interval::told(instant).last }),
         method: method.to_owned(),
         driver: csi.map(|info| info.driver.clone()).unwrap_or_default(),
         handle,
@@ -343,6 +348,11 @@ mod tests {
                 claim: "data".to_owned(),
                 pod: None,
                 instant: instant.parse().unwrap(),
+                // Of what Velero says itself: from the beginning to the end of the second in which it was done.
+                between: (instant == velero).then(|| Interval {
+                    first: "2024-05-01T10:00:01Z".parse().unwrap(),
+                    last: "2024-05-01T10:00:08Z".parse().unwrap(),
+                }),
                 method: method.to_owned(),
                 driver: driver.to_owned(),
                 handle: handle.to_owned(),

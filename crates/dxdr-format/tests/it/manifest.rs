@@ -1,7 +1,7 @@
 //! Manifests: what was once written is read forever.
 
 use dxdr_catalog::{
-    CapturedKind, Component, DatabaseComponent, Engine, Gap, KeysComponent, RecoveryPoint, ResourcesComponent, Sha256,
+    CapturedKind, Component, DatabaseComponent, Engine, Gap, Interval, KeysComponent, RecoveryPoint, ResourcesComponent, Sha256,
     SourceCluster, StoredObject, Trigger, VolumeComponent,
 };
 use dxdr_environment::{
@@ -31,6 +31,7 @@ fn full() -> RecoveryPoint {
         components: vec![
             Component::Resources(ResourcesComponent {
                 instant: instant("2024-05-01T10:00:03Z"),
+                between: None,
                 items: 61,
                 bytes: 123_456,
                 kinds: vec![
@@ -55,6 +56,7 @@ fn full() -> RecoveryPoint {
                 claim: "data-redis-0".into(),
                 pod: None,
                 instant: instant("2024-05-01T10:00:04Z"),
+                between: Some(Interval { first: instant("2024-05-01T10:00:02Z"), last: instant("2024-05-01T10:00:05.5Z") }),
                 method: "csi-snapshot".into(),
                 driver: "pd.csi.storage.gke.io".into(),
                 handle: "projects/dx/global/snapshots/snapshot-1".into(),
@@ -63,6 +65,7 @@ fn full() -> RecoveryPoint {
             Component::Database(DatabaseComponent {
                 name: "orders".into(),
                 instant: instant("2024-05-01T10:00:04.123456Z"),
+                between: Some(Interval { first: instant("2024-05-01T10:00:04Z"), last: instant("2024-05-01T10:07:00.25Z") }),
                 method: "export".into(),
                 location: "gs://dx-exports/staging/orders.sql.gz".into(),
                 size: None,
@@ -72,6 +75,7 @@ fn full() -> RecoveryPoint {
             Component::Database(DatabaseComponent {
                 name: "shop/queue".into(),
                 instant: instant("2024-05-01T10:00:05Z"),
+                between: None,
                 method: "dump".into(),
                 location: "databases/shop%2Fqueue.dump".into(),
                 size: Some(1234),

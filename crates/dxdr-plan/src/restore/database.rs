@@ -310,6 +310,7 @@ mod tests {
         let component = DatabaseComponent {
             name: "orders".to_owned(),
             instant: at("2024-05-01T10:00:00Z"),
+            between: None,
             method: DatabaseComponent::EXPORT.to_owned(),
             location: "gs://b/velero/backups/p-1/databases/orders.sql.gz".to_owned(),
             size: Some(7),

@@ -17,6 +17,7 @@ use crate::{
     error::RunError,
     event::Event,
     instance::{self, ExportOrder, InstanceTurns},
+    witness::Witness,
 };
 
 /// Why Cloud SQL cannot write into the store of a run; `None` when it can.
@@ -34,10 +35,10 @@ pub(crate) fn impossible(context: &RunContext) -> Option<String> {
 ///
 /// # Errors
 /// When the store or the cluster fails, somebody asks to stop, or an export is still under way at the end of its time.
-pub(crate) async fn exports(context: &RunContext, plan: &BackupPlan) -> Result<Dumped, RunError> {
+pub(crate) async fn exports(context: &RunContext, plan: &BackupPlan, witness: &Witness) -> Result<Dumped, RunError> {
     let mut exported = Dumped::default();
     for (database, export) in plan.exports() {
-        match one(context, plan, database, export).await? {
+        match one(context, plan, database, export, witness).await? {
             Ok(dump) => exported.dumps.push(dump),
             Err(reason) => {
                 let text = format!("{} could not be captured: {reason}", database.what());
@@ -55,7 +56,9 @@ async fn one(
     plan: &BackupPlan,
     database: &DatabasePlan,
     export: &ExportPlan,
+    witness: &Witness,
 ) -> Result<Result<OneDump, String>, RunError> {
+    let since = witness.now();
     let turns = match InstanceTurns::of(context, &export.instance).await {
         Ok(turns) => turns,
         Err(reason) => return Ok(Err(reason)),
@@ -89,6 +92,8 @@ async fn one(
         name: order.unit,
         key: export.key.clone(),
         instant: exported.instant,
+        // It looked at the database at some moment of its work; which, the service does not say.
+        between: Some(witness.saw_for_the_run(since, exported.seen)),
         size: exported.size,
         sha256: exported.sha256.to_string(),
         consistency: plan.promise(export).word().to_owned(),

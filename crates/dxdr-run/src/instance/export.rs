@@ -51,6 +51,8 @@ pub struct Exported {
     pub url: String,
     /// When the dump began: everything committed before is in it.
     pub instant: Timestamp,
+    /// When it was seen done, by the clock of this process: nothing committed later is in it.
+    pub seen: Timestamp,
     /// Bytes.
     pub size: u64,
     /// Of the bytes, as they were read back.
@@ -83,12 +85,14 @@ pub async fn export(turns: &InstanceTurns, store: &Store, order: &ExportOrder) -
         Done::Operation(operation) => Some(operation),
         Done::Made => None,
     };
+    let seen = turns.clock.now();
     let Digested { size, sha256, stat } = read_back(turns, store, order).await?;
     let begun = operation.as_ref().and_then(|operation| operation.started.or(operation.accepted));
     Ok(Exported {
         url: uri,
         // Without the operation, the end of the export is all that is known: the object was written then.
         instant: begun.or(stat.modified).unwrap_or(now),
+        seen,
         size,
         sha256,
         waited: operation.as_ref().and_then(|operation| operation.queued_for()).map(|waited| waited.as_secs()),

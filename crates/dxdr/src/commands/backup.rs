@@ -112,9 +112,14 @@ pub(crate) fn report(point: RecoveryPoint, terminal: &Terminal) -> Result<(), Fa
     let gaps = point.gaps.clone();
     let (name, at) = (point.name.clone(), dxdr_report::quantity::instant(point.instant));
     let environment = point.environment.to_string();
+    let parts = dxdr_catalog::coverage::components(&point).len();
+    let apart = dxdr_report::quantity::at_most(point.skew());
     let mut json = points::entry_json(&dxdr_catalog::Entry::Ours(point));
     json["format"] = "dxdr.io/point/v1".into();
     terminal.value(&json, || name.clone());
+    if parts > 1 {
+        terminal.note(&format!("its {parts} parts were captured at most {apart} apart"));
+    }
     if complete {
         terminal.note(&format!("to return to it: dxdr restore --at {at} {environment}"));
         return Ok(());

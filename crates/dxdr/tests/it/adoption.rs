@@ -173,7 +173,8 @@ fn a_point_whose_parts_are_too_far_apart_is_refused_unless_that_is_said_to_be_fi
     assert!(said.stdout.contains("volume staging/data as of 2024-05-01T10:20:09Z"), "{}", said.stdout);
     let said = place.run(&[&restore[..], &["--max-skew", "20m", "--output", "json"]].concat()).exits(0);
     let plan: Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!((&plan["skewSeconds"], &plan["components"][1]["component"]), (&json!(1200.0), &json!("volume staging/data")));
+    // At most: Velero began to read objects nine seconds before it was done, and the volume's second may have been almost over.
+    assert_eq!((&plan["skewSeconds"], &plan["components"][1]["component"]), (&json!(1210), &json!("volume staging/data")));
 }
 
 #[test]

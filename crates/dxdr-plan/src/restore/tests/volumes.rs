@@ -24,6 +24,7 @@ fn captured(method: &str) -> VolumeComponent {
         claim: "data".to_owned(),
         pod: None,
         instant: "2024-05-01T09:59:58Z".parse().unwrap(),
+        between: None,
         method: method.to_owned(),
         driver: "csi.example".to_owned(),
         handle: "snap-1".to_owned(),

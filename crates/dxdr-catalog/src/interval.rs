@@ -1,0 +1,71 @@
+//! When something was captured, as far as that is known.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// It was captured at one instant of these, on the clock of who watched it being done: not before the first, not after the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// It was not asked for before.
+    pub first: Timestamp,
+    /// It was seen done by then.
+    pub last: Timestamp,
+}
+
+impl Interval {
+    /// What an instant means that a clock told and of which nothing else is known: clocks leave away what they do not tell. A whole second may have been anything up to the
+    /// next one.
+    pub fn told(instant: Timestamp) -> Self {
+        let nanoseconds = instant.subsec_nanosecond();
+        let left_away = [1_000_000_000, 1_000_000, 1_000].into_iter().find(|unit| nanoseconds % unit == 0).unwrap_or(0);
+        let last = instant.saturating_add(SignedDuration::from_nanos(left_away.into())).unwrap_or(instant);
+        Self { first: instant, last }
+    }
+
+    /// The same, on a clock that differs by up to `by`.
+    pub fn on_another_clock(self, by: SignedDuration) -> Self {
+        Self {
+            first: self.first.saturating_sub(by).unwrap_or(self.first),
+            last: self.last.saturating_add(by).unwrap_or(self.last),
+        }
+    }
+
+    /// How far apart two things at most are that were captured then.
+    pub fn furthest(self, other: Self) -> SignedDuration {
+        let ahead = |left: Self, right: Self| left.last.duration_since(right.first);
+        ahead(self, other).max(ahead(other, self)).max(SignedDuration::ZERO)
+    }
+}
+
+/// How far apart any two of them at most are.
+pub(crate) fn skew(intervals: &[Interval]) -> SignedDuration {
+    let pairs =
+        intervals.iter().enumerate().flat_map(|(place, left)| intervals[..place].iter().map(move |right| left.furthest(*right)));
+    pairs.max().unwrap_or(SignedDuration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanoseconds: i64) -> Timestamp {
+        Timestamp::from_nanosecond(nanoseconds.into()).unwrap()
+    }
+
+    #[test]
+    fn a_clock_may_have_left_away_what_it_does_not_tell() {
+        for (told, unit) in
+            [(3_000_000_000, 1_000_000_000), (3_250_000_000, 1_000_000), (3_250_001_000, 1_000), (3_250_001_001, 0)]
+        {
+            assert_eq!(Interval::told(at(told)), Interval { first: at(told), last: at(told + unit) });
+        }
+    }
+
+    #[test]
+    fn one_thing_alone_is_of_one_moment_however_little_is_known_of_it() {
+        let hour = Interval { first: at(0), last: at(3_600_000_000_000) };
+        assert_eq!(skew(&[]), SignedDuration::ZERO);
+        assert_eq!(skew(&[hour]), SignedDuration::ZERO);
+        let middle = Interval { first: at(1_000_000_000), last: at(2_000_000_000) };
+        assert_eq!(skew(&[hour, middle]), SignedDuration::from_secs(3_599));
+    }
+}
