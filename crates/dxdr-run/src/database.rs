@@ -96,6 +96,17 @@ struct OneDump {
     broken: Option<String>,
 }
 
+impl OneDump {
+    /// Nothing in it is later. A server says the instant of a dump; an export looks at the database at some moment of its work, the last of which is when it was
+    /// seen done.
+    fn last(&self) -> Timestamp {
+        match (&self.url, self.between) {
+            (Some(_), Some((_, last))) => last.max(self.instant),
+            _ => self.instant,
+        }
+    }
+}
+
 impl<'a> Databases<'a> {
     /// Finds the way to each, a few at a time, while nothing holds still yet.
     pub(crate) async fn open(context: &RunContext, plan: &'a BackupPlan) -> Self {
@@ -216,7 +227,7 @@ impl Dumped {
 
     /// The latest instant of them. Points have milliseconds, and nothing in one is later than it says.
     pub(crate) fn latest(&self) -> Option<Timestamp> {
-        let latest = self.dumps.iter().map(|dump| dump.instant).max()?;
+        let latest = self.dumps.iter().map(OneDump::last).max()?;
         let part = i64::from(latest.subsec_nanosecond()).rem_euclid(1_000_000);
         let rest = if part == 0 { 0 } else { 1_000_000 - part };
         latest.checked_add(jiff::SignedDuration::from_nanos(rest)).ok()

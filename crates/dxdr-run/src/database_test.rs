@@ -175,3 +175,24 @@ async fn a_server_is_not_asked_about_all_its_databases_at_once() {
     assert!((2..=4).contains(&most), "{most}");
     assert_eq!(plan.held_connections(), [("postgres", 20)].into());
 }
+
+#[test]
+fn a_point_is_of_no_earlier_instant_than_anything_in_an_export() {
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let dump = OneDump {
+        name: "orders".to_owned(),
+        key: "databases/orders.dump".to_owned(),
+        instant: at("2024-05-01T10:00:00.0001Z"),
+        between: Some((at("2024-05-01T09:59:00Z"), at("2024-05-01T10:07:00Z"))),
+        size: 1,
+        sha256: String::new(),
+        consistency: "aligned".to_owned(),
+        facts: None,
+        url: None,
+        broken: None,
+    };
+    let latest = |dump: &OneDump| Dumped { dumps: vec![dump.clone()], failed: Vec::new() }.latest().unwrap();
+    assert_eq!(latest(&dump), at("2024-05-01T10:00:00.001Z"), "the server says when it was");
+    let export = OneDump { url: Some("gs://b/orders.sql.gz".to_owned()), ..dump };
+    assert_eq!(latest(&export), at("2024-05-01T10:07:00Z"));
+}
