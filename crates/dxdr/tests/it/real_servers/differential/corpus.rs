@@ -78,6 +78,12 @@ pub(super) fn objects<'a>(seed: u64, namespace: &'a str, surroundings: &Surround
         }
     }
     corpus.claims(surroundings);
+    // Behind all others, so that these stay what they were.
+    for make in [Corpus::retained, Corpus::read_by_velero, Corpus::hooked] {
+        if corpus.dice.chance(30) {
+            make(&mut corpus);
+        }
+    }
     corpus.objects
 }
 
@@ -499,6 +505,42 @@ impl Corpus<'_> {
             "subjects": [{"kind": "ServiceAccount", "name": "watcher", "namespace": self.namespace}]
         });
         self.add_with("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", role, body);
+    }
+
+    /// A volume that somebody made by hand, and that outlives its claim.
+    fn retained(&mut self) {
+        let name = format!("{}-by-hand", self.namespace);
+        let (modes, storage) = (json!(["ReadWriteMany"]), json!({"storage": "1Mi"}));
+        let spec = json!({
+            "capacity": storage, "accessModes": modes, "nfs": {"server": "192.0.2.20", "path": "/exports"}, "storageClassName": "",
+            "persistentVolumeReclaimPolicy": "Retain", "claimRef": {"namespace": self.namespace, "name": "by-hand"}
+        });
+        self.add_with("v1", "PersistentVolume", json!({"name": name}), json!({"spec": spec}));
+        let spec = json!({
+            "storageClassName": "", "volumeName": name, "accessModes": modes, "resources": {"requests": storage}
+        });
+        self.add("v1", "PersistentVolumeClaim", "by-hand", json!({"spec": spec}));
+    }
+
+    /// ConfigMaps that mean something to Velero, in its own namespace only.
+    fn read_by_velero(&mut self) {
+        let mut metadata = self.metadata("change-storage-class");
+        metadata["labels"]["velero.io/plugin-config"] = "".into();
+        metadata["labels"]["velero.io/change-storage-class"] = "RestoreItemAction".into();
+        self.add_with("v1", "ConfigMap", metadata, json!({"data": {"old": "new"}}));
+    }
+
+    /// A pod that asks Velero for something when it is restored.
+    fn hooked(&mut self) {
+        let mut pod = self.pod("hooked");
+        let mut metadata = self.metadata("hooked");
+        metadata["annotations"] = json!({
+            "init.hook.restore.velero.io/container-image": "registry.example.org/prepare:1",
+            "init.hook.restore.velero.io/container-name": "restore-hook",
+            "init.hook.restore.velero.io/command": "[\"/prepare\"]"
+        });
+        let spec = pod["spec"].take();
+        self.add_with("v1", "Pod", metadata, json!({"spec": spec}));
     }
 
     fn claims(&mut self, surroundings: &Surroundings<'_>) {

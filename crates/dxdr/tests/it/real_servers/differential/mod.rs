@@ -30,7 +30,7 @@ use std::{
 use bytes::Bytes;
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_format::velero::archive::{ArchiveReader, Limits};
-use dxdr_object_storage::{S3Options, S3Storage, s3::S3Credentials};
+use dxdr_object_storage::S3Storage;
 use dxdr_provider::{Cluster, ObjectStorage, cluster::ListScope};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -144,19 +144,7 @@ impl<'a> Suite<'a> {
             environments.join(", ")
         ));
         world.place.write("policies/corpus.yaml", &manifests);
-        let options = S3Options {
-            bucket: bucket.clone(),
-            region: Some("us-east-1".to_owned()),
-            endpoint: Some(endpoint.clone()),
-            force_path_style: true,
-            credentials: Some(S3Credentials {
-                access_key_id: servers.access_key.clone(),
-                secret_access_key: servers.secret_key.clone(),
-                session_token: None,
-            }),
-            ..S3Options::default()
-        };
-        let storage = world.runtime.block_on(S3Storage::connect(options)).unwrap();
+        let storage = servers.storage(&world.runtime);
         let kinds = world.runtime.block_on(world.cluster.discover()).unwrap().kinds;
         let listed = |kind: &dxdr_environment::DiscoveredKind| kind.verbs.iter().any(|verb| verb == "list");
         let kinds = kinds.iter().filter(|kind| listed(kind) && kind.kind.namespaced).map(|kind| kind.kind.clone());
