@@ -130,10 +130,10 @@ impl Finding {
             }
             Self::SharedThroughVelero { everything } => {
                 let along = if *everything { "" } else { ", along with the volumes that only it can bring back" };
-                let claims = if count == 1 { "a claim".to_owned() } else { format!("{count} claims") };
-                let as_they_are = if count == 1 { "its volume just as it is" } else { "their volumes just as they are" };
+                let (claims, each) =
+                    if count == 1 { ("a claim".to_owned(), "it asks") } else { (format!("{count} claims"), "each asks") };
                 format!(
-                    "Velero would bind {claims} to the storage of the original{along}: having no copy of the data, it makes {as_they_are} in the archive"
+                    "Velero would bind {claims} to the storage of the original{along}: there is no copy of the data, and {each} for the very volume that it had"
                 )
             }
             Self::ClaimsRemoved => format!("{count} volume claims are removed, and the data of their volumes with them"),

@@ -1,8 +1,9 @@
-//! Volumes that Velero would make known again as they are: on the storage of the original.
+//! Claims that Velero would bind to the storage of the original.
 //!
-//! Velero creates a PersistentVolume just as it is in the archive when it has no copy of the data and the reclaim policy is not
-//! `Delete`. In a cluster that does not have the volume, the restored claim is then bound to the very storage that the original still
-//! writes to. Velero comes to a volume through its claim, and to claims by kind and label: there is no selecting by name.
+//! Velero takes the volume out of a claim only where it has a copy of the data, or where the volume's reclaim policy is `Delete`. Any other
+//! volume it creates just as it is in the archive, and where the archive has none it lets the claim ask for it all the same. In a
+//! cluster in which nobody has that volume, the claim is then bound to the very storage that the original still writes to. Velero comes
+//! to a volume through its claim, and to claims by kind and label: there is no selecting by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +22,8 @@ use super::{
 pub(super) struct ArchivedStorage {
     /// Of the source namespace.
     claims: BTreeMap<String, ArchivedClaim>,
-    /// Volumes that stay when their claim goes.
-    kept: BTreeSet<String>,
+    /// Volumes that go with their claim, and are made anew for another.
+    provisioned: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -40,8 +41,8 @@ impl ArchivedStorage {
                 let claim = ArchivedClaim { labels: labels(object), volume: text("/spec/volumeName").to_owned() };
                 self.claims.insert(item.name.clone(), claim);
             }
-            ("", "persistentvolumes") if text("/spec/persistentVolumeReclaimPolicy") != "Delete" => {
-                self.kept.insert(item.name.clone());
+            ("", "persistentvolumes") if text("/spec/persistentVolumeReclaimPolicy") == "Delete" => {
+                self.provisioned.insert(item.name.clone());
             }
             _ => {}
         }
@@ -69,12 +70,8 @@ impl RestorePlanner {
     /// Refuses to have Velero bind claims to storage that belongs to the original.
     pub(super) fn look_at_shared_storage(&mut self) {
         let by_velero = self.request.executor == Executor::Velero;
-        let allowed = match self.request.cluster_scoped {
-            // In place, and asked for in so many words: dxdr itself would create them just so.
-            ClusterScoped::All => !self.request.beside(),
-            ClusterScoped::None => by_velero,
-            ClusterScoped::Needed => false,
-        };
+        // In place, and asked for in so many words: dxdr itself would create these volumes just so.
+        let allowed = self.request.cluster_scoped == ClusterScoped::All && !self.request.beside();
         if allowed || (!by_velero && self.through_velero.is_empty()) {
             return;
         }
@@ -87,9 +84,11 @@ impl RestorePlanner {
         let is_there = |volume: &str| !self.request.beside() && self.lives(volume);
         let storage = &self.storage;
         let has_copy = |claim: &str| self.captured_volumes.contains_key(claim);
-        let found = storage.claims.iter().filter(|(name, claim)| {
-            storage.kept.contains(&claim.volume) && !has_copy(name) && !is_there(&claim.volume) && finds(claim)
-        });
+        let keeps_volume = |claim: &ArchivedClaim| !claim.volume.is_empty() && !storage.provisioned.contains(&claim.volume);
+        let found = storage
+            .claims
+            .iter()
+            .filter(|(name, claim)| keeps_volume(claim) && !has_copy(name) && !is_there(&claim.volume) && finds(claim));
         let found: Vec<String> = found.map(|(_, claim)| claim.volume.clone()).collect();
         for name in found {
             let volume = ObjectReference { kind: volumes(), namespace: None, name };

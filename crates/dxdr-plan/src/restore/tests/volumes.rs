@@ -214,7 +214,7 @@ fn plan_of(archive: &Archive, request: &RestoreRequest, volumes: &[VolumeCompone
     archive.feed(planner.volumes(volumes))
 }
 
-const BOUND_TWICE: &str = "fatal: Velero would bind a claim to the storage of the original, along with the volumes that only it can bring back: having no copy of the data, it makes its volume just as it is in the archive";
+const BOUND_TWICE: &str = "fatal: Velero would bind a claim to the storage of the original, along with the volumes that only it can bring back: there is no copy of the data, and it asks for the very volume that it had";
 
 #[test]
 fn what_velero_brings_back_is_found_by_its_labels_and_nothing_else_is() {
@@ -281,6 +281,10 @@ fn a_restore_that_velero_carries_out_is_refused_where_it_would_bind_storage_twic
     let without = RestoreRequest { exclude: vec![CLAIMS.to_owned()], ..by_velero.clone() };
     assert_eq!(refusals(&without, None), []);
     assert_eq!(refusals(&RestoreRequest { executor: Executor::Dxdr, ..by_velero.clone() }, None), []);
+    // The archive need not have the volume for that.
+    let lacks = Archive(archive.0.iter().filter(|(kind, _)| kind != "persistentvolumes").cloned().collect());
+    let unknown = plan_of(&lacks, &by_velero, &[captured("csi-snapshot")], None);
+    assert_eq!(unknown.refusals().count(), 1, "{:?}", notes(&unknown));
     let in_place = RestoreRequest { executor: Executor::Velero, ..in_place() };
     assert_eq!(refusals(&in_place, None).len(), 1);
     assert_eq!(refusals(&in_place, Some(&World::of(&archive))), []);
