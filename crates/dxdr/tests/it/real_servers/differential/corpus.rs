@@ -36,6 +36,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) storage_class: &'a str,
     /// A class whose volumes are made for a pod, so never.
     pub(super) waiting_storage_class: &'a str,
+    /// A class of snapshots of the former's volumes.
+    pub(super) snapshot_class: &'a str,
 }
 
 /// A namespace and its objects, in the order in which they can be created. A `uid` of `""` in an owner reference stands for that of
@@ -83,6 +85,9 @@ pub(super) fn objects<'a>(seed: u64, namespace: &'a str, surroundings: &Surround
         if corpus.dice.chance(30) {
             make(&mut corpus);
         }
+    }
+    if corpus.dice.chance(15) {
+        corpus.snapshot(surroundings);
     }
     corpus.objects
 }
@@ -522,6 +527,19 @@ impl Corpus<'_> {
         self.add("v1", "PersistentVolumeClaim", "by-hand", json!({"spec": spec}));
     }
 
+    /// A snapshot that somebody took, of nobody's backup.
+    fn snapshot(&mut self, surroundings: &Surroundings<'_>) {
+        let spec = json!({
+            "storageClassName": surroundings.storage_class, "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Mi"}}
+        });
+        self.add("v1", "PersistentVolumeClaim", "copied", json!({"spec": spec}));
+        let spec = json!({
+            "volumeSnapshotClassName": surroundings.snapshot_class, "source": {"persistentVolumeClaimName": "copied"}
+        });
+        self.add("snapshot.storage.k8s.io/v1", "VolumeSnapshot", "before-upgrade", json!({"spec": spec}));
+    }
+
     /// ConfigMaps that mean something to Velero, in its own namespace only.
     fn read_by_velero(&mut self) {
         let mut metadata = self.metadata("change-storage-class");
@@ -559,7 +577,7 @@ impl Corpus<'_> {
 
 #[test]
 fn a_number_makes_the_same_objects_every_time() {
-    let surroundings = Surroundings { storage_class: "fast", waiting_storage_class: "later" };
+    let surroundings = Surroundings { storage_class: "fast", waiting_storage_class: "later", snapshot_class: "copies" };
     let made = |seed| objects(seed, "staging", &surroundings);
     assert_eq!(made(7), made(7));
     let kinds = |seed| made(seed).iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>();

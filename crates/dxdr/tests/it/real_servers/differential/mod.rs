@@ -163,8 +163,12 @@ impl<'a> Suite<'a> {
 
     /// Makes the namespaces.
     fn fill(&self) {
-        let surroundings =
-            Surroundings { storage_class: &self.velero.storage_class, waiting_storage_class: &self.velero.waiting_storage_class };
+        let snapshot_class = env::var("DXDR_TEST_SNAPSHOT_CLASS").expect("DXDR_TEST_SNAPSHOT_CLASS");
+        let surroundings = Surroundings {
+            storage_class: &self.velero.storage_class,
+            waiting_storage_class: &self.velero.waiting_storage_class,
+            snapshot_class: &snapshot_class,
+        };
         let discovered = self.world.runtime.block_on(self.world.cluster.discover()).unwrap().kinds;
         let kinds: HashMap<(String, &str), &ResourceKind> =
             discovered.iter().map(|kind| ((kind.kind.api_version(), kind.kind.kind.as_str()), &kind.kind)).collect();
