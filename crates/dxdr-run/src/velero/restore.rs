@@ -23,6 +23,8 @@ const SYNCHRONIZING: Duration = Duration::from_secs(150);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// Phases that a Restore does not leave.
 const OVER: [&str; 4] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
+/// Those of them in which it was not carried out, or not to its end.
+const FAILED: [&str; 2] = ["Failed", "FailedValidation"];
 
 /// What Velero says came of a Restore.
 #[derive(Debug, Default)]
@@ -37,26 +39,21 @@ pub struct VeleroOutcome {
     pub restored: Vec<Restored>,
 }
 
-/// Asks for `restore` of backup `point` and follows it to its end. Repeatable: its name is the run's own.
+/// Asks for `restore` of backup `point` and follows it to its end. Repeatable: its name is the run's own, and one that failed is asked for
+/// again, under the next name.
 ///
 /// # Errors
 /// When Velero does not know the backup, or refuses, or fails.
 pub async fn restore(context: &RunContext, restore: &DesiredObject, point: &str, step: &Step) -> Result<VeleroOutcome, RunError> {
     synchronized(context, point, step).await?;
-    let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false, retry: true };
-    match context.cluster.create(&restore.reference, Bytes::from(restore.value.to_string()), &options).await {
-        Ok(_) => {}
-        // An earlier process of this run asked, or the first try of this one did.
-        Err(error) if error.kind == ClusterErrorKind::AlreadyExists => {}
-        Err(error) => return Err(server::no_velero(error, &context.velero_namespace)),
-    }
+    let restore = ask(context, restore).await?;
     let over = |object: &Value| phase(object).is_some_and(|phase| OVER.contains(&phase));
     let (cluster, reporter) = (context.cluster.as_ref(), context.reporter.as_ref());
-    let object = follow(cluster, reporter, &context.stop, &restore.reference, &step.id, over).await?;
+    let object = follow(cluster, reporter, &context.stop, &restore, &step.id, over).await?;
     let phase = phase(&object).unwrap_or_default().to_owned();
-    let (errors, warnings) = said(context, &restore.reference.name).await;
+    let (errors, warnings) = said(context, &restore.name).await;
     if matches!(phase.as_str(), "Completed" | "PartiallyFailed") {
-        let restored = restored(context, &restore.reference.name).await;
+        let restored = restored(context, &restore.name).await;
         return Ok(VeleroOutcome { phase, errors, warnings, restored });
     }
     let refusals = object.pointer("/status/validationErrors").and_then(Value::as_array).into_iter().flatten();
@@ -64,7 +61,31 @@ pub async fn restore(context: &RunContext, restore: &DesiredObject, point: &str,
     reasons.extend(object.pointer("/status/failureReason").and_then(Value::as_str).map(str::to_owned));
     reasons.extend(errors);
     let reason = if reasons.is_empty() { "it does not say why".to_owned() } else { reasons.join("; ") };
-    Err(RunError::VeleroRestore { restore: restore.reference.name.clone(), phase, reason })
+    Err(RunError::VeleroRestore { restore: restore.name, phase, reason })
+}
+
+/// Asks for `restore` unless an earlier process of the run has, and answers which object stands for it.
+async fn ask(context: &RunContext, restore: &DesiredObject) -> Result<ObjectReference, RunError> {
+    let no_velero = |error| server::no_velero(error, &context.velero_namespace);
+    let mut asked = restore.clone();
+    let mut attempt = 1_u32;
+    loop {
+        let Some(live) = context.cluster.get(&asked.reference).await.map_err(no_velero)? else { break };
+        let live: Value = serde_json::from_slice(&live).unwrap_or_default();
+        if !phase(&live).is_some_and(|phase| FAILED.contains(&phase)) {
+            return Ok(asked.reference);
+        }
+        attempt += 1;
+        asked.reference.name = format!("{}-{attempt}", restore.reference.name);
+        asked.value["metadata"]["name"] = asked.reference.name.as_str().into();
+    }
+    let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false, retry: true };
+    match context.cluster.create(&asked.reference, Bytes::from(asked.value.to_string()), &options).await {
+        Ok(_) => Ok(asked.reference),
+        // The first try of this process did.
+        Err(error) if error.kind == ClusterErrorKind::AlreadyExists => Ok(asked.reference),
+        Err(error) => Err(no_velero(error)),
+    }
 }
 
 /// Waits until Velero knows the backup, which it finds in the store by itself.

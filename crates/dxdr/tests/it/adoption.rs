@@ -58,7 +58,7 @@ pub(crate) fn backup_with(place: &Place, name: &str, phase: &str, labels: &Value
         };
         let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "staging"}});
         if kind == "PersistentVolumeClaim" {
-            object["spec"] = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+            object["spec"] = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "volumeMode": "Filesystem"});
         }
         archive.append(&path, object.to_string().as_bytes()).unwrap();
     }

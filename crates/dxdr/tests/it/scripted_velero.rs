@@ -31,7 +31,7 @@ fn claim(name: &str, volume: &str, labels: &Value) -> Value {
         "metadata": {"name": name, "namespace": "staging", "labels": labels},
         "spec": {
             "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "",
-            "volumeName": volume
+            "volumeMode": "Filesystem", "volumeName": volume
         },
         "status": {"phase": "Bound"}
     })
@@ -102,9 +102,15 @@ impl Scripted {
 
     /// The Restore that dxdr asks for.
     fn asked(&self, program: &Running) -> Value {
+        self.asked_again(program, 1)
+    }
+
+    /// The same when it is the one of that number.
+    fn asked_again(&self, program: &Running, number: usize) -> Value {
         for _ in 0..2400 {
-            if let Some(restore) = self.served.list(&velero("Restore", "").kind, "velero").pop() {
-                return restore;
+            let mut restores = self.served.list(&velero("Restore", "").kind, "velero");
+            if restores.len() == number {
+                return restores.pop().unwrap();
             }
             if let Some(said) = program.over() {
                 panic!("it asked for no Restore:\n{said}");
@@ -112,6 +118,13 @@ impl Scripted {
             thread::sleep(Duration::from_millis(50));
         }
         panic!("no Restore was asked for within two minutes");
+    }
+
+    /// Makes a claim in the target, as Velero does.
+    fn fill(&self, name: &str) {
+        let mut filled = claim(name, "", &json!({}));
+        filled["metadata"]["namespace"] = "copy".into();
+        self.served.create((core("PersistentVolumeClaim", Some("copy"), name), filled));
     }
 
     /// Ends it, with what Velero says of it in the store.
@@ -147,9 +160,7 @@ fn what_only_velero_can_read_comes_back_through_a_restore_of_just_that() {
     // The others are there already, with new volumes, and nothing is that mounts them.
     let files = served.get(&core("PersistentVolumeClaim", Some("copy"), "files")).unwrap();
     assert_eq!(files["spec"].get("volumeName"), None);
-    let mut filled = claim("db", "", &json!({}));
-    filled["metadata"]["namespace"] = "copy".into();
-    served.create((core("PersistentVolumeClaim", Some("copy"), "db"), filled));
+    scripted.fill("db");
     scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
     let (code, said) = restore.ends();
     assert_eq!(code, Some(0), "{said}");
@@ -172,7 +183,7 @@ fn a_volume_that_velero_does_not_bring_back_is_told_in_its_words() {
 }
 
 #[test]
-fn a_restore_that_velero_refuses_ends_the_run_with_its_reasons() {
+fn a_restore_that_velero_refuses_ends_the_run_with_its_reasons_and_is_asked_for_again() {
     let scripted = Scripted::with_volumes();
     let restore = scripted.served.start(&LIMITED);
     let asked = scripted.asked(&restore);
@@ -183,6 +194,19 @@ fn a_restore_that_velero_refuses_ends_the_run_with_its_reasons() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("is FailedValidation: the BSL default is unavailable"), "{said}");
     assert!(said.contains("velero restore describe"), "{said}");
+
+    // When the reason is mended, the run is finished by another Restore of the same.
+    let runs: Value = serde_json::from_str(&scripted.served.run(&["runs", "list", "--output", "json"]).exits(0).stdout).unwrap();
+    let run = runs["runs"][0]["run"].as_str().unwrap();
+    assert!(said.contains(&format!("`dxdr runs resume {run}`")), "{said}");
+    let resumed = scripted.served.start(&["runs", "resume", run, "--yes"]);
+    let again = scripted.asked_again(&resumed, 2);
+    assert_eq!(again["metadata"]["name"], format!("{run}-volumes-2"));
+    assert_eq!(again["spec"], asked["spec"]);
+    scripted.fill("db");
+    scripted.ends(&again, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+    let (code, said) = resumed.ends();
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]
@@ -204,9 +228,7 @@ fn what_velero_made_of_everything_is_held_against_the_plan() {
     let asked = scripted.asked(&restore);
     assert_eq!(asked["spec"]["namespaceMapping"], json!({"staging": "copy"}));
     served.create(objects::namespace("copy"));
-    let mut data = claim("data", "", &json!({}));
-    data["metadata"]["namespace"] = "copy".into();
-    served.create((core("PersistentVolumeClaim", Some("copy"), "data"), data));
+    scripted.fill("data");
     let refusal =
         "error restoring configmaps/copy/settings: admission webhook \"policy.example.org\" denied the request: no settings";
     let results = json!({"errors": {"namespaces": {"copy": [refusal]}}});
