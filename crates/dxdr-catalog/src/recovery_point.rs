@@ -210,7 +210,7 @@ pub struct DatabaseComponent {
     pub instant: Timestamp,
     /// When that was, by the clock of who had it captured, where that is known. Of an export nobody says at which moment of its work it looked.
     pub between: Option<Interval>,
-    /// `export`, `backup`, `point-in-time`, `dump`.
+    /// `dump`, `export`, or `pointInTime`: an instant in the log of its instance.
     pub method: String,
     /// Where it is: the key of an object in the point's folder, an object's URL, or an identifier of the database service.
     pub location: String,
@@ -220,6 +220,19 @@ pub struct DatabaseComponent {
     pub consistency: Option<String>,
     /// What it was like, where that is known.
     pub facts: Option<Box<DatabaseFacts>>,
+    /// Of an instant in a log: how far that went when the point was taken.
+    pub log: Option<KeptLog>,
+}
+
+/// How far the log of an instance went when a point was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptLog {
+    /// The first instant that it could be recovered to.
+    pub earliest: Timestamp,
+    /// The last one.
+    pub latest: Timestamp,
+    /// Until when the component's instant stays in the log, by the days that it is kept.
+    pub until: Timestamp,
 }
 
 impl DatabaseComponent {
@@ -227,6 +240,8 @@ impl DatabaseComponent {
     pub const DUMP: &str = "dump";
     /// The method of what the database service wrote into an object.
     pub const EXPORT: &str = "export";
+    /// The method of an instant in the log of a database service's instance.
+    pub const POINT_IN_TIME: &str = "pointInTime";
 }
 
 /// The sealing keys a point needs.

@@ -95,6 +95,11 @@ impl StoreLayout {
         format!("{}restores/{name}/restore-{name}-resource-list.json.gz", self.velero_prefix())
     }
 
+    /// `velero-dxdr/transfers/RUN/NAME.sql.gz`: what a database service writes on the way from one of its instances to another.
+    pub fn transfer_key(&self, run: &str, name: &str) -> String {
+        format!("{}transfers/{run}/{name}.sql.gz", self.own)
+    }
+
     /// `velero-dxdr/runs/`: a directory below it is a run.
     pub fn runs_prefix(&self) -> String {
         format!("{}runs/", self.own)

@@ -7,6 +7,7 @@ pub(crate) mod database;
 mod export;
 mod group;
 mod hook;
+mod log;
 mod recorded;
 mod volume;
 
@@ -20,6 +21,7 @@ pub use {
     export::ExportPlan,
     group::{GROUP_LABEL, GROUP_SNAPSHOT_GROUP, GROUP_SNAPSHOT_VERSIONS, GroupPlan, ObservedGroups, PlannedGroup},
     hook::{HookPlan, HookTime},
+    log::LogPlan,
     recorded::{MadeGroup, MadeSnapshots, RecordedBackup},
     volume::{ObservedVolumes, SNAPSHOT_GROUP, SnapshotPlan, VolumeFate, VolumePlan},
 };
@@ -284,6 +286,7 @@ impl BackupPlan {
             after: self.hooks(HookTime::After).count(),
             dumps: self.dumps().count(),
             exports: self.exports().count(),
+            logs: self.logs().count(),
         };
         self.steps = steps(&self.namespaces, self.lists.len(), quantities, &self.point);
     }
@@ -360,10 +363,11 @@ struct Quantities {
     after: usize,
     dumps: usize,
     exports: usize,
+    logs: usize,
 }
 
 fn steps(namespaces: &[String], lists: usize, quantities: Quantities, point: &str) -> BackupSteps {
-    let Quantities { snapshots, before, after, dumps, exports } = quantities;
+    let Quantities { snapshots, before, after, dumps, exports, logs } = quantities;
     let namespaces = if namespaces.is_empty() { "all namespaces".to_owned() } else { namespaces.join(", ") };
     let with_snapshots = |id: &str, title: String, reason: &str| (snapshots > 0).then(|| Step::new(id, title, reason, true));
     let volumes = if snapshots == 1 { "1 volume".to_owned() } else { format!("{snapshots} volumes") };
@@ -405,10 +409,19 @@ fn steps(namespaces: &[String], lists: usize, quantities: Quantities, point: &st
                 true,
             )
         }),
-        export: (exports > 0).then(|| {
+        export: (exports + logs > 0).then(|| {
+            let title = match (exports, logs) {
+                (0, logs) => format!("Look how far the instances' logs of {} go", databases(logs)),
+                (exports, 0) => format!("Have Cloud SQL export {} into the store", databases(exports)),
+                (exports, logs) => format!(
+                    "Have Cloud SQL export {} into the store, and look how far the logs of {} go",
+                    databases(exports),
+                    databases(logs)
+                ),
+            };
             Step::new(
                 "export",
-                format!("Have Cloud SQL export {} into the store", databases(exports)),
+                title,
                 "each when it is its turn on its instance, which does one thing at a time; what was begun is taken up, never asked for again",
                 true,
             )

@@ -104,6 +104,13 @@ fn database_text(plan: &BackupPlan, database: &DatabasePlan) -> String {
             export.key,
             plan.promise(export).word()
         ),
+        DatabaseFate::Log(log) => format!(
+            "  {}: the log of {}, at the instant {} ({})\n",
+            capital(&database.what()),
+            log.instance,
+            log.instant_text(plan.snapshots().next().is_some()),
+            log.promise().word()
+        ),
         DatabaseFate::LeftOut(reason) => format!("  {} is left out: {reason}\n", capital(&database.what())),
         DatabaseFate::Unprotected(_) => String::new(),
     }
@@ -123,6 +130,10 @@ fn database_json(plan: &BackupPlan, database: &DatabasePlan) -> Value {
         DatabaseFate::Dump(dump) => ("dump", captured(&dump.key, dump.consistency, dump.references, dump.timeout), None),
         DatabaseFate::Export(export) => {
             ("export", captured(&export.key, plan.promise(export), export.references, export.timeout), None)
+        }
+        DatabaseFate::Log(log) => {
+            let consistency = (None, Some(log.promise().word()), Some(log.references.word()), None);
+            ("point-in-time", consistency, None)
         }
         DatabaseFate::LeftOut(reason) => ("left-out", nothing, Some(reason)),
         DatabaseFate::Unprotected(reason) => ("unprotected", nothing, Some(reason)),

@@ -150,7 +150,12 @@ pub fn undo_json(run: &str, databases: &[RestoredDatabase], done: bool) -> Value
 /// What is dropped, or was.
 pub fn discard_text(names: &[String], done: bool) -> String {
     if done {
-        return format!("{} dropped", counted(names.len(), "database"));
+        let instances = names.iter().filter(|name| name.starts_with("instance ")).count();
+        let databases = counted(names.len() - instances, "database");
+        return match instances {
+            0 => format!("{databases} dropped"),
+            instances => format!("{databases} dropped, {} deleted", counted(instances, "instance")),
+        };
     }
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     format!("{}, as far as they are there", quoted.join(", "))

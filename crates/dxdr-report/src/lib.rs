@@ -12,6 +12,7 @@ pub mod databases;
 pub mod difference;
 pub mod event;
 pub mod instances;
+pub mod leftovers;
 pub mod points;
 pub mod quantity;
 pub mod readiness;

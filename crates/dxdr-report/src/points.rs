@@ -22,7 +22,12 @@ pub struct Points<'a> {
     pub leftovers: &'a [String],
     /// Where they are.
     pub store: &'a str,
+    /// Whether people are told of each part of the newest of them.
+    pub parts: bool,
 }
+
+/// Points whose parts are told; the JSON has all.
+const TOLD: usize = 5;
 
 /// A table, newest first, in lines of so many characters where that is known, and what is to be said below it.
 pub fn text(points: &Points<'_>, now: Timestamp, width: Option<usize>) -> String {
@@ -32,6 +37,15 @@ pub fn text(points: &Points<'_>, now: Timestamp, width: Option<usize>) -> String
     let mut text = fitting(&header, rows, width, &["COVERS", "ENVIRONMENT", "OBJECTS", "SIZE", "AGE"]);
     if points.entries.is_empty() {
         text.push_str(&format!("No recovery points in {}.\n", points.store));
+    }
+    if points.parts {
+        let ours = points.entries.iter().filter_map(|entry| match entry {
+            Entry::Ours(point) => Some(point),
+            Entry::Foreign(_) => None,
+        });
+        for point in ours.take(TOLD) {
+            text.push_str(&format!("\n{}\n{}", point.name, parts(point, now, width)));
+        }
     }
     for entry in points.entries {
         if let Entry::Ours(point) = entry {
@@ -95,6 +109,54 @@ fn row(entry: &Entry, now: Timestamp) -> Vec<String> {
     }
 }
 
+/// What a point consists of, each part with how long it can be relied on.
+fn parts(point: &RecoveryPoint, now: Timestamp, width: Option<usize>) -> String {
+    let rows = point.components.iter().map(|component| {
+        let (what, method, size) = match component {
+            Component::Resources(resources) => {
+                ("resources".to_owned(), "archive".to_owned(), format!("{} objects", resources.items))
+            }
+            Component::Volume(volume) => {
+                (format!("volume {}/{}", volume.namespace, volume.claim), volume.method.clone(), size(volume.size))
+            }
+            Component::Database(database) => {
+                (format!("database {}", database.name), database.method.clone(), size(database.size))
+            }
+            Component::Keys(keys) => ("sealing keys".to_owned(), "escrow".to_owned(), counted(keys.fingerprints.len(), "key")),
+        };
+        vec![what, instant(component.instant()), method, size, relied_text(point, component, now)]
+    });
+    fitting(&["PART", "INSTANT", "METHOD", "SIZE", "RELIED ON"], rows.collect(), width, &["SIZE", "METHOD"])
+}
+
+fn size(size: Option<u64>) -> String {
+    size.map_or_else(|| "-".to_owned(), bytes)
+}
+
+/// Until when a part can be brought back: as long as the point is kept, or as long as the service keeps the log that it is in.
+fn relied_until(point: &RecoveryPoint, component: &Component) -> Option<Timestamp> {
+    let log = match component {
+        Component::Database(database) => database.log.map(|log| log.until),
+        _ => None,
+    };
+    match (log, point.expires) {
+        (Some(log), Some(expires)) => Some(log.min(expires)),
+        (log, expires) => log.or(expires),
+    }
+}
+
+fn relied_text(point: &RecoveryPoint, component: &Component, now: Timestamp) -> String {
+    let until = match relied_until(point, component) {
+        None => return "until somebody deletes it".to_owned(),
+        Some(until) if until < now => format!("until {}: no longer", instant(until)),
+        Some(until) => format!("until {}", instant(until)),
+    };
+    match component {
+        Component::Database(database) if database.log.is_some() => format!("{until}, in the log of {}", database.location),
+        _ => until,
+    }
+}
+
 fn state(point: &RecoveryPoint) -> &'static str {
     if point.complete() { "complete" } else { "partial" }
 }
@@ -143,7 +205,7 @@ pub fn entry_json(entry: &Entry) -> Value {
             "objects": point.resources().map(|resources| resources.items),
             "size": point.stored_size(),
             "skewSeconds": seconds_at_most(point.skew()),
-            "components": point.components.iter().map(component_json).collect::<Vec<_>>(),
+            "components": point.components.iter().map(|component| component_json(point, component)).collect::<Vec<_>>(),
             "gaps": point.gaps.iter().map(|gap| json!({"what": gap.what, "reason": gap.reason})).collect::<Vec<_>>(),
         }),
         Entry::Foreign(backup) => json!({
@@ -169,8 +231,8 @@ fn between(interval: Option<Interval>) -> Value {
     interval.map_or(Value::Null, |interval| json!([interval.first.to_string(), interval.last.to_string()]))
 }
 
-fn component_json(component: &Component) -> Value {
-    match component {
+fn component_json(point: &RecoveryPoint, component: &Component) -> Value {
+    let mut json = match component {
         Component::Resources(resources) => {
             json!({"kind": "resources", "instant": resources.instant.to_string(), "between": between(resources.between), "objects": resources.items, "bytes": resources.bytes})
         }
@@ -186,7 +248,12 @@ fn component_json(component: &Component) -> Value {
                 "engine": facts.engine, "version": facts.version, "database": facts.database, "size": facts.size,
                 "coordinates": facts.coordinates,
             })),
+            "log": database.log.map(|log| json!({
+                "earliest": log.earliest.to_string(), "latest": log.latest.to_string(), "until": log.until.to_string(),
+            })),
         }),
         Component::Keys(keys) => json!({"kind": "keys", "instant": keys.instant.to_string(), "fingerprints": keys.fingerprints}),
-    }
+    };
+    json["reliedUntil"] = relied_until(point, component).map(|until| until.to_string()).into();
+    json
 }

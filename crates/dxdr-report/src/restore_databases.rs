@@ -1,7 +1,7 @@
 //! Databases in the plan of a restore: by which route each comes back, why, and what that takes.
 
 use dxdr_environment::{DatabaseFacts, DatabaseLocation};
-use dxdr_plan::restore::{DatabaseRestore, Route};
+use dxdr_plan::restore::{Considered, DatabaseRestore, Route};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -10,24 +10,37 @@ use crate::quantity::{bytes, duration, instant};
 /// A few lines, for people.
 pub(crate) fn text(database: &DatabaseRestore) -> String {
     let size = database.size.map(|size| format!("{}, ", bytes(size))).unwrap_or_default();
+    let facts = &database.facts;
     let (what, how) = match &database.route {
-        Route::Load { .. } => (
-            "dump",
+        Route::Load { .. } => {
+            ("dump", format!("PostgreSQL {}, database `{}`, is loaded as `{}`", facts.version, facts.database, database.beside))
+        }
+        Route::Import { .. } => ("export", format!("is imported as `{}` on {}", database.beside, place(&database.unit.location))),
+        Route::Clone(clone) => {
+            ("log", format!("{} is cloned as it was, to the new instance `{}`", clone.source, clone.destination))
+        }
+        Route::CloneAndImport(clone) => (
+            "log",
             format!(
-                "PostgreSQL {}, database `{}`, is loaded as `{}`",
-                database.facts.version, database.facts.database, database.beside
+                "{} is cloned as it was, to `{}`; this database of it is imported as `{}` on {}, and the clone deleted",
+                clone.source,
+                clone.destination,
+                database.beside,
+                place(&database.unit.location)
             ),
         ),
-        Route::Import { .. } => ("export", format!("is imported as `{}` on {}", database.beside, place(&database.unit.location))),
     };
     let mut text = format!("Database {}: {what} ({size}as of {})\n  + {how}\n", database.unit.name, instant(database.instant));
     if let Some(kept) = &database.kept {
         text.push_str(&format!("  ~ it takes the place of `{}`, which is kept as `{kept}`\n", database.database));
     }
     if let Some(cost) = cost(database) {
-        text.push_str(&format!("  route {}: {}; {cost}\n", database.route, reason(&database.route)));
+        text.push_str(&format!("  route {}: {cost}\n", database.route));
     }
-    let needed = [("roles", database.facts.roles.clone()), ("extensions", extensions(&database.facts))];
+    for considered in &database.considered {
+        text.push_str(&considered_text(considered));
+    }
+    let needed = [("roles", facts.roles.clone()), ("extensions", extensions(facts))];
     for (what, names) in needed.into_iter().filter(|(_, names)| !names.is_empty()) {
         text.push_str(&format!("  needs the {what} {}\n", names.join(", ")));
     }
@@ -38,14 +51,31 @@ pub(crate) fn text(database: &DatabaseRestore) -> String {
 pub(crate) fn json(database: &DatabaseRestore) -> Value {
     let seconds = |took: Option<SignedDuration>| took.map(|took| took.as_secs());
     let cost = &database.cost;
+    let clone = database.route.clone_route();
     json!({
         "name": database.unit.name, "instant": database.instant.to_string(), "size": database.size, "key": database.route.key(),
-        "database": database.database, "beside": database.beside, "kept": database.kept,
+        "database": database.database, "beside": database.route.is_beside().then_some(&database.beside), "kept": database.kept,
         "route": {
-            "kind": database.route.word(), "reason": reason(&database.route), "bytes": cost.bytes,
-            "exportSeconds": seconds(cost.export), "importSeconds": seconds(cost.import),
+            "kind": database.route.word(), "bytes": cost.bytes, "diskGigabytes": cost.disk_gigabytes,
+            "exportSeconds": seconds(cost.export), "importSeconds": seconds(cost.import), "cloneSeconds": seconds(cost.clone),
+            "clone": clone.map(|clone| json!({
+                "source": clone.source.to_string(), "instance": clone.destination, "expires": clone.expires.to_string(),
+            })),
+            "considered": database.considered.iter().map(considered_json).collect::<Vec<_>>(),
         },
         "needs": {"version": database.facts.version, "roles": database.facts.roles, "extensions": extensions(&database.facts)},
+    })
+}
+
+fn considered_text(considered: &Considered) -> String {
+    let at = considered.instant.map(|at| format!(", as of {}", instant(at))).unwrap_or_default();
+    format!("    {}{at} is {}: {}\n", considered.kind.word(), considered.verdict.word(), considered.verdict.reason())
+}
+
+fn considered_json(considered: &Considered) -> Value {
+    json!({
+        "kind": considered.kind.word(), "instant": considered.instant.map(|at| at.to_string()),
+        "verdict": considered.verdict.word(), "reason": considered.verdict.reason(),
     })
 }
 
@@ -56,23 +86,22 @@ fn place(location: &DatabaseLocation) -> String {
     }
 }
 
-/// Why by this route.
-fn reason(route: &Route) -> &'static str {
-    match route {
-        Route::Load { .. } => "the point has its dump",
-        Route::Import { .. } => "the point has its export, of this database alone; nothing else on the instance is touched",
-    }
-}
-
 /// What the service's work takes; `None` where it is not the service that works.
 fn cost(database: &DatabaseRestore) -> Option<String> {
-    let Route::Import { .. } = &database.route else { return None };
     let cost = &database.cost;
+    let unknown = "time unknown".to_owned();
+    if database.route.clone_route().is_some() {
+        let disk = cost.disk_gigabytes.map_or_else(|| "a disk".to_owned(), |size| format!("a disk of {size} GB"));
+        let time = cost.clone.map_or(unknown, |took| format!("the last clone of the instance took {}", duration(took)));
+        let then = if database.route.is_beside() { ", then as long as its export and import take" } else { "" };
+        return Some(format!("an instance with {disk} for as long as it is there, {time}{then}"));
+    }
+    let Route::Import { .. } = &database.route else { return None };
     let read = cost.bytes.map_or_else(|| "bytes unknown".to_owned(), |size| format!("{} are read", bytes(size)));
     let time = match (cost.import, cost.export) {
         (Some(import), _) => format!("the last import of them took {}", duration(import)),
         (None, Some(export)) => format!("time unknown, their export took {}", duration(export)),
-        (None, None) => "time unknown".to_owned(),
+        (None, None) => unknown,
     };
     Some(format!("{read}, {time}"))
 }

@@ -1,9 +1,10 @@
 //! Runs: the list of them, one journal, and what a restore did.
 
+use dxdr_environment::InstanceName;
 use dxdr_format::journal::{Entry, Outcome, RunKind};
 use dxdr_run::{
     journal::History,
-    restore::RestoreReport,
+    restore::{RestoreReport, databases::NewInstance},
     runs::{self, Found, Leftovers, Resumption, RunState},
     snapshot::SnapshotLeft,
 };
@@ -218,7 +219,12 @@ pub fn leftovers_text(history: &History, left: &Leftovers) -> String {
     }
     for database in &left.databases {
         let of = &database.unit;
-        text.push_str(&format!("\nDatabase `{}`, if it is there: a copy of {of} that it loaded beside", database.beside));
+        for name in database.databases().into_iter().filter(|name| *name == database.beside) {
+            text.push_str(&format!("\nDatabase `{name}`, if it is there: a copy of {of} that it loaded beside"));
+        }
+        if let Some(clone) = database.clone_route() {
+            text.push_str(&format!("\nInstance `{}`, if it is there: a clone that it made for {of}", clone.destination));
+        }
     }
     if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
         text.push_str(&format!(
@@ -236,7 +242,9 @@ pub fn leftovers_json(history: &History, left: &Leftovers, removed: bool) -> Val
     let snapshots: Vec<Value> = left.snapshots.iter().map(snapshot).collect();
     json!({
         "format": "dxdr.io/clean/v1", "run": history.run, "removed": removed, "objects": left.keys, "snapshots": snapshots,
-        "databases": left.databases.iter().map(|left| json!({"name": left.unit.name, "database": left.beside})).collect::<Vec<_>>(),
+        "databases": left.databases.iter().map(|left| json!({
+            "name": left.unit.name, "database": left.databases().first(), "instance": left.clone_route().map(|clone| &clone.destination),
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -282,11 +290,12 @@ pub fn restore_text(report: &RestoreReport) -> String {
         text.push_str(&format!("  nothing was removed: {reason}\n"));
     }
     for database in &report.databases {
-        text.push_str(&match &database.kept {
-            Some(kept) => {
+        text.push_str(&match (&database.kept, &database.instance) {
+            (Some(kept), _) => {
                 format!("database {}: `{}` is as it was; the one that was there is `{kept}`\n", database.name, database.database)
             }
-            None => format!("database {}: it is `{}`, beside the one that is used\n", database.name, database.database),
+            (None, None) => format!("database {}: it is `{}`, beside the one that is used\n", database.name, database.database),
+            (None, Some(new)) => new_instance_text(&database.name, new),
         });
     }
     if !report.databases.is_empty() {
@@ -310,6 +319,17 @@ pub fn restore_text(report: &RestoreReport) -> String {
     text
 }
 
+/// Where it is, and how to get at it: the address is the service's to give, a little later.
+fn new_instance_text(name: &str, new: &NewInstance) -> String {
+    let InstanceName { project, instance } = &new.name;
+    format!(
+        "database {name}: it is on the new instance `{instance}` of project {project}, as of {}; nothing uses it yet, and its labels let it go from {} on\n\
+         Its address: gcloud sql instances describe {instance} --project {project} --format 'value(ipAddresses)'\n",
+        instant(new.at),
+        instant(new.expires)
+    )
+}
+
 /// The same as `dxdr.io/restore/v1`.
 pub fn restore_json(report: &RestoreReport) -> Value {
     json!({
@@ -325,7 +345,12 @@ pub fn restore_json(report: &RestoreReport) -> Value {
         "beingDeleted": report.being_deleted,
         "failed": report.failed.iter().map(|error| json!({"object": error.object, "reason": error.message})).collect::<Vec<_>>(),
         "kept": report.kept,
-        "databases": report.databases.iter().map(|database| json!({"name": database.name, "database": database.database, "kept": database.kept})).collect::<Vec<_>>(),
+        "databases": report.databases.iter().map(|database| json!({
+            "name": database.name, "database": database.database, "kept": database.kept,
+            "instance": database.instance.as_ref().map(|new| json!({
+                "project": new.name.project, "instance": new.name.instance, "instant": new.at.to_string(), "expires": new.expires.to_string(),
+            })),
+        })).collect::<Vec<_>>(),
         "notServed": report.not_served.iter().map(|(object, reason)| json!({"object": object, "reason": reason})).collect::<Vec<_>>(),
     })
 }

@@ -82,7 +82,7 @@ pub async fn plan(
     let observed = snapshot::observe(context, &plan, &discovery.kinds).await?;
     let units = environment.databases.iter().flat_map(dxdr_environment::Database::units).collect();
     let databases = policy.and_then(|policy| policy.databases);
-    let no_exports = database::export::impossible(context);
+    let no_exports = database::export::impossible(&context.store);
     Ok(plan.with_volumes(&observed).with_databases(units, databases, no_exports.as_deref()))
 }
 
@@ -296,7 +296,9 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
             Some(evidence) => snapshot::from_evidence(&evidence)?,
             None => {
                 run.start(step).await?;
-                let exported = database::export::exports(context, plan, &witness).await?;
+                let instants: Vec<Timestamp> = volumes.components().iter().map(Component::instant).collect();
+                let logged = database::log::logs(context, plan, &instants, captured.instant).await;
+                let exported = database::export::exports(context, plan, &witness).await?.joined(logged);
                 run.finish(step, &exported.summary(), snapshot::to_evidence(&exported)?).await?;
                 exported
             }

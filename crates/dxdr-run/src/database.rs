@@ -11,6 +11,7 @@
 //! follows from where it was by then. A database that fails costs the point that database only.
 
 pub(crate) mod export;
+pub(crate) mod log;
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,6 +34,7 @@ use crate::{
     event::Event,
     witness::{self, Between, Witness},
 };
+use log::OneLog;
 
 /// Databases that are opened and looked at at the same time: servers have few connections to spare.
 const OPENED_AT_ONCE: usize = 4;
@@ -71,6 +73,8 @@ pub(crate) struct Failed {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Dumped {
     dumps: Vec<OneDump>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    logs: Vec<OneLog>,
     failed: Vec<Failed>,
 }
 
@@ -202,7 +206,7 @@ impl<'a> Databases<'a> {
         }
         dumps.sort_by(|left, right| left.name.cmp(&right.name));
         self.failed.sort_by(|left, right| left.what.cmp(&right.what));
-        Ok(Dumped { dumps, failed: self.failed })
+        Ok(Dumped { dumps, logs: Vec::new(), failed: self.failed })
     }
 
     fn fail(&mut self, context: &RunContext, database: &DatabasePlan, error: &DatabaseError) {
@@ -215,19 +219,22 @@ impl<'a> Databases<'a> {
 impl Dumped {
     /// In a few words.
     pub(crate) fn summary(&self) -> String {
-        format!("{} in the store, {} failed", self.dumps.len(), self.failed.len())
+        let logs = if self.logs.is_empty() { String::new() } else { format!("{} in logs, ", self.logs.len()) };
+        format!("{} in the store, {logs}{} failed", self.dumps.len(), self.failed.len())
     }
 
     /// Both in one.
     pub(crate) fn joined(mut self, other: Self) -> Self {
         self.dumps.extend(other.dumps);
+        self.logs.extend(other.logs);
         self.failed.extend(other.failed);
         self
     }
 
     /// The latest instant of them. Points have milliseconds, and nothing in one is later than it says.
     pub(crate) fn latest(&self) -> Option<Timestamp> {
-        let latest = self.dumps.iter().map(OneDump::last).max()?;
+        let logs = self.logs.iter().map(|log| log.instant);
+        let latest = self.dumps.iter().map(OneDump::last).chain(logs).max()?;
         let part = i64::from(latest.subsec_nanosecond()).rem_euclid(1_000_000);
         let rest = if part == 0 { 0 } else { 1_000_000 - part };
         latest.checked_add(jiff::SignedDuration::from_nanos(rest)).ok()
@@ -244,7 +251,7 @@ impl Dumped {
 
     /// As parts of the point.
     pub(crate) fn components(&self) -> impl Iterator<Item = Component> {
-        self.dumps.iter().map(|dump| {
+        let dumps = self.dumps.iter().map(|dump| {
             Component::Database(DatabaseComponent {
                 name: dump.name.clone(),
                 instant: dump.instant,
@@ -254,8 +261,23 @@ impl Dumped {
                 size: Some(dump.size),
                 consistency: dump.broken.is_none().then(|| dump.consistency.clone()),
                 facts: dump.facts.clone().map(|facts| Box::new(facts.into())),
+                log: None,
             })
-        })
+        });
+        let logs = self.logs.iter().map(|log| {
+            Component::Database(DatabaseComponent {
+                name: log.name.clone(),
+                instant: log.instant,
+                between: Some(log.between()),
+                method: DatabaseComponent::POINT_IN_TIME.to_owned(),
+                location: log.location.clone(),
+                size: None,
+                consistency: Some(log.consistency.clone()),
+                facts: None,
+                log: Some(log.kept()),
+            })
+        });
+        dumps.chain(logs)
     }
 
     /// As objects of the point.

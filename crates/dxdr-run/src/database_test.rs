@@ -191,7 +191,7 @@ fn a_point_is_of_no_earlier_instant_than_anything_in_an_export() {
         url: None,
         broken: None,
     };
-    let latest = |dump: &OneDump| Dumped { dumps: vec![dump.clone()], failed: Vec::new() }.latest().unwrap();
+    let latest = |dump: &OneDump| Dumped { dumps: vec![dump.clone()], ..Dumped::default() }.latest().unwrap();
     assert_eq!(latest(&dump), at("2024-05-01T10:00:00.001Z"), "the server says when it was");
     let export = OneDump { url: Some("gs://b/orders.sql.gz".to_owned()), ..dump };
     assert_eq!(latest(&export), at("2024-05-01T10:07:00Z"));

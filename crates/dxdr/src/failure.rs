@@ -236,7 +236,7 @@ fn instance_kind(kind: InstanceErrorKind) -> Kind {
         | InstanceErrorKind::NotSent
         | InstanceErrorKind::Throttled => Kind::Unreachable,
         InstanceErrorKind::Busy => Kind::Locked,
-        InstanceErrorKind::Stopped | InstanceErrorKind::Protected => Kind::Refused,
+        InstanceErrorKind::Stopped | InstanceErrorKind::Protected | InstanceErrorKind::NameTaken => Kind::Refused,
         InstanceErrorKind::OutsideWindow => Kind::NoWayBack,
         InstanceErrorKind::NotFound => Kind::BadInput,
         _ => Kind::Failed,

@@ -98,6 +98,8 @@ enum Component {
         consistency: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         facts: Option<Box<DatabaseFacts>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log: Option<KeptLog>,
     },
     Keys {
         instant: Timestamp,
@@ -114,6 +116,14 @@ fn between(interval: Option<catalog::Interval>) -> Option<Between> {
 
 fn interval(between: Option<Between>) -> Option<catalog::Interval> {
     between.map(|(first, last)| catalog::Interval { first, last })
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeptLog {
+    earliest: Timestamp,
+    latest: Timestamp,
+    until: Timestamp,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -241,8 +251,17 @@ impl From<&catalog::Component> for Component {
                 Self::Volume { instant, between: between(watched), namespace, claim, pod, method, driver, handle, size }
             }
             catalog::Component::Database(database) => {
-                let catalog::DatabaseComponent { name, instant, between: watched, method, location, size, consistency, facts } =
-                    database;
+                let catalog::DatabaseComponent {
+                    name,
+                    instant,
+                    between: watched,
+                    method,
+                    location,
+                    size,
+                    consistency,
+                    facts,
+                    log,
+                } = database;
                 Self::Database {
                     instant,
                     between: between(watched),
@@ -252,6 +271,7 @@ impl From<&catalog::Component> for Component {
                     size,
                     consistency,
                     facts: facts.map(|facts| Box::new((*facts).into())),
+                    log: log.map(|catalog::KeptLog { earliest, latest, until }| KeptLog { earliest, latest, until }),
                 }
             }
             catalog::Component::Keys(catalog::KeysComponent { instant, fingerprints }) => Self::Keys { instant, fingerprints },
@@ -271,9 +291,20 @@ impl From<Component> for catalog::Component {
                 let pod = pod.map(|PodVolume { name, volume }| catalog::PodVolume { pod: name, volume });
                 Self::Volume(catalog::VolumeComponent { namespace, claim, pod, instant, between, method, driver, handle, size })
             }
-            Component::Database { instant, between, name, method, location, size, consistency, facts } => {
+            Component::Database { instant, between, name, method, location, size, consistency, facts, log } => {
                 let (between, facts) = (interval(between), facts.map(|facts| Box::new((*facts).into())));
-                Self::Database(catalog::DatabaseComponent { name, instant, between, method, location, size, consistency, facts })
+                let log = log.map(|KeptLog { earliest, latest, until }| catalog::KeptLog { earliest, latest, until });
+                Self::Database(catalog::DatabaseComponent {
+                    name,
+                    instant,
+                    between,
+                    method,
+                    location,
+                    size,
+                    consistency,
+                    facts,
+                    log,
+                })
             }
             Component::Keys { instant, fingerprints } => Self::Keys(catalog::KeysComponent { instant, fingerprints }),
         }

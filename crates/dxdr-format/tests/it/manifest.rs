@@ -1,8 +1,8 @@
 //! Manifests: what was once written is read forever.
 
 use dxdr_catalog::{
-    CapturedKind, Component, DatabaseComponent, Engine, Gap, Interval, KeysComponent, RecoveryPoint, ResourcesComponent, Sha256,
-    SourceCluster, StoredObject, Trigger, VolumeComponent,
+    CapturedKind, Component, DatabaseComponent, Engine, Gap, Interval, KeptLog, KeysComponent, RecoveryPoint, ResourcesComponent,
+    Sha256, SourceCluster, StoredObject, Trigger, VolumeComponent,
 };
 use dxdr_environment::{
     DatabaseFacts, EnvironmentName,
@@ -71,6 +71,22 @@ fn full() -> RecoveryPoint {
                 size: None,
                 consistency: None,
                 facts: None,
+                log: None,
+            }),
+            Component::Database(DatabaseComponent {
+                name: "orders".into(),
+                instant: instant("2024-05-01T10:00:04Z"),
+                between: None,
+                method: "pointInTime".into(),
+                location: "projects/dx/instances/orders".into(),
+                size: None,
+                consistency: Some("aligned".into()),
+                facts: None,
+                log: Some(KeptLog {
+                    earliest: instant("2024-04-24T10:00:00Z"),
+                    latest: instant("2024-05-01T10:00:00Z"),
+                    until: instant("2024-05-08T10:00:04Z"),
+                }),
             }),
             Component::Database(DatabaseComponent {
                 name: "shop/queue".into(),
@@ -104,6 +120,7 @@ fn full() -> RecoveryPoint {
                     }]),
                     coordinates: Some("0/15A3B58".into()),
                 })),
+                log: None,
             }),
             Component::Keys(KeysComponent { instant: instant("2024-05-01T09:00:00Z"), fingerprints: vec!["SHA256:abc".into()] }),
         ],

@@ -11,7 +11,7 @@ use dxdr_policy::{Consistency, DatabaseMethod, DatabasePolicy, HoldTime, Referen
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{BackupPlan, ExportPlan, HookTime, export};
+use super::{BackupPlan, ExportPlan, HookTime, LogPlan, export, log};
 
 /// What becomes of one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum DatabaseFate {
     Dump(DumpPlan),
     /// The database service writes it into the point.
     Export(ExportPlan),
+    /// The point names an instant in the log of its instance.
+    Log(LogPlan),
     /// It is left out, as somebody said: the reason.
     LeftOut(String),
     /// It should be captured and cannot be: the reason. The point is partial.
@@ -77,7 +79,7 @@ impl DatabasePlan {
     pub fn dump(&self) -> Option<&DumpPlan> {
         match &self.fate {
             DatabaseFate::Dump(dump) => Some(dump),
-            DatabaseFate::Export(_) | DatabaseFate::LeftOut(_) | DatabaseFate::Unprotected(_) => None,
+            _ => None,
         }
     }
 
@@ -92,8 +94,8 @@ impl BackupPlan {
     /// `no_exports`: why Cloud SQL cannot write into the store.
     pub fn with_databases(self, units: Vec<DatabaseUnit>, policy: Option<DatabasePolicy>, no_exports: Option<&str>) -> Self {
         let named = self.policy.clone();
-        let plan = |unit| DatabasePlan { fate: fate(&unit, policy, named.as_deref(), no_exports), unit };
-        self.with_planned_databases(units.into_iter().map(plan).collect())
+        let plan = |unit| fates(unit, policy, named.as_deref(), no_exports);
+        self.with_planned_databases(units.into_iter().flat_map(plan).collect())
     }
 
     /// The same plan with what was decided about the databases.
@@ -101,7 +103,7 @@ impl BackupPlan {
         self.databases = databases;
         self.gaps.extend(self.databases.iter().filter_map(|database| match &database.fate {
             DatabaseFate::Unprotected(reason) => Some(Gap { what: database.what(), reason: reason.clone() }),
-            DatabaseFate::Dump(_) | DatabaseFate::Export(_) | DatabaseFate::LeftOut(_) => None,
+            _ => None,
         }));
         self.lay_out();
         self
@@ -130,6 +132,21 @@ impl BackupPlan {
         let hooks = self.hooks(HookTime::Before).next().is_some();
         self.dumps().filter(move |(_, dump)| dump.consistency.needs_hooks() && !hooks)
     }
+}
+
+/// What becomes of a database: more than one thing, where the policy wants both an export and the instance's log.
+fn fates(unit: DatabaseUnit, policy: Option<DatabasePolicy>, named: Option<&str>, no_exports: Option<&str>) -> Vec<DatabasePlan> {
+    let by_log = match (policy, &unit.location) {
+        (Some(policy), DatabaseLocation::CloudSql { project, instance, .. }) => {
+            log::planned(&unit, &InstanceName::new(project, instance), policy)
+        }
+        _ => None,
+    };
+    if let (Some(planned), Some(DatabaseMethod::PointInTime)) = (&by_log, policy.map(|policy| policy.method)) {
+        return vec![planned.clone()];
+    }
+    let own = DatabasePlan { fate: fate(&unit, policy, named, no_exports), unit };
+    [own].into_iter().chain(by_log).collect()
 }
 
 fn fate(unit: &DatabaseUnit, policy: Option<DatabasePolicy>, named: Option<&str>, no_exports: Option<&str>) -> DatabaseFate {
@@ -172,6 +189,7 @@ pub(super) fn parameters(databases: &[DatabasePlan]) -> Value {
                     });
                 }
                 DatabaseFate::Export(export) => record["export"] = export::parameters(export),
+                DatabaseFate::Log(log) => record["log"] = log::parameters(log),
                 DatabaseFate::LeftOut(reason) => record["leftOut"] = reason.as_str().into(),
                 DatabaseFate::Unprotected(reason) => record["unprotected"] = reason.as_str().into(),
             }
@@ -190,6 +208,8 @@ pub(super) fn recorded(value: &Value) -> Option<Vec<DatabasePlan>> {
             DatabaseFate::Unprotected(reason)
         } else if let Some(exported) = record.get("export") {
             DatabaseFate::Export(export::recorded(exported)?)
+        } else if let Some(logged) = record.get("log") {
+            DatabaseFate::Log(log::recorded(logged)?)
         } else {
             DatabaseFate::Dump(DumpPlan {
                 key: owned("/dump/key")?,
@@ -286,6 +306,33 @@ mod tests {
         assert!(matches!(planned(None, Some("nightly")).fate, DatabaseFate::LeftOut(reason) if reason.contains("`nightly`")));
         let policy = DatabasePolicy::by(DatabaseMethod::PointInTime);
         assert!(matches!(planned(Some(policy), Some("nightly")).fate, DatabaseFate::Unprotected(_)));
+    }
+
+    #[test]
+    fn where_both_are_wanted_the_point_has_an_export_and_an_instant_in_the_log() {
+        let location =
+            DatabaseLocation::CloudSql { project: "p".to_owned(), instance: "i".to_owned(), databases: vec!["shop".to_owned()] };
+        let cloud = DatabaseUnit { name: "orders".to_owned(), database: Some("shop".to_owned()), location };
+        let planned = |method| fates(cloud.clone(), Some(DatabasePolicy::by(method)), Some("nightly"), None);
+        let kinds = |plans: &[DatabasePlan]| {
+            let kind = |plan: &DatabasePlan| match &plan.fate {
+                DatabaseFate::Export(_) => "export",
+                DatabaseFate::Log(_) => "log",
+                _ => "other",
+            };
+            plans.iter().map(kind).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&planned(DatabaseMethod::Export)), ["export"]);
+        assert_eq!(kinds(&planned(DatabaseMethod::PointInTime)), ["log"]);
+        let both = planned(DatabaseMethod::Both);
+        assert_eq!(kinds(&both), ["export", "log"]);
+        assert_eq!(recorded(&parameters(&both)), Some(both));
+        // Nobody has asked for the log without a policy.
+        assert_eq!(kinds(&fates(cloud.clone(), None, None, None)), ["export"]);
+        // What the store cannot hold is a gap, and the log is relied on all the same.
+        let elsewhere = fates(cloud.clone(), Some(DatabasePolicy::by(DatabaseMethod::Both)), Some("nightly"), Some("elsewhere"));
+        assert_eq!(kinds(&elsewhere), ["other", "log"]);
+        assert!(matches!(fates(unit(), None, None, None)[..], [DatabasePlan { fate: DatabaseFate::Dump(_), .. }]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How a database of Cloud SQL comes into a recovery point: the service writes it into the store.
 
 use dxdr_environment::{DatabaseUnit, InstanceName};
-use dxdr_policy::{Consistency, DatabaseMethod, DatabasePolicy, References};
+use dxdr_policy::{Consistency, DatabasePolicy, References};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ impl BackupPlan {
     pub fn exports(&self) -> impl Iterator<Item = (&DatabasePlan, &ExportPlan)> {
         self.databases.iter().filter_map(|database| match &database.fate {
             DatabaseFate::Export(export) => Some((database, export)),
-            DatabaseFate::Dump(_) | DatabaseFate::LeftOut(_) | DatabaseFate::Unprotected(_) => None,
+            _ => None,
         })
     }
 
@@ -61,11 +61,6 @@ pub(super) fn fate(
     named: Option<&str>,
     no_exports: Option<&str>,
 ) -> DatabaseFate {
-    if policy.method == DatabaseMethod::PointInTime {
-        return DatabaseFate::LeftOut(format!(
-            "the policy leaves it to the log of {instance}, of which nothing is in recovery points"
-        ));
-    }
     // Without a policy nobody has asked for it.
     let impossible = |reason: String| match named {
         Some(_) => DatabaseFate::Unprotected(reason),
@@ -115,6 +110,7 @@ pub(super) fn recorded(value: &Value) -> Option<ExportPlan> {
 #[cfg(test)]
 mod tests {
     use dxdr_environment::DatabaseLocation;
+    use dxdr_policy::DatabaseMethod;
 
     use super::*;
 
@@ -135,8 +131,6 @@ mod tests {
             assert_eq!((export.database.as_str(), export.key.as_str()), ("shop", "databases/orders.sql.gz"));
             assert_eq!(recorded(&parameters(&export)), Some(export));
         }
-        let log = planned(Some("shop"), DatabaseMethod::PointInTime, Some("nightly"), None);
-        assert!(matches!(log, DatabaseFate::LeftOut(reason) if reason.contains("projects/p/instances/i")));
         // What a policy promises and what cannot be done is a gap; what nobody promised is told.
         let elsewhere = |named| planned(Some("shop"), DatabaseMethod::Export, named, Some("elsewhere"));
         assert_eq!(elsewhere(Some("nightly")), DatabaseFate::Unprotected("elsewhere".to_owned()));

@@ -21,7 +21,9 @@
 //! instance exists is refused.
 
 mod job;
+pub mod label;
 mod ledger;
+pub mod leftover;
 mod next;
 mod seen;
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use job::{Fault, Job, Operation, OperationStatus, Priority, Work};
 pub use ledger::{Entry, Ledger, Progress};
 pub use next::{Conclusion, Next, Observation, Obstacle, Process, next};
 
+pub use leftover::TIME_TO_LIVE;
 pub use seen::{InstanceSeen, cloud_rows};
 pub use uses::{InstanceUse, Part, uses};
 

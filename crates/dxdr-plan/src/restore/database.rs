@@ -1,18 +1,27 @@
 //! What becomes of a point's databases when it is restored: each is loaded under a new name beside the one that is there, and in place
 //! the two change names.
 
-use dxdr_catalog::{Component, DatabaseComponent, RecoveryPoint, Sha256, StoredObject, name};
-use dxdr_environment::{DatabaseFacts, DatabaseLocation, DatabaseUnit, Environment};
-use dxdr_policy::DATABASE_TIMEOUT;
+mod instance;
+mod recorded;
+
+use std::collections::BTreeMap;
+
+use dxdr_catalog::{Component, DatabaseComponent, RecoveryPoint, Sha256, name};
+use dxdr_environment::{DatabaseFacts, DatabaseLocation, DatabaseUnit, Environment, InstanceName};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::route::{Cost, Route};
+use super::{
+    choice::{Considered, Window},
+    route::{Cost, Route},
+};
 use crate::{
     backup::database,
+    instance::InstanceUse,
     review::{Note, Severity},
     step::Step,
 };
+pub use recorded::{RecordedDatabase, recorded};
 
 /// As long as a name in PostgreSQL can be.
 const LONGEST_NAME: usize = 63;
@@ -26,6 +35,8 @@ pub struct DatabaseRestore {
     pub route: Route,
     /// What that takes.
     pub cost: Cost,
+    /// The routes that there were, with why this one was taken; empty where there was no choice.
+    pub considered: Vec<Considered>,
     /// How long one piece of work on an instance may wait for its turn, and take.
     pub timeout: SignedDuration,
     /// Bytes of what is read.
@@ -38,15 +49,28 @@ pub struct DatabaseRestore {
     pub database: String,
     /// What it was like; the journal does not have this, the point does. Empty where the service keeps such things to itself.
     pub facts: DatabaseFacts,
-    /// The name that it is loaded under.
+    /// The name that it is loaded under; of a clone, which has it under its own, the instance's.
     pub beside: String,
     /// In place: what the one that is there is called afterwards.
     pub kept: Option<String>,
 }
 
 impl DatabaseRestore {
+    /// All of its steps, in their order; those of several databases are done kind by kind.
+    pub fn steps(&self) -> [Option<Step>; 4] {
+        [self.clone_step(), self.load_step(), self.drop_step(), self.swap_step()]
+    }
+
+    /// The step that has the instance cloned.
+    pub fn clone_step(&self) -> Option<Step> {
+        let clone = self.route.clone_route()?;
+        let title = format!("Clone {} as of {} to `{}`", clone.source, clone.at, clone.destination);
+        let reason = "a new instance, labelled and not protected; the one that is used goes on";
+        Some(Step::new(&self.step_id("clone"), title, reason, true))
+    }
+
     /// The step that brings it beside.
-    pub fn load_step(&self) -> Step {
+    pub fn load_step(&self) -> Option<Step> {
         let (title, reason) = match &self.route {
             Route::Load { .. } => (
                 format!("Load {} as `{}`", self.unit, self.beside),
@@ -56,8 +80,20 @@ impl DatabaseRestore {
                 format!("Import {} as `{}`", self.unit, self.beside),
                 "into a new database, when it is its turn on the instance: what is used is not touched",
             ),
+            Route::CloneAndImport(_) => (
+                format!("Export {} from the clone and import it as `{}`", self.unit, self.beside),
+                "into a new database, when it is its turn on the instance: nothing else of the clone is taken",
+            ),
+            Route::Clone(_) => return None,
         };
-        Step::new(&format!("load-{}", self.unit.file_name()), title, reason, true)
+        Some(Step::new(&self.step_id("load"), title, reason, true))
+    }
+
+    /// The step that deletes a clone which was made on the way.
+    pub fn drop_step(&self) -> Option<Step> {
+        let Route::CloneAndImport(clone) = &self.route else { return None };
+        let title = format!("Delete the clone `{}`", clone.destination);
+        Some(Step::new(&self.step_id("drop"), title, "what was needed of it is beside; it costs as long as it is there", true))
     }
 
     /// The step that puts it in the original's place.
@@ -66,7 +102,11 @@ impl DatabaseRestore {
         let title = format!("Put it in the place of `{}`, which becomes `{kept}`", self.database);
         let reason =
             "both are renamed in one transaction, and connections are cut; the old one is kept until somebody discards it";
-        Some(Step::new(&format!("swap-{}", self.unit.file_name()), title, reason, true))
+        Some(Step::new(&self.step_id("swap"), title, reason, true))
+    }
+
+    fn step_id(&self, what: &str) -> String {
+        format!("{what}-{}", self.unit.file_name())
     }
 
     /// For a journal.
@@ -88,61 +128,82 @@ pub struct DatabaseRestores {
 }
 
 /// How databases are to come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DatabaseOrder {
+#[derive(Debug, Clone, Copy)]
+pub struct DatabaseOrder<'a> {
     /// In the place of those that are there.
     pub in_place: bool,
     /// How long one piece of work on an instance may wait for its turn, and take.
     pub timeout: SignedDuration,
     /// Goes into the names.
     pub now: Timestamp,
+    /// Who has what on which instance.
+    pub uses: &'a [InstanceUse],
+    /// From when to when instances can be cloned, as they say now; of those that are not here, what the point says counts.
+    pub windows: &'a BTreeMap<InstanceName, Option<Window>>,
+    /// Why the service cannot write into the store.
+    pub no_exports: Option<&'a str>,
+}
+
+/// Instances whose log the point relies on.
+pub fn logged_instances(point: &RecoveryPoint) -> Vec<InstanceName> {
+    let mut instances: Vec<InstanceName> = databases(point).filter_map(logged).collect();
+    instances.sort();
+    instances.dedup();
+    instances
+}
+
+fn databases(point: &RecoveryPoint) -> impl Iterator<Item = &DatabaseComponent> {
+    point.components.iter().filter_map(|component| match component {
+        Component::Database(database) => Some(database),
+        _ => None,
+    })
+}
+
+/// The instance in whose log the component is.
+fn logged(component: &DatabaseComponent) -> Option<InstanceName> {
+    if component.method != DatabaseComponent::POINT_IN_TIME {
+        return None;
+    }
+    let (project, instance) = component.location.strip_prefix("projects/")?.split_once("/instances/")?;
+    Some(InstanceName::new(project, instance))
 }
 
 /// Plans bringing the point's databases back to the servers that the model has.
-pub fn plan(point: &RecoveryPoint, environment: &Environment, order: DatabaseOrder) -> DatabaseRestores {
+pub fn plan(point: &RecoveryPoint, environment: &Environment, order: DatabaseOrder<'_>) -> DatabaseRestores {
     let mut planned = DatabaseRestores::default();
     let units: Vec<DatabaseUnit> = environment.databases.iter().flat_map(dxdr_environment::Database::units).collect();
-    let components = point.components.iter().filter_map(|component| match component {
-        Component::Database(database) => Some(database),
-        _ => None,
-    });
-    for component in components {
-        let left_out = |reason: String, hint: &str| Note {
-            severity: Severity::Warning,
-            text: format!("database {} is not restored: {reason}", component.name),
-            object: None,
-            count: 1,
-            hint: Some(hint.to_owned()),
-        };
-        let unit = units.iter().find(|unit| unit.name == component.name);
-        let Some(unit) = unit else {
+    let mut seen: Vec<&str> = Vec::new();
+    for component in databases(point) {
+        // A database may be in the point by more than one method: the choice between them is one.
+        if seen.contains(&component.name.as_str()) {
+            continue;
+        }
+        seen.push(&component.name);
+        let Some(unit) = units.iter().find(|unit| unit.name == component.name) else {
             planned.notes.push(left_out(
-                format!("environment `{}` has no database of that name any more", environment.name),
+                component,
+                &format!("environment `{}` has no database of that name any more", environment.name),
                 "declare it again, or load it yourself: `dxdr points --output json` says where it is",
             ));
             continue;
         };
+        let all: Vec<&DatabaseComponent> = databases(point).filter(|other| other.name == component.name).collect();
         match (component.method.as_str(), &unit.location, &component.facts) {
             (DatabaseComponent::DUMP, DatabaseLocation::Postgresql(_), Some(facts)) => {
                 let route = Route::Load { key: component.location.clone() };
                 planned.restores.push(restore(point, component, unit, route, facts, order));
             }
-            (DatabaseComponent::EXPORT, DatabaseLocation::CloudSql { .. }, _) if unit.database.is_some() => {
-                let key = exported(point, component).map(|object| object.key.clone());
-                let route = Route::Import { uri: component.location.clone(), key };
-                planned.restores.push(restore(point, component, unit, route, &DatabaseFacts::default(), order));
-                planned.notes.push(unexported(component));
+            (DatabaseComponent::EXPORT | DatabaseComponent::POINT_IN_TIME, DatabaseLocation::CloudSql { .. }, _) => {
+                instance::plan(point, &all, unit, environment, order, &mut planned);
             }
             (DatabaseComponent::EXPORT, ..) => {
-                let hint = import_by_hand(unit, &component.location);
-                let reason = format!(
-                    "it was exported to {}, and the model names no database that it could be imported as",
-                    component.location
-                );
-                planned.notes.push(left_out(reason, &hint));
+                let hint = instance::import_by_hand(unit, &component.location);
+                let reason = format!("it was exported to {}, and the model has it elsewhere by now", component.location);
+                planned.notes.push(left_out(component, &reason, &hint));
             }
             _ => planned.notes.push(left_out(
-                format!("a component of method `{}` cannot be brought back to where the model has it", component.method),
+                component,
+                &format!("a component of method `{}` cannot be brought back to where the model has it", component.method),
                 "`dxdr points --output json` says where it is",
             )),
         }
@@ -150,32 +211,13 @@ pub fn plan(point: &RecoveryPoint, environment: &Environment, order: DatabaseOrd
     planned
 }
 
-/// The object of an export, among those of its point.
-fn exported<'a>(point: &'a RecoveryPoint, component: &DatabaseComponent) -> Option<&'a StoredObject> {
-    point.objects.iter().find(|object| component.location.ends_with(&format!("/{}", object.key)))
-}
-
-/// What belongs to a database and is in no export.
-fn unexported(component: &DatabaseComponent) -> Note {
+fn left_out(component: &DatabaseComponent, reason: &str, hint: &str) -> Note {
     Note {
         severity: Severity::Warning,
-        text: format!("database {} comes back without its own owner, rights and settings: no export has them", component.name),
+        text: format!("database {} is not restored: {reason}", component.name),
         object: None,
         count: 1,
-        hint: Some(
-            "`\\l` and `\\drds` in psql show those of the original; give them to the new one where applications need them"
-                .to_owned(),
-        ),
-    }
-}
-
-/// What a person does with an export. An import does not replace what is there: it fails.
-fn import_by_hand(unit: &DatabaseUnit, url: &str) -> String {
-    match &unit.location {
-        DatabaseLocation::CloudSql { project, instance, .. } => format!(
-            "import it by hand into an empty database: `gcloud sql databases create NAME --instance {instance} --project {project}`, then `gcloud sql import sql {instance} {url} --database NAME --project {project}`"
-        ),
-        DatabaseLocation::Postgresql(_) => "load it by hand: it is SQL text, compressed by gzip".to_owned(),
+        hint: Some(hint.to_owned()),
     }
 }
 
@@ -185,21 +227,27 @@ fn restore(
     unit: &DatabaseUnit,
     route: Route,
     facts: &DatabaseFacts,
-    order: DatabaseOrder,
+    order: DatabaseOrder<'_>,
 ) -> DatabaseRestore {
     // A model that names another database by now means that one to be replaced.
     let database = unit.database.clone().unwrap_or_else(|| facts.database.clone());
     let stamp = order.now.strftime("%Y%m%dt%H%M%Sz").to_string();
+    let beside = match &route {
+        Route::Clone(clone) => clone.destination.clone(),
+        _ => named(&database, &format!("_restored_{stamp}")),
+    };
+    let in_place = order.in_place && route.is_beside();
     DatabaseRestore {
+        considered: Vec::new(),
         cost: Cost { bytes: component.size, ..Cost::default() },
         timeout: order.timeout,
         size: component.size,
         sha256: digest(point, &route),
         instant: component.instant,
         facts: facts.clone(),
-        beside: named(&database, &format!("_restored_{stamp}")),
-        kept: order.in_place.then(|| named(&database, &format!("_before_{stamp}"))),
-        unit: DatabaseUnit { database: Some(database.clone()), ..unit.clone() },
+        beside,
+        kept: in_place.then(|| named(&database, &format!("_before_{stamp}"))),
+        unit: DatabaseUnit { database: Some(database.clone()).filter(|name| !name.is_empty()), ..unit.clone() },
         database,
         route,
     }
@@ -223,81 +271,11 @@ fn named(database: &str, suffix: &str) -> String {
     format!("{}{suffix}", database.get(..end).unwrap_or_default())
 }
 
-/// What a journal says of the databases of a restore; `None` where something is missing.
-pub fn recorded(value: &Value) -> Option<Vec<RecordedDatabase>> {
-    let text = |record: &Value, key: &str| record.get(key)?.as_str().map(str::to_owned);
-    let database = |record: &Value| {
-        let name = text(record, "name")?;
-        let database = text(record, "database")?;
-        let location = database::recorded_location(record.get("location")?)?;
-        Some(RecordedDatabase {
-            unit: DatabaseUnit { name, database: Some(database.clone()), location },
-            database,
-            beside: text(record, "beside")?,
-            kept: text(record, "kept"),
-            // Those who wrote neither loaded dumps only.
-            route: record.get("route").and_then(Route::recorded),
-            timeout: record.get("timeout").and_then(Value::as_i64).map_or(DATABASE_TIMEOUT, SignedDuration::from_secs),
-        })
-    };
-    value.as_array()?.iter().map(database).collect()
-}
-
-/// A database of a restore, by its journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordedDatabase {
-    /// Which, and on which server.
-    pub unit: DatabaseUnit,
-    /// What the server calls the original.
-    pub database: String,
-    /// The name that it is loaded under.
-    pub beside: String,
-    /// In place: what the one that was there is called.
-    pub kept: Option<String>,
-    /// By which route; `None`: its dump is loaded.
-    pub route: Option<Route>,
-    /// How long one piece of work on an instance may wait for its turn, and take.
-    pub timeout: SignedDuration,
-}
-
-impl RecordedDatabase {
-    /// The same with what the point says of it; `None` when it does not have it.
-    pub fn of_point(self, point: &RecoveryPoint) -> Option<DatabaseRestore> {
-        let component = point.components.iter().find_map(|component| match component {
-            Component::Database(database) if database.name == self.unit.name => Some(database),
-            _ => None,
-        })?;
-        let route = self.route.unwrap_or_else(|| Route::Load { key: component.location.clone() });
-        let facts = match (&route, component.facts.clone()) {
-            (_, Some(facts)) => *facts,
-            (Route::Load { .. }, None) => return None,
-            (Route::Import { .. }, None) => DatabaseFacts::default(),
-        };
-        Some(DatabaseRestore {
-            cost: Cost { bytes: component.size, ..Cost::default() },
-            timeout: self.timeout,
-            size: component.size,
-            sha256: digest(point, &route),
-            instant: component.instant,
-            facts,
-            unit: self.unit,
-            database: self.database,
-            beside: self.beside,
-            kept: self.kept,
-            route,
-        })
-    }
-
-    /// What its steps are called in the journal: loading, and putting it in place.
-    pub fn step_ids(&self) -> (String, String) {
-        (format!("load-{}", self.unit.file_name()), format!("swap-{}", self.unit.file_name()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use dxdr_catalog::{Engine, SourceCluster, Trigger};
+    use dxdr_catalog::{Engine, KeptLog, SourceCluster, StoredObject, Trigger};
     use dxdr_environment::{Database, EnvironmentName, NamespaceName, Tier};
+    use dxdr_policy::DATABASE_TIMEOUT;
 
     use super::*;
 
@@ -316,6 +294,7 @@ mod tests {
             size: Some(7),
             consistency: None,
             facts: None,
+            log: None,
         };
         RecoveryPoint {
             name: "p-1".to_owned(),
@@ -345,8 +324,79 @@ mod tests {
         environment
     }
 
-    fn order(in_place: bool) -> DatabaseOrder {
-        DatabaseOrder { in_place, timeout: SignedDuration::from_mins(7), now: at("2024-05-02T10:00:00Z") }
+    fn order(in_place: bool) -> DatabaseOrder<'static> {
+        static NONE: BTreeMap<InstanceName, Option<Window>> = BTreeMap::new();
+        let now = at("2024-05-02T10:00:00Z");
+        DatabaseOrder { in_place, timeout: SignedDuration::from_mins(7), now, uses: &[], windows: &NONE, no_exports: None }
+    }
+
+    /// The same point, which names an instant in the log besides, kept for so many days.
+    fn logged_point(days: i64, with_export: bool) -> RecoveryPoint {
+        let mut point = point();
+        let Component::Database(export) = point.components[0].clone() else { panic!() };
+        let until = export.instant + SignedDuration::from_hours(24 * days);
+        let log = KeptLog { earliest: at("2024-04-28T10:00:00Z"), latest: export.instant, until };
+        point.components.push(Component::Database(DatabaseComponent {
+            method: DatabaseComponent::POINT_IN_TIME.to_owned(),
+            location: "projects/p/instances/i".to_owned(),
+            size: None,
+            consistency: Some("aligned".to_owned()),
+            log: Some(log),
+            ..export
+        }));
+        if !with_export {
+            point.components.remove(0);
+        }
+        point
+    }
+
+    #[test]
+    fn an_instance_of_its_own_is_cloned_beside_and_in_place_one_database_of_the_clone_is_taken() {
+        for (in_place, word) in [(false, "clone"), (true, "clone-export-import")] {
+            let planned = plan(&logged_point(7, true), &environment(&["shop"]), order(in_place));
+            let [restore] = &planned.restores[..] else { panic!("{planned:?}") };
+            assert_eq!((restore.route.word(), restore.kept.is_some()), (word, in_place));
+            assert_eq!(restore.considered.len(), 3);
+            let clone = restore.route.clone_route().unwrap();
+            assert!(clone.destination.starts_with("dxdr-staging-20240502-"), "{}", clone.destination);
+            assert_eq!((clone.at, clone.expires), (at("2024-05-01T10:00:00Z"), at("2024-05-09T10:00:00Z")));
+            let steps: Vec<String> = restore.steps().into_iter().flatten().map(|step| step.id).collect();
+            let expected: &[&str] =
+                if in_place { &["clone-orders", "load-orders", "drop-orders", "swap-orders"] } else { &["clone-orders"] };
+            assert_eq!(steps, expected);
+            let recorded = recorded(&Value::Array(vec![restore.parameters()])).unwrap().remove(0);
+            assert_eq!(recorded.databases().len(), if in_place { 2 } else { 0 });
+            assert!(recorded.unused().ends_with(&format!("instance `{}`", clone.destination)), "{}", recorded.unused());
+            let resumed = recorded.of_point(&logged_point(7, true)).unwrap();
+            assert_eq!(DatabaseRestore { considered: restore.considered.clone(), ..resumed }, *restore);
+        }
+    }
+
+    #[test]
+    fn what_an_instance_says_now_counts_more_than_what_the_point_says_it_would() {
+        let at_once = plan(&logged_point(7, false), &environment(&[]), order(false));
+        assert_eq!(at_once.restores[0].route.word(), "clone");
+        // Half a day is kept, and a day has gone by.
+        let gone = plan(&logged_point(0, false), &environment(&[]), order(false));
+        assert!(gone.restores.is_empty() && gone.notes[0].severity == Severity::Fatal, "{gone:?}");
+        assert!(gone.notes[0].text.contains("clone: 2024-05-01T10:00:00Z is before the log of the instance"), "{gone:?}");
+        let windows = BTreeMap::from([(InstanceName::new("p", "i"), None)]);
+        let off = plan(&logged_point(7, false), &environment(&[]), DatabaseOrder { windows: &windows, ..order(false) });
+        assert!(off.notes[0].text.contains("the log of the instance is not kept"), "{off:?}");
+    }
+
+    #[test]
+    fn of_an_instance_that_others_use_a_clone_is_only_ever_a_step() {
+        let mut neighbour = environment(&["other"]);
+        neighbour.name = EnvironmentName::parse("dev").unwrap();
+        let uses = crate::instance::uses(&[environment(&["shop"]), neighbour]);
+        for in_place in [false, true] {
+            let order = DatabaseOrder { uses: &uses, ..order(in_place) };
+            let planned = plan(&logged_point(7, false), &environment(&["shop"]), order);
+            assert_eq!(planned.restores[0].route.word(), "clone-export-import");
+            let whole = plan(&logged_point(7, false), &environment(&[]), order);
+            assert!(whole.restores.is_empty() && whole.notes[0].text.contains("also dev's"), "{whole:?}");
+        }
     }
 
     #[test]
@@ -361,7 +411,8 @@ mod tests {
         assert_eq!((restore.sha256, restore.cost.bytes), (Some(Sha256([3; 32])), Some(7)));
         assert!(planned.notes.iter().all(|note| note.severity < Severity::Fatal));
         let recorded = recorded(&Value::Array(vec![restore.parameters()])).unwrap().remove(0);
-        assert_eq!(recorded.of_point(&point()).as_ref(), Some(restore));
+        let resumed = recorded.of_point(&point()).unwrap();
+        assert_eq!(DatabaseRestore { considered: restore.considered.clone(), ..resumed }, *restore);
         assert_eq!(plan(&point(), &environment(&["shop"]), order(false)).restores[0].kept, None);
     }
 

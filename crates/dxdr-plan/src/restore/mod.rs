@@ -10,6 +10,7 @@
 //! executor share [`transform`](transform::transform), so what is compared is what is written.
 
 pub mod change;
+pub mod choice;
 mod claim;
 pub mod database;
 mod finding;
@@ -28,12 +29,13 @@ pub mod transform;
 pub mod volume;
 
 pub use change::{Change, Changes};
+pub use choice::{Considered, RouteKind, Verdict, Window};
 pub use database::{DatabaseOrder, DatabaseRestore, DatabaseRestores, RecordedDatabase, recorded as recorded_databases};
 pub use live::{FieldChange, LiveObjects};
 pub use plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, PrunedObject, RestorePlan, Stage};
 pub use planner::RestorePlanner;
 pub use request::{ClusterScoped, Executor, Existing, RestoreRequest, Target, Volumes};
-pub use route::{Cost, Route};
+pub use route::{CloneRoute, Cost, Route};
 pub(crate) use shared_storage::selectors;
 pub use volume::{CapturedVolume, VeleroVolume, VolumeSource};
 

@@ -61,8 +61,8 @@ pub struct RestorePlan {
 impl RestorePlan {
     /// The steps of the run that carries it out.
     pub fn steps(&self) -> Vec<Step> {
-        let databases = self.databases.iter();
-        let databases = databases.clone().map(DatabaseRestore::load_step).chain(databases.filter_map(DatabaseRestore::swap_step));
+        let databases: Vec<[Option<Step>; 4]> = self.databases.iter().map(DatabaseRestore::steps).collect();
+        let databases = (0..4).flat_map(|kind| databases.iter().filter_map(move |steps| steps[kind].clone()).collect::<Vec<_>>());
         if self.executor == Executor::Velero {
             return databases.chain([Self::velero_restore()]).collect();
         }

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use jiff::SignedDuration;
+use dxdr_environment::InstanceName;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+
+use super::choice::RouteKind;
 
 /// A way from what a point has of a database to a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,23 @@ pub enum Route {
         /// The export, relative to the point's folder, where it is one of the point's objects.
         key: Option<String>,
     },
+    /// Its instance is cloned as it was; the clone is what is asked for.
+    Clone(CloneRoute),
+    /// Its instance is cloned as it was, the database exported from the clone and imported into a new one; the clone is deleted.
+    CloneAndImport(CloneRoute),
+}
+
+/// A clone of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloneRoute {
+    /// Of which.
+    pub source: InstanceName,
+    /// Its name, in the same project.
+    pub destination: String,
+    /// As of when.
+    pub at: Timestamp,
+    /// From when on it may be deleted by whoever cleans up.
+    pub expires: Timestamp,
 }
 
 impl Route {
@@ -27,7 +47,9 @@ impl Route {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Load { .. } => "load",
-            Self::Import { .. } => "import",
+            Self::Import { .. } => RouteKind::Import.word(),
+            Self::Clone(_) => RouteKind::Clone.word(),
+            Self::CloneAndImport(_) => RouteKind::CloneAndImport.word(),
         }
     }
 
@@ -36,7 +58,21 @@ impl Route {
         match self {
             Self::Load { key } => Some(key),
             Self::Import { key, .. } => key.as_deref(),
+            Self::Clone(_) | Self::CloneAndImport(_) => None,
         }
+    }
+
+    /// The clone that is made on the way.
+    pub fn clone_route(&self) -> Option<&CloneRoute> {
+        match self {
+            Self::Clone(clone) | Self::CloneAndImport(clone) => Some(clone),
+            Self::Load { .. } | Self::Import { .. } => None,
+        }
+    }
+
+    /// Whether it leads to a database under a new name, on the server of the original.
+    pub fn is_beside(&self) -> bool {
+        !matches!(self, Self::Clone(_))
     }
 
     /// For a journal.
@@ -44,18 +80,44 @@ impl Route {
         match self {
             Self::Load { key } => json!({"load": {"key": key}}),
             Self::Import { uri, key } => json!({"import": {"uri": uri, "key": key}}),
+            Self::Clone(clone) => json!({"clone": clone.parameters()}),
+            Self::CloneAndImport(clone) => json!({"clone-export-import": clone.parameters()}),
         }
     }
 
     /// What a journal has; `None` where something is missing.
     pub(super) fn recorded(value: &Value) -> Option<Self> {
-        let text = |pointer: &str| value.pointer(pointer)?.as_str().map(str::to_owned);
-        match value.as_object()?.keys().next()?.as_str() {
-            "load" => Some(Self::Load { key: text("/load/key")? }),
-            "import" => Some(Self::Import { uri: text("/import/uri")?, key: text("/import/key") }),
+        let (word, value) = value.as_object()?.iter().next()?;
+        match word.as_str() {
+            "load" => Some(Self::Load { key: text(value, "key")? }),
+            "import" => Some(Self::Import { uri: text(value, "uri")?, key: text(value, "key") }),
+            "clone" => Some(Self::Clone(CloneRoute::recorded(value)?)),
+            "clone-export-import" => Some(Self::CloneAndImport(CloneRoute::recorded(value)?)),
             _ => None,
         }
     }
+}
+
+impl CloneRoute {
+    fn parameters(&self) -> Value {
+        json!({
+            "project": self.source.project, "source": self.source.instance, "destination": self.destination,
+            "at": self.at.to_string(), "expires": self.expires.to_string(),
+        })
+    }
+
+    fn recorded(value: &Value) -> Option<Self> {
+        Some(Self {
+            source: InstanceName::new(text(value, "project")?, text(value, "source")?),
+            destination: text(value, "destination")?,
+            at: text(value, "at")?.parse().ok()?,
+            expires: text(value, "expires")?.parse().ok()?,
+        })
+    }
+}
+
+fn text(value: &Value, key: &str) -> Option<String> {
+    value.get(key)?.as_str().map(str::to_owned)
 }
 
 impl fmt::Display for Route {
@@ -69,8 +131,12 @@ impl fmt::Display for Route {
 pub struct Cost {
     /// Bytes that are read.
     pub bytes: Option<u64>,
-    /// How long the service took to write them.
+    /// Gigabytes of the disk that is cloned.
+    pub disk_gigabytes: Option<u64>,
+    /// How long the service took to write the bytes.
     pub export: Option<SignedDuration>,
     /// How long the service took when it read the same bytes the last time.
     pub import: Option<SignedDuration>,
+    /// How long the last clone of the instance took.
+    pub clone: Option<SignedDuration>,
 }

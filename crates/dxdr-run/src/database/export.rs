@@ -7,7 +7,10 @@
 //! What was begun is never asked for again: the run's next process finds it by the run and the database. A database that fails costs the
 //! point that database only, unless something of it may still be under way: then the run is unfinished, and whoever resumes it waits on.
 
-use dxdr_plan::backup::{BackupPlan, DatabasePlan, ExportPlan};
+use dxdr_plan::{
+    backup::{BackupPlan, DatabasePlan, ExportPlan},
+    instance::Priority,
+};
 use dxdr_provider::InstanceError;
 
 use super::{Dumped, Failed, OneDump};
@@ -17,13 +20,14 @@ use crate::{
     error::RunError,
     event::Event,
     instance::{self, ExportOrder, InstanceTurns},
+    store::Store,
     witness::Witness,
 };
 
-/// Why Cloud SQL cannot write into the store of a run; `None` when it can.
-pub(crate) fn impossible(context: &RunContext) -> Option<String> {
-    let storage = &context.store.storage;
-    storage.url(&context.store.layout.backups_prefix()).is_none().then(|| {
+/// Why Cloud SQL cannot write into a store; `None` when it can.
+pub(crate) fn impossible(store: &Store) -> Option<String> {
+    let storage = &store.storage;
+    storage.url(&store.layout.backups_prefix()).is_none().then(|| {
         let store = storage.describe();
         format!(
             "Cloud SQL exports into buckets of Google Cloud Storage only, and the store is {store}: give the policy a BackupStore with `spec.gcs`, or say `databases.method: pointInTime`"
@@ -71,6 +75,7 @@ async fn one(
         key: context.store.layout.object_key(&plan.point, &export.key),
         offload: export.offload,
         timeout: export.timeout,
+        priority: Priority::Backup,
     };
     let exported = match instance::export(&turns, &context.store, &order).await {
         Ok(exported) => exported,

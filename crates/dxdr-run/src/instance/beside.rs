@@ -186,7 +186,7 @@ impl Beside {
         Ok(true)
     }
 
-    fn job(&self, what: &str, work: Work) -> Job {
+    pub(super) fn job(&self, what: &str, work: Work) -> Job {
         let now = self.turns.clock.now();
         Job {
             id: format!("{}/{what}", self.order.run),
@@ -218,7 +218,13 @@ impl Beside {
         self.error(InstanceErrorKind::NameTaken, action, format!("`{name}` was not made by run {}", self.order.run), Some(hint))
     }
 
-    fn error(&self, kind: InstanceErrorKind, action: &'static str, message: String, hint: Option<String>) -> InstanceError {
+    pub(super) fn error(
+        &self,
+        kind: InstanceErrorKind,
+        action: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) -> InstanceError {
         InstanceError { kind, action, what: format!("instance `{}`", self.turns.instance), message, hint, source: None }
     }
 }

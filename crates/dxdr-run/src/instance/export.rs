@@ -35,6 +35,8 @@ pub struct ExportOrder {
     pub offload: bool,
     /// How long it may wait and take.
     pub timeout: SignedDuration,
+    /// Who goes first.
+    pub priority: Priority,
 }
 
 impl ExportOrder {
@@ -75,7 +77,7 @@ pub async fn export(turns: &InstanceTurns, store: &Store, order: &ExportOrder) -
         id: order.job(),
         run: order.run.clone(),
         environment: order.environment.clone(),
-        priority: Priority::Backup,
+        priority: order.priority,
         work: Work::Export { uri: uri.clone(), offloaded: order.offload },
         deadline: now.saturating_add(order.timeout).unwrap_or(Timestamp::MAX),
     };

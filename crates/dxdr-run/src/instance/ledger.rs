@@ -44,6 +44,11 @@ impl LedgerLease {
         Self { cluster, namespace: namespace.to_owned(), instance: instance.clone() }
     }
 
+    /// The one of another instance, in the same place.
+    pub(super) fn of(&self, instance: &InstanceName) -> Self {
+        Self::new(Arc::clone(&self.cluster), &self.namespace, instance)
+    }
+
     /// What is recorded now. An instance that nobody worked on has an empty ledger.
     pub async fn current(&self) -> Result<Ledger, RunError> {
         Ok(self.read().await?.ledger)

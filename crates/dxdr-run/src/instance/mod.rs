@@ -6,9 +6,13 @@
 mod beside;
 #[cfg(test)]
 mod beside_test;
+mod clone;
+#[cfg(test)]
+mod clone_test;
 mod export;
 mod ledger;
 mod look;
+mod reap;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -21,7 +25,7 @@ use dxdr_plan::instance::{
     Conclusion, Fault, Job, Ledger, Next, Observation, Obstacle, Operation, OperationStatus, Process, Progress, Work, next,
 };
 use dxdr_provider::{
-    Clock, InstanceError, Instances,
+    Clock, InstanceError, InstanceErrorKind, Instances,
     instance::{InstanceOperation, InstanceRequest, OperationFailure, OperationState},
 };
 
@@ -29,6 +33,7 @@ pub(crate) use beside::{Beside, BesideOrder, Import};
 pub use export::{ExportOrder, Exported, export};
 pub use ledger::LedgerLease;
 pub use look::look;
+pub use reap::{FoundLeftovers, leftovers, remove};
 
 use crate::{
     context::RunContext,
@@ -396,6 +401,12 @@ impl Worker<'_> {
             since: since.map_or_else(|| "some time".to_owned(), |since| format!("{since:.0}")),
         }
     }
+}
+
+/// There is no way to the service.
+pub(crate) fn unreachable(instance: &InstanceName, message: String) -> RunError {
+    let (kind, what) = (InstanceErrorKind::Unauthenticated, format!("instance `{instance}`"));
+    InstanceError { kind, action: "reach", what, message, hint: None, source: None }.into()
 }
 
 impl From<InstanceError> for RunError {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use dxdr_format::{hashing::sha256, layout::StoreLayout};
 use dxdr_plan::instance::Priority;
 use dxdr_provider::{
-    InstanceErrorKind, ObjectStorage, StorageError, StorageErrorKind,
+    ObjectStorage, StorageError, StorageErrorKind,
     instance::{Instance, OperationFailure, RecoveryWindow, Rows},
     object_storage::{ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, PutCondition},
 };
@@ -499,6 +499,7 @@ fn order() -> ExportOrder {
         key: "staging.sql.gz".to_owned(),
         offload: true,
         timeout: SignedDuration::from_hours(1),
+        priority: Priority::Backup,
     }
 }
 

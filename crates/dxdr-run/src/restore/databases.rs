@@ -7,12 +7,17 @@
 //! All are loaded before the first is swapped, and all of that is done before an object is written: a dump that cannot be loaded leaves
 //! everything as it was. Names are in the journal, so every process of the run means the same databases.
 
+use std::collections::BTreeMap;
+
+use dxdr_catalog::RecoveryPoint;
+use dxdr_environment::InstanceName;
 use dxdr_format::journal::{Entry, Evidence, StepFinished, StepStarted};
 use dxdr_plan::{
     Note, Severity,
-    restore::{DatabaseRestore, RecordedDatabase, RestoreRequest, recorded_databases},
+    restore::{DatabaseRestore, RecordedDatabase, RestoreRequest, Route, Window, database::logged_instances, recorded_databases},
 };
 use dxdr_provider::database::Swap;
+use jiff::Timestamp;
 
 use super::way::{Way, Whose, hint};
 use crate::{
@@ -36,6 +41,50 @@ pub struct RestoredDatabase {
     pub database: String,
     /// What the server calls the one that was there before; `None` when it is beside.
     pub kept: Option<String>,
+    /// The new instance that it is on, all of which is as it was.
+    pub instance: Option<NewInstance>,
+}
+
+/// An instance that a restore made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewInstance {
+    /// Its name.
+    pub name: InstanceName,
+    /// As of when it is.
+    pub at: Timestamp,
+    /// From when on it may be deleted by whoever cleans up.
+    pub expires: Timestamp,
+}
+
+/// From when to when the instances can be cloned whose log the point relies on. One that does not answer is not among them: what the point says of
+/// it counts then, and the second value says why. Changes nothing.
+pub async fn windows(
+    context: &RunContext,
+    point: &RecoveryPoint,
+) -> (BTreeMap<InstanceName, Option<Window>>, Vec<(InstanceName, String)>) {
+    let (mut windows, mut unknown) = (BTreeMap::new(), Vec::new());
+    for instance in logged_instances(point) {
+        let looked = match &context.instances {
+            None => Err("this program has no way to Cloud SQL".to_owned()),
+            Some(access) => match access.connect().await {
+                Ok(service) => service.recovery_window(&instance).await.map_err(|error| crate::active::chain(&error)),
+                Err(reason) => Err(reason),
+            },
+        };
+        match looked {
+            Ok(window) => {
+                let window = window.map(|window| Window { earliest: window.earliest, latest: window.latest });
+                windows.insert(instance, window);
+            }
+            Err(reason) => unknown.push((instance, reason)),
+        }
+    }
+    (windows, unknown)
+}
+
+/// Why Cloud SQL cannot write into a store on the way from a clone to a database; `None` when it can.
+pub fn no_exports(store: &Store) -> Option<String> {
+    crate::database::export::impossible(store)
 }
 
 /// What bringing them back would meet, as notes for the plan; what it takes is entered into them. Changes nothing else.
@@ -94,34 +143,57 @@ pub(super) async fn restore(
         namespace: &order.source_namespace,
         timeout: restore.timeout,
     };
-    let mut restored = Vec::new();
     for restore in restores {
-        let step = restore.load_step();
-        if run.earlier(&step).is_some() {
-            continue;
-        }
+        let Some(step) = restore.clone_step().filter(|step| run.earlier(step).is_none()) else { continue };
+        run.start(&step).await?;
+        Way::open(context, whose(restore), &restore.unit).await?.clone_instance(restore).await?;
+        run.finish(&step, "it is there, and labelled", Evidence::new()).await?;
+    }
+    for restore in restores {
+        let Some(step) = restore.load_step().filter(|step| run.earlier(step).is_none()) else { continue };
         run.start(&step).await?;
         let way = Way::open(context, whose(restore), &restore.unit).await?;
         way.load(context, &order.point, restore, &id).await?;
         run.finish(&step, &format!("`{}` is there", restore.beside), Evidence::new()).await?;
     }
     for restore in restores {
-        let (Some(step), Some(kept)) = (restore.swap_step(), &restore.kept) else {
-            let (name, database) = (restore.unit.name.clone(), restore.beside.clone());
-            restored.push(RestoredDatabase { name, database, kept: None });
-            continue;
-        };
-        if run.earlier(&step).is_none() {
+        let Some(step) = restore.drop_step().filter(|step| run.earlier(step).is_none()) else { continue };
+        let Some(clone) = restore.route.clone_route() else { continue };
+        run.start(&step).await?;
+        let way = Way::open(context, whose(restore), &restore.unit).await?;
+        way.discard_clone(context, clone, &restore.unit, &id).await?;
+        run.finish(&step, "it is gone", Evidence::new()).await?;
+    }
+    let mut restored = Vec::new();
+    for restore in restores {
+        if let (Some(step), Some(kept)) = (restore.swap_step(), &restore.kept)
+            && run.earlier(&step).is_none()
+        {
             run.start(&step).await?;
             let way = Way::open(context, whose(restore), &restore.unit).await?;
             way.swap(&swap(&restore.database, &restore.beside, kept, &id)).await?;
             run.finish(&step, &format!("`{}` is as it was, the other one is `{kept}`", restore.database), Evidence::new())
                 .await?;
         }
-        let (name, database) = (restore.unit.name.clone(), restore.database.clone());
-        restored.push(RestoredDatabase { name, database, kept: Some(kept.clone()) });
+        restored.push(done(restore));
     }
     Ok(restored)
+}
+
+fn done(restore: &DatabaseRestore) -> RestoredDatabase {
+    let instance = match &restore.route {
+        Route::Clone(clone) => Some(NewInstance {
+            name: InstanceName::new(&clone.source.project, &clone.destination),
+            at: clone.at,
+            expires: clone.expires,
+        }),
+        _ => None,
+    };
+    let database = match (&restore.kept, &instance) {
+        (None, None) => &restore.beside,
+        _ => &restore.database,
+    };
+    RestoredDatabase { name: restore.unit.name.clone(), database: database.clone(), kept: restore.kept.clone(), instance }
 }
 
 /// What a run's journal says of its databases.
@@ -188,14 +260,14 @@ pub async fn undo(context: &RunContext, history: &History) -> Result<Vec<Restore
             let finished = StepFinished { step, at: context.clock.now(), evidence: Evidence::new() };
             journal.record(&Entry::StepFinished(finished)).await?;
             let (name, kept) = (recorded.unit.name.clone(), Some(recorded.beside.clone()));
-            undone.push(RestoredDatabase { name, database: recorded.database.clone(), kept });
+            undone.push(RestoredDatabase { name, database: recorded.database.clone(), kept, instance: None });
         }
         Ok(undone)
     })
     .await
 }
 
-/// Drops what a run made and nobody uses: databases beside, and those that were there before it put others in their place. The names of
+/// Drops what a run made and nobody uses: databases beside, those that were there before it put others in their place, and clones. The names of
 /// those that were there.
 ///
 /// # Errors
@@ -205,23 +277,18 @@ pub async fn discard(context: &RunContext, history: &History) -> Result<Vec<Stri
     lease::held(context, &environment, &history.run, async {
         let mut dropped = Vec::new();
         for recorded in of_run(history) {
-            let way = open(context, history, &recorded).await?;
-            for name in [Some(&recorded.beside), recorded.kept.as_ref()].into_iter().flatten() {
-                if way.discard(name, &history.run).await? {
-                    dropped.push(name.clone());
-                }
-            }
+            dropped.extend(drop_all(context, history, &recorded, &recorded.databases()).await?);
         }
         Ok(dropped)
     })
     .await
 }
 
-/// Databases that an unfinished run has loaded, or begun to, and not put in place.
+/// Databases that an unfinished run has brought beside, or begun to, and not put in place.
 pub(crate) fn unfinished(history: &History) -> Vec<RecordedDatabase> {
     let beside = |database: &RecordedDatabase| {
-        let (load, swap) = database.step_ids();
-        history.started(&load) && history.finished(&swap).is_none()
+        let (made, swap) = database.step_ids();
+        made.iter().any(|step| history.started(step)) && history.finished(&swap).is_none()
     };
     of_run(history).into_iter().filter(beside).collect()
 }
@@ -237,14 +304,34 @@ pub(crate) async fn remove(
 ) -> Result<Vec<(String, RunError)>, RunError> {
     let mut stuck = Vec::new();
     for recorded in left {
-        let dropped = async { open(context, history, recorded).await?.discard(&recorded.beside, &history.run).await };
-        match dropped.await {
+        let beside: Vec<&str> = recorded.databases().into_iter().filter(|name| *name == recorded.beside).collect();
+        match drop_all(context, history, recorded, &beside).await {
             Ok(_) => {}
             Err(RunError::Interrupted) => return Err(RunError::Interrupted),
-            Err(error) => stuck.push((format!("database `{}`", recorded.beside), error)),
+            Err(error) => stuck.push((recorded.unused(), error)),
         }
     }
     Ok(stuck)
+}
+
+/// Drops databases of a server, and the clone that was made on the way to them, as far as they carry the run's mark. The names of those that were there.
+async fn drop_all(
+    context: &RunContext,
+    history: &History,
+    recorded: &RecordedDatabase,
+    databases: &[&str],
+) -> Result<Vec<String>, RunError> {
+    let way = open(context, history, recorded).await?;
+    let mut dropped = Vec::new();
+    for name in databases {
+        if way.discard(name, &history.run).await? {
+            dropped.push((*name).to_owned());
+        }
+    }
+    if let Some(clone) = recorded.clone_route() {
+        dropped.extend(way.discard_clone(context, clone, &recorded.unit, &history.run).await?);
+    }
+    Ok(dropped)
 }
 
 fn undo_step(database: &RecordedDatabase) -> String {

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use dxdr_environment::{DatabaseLocation, DatabaseUnit, InstanceName};
-use dxdr_plan::restore::{Cost, DatabaseRestore, Route};
+use dxdr_plan::{
+    instance::Priority,
+    restore::{CloneRoute, Cost, DatabaseRestore, Route},
+};
 use dxdr_provider::{
-    Database, InstanceError, InstanceErrorKind, StorageErrorKind,
+    Database, StorageErrorKind,
     database::{DatabaseProblem, Examined, Load, Swap},
 };
 use jiff::SignedDuration;
@@ -14,7 +17,7 @@ use crate::{
     context::RunContext,
     database,
     error::RunError,
-    instance::{Beside, BesideOrder, Import, InstanceTurns},
+    instance::{self, Beside, BesideOrder, ExportOrder, Import, InstanceTurns},
 };
 
 /// For whom databases are brought back.
@@ -42,8 +45,8 @@ impl Way {
         match &unit.location {
             DatabaseLocation::Postgresql(_) => Ok(Self::Server(database::open_unit(context, whose.namespace, unit).await?)),
             DatabaseLocation::CloudSql { project, instance, .. } => {
-                let instance = InstanceName::new(project, instance);
-                let turns = InstanceTurns::of(context, &instance).await.map_err(|message| unreachable(&instance, message))?;
+                let name = InstanceName::new(project, instance);
+                let turns = InstanceTurns::of(context, &name).await.map_err(|message| instance::unreachable(&name, message))?;
                 let (run, environment) = (whose.run.to_owned(), whose.environment.to_owned());
                 let order = BesideOrder { run, environment, timeout: whose.timeout };
                 Ok(Self::Instance(Box::new(Beside { turns, order })))
@@ -66,6 +69,25 @@ impl Way {
                 examined.problems.extend(object_problem(context, point, restore).await?);
                 Ok((examined, Cost { export: took.export, import: took.import, ..restore.cost }))
             }
+            (Self::Instance(beside), Route::CloneAndImport(clone)) => {
+                let import = import(restore, "");
+                let (mut examined, _) = beside.examine(&import, &restore.database, restore.kept.as_deref()).await?;
+                let cost = beside.examine_clone(clone, &mut examined, restore.cost).await?;
+                Ok((examined, cost))
+            }
+            (Self::Instance(beside), Route::Clone(clone)) => {
+                let mut examined = Examined::default();
+                let cost = beside.examine_clone(clone, &mut examined, restore.cost).await?;
+                Ok((examined, cost))
+            }
+            _ => Err(mismatched(restore)),
+        }
+    }
+
+    /// Has the instance cloned, where the route leads over that.
+    pub(super) async fn clone_instance(&self, restore: &DatabaseRestore) -> Result<(), RunError> {
+        match (self, restore.route.clone_route()) {
+            (Self::Instance(beside), Some(clone)) => beside.clone_instance(clone).await.map(|_| ()),
             _ => Err(mismatched(restore)),
         }
     }
@@ -91,8 +113,41 @@ impl Way {
                 }
             }
             (Self::Instance(beside), Route::Import { uri, .. }) => beside.import(&import(restore, uri)).await,
+            (Self::Instance(beside), Route::CloneAndImport(clone)) => {
+                let order = ExportOrder {
+                    run: run.to_owned(),
+                    environment: beside.order.environment.clone(),
+                    unit: restore.unit.name.clone(),
+                    database: restore.database.clone(),
+                    key: transfer_key(context, run, &restore.unit),
+                    // Nobody works on a clone who would feel it.
+                    offload: false,
+                    timeout: restore.timeout,
+                    priority: Priority::Restore,
+                };
+                let exported = instance::export(&beside.of_clone(clone).turns, &context.store, &order).await?;
+                beside.import(&import(restore, &exported.url)).await
+            }
             _ => Err(mismatched(restore)),
         }
+    }
+
+    /// Deletes the clone and what was exported from it, if they are there and carry the labels of the run. What was deleted.
+    pub(super) async fn discard_clone(
+        &self,
+        context: &RunContext,
+        clone: &CloneRoute,
+        unit: &DatabaseUnit,
+        run: &str,
+    ) -> Result<Option<String>, RunError> {
+        let Self::Instance(beside) = self else { return Ok(None) };
+        let key = transfer_key(context, run, unit);
+        if context.store.storage.url(&key).is_some() {
+            context.store.storage.delete(&key).await?;
+        }
+        let name = beside.of_clone(clone).turns.instance.clone();
+        let deleted = beside.discard_instance(&name).await?;
+        Ok(deleted.then(|| format!("instance {}", name.instance)))
     }
 
     /// Puts one database in the place of another.
@@ -140,17 +195,17 @@ async fn object_problem(
     Ok(Some(DatabaseProblem { message, remedy }))
 }
 
+/// Where what is exported from a clone lies until it is imported.
+fn transfer_key(context: &RunContext, run: &str, unit: &DatabaseUnit) -> String {
+    context.store.layout.transfer_key(run, &unit.file_name())
+}
+
 fn load(restore: &DatabaseRestore, run: &str) -> Load {
     Load { name: restore.beside.clone(), facts: restore.facts.clone(), size: restore.size, run: run.to_owned() }
 }
 
 fn import(restore: &DatabaseRestore, uri: &str) -> Import {
     Import { unit: restore.unit.name.clone(), database: restore.beside.clone(), uri: uri.to_owned() }
-}
-
-fn unreachable(instance: &InstanceName, message: String) -> RunError {
-    let (kind, what) = (InstanceErrorKind::Unauthenticated, format!("instance `{instance}`"));
-    InstanceError { kind, action: "reach", what, message, hint: None, source: None }.into()
 }
 
 fn mismatched(restore: &DatabaseRestore) -> RunError {

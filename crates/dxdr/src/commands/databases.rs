@@ -1,6 +1,7 @@
 //! `dxdr databases`
 
 pub(crate) mod cloud;
+mod reap;
 
 use dxdr_environment::{DatabaseFacts, DatabaseLocation, DatabaseUnit, Environment};
 use dxdr_policy::BackupPolicy;
@@ -49,6 +50,13 @@ pub(crate) enum Databases {
         after_help = "Examples:\n  dxdr databases discard 20240501t100000z-restore-staging-x7k2v --dry-run\n  dxdr databases discard 20240501t100000z-restore-staging-x7k2v"
     )]
     Discard(OfRun),
+    /// Remove what restores left on Cloud SQL instances and nobody needs any more.
+    ///
+    /// Finds instances that carry dxdr's labels and databases that carry its mark, and lists them with what becomes of each. Nothing goes
+    /// before its time (seven days, or what its label says), and nothing that an environment uses, an unfinished run goes on with, somebody
+    /// is connected to, or is protected.
+    #[command(after_help = "Examples:\n  dxdr databases reap --dry-run\n  dxdr databases reap staging --yes")]
+    Reap(reap::Reap),
     /// List the Cloud SQL instances that environments use, who shares them, and from when to when they can be recovered.
     #[command(after_help = "Examples:\n  dxdr databases instances\n  dxdr databases instances staging --output json")]
     Instances(Which),
@@ -95,6 +103,7 @@ pub(crate) async fn run(command: Databases, global: &Global, terminal: &Terminal
             Ok(())
         }
         Databases::Check(which) => check(&world, which.environment.as_deref(), terminal).await,
+        Databases::Reap(command) => reap::run(&command, &world, global, terminal).await,
         Databases::Undo(of_run) => undo(&of_run, &world, global, terminal).await,
         Databases::Discard(of_run) => discard(&of_run, &world, global, terminal).await,
     }
@@ -172,6 +181,7 @@ async fn undo(of_run: &OfRun, world: &World, global: &Global, terminal: &Termina
             name: recorded.unit.name.clone(),
             database: recorded.database.clone(),
             kept: Some(recorded.beside.clone()),
+            instance: None,
         })
         .collect();
     if of_run.dry_run {
@@ -194,8 +204,10 @@ async fn discard(of_run: &OfRun, world: &World, global: &Global, terminal: &Term
         return Err(Failure::new(Kind::Refused, format!("run {} has brought no database back", of_run.run))
             .hint("`dxdr runs list` lists the runs; nothing was changed"));
     }
-    let names: Vec<String> =
-        of_this_run.iter().flat_map(|recorded| [Some(recorded.beside.clone()), recorded.kept.clone()]).flatten().collect();
+    let names: Vec<String> = of_this_run.iter().flat_map(|recorded| recorded.databases()).map(str::to_owned).collect();
+    let instances: Vec<String> =
+        of_this_run.iter().filter_map(|recorded| Some(format!("instance {}", recorded.clone_route()?.destination))).collect();
+    let names = [names, instances].concat();
     if of_run.dry_run {
         terminal.value(&page::discard_json(&of_run.run, &names, false), || page::discard_text(&names, false));
         return Ok(());

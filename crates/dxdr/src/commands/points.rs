@@ -131,6 +131,7 @@ pub(crate) async fn run(command: Points, global: &Global, terminal: &Terminal) -
         damaged: &found.damaged,
         leftovers: &found.leftovers,
         store: &described,
+        parts: environment.is_some(),
     };
     terminal.value(&points::json(&page), || points::text(&page, SystemClock.now(), terminal.width()));
     if let [(name, reason), others @ ..] = found.damaged.as_slice() {

@@ -145,6 +145,7 @@ impl<'a> Stage<'a> {
             damaged: &found.damaged,
             leftovers: &found.leftovers,
             store: &described,
+            parts: true,
         };
         self.terminal.data(&dxdr_report::points::text(&points, self.context.clock.now(), self.terminal.width()));
 

@@ -1,13 +1,18 @@
 //! `dxdr restore`
 
+use std::collections::BTreeMap;
+
 use dxdr_catalog::{
-    Component, Entry, Trigger, coverage, name,
+    Component, Entry, RecoveryPoint, Trigger, coverage, name,
     query::{self, Choice, Query},
     target::{self, RecoveryTarget},
 };
-use dxdr_environment::{Environment, NamespaceName};
-use dxdr_plan::restore::{
-    ClusterScoped, DatabaseOrder, DatabaseRestores, Executor, Existing, RestorePlan, RestoreRequest, Target, Volumes,
+use dxdr_environment::{Environment, InstanceName, NamespaceName};
+use dxdr_plan::{
+    instance::uses,
+    restore::{
+        ClusterScoped, DatabaseOrder, DatabaseRestores, Executor, Existing, RestorePlan, RestoreRequest, Target, Volumes, Window,
+    },
 };
 use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT, MAX_SKEW, ResourceFilters};
 use dxdr_provider::{Clock, clock::SystemClock};
@@ -134,7 +139,8 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let request = request(&command, environment, &entry, now)?;
     if command.plan {
         let mut prepared = restores::prepare(&store, None, &entry, request).await?;
-        prepared.plan.bring_back(databases(&command, &world, environment, &entry, now));
+        let planning = Planning { command: &command, world: &world, environment, store: &store, now };
+        prepared.plan.bring_back(planning.databases(&entry, &BTreeMap::new()));
         terminal.value(&restore_plan::json(&prepared.plan, &entry), || {
             restore_plan::text(&prepared.plan, &entry, &store.storage.describe())
         });
@@ -143,7 +149,9 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let mut context = context::with_store(&world, store, global, terminal).await?;
     let mut prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
     prepared.plan.notes.extend(seal::note(context.cluster.as_ref(), environment, &keys_of(&entry)).await);
-    prepared.plan.bring_back(databases(&command, &world, environment, &entry, now));
+    let planning = Planning { command: &command, world: &world, environment, store: &context.store, now };
+    let windows = planning.windows(&context, &entry, terminal).await;
+    prepared.plan.bring_back(planning.databases(&entry, &windows));
     let notes = restores::databases::examine(&context, &request, &mut prepared.plan.databases).await;
     prepared.plan.notes.extend(notes);
     let mut text = restore_plan::text(&prepared.plan, &entry, &context.store.storage.describe());
@@ -190,22 +198,49 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     tell(&report, terminal)
 }
 
-/// What becomes of the point's databases.
-fn databases(
-    command: &Restore,
-    world: &World,
-    environment: &Environment,
-    entry: &Entry,
+/// What the plan for databases is made from, besides the point.
+struct Planning<'a> {
+    command: &'a Restore,
+    world: &'a World,
+    environment: &'a Environment,
+    store: &'a Store,
     now: jiff::Timestamp,
-) -> DatabaseRestores {
-    match entry {
-        Entry::Ours(point) if !command.without_databases && command.include.is_empty() => {
-            let policy = world.policy(environment).and_then(|policy| policy.databases);
-            let timeout = policy.map_or(DATABASE_TIMEOUT, |policy| policy.timeout);
-            let order = DatabaseOrder { in_place: command.in_place, timeout, now };
-            dxdr_plan::restore::database::plan(point, environment, order)
+}
+
+impl Planning<'_> {
+    /// The point, where its databases are to come back.
+    fn point<'a>(&self, entry: &'a Entry) -> Option<&'a RecoveryPoint> {
+        match entry {
+            Entry::Ours(point) if !self.command.without_databases && self.command.include.is_empty() => Some(point),
+            Entry::Ours(_) | Entry::Foreign(_) => None,
         }
-        Entry::Ours(_) | Entry::Foreign(_) => DatabaseRestores::default(),
+    }
+
+    /// How far the logs go now that the point relies on. Where one does not say, what the point says counts.
+    async fn windows(&self, context: &RunContext, entry: &Entry, terminal: &Terminal) -> BTreeMap<InstanceName, Option<Window>> {
+        let Some(point) = self.point(entry) else { return BTreeMap::new() };
+        let (windows, unknown) = restores::databases::windows(context, point).await;
+        for (instance, reason) in unknown {
+            terminal.warn(&format!("how far the log of {instance} goes now is not known: {reason}"));
+        }
+        windows
+    }
+
+    /// What becomes of the point's databases.
+    fn databases(&self, entry: &Entry, windows: &BTreeMap<InstanceName, Option<Window>>) -> DatabaseRestores {
+        let Some(point) = self.point(entry) else { return DatabaseRestores::default() };
+        let policy = self.world.policy(self.environment).and_then(|policy| policy.databases);
+        let uses = uses(&self.world.model.environments);
+        let no_exports = restores::databases::no_exports(self.store);
+        let order = DatabaseOrder {
+            in_place: self.command.in_place,
+            timeout: policy.map_or(DATABASE_TIMEOUT, |policy| policy.timeout),
+            now: self.now,
+            uses: &uses,
+            windows,
+            no_exports: no_exports.as_deref(),
+        };
+        dxdr_plan::restore::database::plan(point, self.environment, order)
     }
 }
 

@@ -8,15 +8,13 @@ const ENVIRONMENTS: &str = include_str!("../../../../policies/environments.yaml"
 const BACKUP: &str = include_str!("../../../../policies/backup.yaml");
 
 /// File names and texts: the shipped environments and policies, and a store in `directory` under the name they use. The engine is
-/// dxdr's own, since no Velero runs in the sandbox, and databases are left to the log of their instance: Cloud SQL exports into Google's buckets
-/// only.
+/// dxdr's own, since no Velero runs in the sandbox, and databases are left out: no Cloud SQL runs there either.
 pub(crate) fn files(directory: &Path) -> [(&'static str, String); 3] {
     let store = format!(
         "apiVersion: dxdr.io/v1alpha1\nkind: BackupStore\nmetadata:\n  name: primary\nspec:\n  directory:\n    path: {}\n",
         serde_json::Value::from(directory.to_string_lossy().into_owned())
     );
-    let backup = ["export", "both"].into_iter().fold(BACKUP.replace("engine: velero", "engine: native"), |text, method| {
-        text.replace(&format!("method: {method},"), "method: pointInTime,")
-    });
+    let native = BACKUP.replace("engine: velero", "engine: native");
+    let backup = native.lines().filter(|line| !line.starts_with("  databases:")).map(|line| format!("{line}\n")).collect();
     [("environments.yaml", ENVIRONMENTS.to_owned()), ("stores.yaml", store), ("backup.yaml", backup)]
 }

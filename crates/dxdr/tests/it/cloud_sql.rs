@@ -3,7 +3,7 @@
 use std::{process::Stdio, sync::Arc, time::Duration};
 
 use dxdr_cloud_sql::CloudSql;
-use dxdr_database_emulator::{Emulator, Failing, Instance, Options};
+use dxdr_database_emulator::{Emulator, Failing, Installation, Instance, Options};
 use dxdr_environment::InstanceName;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_plan::instance::{Job, Priority, Work};
@@ -53,31 +53,51 @@ const BUCKET: &str = "---\nkind: BackupStore\nmetadata: {name: primary}\nspec: {
 
 impl Cloud {
     fn new() -> Self {
-        Self::with(|_| Served::new())
+        Self::with(None, |_| Served::new())
     }
 
     /// With a store in the bucket, and a policy by which `preview` is exported.
     pub(crate) fn exporting() -> Self {
-        let cloud = Self::with(|storage| {
-            Served::with_store(Place::with_environment(vec![("STORAGE_EMULATOR_HOST", storage.endpoint())]), BUCKET)
-        });
-        let policy = "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {name: exports}\nspec: {environments: [preview], objectives: {dataLoss: 2h, recoveryTime: 1h}, engine: native, store: primary, databases: {method: export, offload: true}, retention: {daily: 7}}\n";
-        cloud.served.place.write("policies/policy.yaml", policy);
-        cloud.served.create(objects::namespace("preview"));
-        cloud.served.create(objects::config_map("preview", "one", "as it was"));
+        let cloud = Self::with_bucket(None);
         for (database, statement) in [("preview_orders", "create table p (n int)"), ("dev_orders", "create table d (n int)")] {
             assert!(cloud.emulator.execute("dx-nonprod", "shared", database, statement));
         }
         cloud
     }
 
-    fn with(served: impl FnOnce(&dxdr_storage_emulator::Emulator) -> Served) -> Self {
+    /// The same on a real PostgreSQL server, where one is installed.
+    pub(crate) fn on_postgresql() -> Option<Self> {
+        let installation = Installation::find();
+        if installation.is_none() {
+            eprintln!("skipped: no PostgreSQL server is installed (Debian: apt-get install postgresql)");
+        }
+        installation.map(|installation| Self::with_bucket(Some(installation)))
+    }
+
+    fn with_bucket(installation: Option<Installation>) -> Self {
+        let served = |storage: &dxdr_storage_emulator::Emulator| {
+            Served::with_store(Place::with_environment(vec![("STORAGE_EMULATOR_HOST", storage.endpoint())]), BUCKET)
+        };
+        let cloud = Self::with(installation, served);
+        let policy = "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {name: exports}\nspec: {environments: [preview], objectives: {dataLoss: 2h, recoveryTime: 1h}, engine: native, store: primary, databases: {method: export, offload: true}, retention: {daily: 7}}\n";
+        cloud.served.place.write("policies/policy.yaml", policy);
+        cloud.served.create(objects::namespace("preview"));
+        cloud.served.create(objects::config_map("preview", "one", "as it was"));
+        cloud
+    }
+
+    fn with(installation: Option<Installation>, served: impl FnOnce(&dxdr_storage_emulator::Emulator) -> Served) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let storage = runtime.block_on(dxdr_storage_emulator::Emulator::start(Default::default())).unwrap();
         storage.create_bucket("b", dxdr_storage_emulator::Bucket::default());
-        let options = Options { storage: Some(storage.endpoint()), ..Options::default() };
+        let real = installation.is_some();
+        let options = Options { storage: Some(storage.endpoint()), postgresql: installation, ..Options::default() };
         let emulator = runtime.block_on(Emulator::start(options)).unwrap();
-        emulator.create_instance("dx-nonprod", "shared", Instance::default());
+        if real {
+            emulator.create_server("dx-nonprod", "shared", Instance::default()).unwrap();
+        } else {
+            emulator.create_instance("dx-nonprod", "shared", Instance::default());
+        }
         for database in ["preview_orders", "dev_orders"] {
             emulator.create_database("dx-nonprod", "shared", database);
         }
@@ -95,6 +115,16 @@ impl Cloud {
 
     pub(crate) fn statements(&self, database: &str) -> Vec<String> {
         self.emulator.statements("dx-nonprod", "shared", database).unwrap()
+    }
+
+    /// Executes a statement, as a person would.
+    pub(crate) fn sql(&self, statement: &str) {
+        let instance = InstanceName::new("dx-nonprod", "shared");
+        self.runtime.block_on(async {
+            let options = dxdr_cloud_sql::Options { endpoint: Some(self.emulator.endpoint()), credentials: None };
+            let service = CloudSql::connect(options).await.unwrap();
+            service.execute(&instance, "postgres", statement).await.unwrap();
+        });
     }
 
     /// Reads an object into a new database, as a person would, and answers what is in it then.

@@ -22,7 +22,7 @@ impl Cloud {
         point
     }
 
-    fn databases(&self) -> Vec<String> {
+    pub(crate) fn databases(&self) -> Vec<String> {
         self.emulator.database_names("dx-nonprod", "shared")
     }
 
@@ -30,13 +30,13 @@ impl Cloud {
         self.emulator.comment("dx-nonprod", "shared", database)
     }
 
-    fn named(&self, prefix: &str) -> String {
+    pub(crate) fn named(&self, prefix: &str) -> String {
         let names = self.databases();
         names.iter().find(|name| name.starts_with(prefix)).unwrap_or_else(|| panic!("no {prefix} in {names:?}")).clone()
     }
 
     /// What is of the neighbour's is as it was.
-    fn neighbour_is_untouched(&self) {
+    pub(crate) fn neighbour_is_untouched(&self) {
         assert_eq!(self.statements("dev_orders"), ["create table d (n int)"]);
         assert_eq!(self.comment("dev_orders"), None);
     }
@@ -52,7 +52,7 @@ impl Cloud {
     }
 
     /// Stops a command at the first operation of that kind, which is held, and lets that end. Its run.
-    fn stopped_in(&self, request: &str, kind: &str, arguments: &[&str]) -> String {
+    pub(crate) fn stopped_in(&self, request: &str, kind: &str, arguments: &[&str]) -> String {
         self.emulator.faults().next(request, Failing::Held);
         let mut command = self.served.place.command(arguments);
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -77,10 +77,17 @@ fn an_export_comes_back_beside_or_in_place_and_that_can_be_undone() {
     let plan = cloud.json(&["restore", "preview", "--point", &point, "--plan"], 0);
     let route = &plan["databases"][0]["route"];
     assert_eq!((&route["kind"], &route["importSeconds"]), (&"import".into(), &Value::Null));
-    assert!(route["bytes"].as_u64().unwrap() > 0 && route["reason"].as_str().unwrap().contains("of this database alone"));
+    assert_eq!((&route["considered"][1]["kind"], &route["considered"][1]["verdict"]), (&"import".into(), &"taken".into()));
+    assert!(route["bytes"].as_u64().unwrap() > 0, "{plan}");
     let said = cloud.run(&["restore", "preview", "--point", &point, "--into", "copy", "--dry-run"]).exits(0);
-    assert!(said.stdout.contains("route import: the point has its export"), "{}", said.stdout);
-    assert!(said.stdout.contains("are read, time unknown, their export took"), "{}", said.stdout);
+    for part in [
+        "route import: ",
+        "are read, time unknown, their export took",
+        "is taken: the point has its export, of this database alone",
+        "clone is impossible: the point names no instant of the instance's log",
+    ] {
+        assert!(said.stdout.contains(part), "{part}: {}", said.stdout);
+    }
     assert!(cloud.emulator.operations_of("IMPORT").is_empty() && cloud.databases().len() == 3);
 
     // Beside: what is used stays as it is.

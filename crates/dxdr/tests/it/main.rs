@@ -4,7 +4,10 @@
 mod adoption;
 mod bad_input;
 mod cloud_sql;
+mod cloud_sql_postgresql;
+mod cloud_sql_reap;
 mod cloud_sql_restore;
+mod cloud_sql_routes;
 mod command_line;
 mod databases;
 mod documentation;

@@ -66,7 +66,7 @@ fn verdict(looked: Vec<Looked>) -> Result<(), Failure> {
 }
 
 /// The instances that are used, with all who use them, also when only one environment is asked about.
-fn used(world: &World, environment: Option<&Environment>) -> Vec<InstanceUse> {
+pub(super) fn used(world: &World, environment: Option<&Environment>) -> Vec<InstanceUse> {
     let all = uses(&world.model.environments).into_iter();
     all.filter(|used| environment.is_none_or(|environment| used.environments().contains(&environment.name))).collect()
 }

@@ -1,0 +1,211 @@
+//! What dxdr has left on instances, and what of it may go.
+//!
+//! Only what carries our label or mark is looked at at all, and of that nothing goes that anybody may still need: what an environment uses, what
+//! somebody is connected to, what an unfinished run goes on with, what is young enough to be the way back of a restore.
+
+use std::collections::BTreeMap;
+
+use dxdr_environment::InstanceName;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{InstanceUse, label};
+
+/// How long a database beside is kept before it counts as left over, and a clone before its label says so.
+pub const TIME_TO_LIVE: SignedDuration = SignedDuration::from_hours(24 * 7);
+
+/// Something of ours on instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// The instance that it is, or is on.
+    pub instance: InstanceName,
+    /// The database on it; `None`: it is the instance.
+    pub database: Option<String>,
+    /// The run that made it, by its label or mark.
+    pub run: String,
+    /// From when on it may go; `None`: nothing says so.
+    pub expires: Option<Timestamp>,
+    /// Whether it is protected from being deleted.
+    pub protected: bool,
+    /// Who is connected to it.
+    pub connections: u64,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunProgress {
+    /// It came to an end.
+    Ended,
+    /// It can be resumed.
+    Unfinished,
+}
+
+/// Something of ours, with what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// What.
+    pub left: Left,
+    /// Why it stays, with what to do; `None`: it goes.
+    pub kept: Option<Kept>,
+}
+
+/// Why something stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The reason.
+    pub reason: String,
+    /// What to do to have it removed all the same.
+    pub remedy: Option<String>,
+}
+
+/// An instance, where it is one of ours.
+pub fn of_instance(instance: &InstanceName, labels: &BTreeMap<String, String>, protected: bool) -> Option<Left> {
+    let run = labels.get(label::RUN)?.clone();
+    let expires = label::expires(labels);
+    Some(Left { instance: instance.clone(), database: None, run, expires, protected, connections: 0 })
+}
+
+/// A database with the mark of a run.
+pub fn of_database(instance: &InstanceName, database: &str, run: &str, connections: u64) -> Left {
+    let begun = run.split('-').next().and_then(label::instant);
+    Left {
+        instance: instance.clone(),
+        database: Some(database.to_owned()),
+        run: run.to_owned(),
+        expires: begun.and_then(|begun| begun.checked_add(TIME_TO_LIVE).ok()),
+        protected: false,
+        connections,
+    }
+}
+
+/// What becomes of each.
+pub fn judge(left: Vec<Left>, uses: &[InstanceUse], runs: &BTreeMap<String, RunProgress>, now: Timestamp) -> Vec<Leftover> {
+    left.into_iter()
+        .map(|left| {
+            let kept = kept(&left, uses, runs.get(&left.run).copied(), now);
+            Leftover { left, kept }
+        })
+        .collect()
+}
+
+fn kept(left: &Left, uses: &[InstanceUse], run: Option<RunProgress>, now: Timestamp) -> Option<Kept> {
+    let stays = |reason: String, remedy: Option<String>| Some(Kept { reason, remedy });
+    let users = uses.iter().filter(|used| used.instance == left.instance).flat_map(|used| &used.parts);
+    let mut users = users.filter(|part| match &left.database {
+        None => true,
+        Some(database) => part.databases.iter().any(|name| name == database),
+    });
+    if let Some(part) = users.next() {
+        return stays(format!("environment `{}` uses it", part.environment), None);
+    }
+    if run == Some(RunProgress::Unfinished) {
+        let run = &left.run;
+        return stays(
+            format!("run {run} is unfinished"),
+            Some(format!("`dxdr runs resume {run}` goes on with it, `dxdr runs clean {run}` ends it and removes what it left")),
+        );
+    }
+    if left.connections > 0 {
+        return stays(format!("{} connections to it are open", left.connections), Some("close them".to_owned()));
+    }
+    match left.expires {
+        None => {
+            return stays(
+                "nothing says until when it is needed".to_owned(),
+                Some("delete it yourself if nobody needs it".to_owned()),
+            );
+        }
+        Some(expires) if now < expires => {
+            let remedy = format!("`dxdr databases discard {}` removes it now", left.run);
+            return stays(format!("it is kept until {expires:.0}"), Some(remedy));
+        }
+        Some(_) => {}
+    }
+    if left.protected {
+        let InstanceName { project, instance } = &left.instance;
+        let remedy = format!("`gcloud sql instances patch {instance} --project {project} --no-deletion-protection` ends that");
+        return stays("somebody has protected it from being deleted".to_owned(), Some(remedy));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use dxdr_environment::EnvironmentName;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::instance::Part;
+
+    const RUN: &str = "20240501t100000z-restore-staging-x7k2v";
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn instance(name: &str) -> InstanceName {
+        InstanceName::new("p", name)
+    }
+
+    fn uses() -> Vec<InstanceUse> {
+        let part = Part {
+            environment: EnvironmentName::parse("staging").unwrap(),
+            name: "orders".to_owned(),
+            databases: vec!["orders".to_owned()],
+        };
+        vec![InstanceUse { instance: instance("shared"), parts: vec![part] }]
+    }
+
+    fn reason(left: Left, run: Option<RunProgress>, now: &str) -> Option<String> {
+        let runs = run.map(|progress| (RUN.to_owned(), progress)).into_iter().collect();
+        judge(vec![left], &uses(), &runs, at(now)).remove(0).kept.map(|kept| kept.reason)
+    }
+
+    #[test]
+    fn a_database_beside_goes_when_it_is_old_and_nobody_needs_it() {
+        let beside = || of_database(&instance("shared"), "orders_restored", RUN, 0);
+        for run in [None, Some(RunProgress::Ended)] {
+            assert_eq!(reason(beside(), run, "2024-05-08T10:00:00Z"), None);
+            assert_eq!(reason(beside(), run, "2024-05-08T09:59:59Z").unwrap(), "it is kept until 2024-05-08T10:00:00Z");
+        }
+        assert!(reason(beside(), Some(RunProgress::Unfinished), "2025-01-01T00:00:00Z").unwrap().ends_with("is unfinished"));
+        let busy = Left { connections: 2, ..beside() };
+        assert_eq!(reason(busy, None, "2025-01-01T00:00:00Z").unwrap(), "2 connections to it are open");
+        let live = of_database(&instance("shared"), "orders", RUN, 0);
+        assert_eq!(reason(live, None, "2025-01-01T00:00:00Z").unwrap(), "environment `staging` uses it");
+        let strange = of_database(&instance("shared"), "orders_restored", "a-run-of-nobody", 0);
+        assert_eq!(reason(strange, None, "2025-01-01T00:00:00Z").unwrap(), "nothing says until when it is needed");
+    }
+
+    #[test]
+    fn an_instance_goes_by_its_label_alone_and_never_while_it_is_protected_or_used() {
+        let labels = label::clone_labels(RUN, "staging", at("2024-05-08T10:00:00Z"));
+        assert_eq!(of_instance(&instance("other"), &BTreeMap::new(), false), None);
+        let clone = |name: &str, protected| of_instance(&instance(name), &labels, protected).unwrap();
+        assert_eq!(reason(clone("c", false), None, "2024-05-08T10:00:00Z"), None);
+        assert!(reason(clone("c", true), None, "2024-05-08T10:00:00Z").unwrap().contains("protected"));
+        assert!(reason(clone("c", false), None, "2024-05-08T09:00:00Z").unwrap().contains("kept until"));
+        assert_eq!(reason(clone("shared", false), None, "2025-01-01T00:00:00Z").unwrap(), "environment `staging` uses it");
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_has_no_reason_to_stay(
+            used: bool, protected: bool, connections in 0_u64..2, days in -3_i64..3, run in 0_usize..3, is_database: bool,
+        ) {
+            let now = at("2024-06-01T00:00:00Z");
+            let progress = [None, Some(RunProgress::Ended), Some(RunProgress::Unfinished)][run];
+            let left = Left {
+                instance: instance(if used { "shared" } else { "c" }),
+                database: is_database.then(|| "orders".to_owned()),
+                run: RUN.to_owned(),
+                expires: (days != 0).then(|| now + SignedDuration::from_hours(24 * days)),
+                protected,
+                connections,
+            };
+            let runs = progress.map(|progress| (RUN.to_owned(), progress)).into_iter().collect();
+            let goes = judge(vec![left], &uses(), &runs, now).remove(0).kept.is_none();
+            let may = !used && !protected && connections == 0 && days < 0 && progress != Some(RunProgress::Unfinished);
+            prop_assert_eq!(goes, may);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What dxdr has left on instances: found by labels and marks alone, and removed by them.
+
+use std::collections::BTreeMap;
+
+use dxdr_environment::InstanceName;
+use dxdr_plan::instance::{
+    InstanceUse,
+    leftover::{Left, Leftover, RunProgress, judge, of_database, of_instance},
+};
+use dxdr_provider::{InstanceError, Instances};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Beside, BesideOrder, InstanceTurns, statement};
+use crate::{context::RunContext, error::RunError, journal::History, store::Store};
+
+/// How long the removal of one of them may wait for its turn, and take.
+const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
+
+/// What was found, and where nobody could look.
+#[derive(Debug, Default)]
+pub struct FoundLeftovers {
+    /// With what becomes of each.
+    pub leftovers: Vec<Leftover>,
+    /// Instances whose databases could not be looked at, and why.
+    pub unseen: Vec<(InstanceName, InstanceError)>,
+}
+
+/// Looks for them: instances in the projects of those that are used, and databases on these. `stores` are where runs have their journals. Changes nothing.
+pub async fn leftovers(
+    instances: &dyn Instances,
+    uses: &[InstanceUse],
+    stores: &[Store],
+    now: Timestamp,
+) -> Result<FoundLeftovers, RunError> {
+    let mut projects: Vec<&str> = uses.iter().map(|used| used.instance.project.as_str()).collect();
+    projects.sort_unstable();
+    projects.dedup();
+    let mut left: Vec<Left> = Vec::new();
+    let mut unseen = Vec::new();
+    for project in projects {
+        for found in instances.instances(project).await? {
+            left.extend(of_instance(&found.name, &found.labels, found.deletion_protection));
+            // Of one that is stopped nothing is seen, and of others than PostgreSQL nothing is made.
+            let looked_at = uses.iter().any(|used| used.instance == found.name);
+            if looked_at && !found.stopped && found.version.starts_with("POSTGRES") {
+                match marked(instances, &found.name).await {
+                    Ok(databases) => left.extend(databases),
+                    Err(error) => unseen.push((found.name, error)),
+                }
+            }
+        }
+    }
+    let mut runs = BTreeMap::new();
+    for run in left.iter().map(|left| left.run.clone()) {
+        if !runs.contains_key(&run)
+            && let Some(progress) = progress(stores, &run).await?
+        {
+            runs.insert(run, progress);
+        }
+    }
+    Ok(FoundLeftovers { leftovers: judge(left, uses, &runs, now), unseen })
+}
+
+/// The databases on an instance that carry a mark.
+async fn marked(instances: &dyn Instances, instance: &InstanceName) -> Result<Vec<Left>, InstanceError> {
+    let rows = instances.execute(instance, statement::ADMINISTRATION, statement::CATALOGUE).await?;
+    let found = statement::catalogue(&rows).unwrap_or_default();
+    let marked = found.iter().filter_map(|found| Some(of_database(instance, &found.name, found.mark()?, found.connections)));
+    Ok(marked.collect())
+}
+
+/// How far a run is, by whichever store has its journal.
+async fn progress(stores: &[Store], run: &str) -> Result<Option<RunProgress>, RunError> {
+    for store in stores {
+        if let Some(history) = History::read(store, run).await? {
+            let ended = history.outcome().is_some();
+            return Ok(Some(if ended { RunProgress::Ended } else { RunProgress::Unfinished }));
+        }
+    }
+    Ok(None)
+}
+
+/// Removes one that may go, when it is its turn; `Ok(false)` when it was gone. What lost its label or mark by then stays, and is an error.
+pub async fn remove(context: &RunContext, left: &Left) -> Result<bool, RunError> {
+    let turns = InstanceTurns::of(context, &left.instance).await.map_err(|reason| super::unreachable(&left.instance, reason))?;
+    let order = BesideOrder { run: left.run.clone(), environment: "-".to_owned(), timeout: PATIENCE };
+    let beside = Beside { turns, order };
+    match &left.database {
+        Some(database) => beside.discard(database).await,
+        None => beside.discard_instance(&left.instance).await,
+    }
+}

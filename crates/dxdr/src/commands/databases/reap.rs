@@ -1,0 +1,87 @@
+//! `dxdr databases reap`
+
+use dxdr_environment::InstanceName;
+use dxdr_plan::instance::leftover::{Left, Leftover};
+use dxdr_provider::{Clock, InstanceError, clock::SystemClock};
+use dxdr_report::leftovers as page;
+use dxdr_run::{
+    Store, active,
+    instance::{self, FoundLeftovers},
+};
+
+use super::cloud::used;
+use crate::{
+    app::Global,
+    commands::context,
+    configuration::World,
+    failure::{Failure, Kind},
+    terminal::Terminal,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reap {
+    /// Only on instances of this environment, and in their projects.
+    environment: Option<String>,
+    /// Show what would be removed, and stop.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Runs the command.
+pub(super) async fn run(command: &Reap, world: &World, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
+    let environment = command.environment.as_deref().map(|name| world.environment(Some(name))).transpose()?;
+    let uses = used(world, environment);
+    let found = if uses.is_empty() {
+        FoundLeftovers::default()
+    } else {
+        let instances = world.instances().await?;
+        instance::leftovers(instances.as_ref(), &used(world, None), &stores(world).await?, SystemClock.now()).await?
+    };
+    let projects: Vec<&str> = uses.iter().map(|used| used.instance.project.as_str()).collect();
+    let leftovers: Vec<Leftover> =
+        found.leftovers.into_iter().filter(|leftover| projects.contains(&leftover.left.instance.project.as_str())).collect();
+    let going: Vec<&Left> = leftovers.iter().filter(|leftover| leftover.kept.is_none()).map(|leftover| &leftover.left).collect();
+    let text = page::text(&leftovers, terminal.width());
+    if command.dry_run || going.is_empty() {
+        terminal.value(&page::json(&leftovers, false), || text);
+        return unseen(found.unseen);
+    }
+    terminal.note(&text);
+    terminal.consent("Remove what goes? Databases and instances do not come back.", command.yes)?;
+    let context = context::of(world, environment, global, terminal).await?;
+    for left in going {
+        instance::remove(&context, left).await?;
+        terminal.note(&format!("{} is gone", page::what(left)));
+    }
+    terminal.value(&page::json(&leftovers, true), || "what goes is gone".to_owned());
+    unseen(found.unseen)
+}
+
+/// Where runs of the environments have their journals, each once.
+async fn stores(world: &World) -> Result<Vec<Store>, Failure> {
+    let mut stores: Vec<Store> = Vec::new();
+    for environment in world.model.environments.iter().filter(|environment| !environment.databases.is_empty()) {
+        let store = world.store(Some(environment)).await?;
+        if stores.iter().all(|known| known.name != store.name) {
+            stores.push(store);
+        }
+    }
+    Ok(stores)
+}
+
+/// Where nobody could look, as the command's failure.
+fn unseen(unseen: Vec<(InstanceName, InstanceError)>) -> Result<(), Failure> {
+    match unseen.into_iter().next() {
+        None => Ok(()),
+        Some((instance, error)) => {
+            let failure = Failure::new(
+                Kind::Partial,
+                format!("the databases of {instance} could not be looked at: {}", active::chain(&error)),
+            );
+            Err(failure.hints(error.hint).hint("what else was found is listed above"))
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Databases of Cloud SQL whose emulated instance is a real PostgreSQL server, where one is installed: what dxdr says in SQL is understood there.
+
+use crate::{cloud_sql::Cloud, databases::next_second};
+
+const PROJECT: &str = "dx-nonprod";
+
+/// The numbers in a database of the shared instance.
+fn numbers(cloud: &Cloud, database: &str) -> Vec<String> {
+    let rows = cloud.emulator.query(PROJECT, "shared", database, "SELECT n FROM t ORDER BY n").unwrap();
+    rows.into_iter().map(|row| row[0].clone().unwrap()).collect()
+}
+
+fn run(cloud: &Cloud, database: &str, statements: &str) {
+    cloud.emulator.query(PROJECT, "shared", database, statements).unwrap();
+}
+
+/// `preview` and `dev` share a real server.
+fn world() -> Option<Cloud> {
+    let cloud = Cloud::on_postgresql()?;
+    run(&cloud, "preview_orders", "CREATE TABLE t (n int PRIMARY KEY); INSERT INTO t VALUES (1), (2)");
+    run(&cloud, "dev_orders", "CREATE TABLE t (n int PRIMARY KEY); INSERT INTO t VALUES (7)");
+    run(&cloud, "preview_orders", "COMMENT ON DATABASE preview_orders IS 'what it''s for'");
+    Some(cloud)
+}
+
+fn comment(cloud: &Cloud, database: &str) -> Option<String> {
+    let query = format!("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{database}'");
+    cloud.emulator.query(PROJECT, "shared", "postgres", &query).unwrap().remove(0).remove(0)
+}
+
+#[test]
+fn an_export_changes_places_with_the_original_on_a_real_server_and_back() {
+    let Some(cloud) = world() else { return };
+    let point = cloud.json(&["backup", "now", "preview"], 0)["name"].as_str().unwrap().to_owned();
+    run(&cloud, "preview_orders", "INSERT INTO t VALUES (3); DELETE FROM t WHERE n = 1");
+    let done = cloud.json(&["restore", "preview", "--point", &point, "--in-place", "--yes"], 0);
+    let (run_id, kept) = (done["run"].as_str().unwrap(), done["databases"][0]["kept"].as_str().unwrap());
+    assert_eq!(
+        (numbers(&cloud, "preview_orders"), numbers(&cloud, kept)),
+        (vec!["1".into(), "2".into()], vec!["2".into(), "3".into()])
+    );
+    assert_eq!(comment(&cloud, kept), Some(format!("dxdr run {run_id}\nwhat it's for")));
+    assert_eq!(comment(&cloud, "preview_orders"), None);
+    cloud.run(&["databases", "undo", run_id, "--yes"]).exits(0);
+    assert_eq!(numbers(&cloud, "preview_orders"), ["2", "3"]);
+    assert_eq!(comment(&cloud, "preview_orders").as_deref(), Some("what it's for"));
+    cloud.run(&["databases", "discard", run_id, "--yes"]).exits(0);
+    let query = "SELECT datname FROM pg_database WHERE datname LIKE '%orders%' ORDER BY datname";
+    let databases = cloud.emulator.query(PROJECT, "shared", "postgres", query).unwrap();
+    assert_eq!(databases.concat(), [Some("dev_orders".to_owned()), Some("preview_orders".to_owned())]);
+    assert_eq!((numbers(&cloud, "dev_orders"), comment(&cloud, "dev_orders")), (vec!["7".to_owned()], None));
+}
+
+#[test]
+fn one_database_of_a_recovered_clone_takes_the_place_of_the_original() {
+    let Some(cloud) = world() else { return };
+    let policy = "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {name: exports}\nspec: {environments: [preview], objectives: {dataLoss: 2h, recoveryTime: 1h}, engine: native, store: primary, databases: {method: pointInTime}, retention: {daily: 7}}\n";
+    cloud.served.place.write("policies/policy.yaml", policy);
+    next_second();
+    let point = cloud.json(&["backup", "now", "preview"], 0)["name"].as_str().unwrap().to_owned();
+    next_second();
+    run(&cloud, "preview_orders", "DELETE FROM t");
+    cloud.run(&["restore", "preview", "--point", &point, "--in-place", "--yes"]).exits(0);
+    assert_eq!(numbers(&cloud, "preview_orders"), ["1", "2"]);
+    assert_eq!(numbers(&cloud, "dev_orders"), ["7"]);
+    assert_eq!(cloud.emulator.instance_names(PROJECT), ["shared"]);
+}
