@@ -87,9 +87,12 @@ async fn carry_out(context: &RunContext, plan: &VeleroBackupPlan, mut run: Activ
         let summary = format!("recovery point {}", point.name);
         (point, outcome, summary)
     });
-    let remaining = match run.left() {
-        left if left.is_empty() => format!("recovery point {} is there", plan.point),
-        left => format!("Velero goes on with backup {} by itself; left to do: {}", plan.point, left.join(", ")),
+    let remaining = match (&result, run.left()) {
+        (Err(RunError::VeleroBackup { phase, .. }), _) if !RESTORABLE.contains(&phase.as_str()) => {
+            format!("no recovery point comes of backup {}, which is over: end this run, and take another one", plan.point)
+        }
+        (_, left) if left.is_empty() => format!("recovery point {} is there", plan.point),
+        (_, left) => format!("Velero goes on with backup {} by itself; left to do: {}", plan.point, left.join(", ")),
     };
     run.end(result, vec![remaining]).await
 }
@@ -123,6 +126,8 @@ async fn steps(context: &RunContext, plan: &VeleroBackupPlan, run: &mut ActiveRu
 
 /// Phases that a Backup does not leave.
 const OVER: [&str; 5] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation", "Deleting"];
+/// Those of them after which something can be restored.
+const RESTORABLE: [&str; 2] = ["Completed", "PartiallyFailed"];
 
 /// What a Backup that is over came to.
 ///
@@ -130,7 +135,7 @@ const OVER: [&str; 5] = ["Completed", "PartiallyFailed", "Failed", "FailedValida
 /// When there is nothing to restore from.
 fn came_to(backup: &str, object: &Value) -> Result<String, RunError> {
     let phase = phase(object).unwrap_or_default();
-    if matches!(phase, "Completed" | "PartiallyFailed") {
+    if RESTORABLE.contains(&phase) {
         let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
         let (items, errors) = (number("/status/progress/itemsBackedUp"), number("/status/errors"));
         return Ok(format!("{phase}: {items} objects, {errors} errors"));

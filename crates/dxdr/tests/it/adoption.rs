@@ -120,6 +120,25 @@ fn a_scheduled_backup_is_adopted_once_and_is_the_same_whoever_does_it() {
 }
 
 #[test]
+fn copies_of_volumes_without_a_claim_are_in_the_point_and_what_becomes_of_them_in_the_plan() {
+    let place = place();
+    backup(&place, NAME, "Completed", &ours());
+    let copy = json!([{"backupMethod": "PodVolumeBackup", "result": "succeeded", "completionTimestamp": "2024-05-01T10:00:08Z",
+        "pvbInfo": {"snapshotHandle": "k77", "size": 4096, "uploaderType": "kopia", "volumeName": "cache", "podName": "web-0",
+            "podNamespace": "staging", "nodeName": "n1"}}]);
+    let folder = place.path().join("store/backups").join(NAME);
+    fs::write(folder.join(format!("{NAME}-volumeinfo.json.gz")), zipped(&copy)).unwrap();
+    let point = points(&place, &[]).remove(0);
+    let component = &point["components"][1];
+    assert_eq!(component["pod"], json!({"name": "web-0", "volume": "cache"}), "{point:#}");
+    assert_eq!((&component["method"], &component["claim"]), (&json!("file-system"), &json!("")));
+    // Nothing captured the claim.
+    assert_eq!(point["gaps"][0]["what"], "volume staging/data");
+    let said = place.run(&["restore", "--point", NAME, "staging", "--plan"]).exits(0).stdout;
+    assert!(said.contains("1 volume of pods without a claim will be empty") && said.contains("pods staging/web-0"), "{said}");
+}
+
+#[test]
 fn what_is_not_over_or_somebody_else_s_or_only_looked_at_stays_as_it_is() {
     let place = place();
     backup(&place, "dxdr-staging-20240501110000", "Finalizing", &ours());

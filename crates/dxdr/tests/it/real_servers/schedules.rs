@@ -129,6 +129,9 @@ fn a_secret_that_is_not_there_is_told_before_and_after() {
     world.create(objects::namespace(&names[0]));
     let refused = world.run(&["backup", "now", &names[0]]).refuses(1);
     assert!(refused.stderr.contains("as FailedValidation: ") && refused.stderr.contains("Unavailable"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("no recovery point comes of backup"), "{}", refused.stderr);
+    let runs: Value = serde_json::from_str(&world.run(&["runs", "list", "--output", "json"]).exits(0).stdout).unwrap();
+    world.run(&["runs", "clean", runs["runs"][0]["run"].as_str().unwrap(), "--yes"]).exits(0);
     let said = world.run(&["schedule", "diff"]);
     assert!(said.stdout.contains("is unavailable"), "{}\n{}", said.stdout, said.stderr);
     assert!(said.stdout.contains("the Secret with the credentials is missing"), "{}", said.stdout);
