@@ -386,6 +386,21 @@ mod tests {
     }
 
     #[test]
+    fn databases_of_one_instance_come_by_one_clone() {
+        let mut point = logged_point(7, false);
+        let Component::Database(first) = point.components[0].clone() else { panic!() };
+        point.components = ["orders/a", "orders/b"]
+            .map(|name| Component::Database(DatabaseComponent { name: name.to_owned(), ..first.clone() }))
+            .to_vec();
+        for in_place in [false, true] {
+            let planned = plan(&point, &environment(&["a", "b"]), order(in_place));
+            let [one, other] = &planned.restores[..] else { panic!("{planned:?}") };
+            assert_eq!(one.route.clone_route(), other.route.clone_route());
+            assert_ne!(one.clone_step().unwrap().id, other.clone_step().unwrap().id);
+        }
+    }
+
+    #[test]
     fn of_an_instance_that_others_use_a_clone_is_only_ever_a_step() {
         let mut neighbour = environment(&["other"]);
         neighbour.name = EnvironmentName::parse("dev").unwrap();

@@ -268,6 +268,8 @@ async fn whoever_dies_anywhere_is_followed_by_one_who_clones_nothing_twice() {
             }
             let second = beside(&service, &shelf, "two");
             second.clone_instance(&route).await.unwrap_or_else(|error| panic!("{at} {with_effect}: {error}"));
+            // Another database of the same instance comes by the same clone.
+            second.clone_instance(&route).await.unwrap();
             assert_eq!(service.asked("CLONE"), 1, "{at} {with_effect}");
             let (labels, protected) = service.instances()[CLONE].clone();
             assert_eq!((labels, protected), (label::clone_labels(RUN, "staging", route.expires), false), "{at} {with_effect}");
