@@ -55,6 +55,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub trait InstanceAccess: Send + Sync {
     /// The service; an error is why there is no way to it, with what to do.
     async fn connect(&self) -> Result<Arc<dyn Instances>, String>;
+
+    /// The first pause between two looks at an instance: work there takes minutes, unless it is emulated.
+    fn first_pause(&self) -> Duration {
+        FIRST_PAUSE
+    }
 }
 
 /// Says whether what the work makes is there, by other means than operations: the object of an export, the instance of a clone.
@@ -98,7 +103,7 @@ impl InstanceTurns {
             reporter: Arc::clone(&context.reporter),
             stop: context.stop.clone(),
             process: context.holder.clone(),
-            first_pause: FIRST_PAUSE,
+            first_pause: access.first_pause(),
         })
     }
 

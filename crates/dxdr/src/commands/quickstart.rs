@@ -1,23 +1,25 @@
 //! `dxdr quickstart`: an environment lost and brought back, on the embedded cluster, in front of your eyes.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use dxdr_catalog::{Entry, RecoveryPoint, Trigger, name};
+use dxdr_catalog::{Component, Entry, RecoveryPoint, Trigger, name};
 use dxdr_environment::Environment;
-use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::KubernetesCluster;
-use dxdr_object_storage::DirectoryStorage;
-use dxdr_plan::restore::{ClusterScoped, Executor, Existing, RestoreRequest, Target, Volumes};
-use dxdr_policy::BackupPolicy;
+use dxdr_plan::{
+    instance::uses,
+    restore::{ClusterScoped, DatabaseOrder, Executor, Existing, RestoreRequest, Target, Volumes, database},
+};
+use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT};
 use dxdr_provider::Cluster;
 use dxdr_report::{backup_plan, quantity, restore_plan, runs as page};
 use dxdr_run::{
-    RunContext, Store, backup, catalog,
+    RunContext, backup, catalog,
     restore::{self, ProtectivePoint, RestoreOrder},
 };
 use dxdr_sandbox::Sandbox;
@@ -25,7 +27,10 @@ use dxdr_sandbox::Sandbox;
 use super::context;
 use crate::{
     configuration::manifests,
-    demonstration::{damage, manifests as shipped, seed},
+    demonstration::{
+        cloud::{BUCKET, Cloud},
+        damage, manifests as shipped, seed,
+    },
     failure::{Failure, Kind},
     logging::LogFormat,
     terminal::Terminal,
@@ -33,9 +38,9 @@ use crate::{
 
 /// Watch an environment being lost and brought back, on an embedded cluster.
 ///
-/// Starts a Kubernetes API in this process with dev, staging and production in it, takes recovery points while things change, breaks
-/// staging, shows the plan of a restore to an instant before the damage, restores, and proves that every object is as it was.
-/// Nothing of yours is touched, and nothing is left behind.
+/// Starts a Kubernetes API in this process with dev, staging and production in it, and emulated Cloud SQL instances with their databases, takes recovery points
+/// while things change, breaks staging, shows the plan of a restore to an instant before the damage, restores, and proves that every object and every
+/// row is as it was. Nothing of yours is touched, and nothing is left behind.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  dxdr quickstart\n  dxdr sandbox up    the same cluster, to play with")]
 pub(crate) struct Quickstart {}
@@ -66,6 +71,7 @@ impl Drop for TemporaryFolder {
 /// The world of the quickstart.
 struct Stage<'a> {
     context: RunContext,
+    cloud: Cloud,
     environments: Vec<Environment>,
     policies: Vec<BackupPolicy>,
     terminal: &'a Terminal,
@@ -90,22 +96,18 @@ impl<'a> Stage<'a> {
     async fn set(folder: &Path, terminal: &'a Terminal) -> Result<Self, Failure> {
         let sandbox = Sandbox::new(dxdr_sandbox::Options::default());
         let cluster = in_process(&sandbox)?;
-        let (declarations, objects) = (folder.join("manifests"), folder.join("store"));
+        let declarations = folder.join("manifests");
         fs::create_dir_all(&declarations)?;
-        fs::create_dir_all(&objects)?;
-        for (name, text) in shipped::files(&objects) {
+        for (name, text) in shipped::in_bucket(BUCKET) {
             fs::write(declarations.join(name), text)?;
         }
         let model = manifests::load(&[declarations])?;
-        let store = Store {
-            name: "primary".to_owned(),
-            storage: Arc::new(DirectoryStorage::new(&objects)),
-            layout: StoreLayout::new(""),
-        };
+        let cloud = Cloud::start(&model.environments).await?;
         let mut quiet = terminal.clone();
         quiet.quiet = true;
-        let context = context::with(store, cluster, &quiet, LogFormat::Text);
-        Ok(Self { context, environments: model.environments, policies: model.policies, terminal })
+        let mut context = context::with(cloud.store().await?, cluster, &quiet, LogFormat::Text);
+        context.instances = Some(cloud.instances());
+        Ok(Self { context, cloud, environments: model.environments, policies: model.policies, terminal })
     }
 
     async fn play(&self) -> Result<(), Failure> {
@@ -114,6 +116,7 @@ impl<'a> Stage<'a> {
         let all: Vec<&Environment> = self.environments.iter().collect();
         let created = seed::environments(cluster, &all).await?;
         self.say(&format!("{created} objects in {} environments", all.len()));
+        self.say("their databases on two instances of Cloud SQL, emulated: dev and staging share one");
 
         self.chapter("A recovery point of each", "dxdr backup now ENVIRONMENT");
         for environment in &self.environments {
@@ -122,9 +125,11 @@ impl<'a> Stage<'a> {
         let staging = self.environment("staging")?;
         let namespace = staging.namespace.as_str();
 
-        self.chapter("A working day: a new image, other settings; and another recovery point", "dxdr backup now staging");
+        self.chapter("A working day: a new image, other settings, orders; and another recovery point", "dxdr backup now staging");
         damage::ordinary_day(cluster, namespace).await?;
+        self.cloud.execute(staging, "INSERT INTO orders VALUES (4714, 'paid')");
         let before = self.take(staging).await?;
+        let rows = self.rows();
         let at = self.context.clock.now();
         self.say(&format!("it is {} now; remember this instant", quantity::instant(at)));
         // The damage comes later than the instant, by a clock of whole seconds, too.
@@ -134,6 +139,8 @@ impl<'a> Stage<'a> {
         for sentence in damage::bad_night(cluster, namespace).await? {
             self.say(&sentence);
         }
+        self.cloud.execute(staging, "DELETE FROM orders");
+        self.say("ran DELETE FROM orders, without WHERE, in the database of staging");
         self.take(staging).await?;
 
         self.chapter("Which way back?", "dxdr points staging");
@@ -155,7 +162,14 @@ impl<'a> Stage<'a> {
         if entry.name() != before.name {
             return Err(Failure::new(Kind::Failed, format!("{} was chosen instead of {}", entry.name(), before.name)));
         }
-        let prepared = restore::prepare(&self.context.store, Some(&self.context.cluster), &entry, request.clone()).await?;
+        let mut prepared = restore::prepare(&self.context.store, Some(&self.context.cluster), &entry, request.clone()).await?;
+        let (uses, windows) = (uses(&self.environments), BTreeMap::new());
+        let now = self.context.clock.now();
+        let order =
+            DatabaseOrder { in_place: true, timeout: DATABASE_TIMEOUT, now, uses: &uses, windows: &windows, no_exports: None };
+        prepared.plan.bring_back(database::plan(&before, staging, order));
+        let notes = restore::databases::examine(&self.context, &request, &mut prepared.plan.databases).await;
+        prepared.plan.notes.extend(notes);
         self.terminal.data(&restore_plan::text(&prepared.plan, &entry, &described));
 
         self.chapter("Restore", &format!("{command} --yes"));
@@ -175,7 +189,7 @@ impl<'a> Stage<'a> {
         let report = restore::restore(&self.context, &order, prepared).await?;
         self.terminal.data(&page::restore_text(&report));
 
-        self.chapter("Proof: every object of the point, compared with the cluster", "");
+        self.chapter("Proof: every object of the point, compared with the cluster, and every database with what it was", "");
         let again = restore::prepare(&self.context.store, Some(&self.context.cluster), &entry, request).await?;
         if !again.plan.nothing_to_do() {
             self.terminal.data(&restore_plan::text(&again.plan, &entry, &described));
@@ -185,6 +199,10 @@ impl<'a> Stage<'a> {
             "{}: all as they were, and nothing that was not there",
             quantity::counted(usize::try_from(again.plan.counts.same).unwrap_or(usize::MAX), "object")
         ));
+        if self.rows() != rows {
+            return Err(Failure::new(Kind::Failed, "a database is not as it was"));
+        }
+        self.say("the database of staging as it was at the instant; that of dev on the same instance as before");
 
         self.terminal.data(
             "\nNext:\n  dxdr sandbox up                  the same cluster to play with, kubectl included\n  dxdr --help                      every command, with examples\n  policies/                        the manifests that you have just seen at work\n",
@@ -199,7 +217,22 @@ impl<'a> Stage<'a> {
             return Err(Failure::new(Kind::Failed, format!("{} lacks {}: {}", point.name, gap.what, gap.reason)));
         }
         let items = point.resources().map_or(0, |resources| resources.items);
-        self.say(&format!("{}: {items} objects, {}", point.name, quantity::bytes(point.stored_size())));
+        // One may be in it twice: as an export, and as an instant of its instance's log.
+        let databases: BTreeSet<&str> = point
+            .components
+            .iter()
+            .filter_map(|component| match component {
+                Component::Database(database) => Some(database.name.as_str()),
+                _ => None,
+            })
+            .collect();
+        self.say(&format!(
+            "{}: {items} objects, {}, {}, at most {} apart",
+            point.name,
+            quantity::counted(databases.len(), "database"),
+            quantity::bytes(point.stored_size()),
+            quantity::at_most(point.skew())
+        ));
         Ok(point)
     }
 
@@ -223,9 +256,14 @@ impl<'a> Stage<'a> {
             cluster_scoped: ClusterScoped::Needed,
             executor: Executor::Dxdr,
             volumes: Volumes::Captured,
-            storage_classes: std::collections::BTreeMap::new(),
+            storage_classes: BTreeMap::new(),
         };
         Ok((entry, request))
+    }
+
+    /// What the databases of all environments consist of.
+    fn rows(&self) -> Vec<(String, Vec<String>)> {
+        self.environments.iter().flat_map(|environment| self.cloud.contents(environment)).collect()
     }
 
     fn environment(&self, name: &str) -> Result<&Environment, Failure> {

@@ -115,7 +115,7 @@ async fn start(up: &Up, folder: &Path, terminal: &Terminal) -> Result<(), Failur
     fs::create_dir_all(folder.join("manifests"))?;
     fs::create_dir_all(folder.join("store"))?;
     let store = fs::canonicalize(folder.join("store"))?;
-    for (name, text) in shipped::files(&store) {
+    for (name, text) in shipped::in_directory(&store) {
         fs::write(folder.join("manifests").join(name), text)?;
     }
     let configuration = Configuration {

@@ -1,4 +1,4 @@
-//! The shipped manifests, with the store replaced by a directory.
+//! The shipped manifests, with a store that the demonstration has.
 
 use std::path::Path;
 
@@ -9,12 +9,24 @@ const BACKUP: &str = include_str!("../../../../policies/backup.yaml");
 
 /// File names and texts: the shipped environments and policies, and a store in `directory` under the name they use. The engine is
 /// dxdr's own, since no Velero runs in the sandbox, and databases are left out: no Cloud SQL runs there either.
-pub(crate) fn files(directory: &Path) -> [(&'static str, String); 3] {
-    let store = format!(
-        "apiVersion: dxdr.io/v1alpha1\nkind: BackupStore\nmetadata:\n  name: primary\nspec:\n  directory:\n    path: {}\n",
-        serde_json::Value::from(directory.to_string_lossy().into_owned())
-    );
-    let native = BACKUP.replace("engine: velero", "engine: native");
+pub(crate) fn in_directory(directory: &Path) -> [(&'static str, String); 3] {
+    let path = serde_json::Value::from(directory.to_string_lossy().into_owned());
+    let store = store(&format!("directory:\n    path: {path}"));
+    let native = native();
     let backup = native.lines().filter(|line| !line.starts_with("  databases:")).map(|line| format!("{line}\n")).collect();
     [("environments.yaml", ENVIRONMENTS.to_owned()), ("stores.yaml", store), ("backup.yaml", backup)]
+}
+
+/// The same with a store in `bucket`, and databases exported into it as shipped.
+pub(crate) fn in_bucket(bucket: &str) -> [(&'static str, String); 3] {
+    let store = store(&format!("gcs:\n    bucket: {bucket}"));
+    [("environments.yaml", ENVIRONMENTS.to_owned()), ("stores.yaml", store), ("backup.yaml", native())]
+}
+
+fn native() -> String {
+    BACKUP.replace("engine: velero", "engine: native")
+}
+
+fn store(location: &str) -> String {
+    format!("apiVersion: dxdr.io/v1alpha1\nkind: BackupStore\nmetadata:\n  name: primary\nspec:\n  {location}\n")
 }
