@@ -203,6 +203,8 @@ pub struct DatabaseFacts {
     pub grants: Option<Vec<DatabaseGrant>>,
     /// The place in the server's log at the instant.
     pub coordinates: Option<String>,
+    /// Whether it was read from a replica: the instant is then the last one of its primary that it certainly had.
+    pub replica: bool,
 }
 
 /// A setting of a database (`ALTER DATABASE … SET`).

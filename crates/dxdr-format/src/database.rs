@@ -35,6 +35,8 @@ pub struct DatabaseFacts {
     grants: Option<Vec<Grant>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     coordinates: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replica: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +87,7 @@ impl From<model::DatabaseFacts> for DatabaseFacts {
             settings: settings.collect(),
             grants: facts.grants.map(|grants| grants.into_iter().map(grant).collect()),
             coordinates: facts.coordinates,
+            replica: facts.replica,
         }
     }
 }
@@ -113,6 +116,24 @@ impl From<DatabaseFacts> for model::DatabaseFacts {
             settings: settings.collect(),
             grants: facts.grants.map(|grants| grants.into_iter().map(grant).collect()),
             coordinates: facts.coordinates,
+            replica: facts.replica,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_it_was_a_replica_is_written_and_without_a_word_it_was_none() {
+        let facts = |replica| DatabaseFacts::from(model::DatabaseFacts { replica, ..model::DatabaseFacts::default() });
+        let text = serde_json::to_string(&facts(true)).unwrap();
+        assert!(text.contains(r#""replica":true"#), "{text}");
+        let read: model::DatabaseFacts = serde_json::from_str::<DatabaseFacts>(&text).unwrap().into();
+        assert!(read.replica);
+        let text = serde_json::to_string(&facts(false)).unwrap();
+        assert!(!text.contains("replica"), "{text}");
+        assert!(!model::DatabaseFacts::from(serde_json::from_str::<DatabaseFacts>(&text).unwrap()).replica);
     }
 }

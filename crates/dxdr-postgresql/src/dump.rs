@@ -53,7 +53,11 @@ pub(crate) async fn hold(database: &PostgresqlDatabase, place: &DumpPlace) -> Re
     let (session, answer) = session.answer(server, "dump").await?;
     let misunderstood =
         |what: String| server.error(DatabaseErrorKind::Other, "dump", format!("its answer is not understood: {what}"));
-    let instant = instant.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| misunderstood("no instant".to_owned()))?;
+    let clock: facts::Clock = serde_json::from_value(instant).map_err(|error| misunderstood(error.to_string()))?;
+    let instant = clock.instant().ok_or_else(|| DatabaseError {
+        hint: Some("name its primary in the environment instead".to_owned()),
+        ..server.error(DatabaseErrorKind::Unsupported, "dump", "it is on a replica that does not say how far it is")
+    })?;
     let mut answer: facts::Answer = serde_json::from_value(answer).map_err(|error| misunderstood(error.to_string()))?;
     let snapshot = answer.snapshot.take().ok_or_else(|| misunderstood("no snapshot".to_owned()))?;
     let facts = answer.facts(&program);

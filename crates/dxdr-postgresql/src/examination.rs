@@ -41,6 +41,7 @@ pub(crate) async fn readable(database: &PostgresqlDatabase) -> Result<(), Databa
 #[serde(rename_all = "camelCase")]
 struct Answer {
     version: String,
+    replica: bool,
     superuser: bool,
     create: bool,
     taken: bool,
@@ -79,6 +80,7 @@ fn question(name: &str, load: &Load) -> String {
     format!(
         "SELECT json_build_object(
  'version', current_setting('server_version'),
+ 'replica', pg_is_in_recovery(),
  'superuser', r.rolsuper,
  'create', r.rolsuper OR r.rolcreatedb,
  'taken', EXISTS (SELECT FROM pg_database WHERE datname = {new}),
@@ -108,6 +110,12 @@ fn problems(answer: &Answer, load: &Load, program: u32, user: &str) -> Vec<Datab
         problem(
             format!("the database comes from PostgreSQL {}, and the server is version {}", facts.version, answer.version),
             format!("restore to a server of version {was} or newer"),
+        );
+    }
+    if answer.replica {
+        problem(
+            "the server is a replica, which nothing can be written to".to_owned(),
+            "name its primary in the environment".to_owned(),
         );
     }
     if answer.taken {
@@ -172,6 +180,7 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let answer = Answer {
             version: "15.3".to_owned(),
+            replica: true,
             superuser: false,
             create: false,
             taken: true,
@@ -187,6 +196,7 @@ mod tests {
             [
                 "the dump was written by pg_dump (PostgreSQL) 17.0, and pg_restore here is version 15: install PostgreSQL's client programs of version 17 or newer",
                 "the database comes from PostgreSQL 16.1, and the server is version 15.3: restore to a server of version 16 or newer",
+                "the server is a replica, which nothing can be written to: name its primary in the environment",
                 "there is a database `orders_restored` already: drop it, or wait a second for another name",
                 "`me` may not create databases: `ALTER ROLE \"me\" CREATEDB`, or put a superuser's credentials into the Secret",
                 "the server has no role `a\"b`: `CREATE ROLE \"a\"\"b\"`",

@@ -5,6 +5,7 @@ use dxdr_environment::{
     database::{DatabaseGrant, DatabaseSetting},
 };
 use dxdr_provider::mark::unmarked;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// One statement, whose answer is [`Answer`]. `{snapshot}` is what exports the snapshot, or nothing. Columns that only some versions
@@ -21,6 +22,7 @@ const QUESTION: &str = "SELECT json_build_object(
  'provider', to_jsonb(d)->>'datlocprovider',
  'locale', coalesce(to_jsonb(d)->>'daticulocale', to_jsonb(d)->>'datlocale'),
  'comment', shobj_description(d.oid, 'pg_database'),
+ 'replica', pg_is_in_recovery(),
  'coordinates', (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text,
  'extensions', (SELECT coalesce(json_agg(json_build_array(extname, extversion) ORDER BY extname), '[]')
    FROM pg_extension WHERE extname <> 'plpgsql'),
@@ -42,8 +44,34 @@ const QUESTION: &str = "SELECT json_build_object(
    FROM aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee) END)
  FROM pg_database d WHERE d.datname = current_database();\n";
 
-/// The instant on the server, before whatever comes behind it.
-pub(crate) const INSTANT: &str = "SELECT to_json(clock_timestamp());\n";
+/// The instant on the server, before whatever comes behind it. See [`Clock`].
+///
+/// A replica has certainly had what was committed before the last transaction that it replayed. Where its primary is idle that lies far
+/// back; so if it has replayed all that there was when its primary spoke last, it is as of then. One that has heard of neither is
+/// as of the checkpoint that it began from.
+pub(crate) const INSTANT: &str = "SELECT json_build_object(
+ 'clock', clock_timestamp(),
+ 'replica', pg_is_in_recovery(),
+ 'replayed', CASE WHEN pg_is_in_recovery() THEN coalesce(
+   greatest(pg_last_xact_replay_timestamp(),
+     (SELECT last_msg_send_time FROM pg_stat_wal_receiver WHERE pg_last_wal_replay_lsn() >= latest_end_lsn)),
+   (SELECT checkpoint_time FROM pg_control_checkpoint())) END);\n";
+
+/// What the server says to [`INSTANT`].
+#[derive(Debug, Deserialize)]
+pub(crate) struct Clock {
+    clock: Timestamp,
+    replica: bool,
+    replayed: Option<Timestamp>,
+}
+
+impl Clock {
+    /// Everything that was committed before it is there; `None` when a replica does not say how far it is. By the primary's clock on a
+    /// replica, and never later than now.
+    pub(crate) fn instant(&self) -> Option<Timestamp> {
+        if self.replica { self.replayed.map(|replayed| replayed.min(self.clock)) } else { Some(self.clock) }
+    }
+}
 
 /// The question, and whether its transaction's snapshot is exported.
 pub(crate) fn question(exporting: bool) -> String {
@@ -67,6 +95,7 @@ pub(crate) struct Answer {
     locale: Option<String>,
     comment: Option<String>,
     coordinates: Option<String>,
+    replica: bool,
     extensions: Vec<(String, String)>,
     roles: Vec<String>,
     settings: Vec<SettingAnswer>,
@@ -122,6 +151,27 @@ impl Answer {
             settings: self.settings.into_iter().filter_map(setting).collect(),
             grants: self.grants.map(|grants| grants.into_iter().map(grant).collect()),
             coordinates: self.coordinates,
+            replica: self.replica,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_is_as_of_what_it_replayed_and_never_of_the_future() {
+        let instant = |text: &str| serde_json::from_str::<Clock>(text).unwrap().instant().map(|instant| instant.to_string());
+        let clock = r#""clock": "2024-05-01T10:00:00.5+00:00""#;
+        let said = |rest: &str| instant(&format!("{{{clock}, {rest}}}"));
+        assert_eq!(said(r#""replica": false, "replayed": null"#).as_deref(), Some("2024-05-01T10:00:00.5Z"));
+        assert_eq!(said(r#""replica": true, "replayed": "2024-05-01T09:00:00+00:00""#).as_deref(), Some("2024-05-01T09:00:00Z"));
+        // The primary's clock is ahead.
+        assert_eq!(
+            said(r#""replica": true, "replayed": "2024-05-01T10:00:07+00:00""#).as_deref(),
+            Some("2024-05-01T10:00:00.5Z")
+        );
+        assert_eq!(said(r#""replica": true, "replayed": null"#), None);
     }
 }

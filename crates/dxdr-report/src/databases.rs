@@ -89,7 +89,8 @@ pub fn check_text(checked: &[Checked]) -> String {
             None => ("unknown", "databases of this kind are not looked at in this version".to_owned()),
             Some(Ok(facts)) => {
                 let size = facts.size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
-                ("ready", format!("PostgreSQL {}, database `{}`{size}", facts.version, facts.database))
+                let replica = if facts.replica { ", on a replica" } else { "" };
+                ("ready", format!("PostgreSQL {}, database `{}`{size}{replica}", facts.version, facts.database))
             }
             Some(Err(error)) => ("failed", error.message.clone()),
         };
@@ -118,7 +119,7 @@ pub fn check_json(checked: &[Checked]) -> Value {
             "environment": checked.environment, "name": checked.unit.name, "state": state,
             "version": facts.map(|facts| &facts.version), "database": facts.map(|facts| &facts.database),
             "size": facts.and_then(|facts| facts.size), "program": facts.map(|facts| &facts.program),
-            "roles": facts.map(|facts| &facts.roles),
+            "roles": facts.map(|facts| &facts.roles), "replica": facts.map(|facts| facts.replica),
             "extensions": facts.map(|facts| facts.extensions.iter().map(|(name, version)| json!({"name": name, "version": version})).collect::<Vec<_>>()),
             "error": error.map(|error| &error.message), "hint": error.and_then(|error| error.hint.clone()),
         })

@@ -246,7 +246,7 @@ fn component_json(point: &RecoveryPoint, component: &Component) -> Value {
             "location": database.location, "size": database.size, "consistency": database.consistency,
             "server": database.facts.as_ref().map(|facts| json!({
                 "engine": facts.engine, "version": facts.version, "database": facts.database, "size": facts.size,
-                "coordinates": facts.coordinates,
+                "coordinates": facts.coordinates, "replica": facts.replica,
             })),
             "log": database.log.map(|log| json!({
                 "earliest": log.earliest.to_string(), "latest": log.latest.to_string(), "until": log.until.to_string(),

@@ -183,7 +183,7 @@ impl<'a> Databases<'a> {
             };
             match dumped {
                 Ok(dumped) => {
-                    let broken = dump.broken_by(at, volumes, hooks);
+                    let broken = dump.broken_by(at, facts.replica, volumes, hooks);
                     if let Some(reason) = &broken {
                         context.reporter.report(&Event::Warning { text: format!("{}: {reason}", database.what()) });
                     }

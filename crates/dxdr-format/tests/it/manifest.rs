@@ -119,6 +119,7 @@ fn full() -> RecoveryPoint {
                         grantable: false,
                     }]),
                     coordinates: Some("0/15A3B58".into()),
+                    replica: false,
                 })),
                 log: None,
             }),

@@ -56,12 +56,22 @@ impl DumpPlan {
         self.consistency.hold_time(self.references)
     }
 
-    /// Why a hold at that time does not keep the promise; `None` when it does. `volumes` and `hooks`: whether there are any.
-    pub fn broken_by(&self, held: HoldTime, volumes: bool, hooks: bool) -> Option<String> {
+    /// Why a hold at that time does not keep the promise; `None` when it does. `replica`: whether it was read from one; `volumes` and
+    /// `hooks`: whether there are any.
+    pub fn broken_by(&self, held: HoldTime, replica: bool, volumes: bool, hooks: bool) -> Option<String> {
+        let broken =
+            |why: &str, consequence: &str| Some(format!("it is not `{}`: {why}; {consequence}", self.consistency.word()));
+        if replica && self.consistency.needs_hooks() && hooks {
+            return broken(BEHIND, "what applications wrote before they held still may be missing");
+        }
         let again = "the run was interrupted, and the database was captured again later";
-        let broken = |consequence: &str| Some(format!("it is not `{}`: {again}; {consequence}", self.consistency.word()));
         if self.consistency.needs_hooks() && hooks && held == HoldTime::Whenever {
-            return broken("the applications had gone on by then");
+            return broken(again, "the applications had gone on by then");
+        }
+        // What is older than it seems is no harm where rows name files.
+        if replica && volumes && self.consistency != Consistency::Independent && self.references == References::VolumesToDatabase
+        {
+            return broken(BEHIND, self.references.dangling());
         }
         // A database that is newer than the volumes lacks nothing that their files name.
         let older = self.references == References::VolumesToDatabase || held == HoldTime::BeforeSnapshots;
@@ -70,9 +80,13 @@ impl DumpPlan {
         if self.consistency == Consistency::Independent || !volumes || older || still {
             return None;
         }
-        broken(self.references.dangling())
+        broken(again, self.references.dangling())
     }
 }
+
+/// How far it is behind cannot be known: its clock, the primary's and the storage's are three.
+const BEHIND: &str =
+    "it was read from a replica, which may not have had yet what its primary had: name the primary in the environment";
 
 impl DatabasePlan {
     /// How it is dumped, if it is.
@@ -359,7 +373,7 @@ mod tests {
         use HoldTime::{BeforeSnapshots, BehindSnapshots, Whenever};
         let broken = |consistency, references, held, volumes, hooks| {
             let dump = DumpPlan { key: String::new(), consistency, references, timeout: SignedDuration::ZERO };
-            dump.broken_by(held, volumes, hooks)
+            dump.broken_by(held, false, volumes, hooks)
         };
         let (rows, files) = (References::DatabaseToVolumes, References::VolumesToDatabase);
         assert_eq!(broken(Consistency::Aligned, rows, BeforeSnapshots, true, false), None);
@@ -373,5 +387,22 @@ mod tests {
         // Where nothing tells applications to hold still, what is left of the promise is the order.
         assert!(broken(Consistency::Logged, rows, Whenever, true, false).unwrap().contains("rows may name files"));
         assert_eq!(broken(Consistency::Independent, rows, Whenever, true, true), None);
+    }
+
+    #[test]
+    fn of_a_replica_only_that_is_promised_which_being_older_does_not_break() {
+        use HoldTime::{BeforeSnapshots, BehindSnapshots, Whenever};
+        let broken = |consistency, references, held, volumes, hooks| {
+            let dump = DumpPlan { key: String::new(), consistency, references, timeout: SignedDuration::ZERO };
+            dump.broken_by(held, true, volumes, hooks)
+        };
+        let (rows, files) = (References::DatabaseToVolumes, References::VolumesToDatabase);
+        assert_eq!(broken(Consistency::Aligned, rows, BeforeSnapshots, true, true), None);
+        assert!(broken(Consistency::Aligned, files, BehindSnapshots, true, true).unwrap().contains("files may name rows"));
+        assert_eq!(broken(Consistency::Aligned, files, BehindSnapshots, false, false), None);
+        assert!(broken(Consistency::Quiesced, rows, BeforeSnapshots, true, true).unwrap().contains("name the primary"));
+        assert_eq!(broken(Consistency::Quiesced, rows, BeforeSnapshots, true, false), None);
+        assert!(broken(Consistency::Aligned, rows, Whenever, true, false).unwrap().contains("interrupted"));
+        assert_eq!(broken(Consistency::Independent, files, Whenever, true, true), None);
     }
 }

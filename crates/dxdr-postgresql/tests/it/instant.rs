@@ -62,3 +62,46 @@ async fn what_is_committed_by_the_instant_is_in_the_dump_and_what_comes_later_is
     server.sql("postgres", "DROP DATABASE counted_restored;");
     server.sql("postgres", "DROP DATABASE counted WITH (FORCE);");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lags_is_not_of_now_but_of_what_it_has() {
+    let Some(primary) = server::start(false) else { return };
+    primary.sql("postgres", "CREATE DATABASE orders;");
+    primary.sql("orders", "CREATE TABLE t (n int); INSERT INTO t VALUES (1);");
+    let replica = primary.replica();
+    let until = async |sql: &str, answer: &str| {
+        while replica.sql("orders", sql) != answer {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let count = "SELECT count(*) FROM t;";
+    until(count, "1").await;
+    replica.sql("postgres", "SELECT pg_wal_replay_pause();");
+    until("SELECT pg_get_wal_replay_pause_state();", "paused").await;
+    let now =
+        || -> Timestamp { primary.sql("postgres", "SELECT to_json(clock_timestamp());").trim_matches('"').parse().unwrap() };
+    let before = now();
+    primary.sql("orders", "INSERT INTO t VALUES (2);");
+    let behind = now();
+
+    let database = world::database(&replica, "orders");
+    let mut place = world::place();
+    assert!(database.inspect().await.unwrap().replica);
+    let held = database.hold(&place).await.unwrap();
+    let lagging = held.instant();
+    assert!(lagging < behind, "{lagging} {behind}");
+    let (_, load) = world::finished(held, &mut place, "orders_restored").await;
+    assert!(load.facts.replica);
+    let examined = database.examine(&load).await.unwrap();
+    assert!(examined.problems.iter().any(|problem| problem.message.contains("is a replica")), "{examined:?}");
+    // Its dump goes into the primary, and has what it had.
+    world::database(&primary, "orders").load(&load, &place).await.unwrap();
+    assert_eq!(primary.sql("orders_restored", count), "1");
+
+    replica.sql("postgres", "SELECT pg_wal_replay_resume();");
+    until(count, "2").await;
+    let held = database.hold(&world::place()).await.unwrap();
+    assert!(held.instant() >= before && held.instant() <= Timestamp::now(), "{} {before}", held.instant());
+    let held = world::database(&primary, "orders").hold(&world::place()).await.unwrap();
+    assert!(!held.facts().replica && held.instant() > behind);
+}

@@ -60,11 +60,7 @@ fn try_start(tls: bool, arguments: &[&str], installation: &Installation) -> Opti
     let password = format!("--pwfile={}", password.display());
     let usual = ["--username=postgres", "--auth=scram-sha-256", password.as_str()];
     installation.initialize(&data, usual.iter().chain(arguments)).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let settings =
-        ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=60", "shared_buffers=16MB"];
-    let mut settings: Vec<String> = settings.map(str::to_owned).into();
-    settings.push(format!("port={port}"));
+    let mut settings = Vec::new();
     let mut authority = None;
     if tls {
         let (authority_pem, certificate, key) = certificates();
@@ -76,7 +72,22 @@ fn try_start(tls: bool, arguments: &[&str], installation: &Installation) -> Opti
         settings.push(format!("ssl_key_file={}", key_file.display()));
         authority = Some(authority_pem);
     }
-    let process = installation.start(&data, &settings, None).unwrap();
+    serve(installation, directory, settings, authority)
+}
+
+/// Runs a server on the data in the directory, until it answers.
+fn serve(
+    installation: &Installation,
+    directory: tempfile::TempDir,
+    mut settings: Vec<String>,
+    authority: Option<String>,
+) -> Option<Server> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let usual =
+        ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=60", "shared_buffers=16MB"];
+    settings.extend(usual.map(str::to_owned));
+    settings.push(format!("port={port}"));
+    let process = installation.start(&directory.path().join("data"), &settings, None).unwrap();
     let mut server = Server { process, installation: installation.clone(), port, authority, _directory: directory };
     let end = Instant::now() + STARTED;
     while Instant::now() < end {
@@ -107,6 +118,24 @@ fn certificates() -> (String, String, String) {
 }
 
 impl Server {
+    /// A replica of it, without TLS, that follows it.
+    pub fn replica(&self) -> Server {
+        let copied = || {
+            let directory = account::directory().unwrap();
+            let mut copy = self.installation.command("pg_basebackup");
+            copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+            copy.arg("--pgdata")
+                .arg(directory.path().join("data"))
+                .env("PGHOST", "127.0.0.1")
+                .env("PGPORT", self.port.to_string());
+            copy.env("PGUSER", "postgres").env("PGPASSWORD", PASSWORD).stderr(Stdio::piped());
+            let copied = copy.output().unwrap();
+            assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+            serve(&self.installation, directory, Vec::new(), None)
+        };
+        (0..5).find_map(|_| copied()).unwrap_or_else(|| panic!("the replica does not start"))
+    }
+
     /// Runs SQL as the superuser; what it answers.
     pub fn sql(&self, database: &str, sql: &str) -> String {
         self.try_sql(database, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
