@@ -19,7 +19,7 @@ pub(super) struct Resource {
     size: String,
     generation: String,
     metageneration: String,
-    updated: Option<Timestamp>,
+    time_created: Option<Timestamp>,
     pub(super) crc32c: Option<String>,
     #[serde(default)]
     pub(super) metadata: BTreeMap<String, String>,
@@ -32,7 +32,7 @@ pub(super) struct Resource {
 
 /// The fields of [`Resource`].
 const FIELDS: &str =
-    "name,size,generation,metageneration,updated,crc32c,metadata,temporaryHold,eventBasedHold,retentionExpirationTime";
+    "name,size,generation,metageneration,timeCreated,crc32c,metadata,temporaryHold,eventBasedHold,retentionExpirationTime";
 
 impl Resource {
     pub(super) fn size(&self) -> Result<u64, GcsFailure> {
@@ -44,7 +44,9 @@ impl Resource {
     }
 
     pub(super) fn stat(&self, key: &str) -> Result<ObjectStat, GcsFailure> {
-        Ok(ObjectStat { key: key.to_owned(), size: self.size()?, modified: self.updated, tag: Some(self.generation.clone()) })
+        // Each version of the bytes is created anew; `updated` follows what is changed besides them, holds for example.
+        let modified = self.time_created;
+        Ok(ObjectStat { key: key.to_owned(), size: self.size()?, modified, tag: Some(self.generation.clone()) })
     }
 
     pub(super) fn protection(&self) -> GcsProtection {

@@ -200,6 +200,7 @@ async fn held_objects_stay_until_the_hold_is_released() {
     let emulator = emulator().await;
     let storage = storage(&emulator).await;
     put(&storage, "a", "before").await;
+    let written = storage.stat("a").await.unwrap().modified;
     for (hold, option) in [(GcsHold::Temporary, "--no-temporary-hold"), (GcsHold::EventBased, "--no-event-based-hold")] {
         let protection = storage.set_hold("a", hold, true).await.unwrap();
         assert_eq!(
@@ -218,6 +219,7 @@ async fn held_objects_stay_until_the_hold_is_released() {
         assert_eq!(read(&storage, "a").await, b"before");
         assert_eq!(storage.set_hold("a", hold, false).await.unwrap(), Default::default());
     }
+    assert_eq!(storage.stat("a").await.unwrap().modified, written, "a hold changes nothing of when it was written");
     storage.delete("a").await.unwrap();
     assert_eq!(storage.set_hold("a", GcsHold::Temporary, true).await.unwrap_err().kind, StorageErrorKind::NotFound);
 }

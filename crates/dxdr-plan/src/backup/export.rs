@@ -73,7 +73,8 @@ pub(super) fn fate(
         Some(database) => DatabaseFate::Export(ExportPlan {
             instance,
             database: database.clone(),
-            key: format!("databases/{}.sql.gz", unit.file_name()),
+            // The service is told a URL, in which it may take `%` for the beginning of an escape: nobody knows, so there is none.
+            key: format!("databases/{}.sql.gz", unit.file_name().replace('%', "=")),
             offload: policy.offload,
             consistency: policy.consistency,
             references: policy.references,

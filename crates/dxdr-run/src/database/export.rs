@@ -7,11 +7,13 @@
 //! What was begun is never asked for again: the run's next process finds it by the run and the database. A database that fails costs the
 //! point that database only, unless something of it may still be under way: then the run is unfinished, and whoever resumes it waits on.
 
+use dxdr_format::journal::RunId;
 use dxdr_plan::{
     backup::{BackupPlan, DatabasePlan, ExportPlan},
     instance::Priority,
 };
 use dxdr_provider::InstanceError;
+use jiff::Timestamp;
 
 use super::{Dumped, Failed, OneDump};
 use crate::{
@@ -93,9 +95,13 @@ async fn one(
         worked = exported.worked,
         "exported"
     );
+    let broken = (!exported.exact).then(|| unknown_begin(&order.run, exported.instant));
+    if let Some(reason) = &broken {
+        context.reporter.report(&Event::Warning { text: format!("{}: {reason}", database.what()) });
+    }
     Ok(Ok(OneDump {
         name: order.unit,
-        key: export.key.clone(),
+        key: instance::attempted(&export.key, exported.attempt),
         instant: exported.instant,
         // It looked at the database at some moment of its work; which, the service does not say.
         between: Some(witness.saw_for_the_run(since, exported.seen)),
@@ -104,8 +110,16 @@ async fn one(
         consistency: plan.promise(export).word().to_owned(),
         facts: None,
         url: Some(exported.url),
-        broken: None,
+        broken,
     }))
+}
+
+/// What is to be said of an export that is known by its object alone. It was begun behind the run, and that is all.
+fn unknown_begin(run: &str, written: Timestamp) -> String {
+    let since = RunId::parse(run).map_or_else(|| "the run began".to_owned(), |run| format!("{:.0}", run.started));
+    format!(
+        "when its export began is not known: the service has forgotten it, and its object is of {written:.0}; what was committed since {since} may be missing"
+    )
 }
 
 /// The reason of a failure that costs the point the database, with what to do; `None` for one that stops the run.
@@ -129,6 +143,13 @@ mod tests {
     use dxdr_provider::InstanceErrorKind;
 
     use super::*;
+
+    #[test]
+    fn what_may_be_missing_of_an_export_that_nobody_saw_begin_is_said() {
+        let said = unknown_begin("20240501t100000z-backup-staging-x7k2m", "2024-05-01T10:20:00Z".parse().unwrap());
+        assert!(said.contains("its object is of 2024-05-01T10:20:00Z"), "{said}");
+        assert!(said.ends_with("what was committed since 2024-05-01T10:00:00Z may be missing"), "{said}");
+    }
 
     #[test]
     fn what_is_still_under_way_stops_the_run_and_what_is_over_costs_the_database_with_a_remedy() {

@@ -30,7 +30,7 @@ use dxdr_provider::{
 };
 
 pub(crate) use beside::{Beside, BesideOrder, Import};
-pub use export::{ExportOrder, Exported, export};
+pub use export::{ExportOrder, Exported, attempted, export};
 pub use ledger::LedgerLease;
 pub use look::look;
 pub use reap::{FoundLeftovers, leftovers, remove};
@@ -107,11 +107,12 @@ impl InstanceTurns {
         })
     }
 
-    /// Whether something may be going on at the service for this job.
+    /// Whether something may be going on at the service for this job, or another attempt of it.
     pub(crate) async fn under_way(&self, job: &str) -> Result<bool, RunError> {
         let ledger = self.lease.current().await?;
-        let entry = ledger.entry(job);
-        Ok(entry.is_some_and(|entry| matches!(entry.progress, Progress::Claimed { .. } | Progress::Accepted { .. })))
+        let is_of = |id: &str| id.strip_prefix(job).is_some_and(|rest| rest.is_empty() || rest.starts_with('#'));
+        let mut entries = ledger.entries.iter().filter(|entry| is_of(&entry.job.id));
+        Ok(entries.any(|entry| matches!(entry.progress, Progress::Claimed { .. } | Progress::Accepted { .. })))
     }
 }
 

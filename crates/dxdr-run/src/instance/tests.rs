@@ -47,7 +47,7 @@ struct Desk {
     clock: Watch,
     state: Mutex<State>,
     refuses: Option<InstanceErrorKind>,
-    fails: bool,
+    fails: AtomicBool,
     never_ends: AtomicBool,
     /// Accepts, and does not answer.
     silent: AtomicBool,
@@ -65,7 +65,7 @@ impl Desk {
             clock,
             state: Mutex::default(),
             refuses: None,
-            fails: false,
+            fails: AtomicBool::default(),
             never_ends,
             silent,
             down_until,
@@ -80,7 +80,7 @@ impl Desk {
             return None;
         }
         let name = format!("operation-{}", state.operations.len());
-        let well = if self.fails {
+        let well = if self.fails.load(Ordering::SeqCst) {
             let hint = Some("ask for another object".to_owned());
             let message = "ERROR: the object exists".to_owned();
             OperationState::Failed(OperationFailure { kind: InstanceErrorKind::ObjectExists, message, hint })
@@ -159,7 +159,7 @@ impl Instances for Desk {
     }
 
     async fn operation(&self, _: &str, name: &str) -> Result<Option<InstanceOperation>, InstanceError> {
-        if self.fails {
+        if self.fails.load(Ordering::SeqCst) {
             return Err(Self::error(InstanceErrorKind::Unavailable));
         }
         let operations = self.operations(&instance()).await?;
@@ -225,6 +225,8 @@ impl ObjectStorage for Bucket {
 
     async fn get(&self, key: &str, _: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
         let (stat, bytes) = (self.found(key)?, futures::stream::iter([Ok(Bytes::from_static(EXPORTED))]));
+        // As Cloud Storage does, whose answer has no time in it.
+        let stat = ObjectStat { modified: None, ..stat };
         let never = futures::stream::pending();
         let slow = self.1.load(Ordering::SeqCst);
         Ok(ObjectReader { stat, stream: if slow { Box::pin(bytes.chain(never)) } else { Box::pin(bytes) } })
@@ -401,7 +403,7 @@ async fn a_strangers_operation_is_waited_for_until_the_deadline_and_named() {
 #[tokio::test(start_paused = true)]
 async fn done_is_not_success() {
     let world = World::new();
-    let desk = Arc::new(Desk { fails: true, ..Desk::new(world.clock) });
+    let desk = Arc::new(Desk { fails: AtomicBool::new(true), ..Desk::new(world.clock) });
     let error = carry_out(&world.turns(&desk, "one"), &job("run", URI, 60), &request(URI), &Unseen).await.unwrap_err();
     let RunError::InstanceOperation { message, hint, operation, .. } = error else { panic!("{error:?}") };
     assert_eq!((message.as_str(), operation.as_str()), ("ERROR: the object exists", "operation-0"));
@@ -515,6 +517,7 @@ async fn an_export_is_of_the_instant_at_which_its_dump_began_and_is_read_back() 
     let exported = export(&world.turns(&desk, "one"), &store(desk.bucket.clone()), &order()).await.unwrap();
     let operation = desk.state.lock().unwrap().operations[1].clone();
     assert_eq!((Some(exported.instant), exported.operation.as_deref()), (operation.started, Some("operation-1")));
+    assert_eq!((exported.exact, exported.attempt), (true, 1));
     assert_eq!((exported.size, exported.sha256), (EXPORTED.len() as u64, sha256(EXPORTED)));
     assert_eq!((exported.waited, exported.worked), (Some(0), Some(60)));
     assert!(exported.url.starts_with("gs://") && exported.url.ends_with(&order().key), "{}", exported.url);
@@ -527,7 +530,8 @@ async fn an_export_is_of_the_instant_at_which_its_dump_began_and_is_read_back() 
     }
     let again = export(&world.turns(&desk, "two"), &store(desk.bucket.clone()), &order()).await.unwrap();
     assert_eq!((again.sha256, again.operation), (exported.sha256, None));
-    assert!(again.instant >= exported.instant, "it is never said to be older than it may be");
+    let written = desk.bucket.found(&order().key).unwrap().modified;
+    assert_eq!((Some(again.instant), again.exact), (written, false), "of the object, and not known to have begun then");
     assert_eq!(desk.submitted(), 1);
 }
 
@@ -544,6 +548,25 @@ async fn who_is_asked_to_stop_reads_no_export_to_its_end() {
     });
     assert!(matches!(exported, Err(RunError::Interrupted)), "{exported:?}");
     assert_eq!(desk.submitted(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_that_failed_in_an_earlier_process_is_another_job_with_another_object() {
+    let world = World::new();
+    let desk = Arc::new(Desk { fails: AtomicBool::new(true), ..Desk::new(world.clock) });
+    let turns = world.turns(&desk, "one");
+    // Who sees it fail does not try again by itself.
+    let error = export(&turns, &store(desk.bucket.clone()), &order()).await.unwrap_err();
+    assert!(matches!(error, RunError::InstanceOperation { operation, .. } if operation == "operation-0"));
+    desk.fails.store(false, Ordering::SeqCst);
+    let exported = export(&world.turns(&desk, "two"), &store(desk.bucket.clone()), &order()).await.unwrap();
+    assert_eq!((exported.attempt, exported.operation.as_deref()), (2, Some("operation-1")));
+    assert!(exported.url.ends_with("/staging.sql.2.gz"), "{}", exported.url);
+    assert_eq!(turns.lease.current().await.unwrap().entries, []);
+    // And who comes then finds it.
+    let again = export(&world.turns(&desk, "three"), &store(desk.bucket.clone()), &order()).await.unwrap();
+    assert_eq!((again.url, again.instant), (exported.url, exported.instant));
+    assert_eq!(desk.submitted(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -350,6 +350,47 @@ fn a_point_whose_database_cannot_be_exported_is_partial_and_says_what_to_do() {
 }
 
 #[test]
+fn what_failed_before_a_run_was_resumed_is_exported_again_into_an_object_of_its_own() {
+    let cloud = Cloud::exporting();
+    // A name that stands for two databases makes units with a slash in their names.
+    let two = ENVIRONMENTS.replace("[preview_orders]", "[preview_orders, preview_carts]");
+    cloud.served.place.write("policies/cloud.yaml", &two);
+    cloud.emulator.create_database("dx-nonprod", "shared", "preview_carts");
+    assert!(cloud.emulator.execute("dx-nonprod", "shared", "preview_carts", "create table c (n int)"));
+    let full = "the disk is full";
+    cloud.emulator.faults().next("export", Failing::Fails("ERROR_RDBMS".to_owned(), full.to_owned()));
+    cloud.emulator.faults().next("export", Failing::Held);
+    let mut backup = cloud.served.place.command(&["backup", "now", "preview"]);
+    let mut backup = backup.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while cloud.emulator.operations_of("EXPORT").len() < 2 {
+        assert_eq!(backup.try_wait().unwrap(), None, "it ended without two exports");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&backup), rustix::process::Signal::TERM).unwrap();
+    let ended = backup.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains(full), "{said}");
+
+    let held = cloud.emulator.operations_of("EXPORT").pop().unwrap();
+    assert!(cloud.emulator.release(&held));
+    let runs = cloud.json(&["runs", "list"], 0);
+    cloud.run(&["runs", "resume", runs["runs"][0]["run"].as_str().unwrap(), "--yes"]).exits(0);
+    assert_eq!(cloud.emulator.operations_of("EXPORT").len(), 3, "what failed is asked for again, what did not is not");
+    let listed = cloud.json(&["points", "preview"], 0);
+    let point = &listed["points"][0];
+    assert_eq!(point["state"], "complete");
+    let name = point["name"].as_str().unwrap();
+    let of_kind = point["components"].as_array().unwrap().iter().filter(|component| component["kind"] == "database");
+    let mut locations: Vec<&str> = of_kind.map(|component| component["location"].as_str().unwrap()).collect();
+    locations.sort_unstable();
+    let folder = format!("gs://b/velero/backups/{name}/databases/orders=2Fpreview_");
+    let (again, once) = (format!("{folder}orders.sql.2.gz"), format!("{folder}carts.sql.gz"));
+    assert_eq!(locations, [once.as_str(), again.as_str()]);
+    assert_eq!(cloud.imported(&again), ["create table p (n int)"]);
+}
+
+#[test]
 fn an_export_outlives_its_process_and_is_taken_up_by_whoever_resumes_the_run() {
     let cloud = Cloud::exporting();
     cloud.emulator.faults().next("export", Failing::Held);
