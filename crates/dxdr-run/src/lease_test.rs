@@ -29,6 +29,16 @@ impl Shelf {
         ClusterError { kind, action: "touch", object: reference.to_string(), cluster: "shelf".into(), message, source: None }
     }
 
+    /// Puts an object there, as somebody else.
+    pub(crate) fn put(&self, reference: &ObjectReference, object: Value) {
+        self.objects.lock().unwrap().insert(reference.to_string(), object);
+    }
+
+    /// Takes one away.
+    pub(crate) fn remove(&self, reference: &ObjectReference) {
+        self.objects.lock().unwrap().remove(&reference.to_string());
+    }
+
     fn lease(&self) -> Value {
         self.objects.lock().unwrap()["leases.coordination.k8s.io dxdr-system/dxdr-staging"].clone()
     }

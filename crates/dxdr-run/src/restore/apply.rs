@@ -201,6 +201,12 @@ fn settle(
             }
             report.differing.push((reference.to_string(), paths));
         }
+        Written::BeingDeleted => {
+            let error = "it is being deleted, and its finalizers hold it".to_owned();
+            context.reporter.report(&Event::ObjectFailed { object: reference.clone(), error });
+            report.being_deleted.push(reference.to_string());
+            refused.insert(reference);
+        }
         Written::Failed(error) if hopeless(&reference, &error) => return Some(error.into()),
         Written::Failed(error) => {
             context.reporter.report(&Event::ObjectFailed { object: reference.clone(), error: error.message.clone() });
