@@ -15,6 +15,10 @@ use dxdr_provider::{
     cluster::{ListScope, WriteOptions},
 };
 use dxdr_sandbox::{Options, Sandbox, ServingSandbox};
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
+};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -82,6 +86,19 @@ impl Served {
         let mut object = self.get(reference).unwrap();
         change(&mut object);
         self.runtime.block_on(self.cluster.replace(reference, Bytes::from(object.to_string()), &options())).unwrap();
+    }
+
+    /// Sets the status of an object, as its controller.
+    pub(crate) fn set_status(&self, reference: &ObjectReference, status: &Value) {
+        let kind = &reference.kind;
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind));
+        let namespace = reference.namespace.as_deref().unwrap_or_default();
+        self.runtime.block_on(async {
+            let client = kube::Client::new(self.sandbox.router(), "default");
+            let objects: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource);
+            let patch = Patch::Merge(serde_json::json!({"status": status}));
+            objects.patch_status(&reference.name, &PatchParams::default(), &patch).await.unwrap();
+        });
     }
 
     pub(crate) fn delete(&self, reference: &ObjectReference) {

@@ -3,6 +3,7 @@
 use dxdr_environment::ObjectReference;
 use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind};
 use dxdr_sealing::key_secret::KEY_PREFIX;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{certificate::Controller, key_files::kind};
@@ -66,6 +67,13 @@ impl Deployment {
         self.flag(&["key-order-priority"]) == Said::Value("SecretCreationTimestamp")
     }
 
+    /// Its pods, as lists select them.
+    pub(super) fn selector(&self) -> Option<String> {
+        let labels = self.0.pointer("/spec/selector/matchLabels")?.as_object()?;
+        let pairs: Option<Vec<String>> = labels.iter().map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
+        pairs.filter(|pairs| !pairs.is_empty()).map(|pairs| pairs.join(","))
+    }
+
     /// Whether there are to be pods of it.
     pub(super) fn has_replicas(&self) -> bool {
         self.wanted() > 0
@@ -105,6 +113,13 @@ impl Deployment {
             Some(found) => found["value"].as_str().map_or(Said::Elsewhere, Said::Value),
         }
     }
+}
+
+/// When the containers of a pod were all started; `None` while one does not run.
+pub(super) fn started(pod: &Value) -> Option<Timestamp> {
+    let statuses = pod.pointer("/status/containerStatuses")?.as_array()?;
+    let started = |status: &Value| status.pointer("/state/running/startedAt")?.as_str()?.parse().ok();
+    statuses.iter().map(started).collect::<Option<Vec<Timestamp>>>()?.into_iter().min()
 }
 
 /// Whether a duration, as Go writes them, is none: `0`, `0s`, `0h0m`.

@@ -5,7 +5,11 @@ use dxdr_catalog::EscrowedKey;
 use dxdr_environment::ObjectReference;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_policy::SealingPolicy;
-use dxdr_provider::{Clock as _, Cluster as _, ClusterErrorKind, clock::SystemClock, cluster::WriteOptions};
+use dxdr_provider::{
+    Clock as _, Cluster as _, ClusterErrorKind,
+    clock::SystemClock,
+    cluster::{ListScope, WriteOptions},
+};
 use dxdr_run::{Store, escrow};
 use dxdr_sealing::{
     KeySecret, SealingCertificate,
@@ -19,7 +23,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     certificate::{self, Controller},
     deployment::{self, Deployment},
-    key_files::{KeySecrets, key_secrets, kind},
+    key_files::{KeySecrets, key_secrets, kind, list},
     refused,
 };
 use crate::{
@@ -343,6 +347,22 @@ impl Keeping {
             tokio::time::sleep(LOOKS).await;
         }
         Ok(false)
+    }
+
+    /// Whether the controller has the keys whose Secrets were there at `latest`: it loads them when it starts. `None` where nobody can tell.
+    pub(super) async fn has_loaded(&self, latest: Timestamp) -> Result<Option<bool>, Failure> {
+        let Some(selector) = self.deployment().await?.and_then(|deployment| deployment.selector()) else { return Ok(None) };
+        let scope = ListScope { namespace: Some(self.namespace().to_owned()), label_selector: Some(selector) };
+        let pods = match list(&self.cluster, &kind("", "v1", "Pod", "pods"), &scope).await {
+            Ok(pods) => pods,
+            Err(error) if error.kind == ClusterErrorKind::Forbidden => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let pods = pods.iter().filter_map(|pod| serde_json::from_slice::<Value>(pod).ok());
+        let pods: Vec<Value> = pods.filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_none()).collect();
+        // Both are whole seconds: within one, nobody knows which came first.
+        let behind = |pod: &Value| deployment::started(pod).is_some_and(|started| started > latest);
+        Ok((!pods.is_empty()).then(|| pods.iter().all(behind)))
     }
 
     /// Whether the controller serves this certificate, within a while: one that watches its Secrets has a new key within a second. Where it

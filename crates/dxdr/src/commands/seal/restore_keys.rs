@@ -1,9 +1,11 @@
 //! The keys of a lost cluster, into a new one: before the controller starts, or else it is restarted behind them.
 
-use dxdr_environment::{ObjectReference, ResourceKind};
+use std::collections::BTreeMap;
+
+use dxdr_environment::{KeyFingerprint, ObjectReference, ResourceKind};
 use dxdr_provider::Cluster as _;
 use dxdr_report::quantity::counted;
-use dxdr_sealing::KeySecret;
+use dxdr_sealing::{KeySecret, key_secret::KEY_LABEL};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -44,6 +46,29 @@ pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Termi
         .iter()
         .filter(|there| there.is_loaded() && keys.iter().all(|key| key.fingerprint() != there.fingerprint()))
         .collect();
+    // What the controller does not load opens nothing: somebody took its label away, as `seal retire` does.
+    let idle: Vec<(&KeySecret, &KeySecret)> = present
+        .iter()
+        .filter_map(|there| Some((there, keys.iter().find(|key| key.fingerprint() == there.fingerprint())?)))
+        .filter(|(there, kept)| !there.is_loaded() && kept.is_loaded())
+        .collect();
+    for (there, _) in &idle {
+        terminal.warn(&format!(
+            "{} is there, and the controller does not load it: {}",
+            there.fingerprint(),
+            label_hint(&keeping, there)
+        ));
+    }
+    let idle: Vec<KeyFingerprint> = idle.into_iter().map(|(there, _)| there.fingerprint().clone()).collect();
+    let clusters = clusters(&keeping).await?;
+    if clusters.len() > 1 {
+        let listed: Vec<String> = clusters.iter().map(|(cluster, count)| format!("{count} of {cluster}")).collect();
+        terminal.note(&format!("The escrow holds keys of {} clusters: {}.", clusters.len(), listed.join(", ")));
+    }
+    let loadable: Vec<&KeySecret> = present
+        .iter()
+        .filter(|there| there.is_loaded() && keys.iter().any(|key| key.fingerprint() == there.fingerprint()))
+        .collect();
     let all = keys.len();
     let is_there = |key: &KeySecret| present.iter().any(|there| there.fingerprint() == key.fingerprint());
     let mut missing: Vec<KeySecret> = keys.into_iter().filter(|key| !is_there(key)).collect();
@@ -79,6 +104,8 @@ pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Termi
             "restored": written,
             "presentBefore": fingerprints(&mut present.iter()),
             "notInEscrow": fingerprints(&mut strangers.iter().copied()),
+            "notLoaded": idle.iter().map(KeyFingerprint::as_str).collect::<Vec<_>>(),
+            "clusters": clusters,
             "controllerRuns": controller[0],
             "controllerLoaded": controller[1],
             "dryRun": restore.dry_run,
@@ -115,29 +142,83 @@ pub(super) async fn run(restore: &RestoreKeys, global: &Global, terminal: &Termi
             }
         }
     }
-    // Where no controller runs yet, it will find the keys; where nothing was written, it has them.
+    // Where no controller runs yet, it will find the keys. An earlier process may have written them, and died before it restarted it.
     let runs = keeping.runs().await?;
-    let loaded = if runs && !written.is_empty() { Some(keeping.restart(terminal).await?) } else { None };
+    let (known, restarted) = match runs {
+        false => (None, None),
+        true if written.is_empty() => {
+            let known = known_to_be_loaded(&keeping, &loadable).await?;
+            if known == Some(true) {
+                (known, None)
+            } else {
+                let unknown = if known.is_none() { "may not have" } else { "has not" };
+                terminal.consent(&format!("The controller {unknown} loaded them. Restart it?"), restore.yes)?;
+                (known, Some(keeping.restart(terminal).await?))
+            }
+        }
+        true => (Some(false), Some(keeping.restart(terminal).await?)),
+    };
+    let loaded = if restarted == Some(true) { Some(true) } else { known };
     terminal.value(&document(&written, [Some(runs), loaded]), || {
         let done = if count == 0 { "every key was there already".to_owned() } else { format!("{} written", counted(written.len(), "key")) };
-        let next = match (runs, loaded) {
-            (false, _) => "; now start the controller (with --key-renew-period=0, or it makes a key of its own), then apply the SealedSecrets",
-            (true, Some(true)) => "; the controller was restarted, and has loaded them",
-            (true, Some(false)) => "; the controller runs, and knows them after a restart only",
-            (true, None) => "",
+        let next = match (runs, restarted, loaded) {
+            (false, ..) => "; now start the controller (with --key-renew-period=0, or it makes a key of its own), then apply the SealedSecrets",
+            (true, Some(true), _) => "; the controller was restarted, and has loaded them",
+            (true, _, Some(true)) => "; the controller has loaded them",
+            (true, _, Some(false)) => "; the controller runs, and knows them after a restart only",
+            (true, _, None) => "; the controller runs, and nobody can tell whether it has loaded them",
         };
         format!("{done}{next}")
     });
-    if loaded == Some(false) {
-        return Err(
-            Failure::told(Kind::Partial, "the controller knows the keys after a restart only").hint(keeping.restart_hint())
-        );
+    if runs && loaded != Some(true) {
+        let message = match loaded {
+            Some(_) => "the controller knows the keys after a restart only",
+            None => "nobody can tell whether the controller has loaded the keys",
+        };
+        return Err(Failure::told(Kind::Partial, message).hint(keeping.restart_hint()));
     }
     if left > 0 {
         return Err(Failure::told(Kind::Partial, format!("{} could not be brought back", counted(left, "key")))
             .hint("each is named above; the others are there"));
     }
     Ok(())
+}
+
+/// Whether the controller has loaded keys that were there before, the newest first: it was started behind them, or seals with the newest of them, which is
+/// written last. `None` where nobody can tell.
+async fn known_to_be_loaded(keeping: &Keeping, keys: &[&KeySecret]) -> Result<Option<bool>, Failure> {
+    let created: Option<Vec<Timestamp>> = keys.iter().map(|key| key.created).collect();
+    let started_behind = match created.and_then(|created| created.into_iter().max()) {
+        Some(latest) => keeping.has_loaded(latest).await?,
+        None => None,
+    };
+    match (started_behind, keys.first()) {
+        (Some(known), _) => Ok(Some(known)),
+        // There is nothing to load.
+        (None, None) => Ok(Some(true)),
+        // One that serves another may have loaded these all the same, and made that one by itself.
+        (None, Some(newest)) => {
+            Ok(keeping.serves().await.is_some_and(|served| served.fingerprint() == newest.fingerprint()).then_some(true))
+        }
+    }
+}
+
+/// How many keys the escrow has of each cluster, by what its index says.
+async fn clusters(keeping: &Keeping) -> Result<BTreeMap<String, usize>, Failure> {
+    let mut clusters = BTreeMap::new();
+    for kept in keeping.vault.in_escrow().await? {
+        *clusters.entry(kept.cluster).or_default() += 1;
+    }
+    Ok(clusters)
+}
+
+/// How a key that is there gets to be loaded.
+fn label_hint(keeping: &Keeping, key: &KeySecret) -> String {
+    format!(
+        "`kubectl label secret {} --namespace {} --overwrite {KEY_LABEL}=active`, and restart it, if what it sealed is still needed",
+        key.name.as_deref().unwrap_or_default(),
+        keeping.namespace()
+    )
 }
 
 /// Writes a key in a later second than `earlier`; under another name where something else has its own. Answers when it was made.

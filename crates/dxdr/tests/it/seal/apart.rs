@@ -245,3 +245,73 @@ fn a_key_comes_back_where_something_else_has_its_name() {
         |key: &Value| dxdr_sealing::key_secret::created(&served.get(&reference(key["secret"].as_str().unwrap())).unwrap());
     assert!(created(&keys[1]) < created(&keys[0]), "the newest was made last");
 }
+
+/// A Deployment of the controller with one pod, which was started then.
+fn controller(served: &Served, started: &str) {
+    let labels = json!({"name": "sealed-secrets"});
+    let pod = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "controller", "image": "controller"}]}});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "sealed-secrets", "namespace": "seals"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
+    });
+    served.create((deployment_reference(), deployment));
+    served.set_status(&deployment_reference(), &json!({"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}));
+    let mut running = pod;
+    running["apiVersion"] = "v1".into();
+    running["kind"] = "Pod".into();
+    running["metadata"]["name"] = "sealed-secrets-1".into();
+    running["metadata"]["namespace"] = "seals".into();
+    served.create((objects::core("Pod", Some("seals"), "sealed-secrets-1"), running));
+    is_started(served, started);
+}
+
+fn is_started(served: &Served, at: &str) {
+    let container = json!({"name": "controller", "state": {"running": {"startedAt": at}}});
+    served.set_status(&objects::core("Pod", Some("seals"), "sealed-secrets-1"), &json!({"containerStatuses": [container]}));
+}
+
+fn deployment_reference() -> dxdr_environment::ObjectReference {
+    objects::reference("apps", "v1", "Deployment", "deployments", Some("seals"), "sealed-secrets")
+}
+
+#[test]
+fn keys_that_are_there_are_loaded_only_by_a_controller_that_started_behind_them() {
+    let served = served();
+    let name = renewed(&served);
+    // As a run leaves it that died between writing the keys and restarting the controller.
+    controller(&served, "2024-05-01T10:00:00Z");
+    let restore = ["seal", "restore-keys", "--identity", "identity.txt"];
+    assert!(served.run(&restore).refuses(4).stderr.contains("nobody is there to consent"));
+    let restarted = || served.get(&deployment_reference()).unwrap()["spec"]["template"]["metadata"]["annotations"].clone();
+    assert_eq!(restarted(), Value::Null);
+    let restore = [&restore[..], &["--yes", "-o", "json"]].concat();
+    let said = json_of(&served.run(&restore).exits(0));
+    assert_eq!((&said["restored"], &said["controllerLoaded"]), (&json!([]), &json!(true)));
+    assert!(restarted()["dxdr.io/restarted-at"].is_string(), "it was restarted");
+    let before = restarted();
+
+    is_started(&served, "2099-01-01T00:00:00Z");
+    let said = served.run(&["seal", "restore-keys", "--identity", "identity.txt", "--yes"]).exits(0);
+    assert!(said.stdout.contains("the controller has loaded them"), "{}", said.stdout);
+    assert_eq!(restarted(), before, "it was left alone");
+
+    // A key without its label is there, and opens nothing.
+    served.change(&objects::core("Secret", Some("seals"), &name), |secret| {
+        secret["metadata"]["labels"]["sealedsecrets.bitnami.com/sealed-secrets-key"] = "compromised".into();
+    });
+    let said = served.run(&restore).exits(0);
+    assert!(said.stderr.contains(&format!("kubectl label secret {name} --namespace seals --overwrite")), "{}", said.stderr);
+    assert_eq!(json_of(&said)["notLoaded"], json_of(&said)["presentBefore"]);
+}
+
+#[test]
+fn an_escrow_of_several_clusters_says_so() {
+    let served = served();
+    renewed(&served);
+    let kubeconfig = read(&served.place, "kubeconfig");
+    served.place.write("kubeconfig", &kubeconfig.replace("sandbox", "another"));
+    renewed(&served);
+    let said = served.run(&["seal", "restore-keys", "--identity", "identity.txt", "--dry-run", "-o", "json"]).exits(0);
+    assert!(said.stderr.contains("The escrow holds keys of 2 clusters: "), "{}", said.stderr);
+    assert_eq!(json_of(&said)["clusters"].as_object().unwrap().len(), 2);
+}
