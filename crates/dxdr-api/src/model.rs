@@ -6,7 +6,7 @@ use std::{
 };
 
 use dxdr_environment::{DatabaseLocation, Environment, FieldPath, Tier};
-use dxdr_policy::{BackupPolicy, BackupStore, SealingPolicy};
+use dxdr_policy::{BackupPolicy, BackupStore, DatabaseMethod, Engine, SealingPolicy, StoreLocation};
 
 use crate::{
     Kind,
@@ -80,6 +80,7 @@ fn join(documents: Vec<Document>, broken: &[(Kind, String)], mut problems: Vec<P
     check.hosts();
     check.instances();
     check.policies();
+    check.exports();
     check.environments_without_policy();
     check.sealing_policies();
     let problems = Problems(check.problems).sorted();
@@ -248,6 +249,56 @@ impl<'a> Check<'a> {
             }
             if !stores.contains(policy.store.as_str()) {
                 self.report(unknown(document, field_path!["spec", "store"], "store", policy.store.as_str(), &stores));
+            }
+        }
+    }
+
+    /// What a policy promises of databases of Cloud SQL and the service cannot do. Points are partial then, each time: no reason to refuse
+    /// everything else.
+    fn exports(&mut self) {
+        let environments: BTreeMap<&str, &Environment> =
+            self.environments().map(|(_, environment)| (environment.name.as_str(), environment)).collect();
+        let stores: BTreeMap<&str, &BackupStore> = self
+            .documents
+            .iter()
+            .filter_map(|document| match &document.resource {
+                Resource::BackupStore(store) => Some((store.name.as_str(), store)),
+                _ => None,
+            })
+            .collect();
+        for (document, policy) in self.backup_policies() {
+            let exports = policy.databases.is_some_and(|databases| databases.method != DatabaseMethod::PointInTime);
+            if !exports || policy.engine == Engine::Velero {
+                continue;
+            }
+            let path = field_path!["spec", "databases", "method"];
+            let covered = policy.environments.iter().filter_map(|name| environments.get(name.as_str()).copied());
+            let on_instances = covered.flat_map(|environment| {
+                environment.databases.iter().filter_map(move |database| match &database.location {
+                    DatabaseLocation::CloudSql { project, instance, databases } => {
+                        Some((environment.name.as_str(), format!("{project}:{instance}"), databases.is_empty()))
+                    }
+                    DatabaseLocation::Postgresql(_) => None,
+                })
+            });
+            let on_instances: Vec<(&str, String, bool)> = on_instances.collect();
+            let elsewhere =
+                stores.get(policy.store.as_str()).is_some_and(|store| !matches!(store.location, StoreLocation::Gcs(_)));
+            if elsewhere && !on_instances.is_empty() {
+                let names: BTreeSet<&str> = on_instances.iter().map(|(environment, ..)| *environment).collect();
+                let message = format!(
+                    "nothing of Cloud SQL can be exported for {}: the store `{}` is no bucket of Google Cloud Storage",
+                    listed(&names.into_iter().collect::<Vec<_>>(), "and"),
+                    policy.store
+                );
+                let problem = document.wrong(path.clone(), message).warning();
+                self.report(problem.hint("name a store with `spec.gcs`, or say `pointInTime`"));
+            }
+            for (environment, instance, _) in on_instances.iter().filter(|(.., whole)| *whole) {
+                let message =
+                    format!("nothing is exported for `{environment}`: it names no database on the instance `{instance}`");
+                let problem = document.wrong(path.clone(), message).warning();
+                self.report(problem.hint("list them in `databases[].cloudSql.databases` of the environment"));
             }
         }
     }
