@@ -92,7 +92,7 @@ fn bucket_hints(error: &StorageError, bucket: &str, endpoint: Option<&str>) -> V
             let endpoint = endpoint.unwrap_or("the endpoint");
             if said.contains("certificate") {
                 vec![format!(
-                    "the certificate of {endpoint} is not trusted here: add its authority to the system, or name a file with it in SSL_CERT_FILE"
+                    "the certificate of {endpoint} is not trusted here: put its authority into `spec.s3.certificateAuthority` of the BackupStore, or add it to the system"
                 )]
             } else {
                 vec![format!(

@@ -30,4 +30,4 @@ pub use objective::{Newest, Standing, data_loss_standing};
 pub use retention::Retention;
 pub use schedule::{Schedule, ScheduleError};
 pub use sealing::{Due, EscrowPolicy, Escrowed, SealingPolicy};
-pub use store::{BackupStore, GcsLocation, S3Location, StoreLocation, VeleroLocation};
+pub use store::{BackupStore, GcsLocation, S3Location, SnapshotLocation, StoreLocation, VeleroLocation};

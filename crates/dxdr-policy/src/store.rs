@@ -1,6 +1,6 @@
 //! Where recovery points are kept.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// A store by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,15 +14,35 @@ pub struct BackupStore {
 }
 
 /// A location of Velero's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VeleroLocation {
     /// Name of the BackupStorageLocation.
     pub name: String,
     /// Name and key of the Secret in Velero's namespace; `None`: the server's own credentials.
     pub credential: Option<(String, String)>,
+    /// Where plugins of Velero's own keep snapshots of volumes for what is backed up into the store; at most one of a provider.
+    pub snapshot_locations: Vec<SnapshotLocation>,
+}
+
+/// A VolumeSnapshotLocation of Velero's: for volumes that no CSI driver made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotLocation {
+    /// Its name.
+    pub name: String,
+    /// The plugin: `aws`, `gcp`, `example.org/storage`.
+    pub provider: String,
+    /// What the plugin is told.
+    pub config: BTreeMap<String, String>,
+    /// Name and key of the Secret in Velero's namespace; `None`: the server's own credentials.
+    pub credential: Option<(String, String)>,
 }
 
 impl BackupStore {
+    /// The VolumeSnapshotLocations of what is backed up into it.
+    pub fn snapshot_locations(&self) -> &[SnapshotLocation] {
+        self.velero.as_ref().map_or(&[], |velero| &velero.snapshot_locations)
+    }
+
     /// The KMS key that the server is told to encrypt with.
     pub fn kms_key(&self) -> Option<&str> {
         match &self.location {
@@ -64,6 +84,8 @@ pub struct S3Location {
     pub kms_key: Option<String>,
     /// Profile of the credentials file.
     pub profile: Option<String>,
+    /// PEM of who signs the server's certificate; `None`: the authorities that the system trusts.
+    pub certificate_authority: Option<String>,
 }
 
 /// A bucket of Google Cloud Storage.

@@ -1,10 +1,10 @@
 //! `BackupStore` into the model.
 
 use dxdr_environment::FieldPath;
-use dxdr_policy::{BackupStore, GcsLocation, S3Location, StoreLocation, VeleroLocation};
+use dxdr_policy::{BackupStore, GcsLocation, S3Location, SnapshotLocation, StoreLocation, VeleroLocation};
 
 use super::{Reading, below, field_path};
-use crate::specification::backup_store::BackupStoreSpec;
+use crate::specification::backup_store::{BackupStoreSpec, SnapshotLocationSpec, VeleroCredentialSpec};
 
 impl Reading<'_> {
     /// The store; only to be used when there are no problems.
@@ -25,6 +25,7 @@ impl Reading<'_> {
                     force_path_style: s3.force_path_style,
                     kms_key: s3.kms_key.clone(),
                     profile: s3.profile.clone(),
+                    certificate_authority: self.certificate_authority(&at, s3.certificate_authority.as_deref()),
                 })
             }
             (None, Some(gcs), None) => {
@@ -39,9 +40,50 @@ impl Reading<'_> {
         };
         let velero = spec.velero.as_ref().map(|velero| VeleroLocation {
             name: velero.location.clone(),
-            credential: velero.credential.as_ref().map(|credential| (credential.name.clone(), credential.key.clone())),
+            credential: velero.credential.as_ref().map(credential),
+            snapshot_locations: self.snapshot_locations(&velero.snapshot_locations),
         });
         Some(BackupStore { name: name.to_owned(), location, velero })
+    }
+
+    /// One of a provider: Velero refuses a backup that names two.
+    fn snapshot_locations(&mut self, specs: &[SnapshotLocationSpec]) -> Vec<SnapshotLocation> {
+        let at = field_path!["spec", "velero", "snapshotLocations"];
+        for (index, spec) in specs.iter().enumerate() {
+            let (earlier, at) = (&specs[..index], below(&at, index));
+            if earlier.iter().any(|other| other.name == spec.name) {
+                self.report(self.wrong(&below(&at, "name"), format!("there is another snapshot location named `{}`", spec.name)));
+            } else if let Some(other) = earlier.iter().find(|other| other.provider == spec.provider) {
+                let message = format!("`{}` is of the provider `{}` already", other.name, spec.provider);
+                let problem = self.wrong(&below(&at, "provider"), message);
+                self.report(problem.hint("a backup of Velero's has at most one snapshot location of each provider"));
+            }
+        }
+        let location = |spec: &SnapshotLocationSpec| SnapshotLocation {
+            name: spec.name.clone(),
+            provider: spec.provider.clone(),
+            config: spec.config.clone(),
+            credential: spec.credential.as_ref().map(credential),
+        };
+        specs.iter().map(location).collect()
+    }
+
+    /// Certificates, and nothing that only their owner may have.
+    fn certificate_authority(&mut self, at: &FieldPath, pem: Option<&str>) -> Option<String> {
+        let pem = pem?;
+        let path = below(at, "certificateAuthority");
+        if pem.contains("PRIVATE KEY") {
+            // The value is a secret: it is not repeated.
+            let problem = self.wrong(&path, format!("`{path}` holds a private key"));
+            self.report(
+                problem
+                    .hint("put the authority's certificate there, and nothing else; the key is known to whoever read this file"),
+            );
+        } else if !(pem.contains("-----BEGIN CERTIFICATE-----") && pem.contains("-----END CERTIFICATE-----")) {
+            let problem = self.wrong(&path, format!("`{path}` has no certificate in it"));
+            self.report(problem.expected("PEM: lines from `-----BEGIN CERTIFICATE-----` to `-----END CERTIFICATE-----`"));
+        }
+        Some(pem.to_owned())
     }
 
     fn bucket(&mut self, at: &FieldPath, bucket: &str) {
@@ -79,4 +121,8 @@ impl Reading<'_> {
             self.report(problem.hint("credentials come from the environment, a profile, or the workload's identity"));
         }
     }
+}
+
+fn credential(spec: &VeleroCredentialSpec) -> (String, String) {
+    (spec.name.clone(), spec.key.clone())
 }

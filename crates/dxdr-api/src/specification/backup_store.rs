@@ -1,5 +1,7 @@
 //! `BackupStore`
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,6 +28,27 @@ pub(crate) struct VeleroLocationSpec {
     /// Its name: `default`.
     #[schemars(length(min = 1, max = 63))]
     pub(crate) location: String,
+    /// The Secret in Velero's namespace with the credentials. Left out: those of Velero's server.
+    pub(crate) credential: Option<VeleroCredentialSpec>,
+    /// VolumeSnapshotLocations for what is backed up into this store, one a provider: for volumes that no CSI driver made, whose
+    /// snapshots plugins of Velero's take. Left out: none is made, and backups name none.
+    #[serde(default)]
+    pub(crate) snapshot_locations: Vec<SnapshotLocationSpec>,
+}
+
+/// A VolumeSnapshotLocation.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SnapshotLocationSpec {
+    /// Its name: `default`.
+    #[schemars(length(min = 1, max = 63))]
+    pub(crate) name: String,
+    /// The plugin that takes the snapshots: `aws`, `gcp`, `azure`, `example.org/storage`.
+    #[schemars(length(min = 1))]
+    pub(crate) provider: String,
+    /// What the plugin is told: `region` for AWS, `project` and `snapshotLocation` for Google, as its documentation says.
+    #[serde(default)]
+    pub(crate) config: BTreeMap<String, String>,
     /// The Secret in Velero's namespace with the credentials. Left out: those of Velero's server.
     pub(crate) credential: Option<VeleroCredentialSpec>,
 }
@@ -63,6 +86,9 @@ pub(crate) struct S3Spec {
     pub(crate) kms_key: Option<String>,
     /// Profile of the AWS configuration that holds the credentials. Left out: as the environment of the process says.
     pub(crate) profile: Option<String>,
+    /// Who signs the certificate of `endpoint`, as PEM; several may follow one another. Left out: the authorities that the system
+    /// trusts. Velero gets it as `caCert` of its location.
+    pub(crate) certificate_authority: Option<String>,
 }
 
 /// A bucket of Google Cloud Storage.

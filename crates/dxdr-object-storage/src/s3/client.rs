@@ -10,12 +10,21 @@ use aws_config::{
 use aws_sdk_s3::{
     Client,
     config::{
-        Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation,
+        Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
         interceptors::InterceptorContext,
         retry::{ClassifyRetry, RetryAction},
     },
 };
+use aws_smithy_http_client::{
+    Connector,
+    proxy::ProxyConfig,
+    tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
 use dxdr_provider::object_storage::{StorageError, StorageErrorKind};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 
 use super::options::{S3Checksums, S3Options, S3Patience};
 use crate::failure::Call;
@@ -80,7 +89,12 @@ pub(super) async fn connect(options: &S3Options) -> Result<(Client, String), Sto
         .map_err(|_| call.fails_by(StorageErrorKind::TimedOut, "the region could not be found out"))?;
     let region = configuration.region().map_or("us-east-1", |region| region.as_ref()).to_owned();
     let endpoint = configuration.endpoint_url().map_or_else(|| format!("https://s3.{region}.amazonaws.com"), str::to_owned);
-    let configuration = Builder::from(&configuration)
+    let mut builder = Builder::from(&configuration);
+    if let Some(pem) = &options.certificate_authority {
+        // Of the store alone: where credentials come from has other certificates.
+        builder = builder.http_client(trusting(pem, &call)?);
+    }
+    let configuration = builder
         .force_path_style(options.force_path_style)
         .request_checksum_calculation(match options.checksums {
             S3Checksums::WhenSupported => RequestChecksumCalculation::WhenSupported,
@@ -91,6 +105,34 @@ pub(super) async fn connect(options: &S3Options) -> Result<(Client, String), Sto
         .retry_classifier(TooManyRequests)
         .build();
     Ok((Client::from_conf(configuration), endpoint))
+}
+
+/// A client that accepts what these authorities have signed, and nothing else.
+fn trusting(pem: &str, call: &Call) -> Result<SharedHttpClient, StorageError> {
+    let invalid =
+        |why: String| call.fails_by(StorageErrorKind::Invalid, format!("its certificate authority cannot be used: {why}"));
+    let mut roots = RootCertStore::empty();
+    // Looked at here: what the client cannot read ends the program.
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| invalid(error.to_string()))?;
+        roots.add(certificate).map_err(|error| invalid(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(invalid("there is no certificate in it".to_owned()));
+    }
+    let store = TrustStore::empty().with_pem_certificate(pem.as_bytes());
+    let context = TlsContext::builder().with_trust_store(store).build().map_err(|error| invalid(error.to_string()))?;
+    // As the SDK's own client is, proxies of the environment included, but for whom it trusts.
+    Ok(aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
+        let provider = tls::Provider::rustls(CryptoMode::AwsLc);
+        let mut connector = Connector::builder().tls_provider(provider).tls_context(context.clone());
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.build()
+    }))
 }
 
 /// For a request that sends `length` bytes: the time for an answer, and the time for the bytes.

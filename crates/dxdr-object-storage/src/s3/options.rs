@@ -22,6 +22,8 @@ pub struct S3Options {
     pub credentials: Option<S3Credentials>,
     /// How the server encrypts what is written. `None`: as the bucket is configured.
     pub encryption: Option<S3Encryption>,
+    /// PEM of the authorities that alone may sign the server's certificate. `None`: those that the system trusts.
+    pub certificate_authority: Option<String>,
     /// Which checksums go with the bytes.
     pub checksums: S3Checksums,
     /// When to give up.

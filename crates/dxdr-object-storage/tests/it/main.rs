@@ -1,6 +1,7 @@
 //! Every store passes one suite; what only one of them has is tested beside it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod authority;
 mod conformance;
 mod directory;
 mod gcs;

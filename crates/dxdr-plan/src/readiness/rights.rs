@@ -66,7 +66,7 @@ pub fn activities(model: &Model<'_>, kinds: &[DiscoveredKind]) -> Vec<Activity> 
         activities.push(restore(model, environment, &taken, groups));
     }
     if model.needs_velero() {
-        activities.push(schedules(model.velero_namespace));
+        activities.push(schedules(model));
     }
     activities
 }
@@ -145,10 +145,14 @@ fn restore(model: &Model<'_>, environment: &Environment, taken: &[String], group
     activity(format!("restore {}", environment.name), "restore", rights)
 }
 
-fn schedules(namespace: &str) -> Activity {
+fn schedules(model: &Model<'_>) -> Activity {
+    let namespace = model.velero_namespace;
     let mut rights = each(&["get", "create", "delete"], "serverstatusrequests.velero.io", Some(namespace));
     rights.extend(each(&["list", "create", "patch", "delete"], "schedules.velero.io", Some(namespace)));
     rights.extend(each(&["list", "create", "patch"], "backupstoragelocations.velero.io", Some(namespace)));
+    let makes_snapshot_locations = model.stores.iter().any(|store| !store.snapshot_locations().is_empty());
+    let verbs: &[&str] = if makes_snapshot_locations { &["list", "create", "patch"] } else { &["list"] };
+    rights.extend(each(verbs, "volumesnapshotlocations.velero.io", Some(namespace)));
     activity("apply schedules".to_owned(), "schedules", rights)
 }
 

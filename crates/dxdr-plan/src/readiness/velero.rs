@@ -7,8 +7,7 @@ use super::{Model, Observed, Outcome, Row, VeleroObserved};
 use crate::velero::{
     CredentialObserved, VeleroVersion,
     location::{self, Settled},
-    plan::several_locations,
-    remedy,
+    remedy, snapshot_location,
 };
 
 const INSTALLED: &str = "velero: installation";
@@ -271,7 +270,8 @@ fn native(model: &Model<'_>, observed: &Observed, found: &VeleroObserved) -> Opt
             of_none.map(|claim| format!("{}/{}", environment.namespace, claim.name)).collect::<Vec<_>>()
         })
         .collect();
-    let several = several_locations(&found.objects.snapshot_locations);
+    let unnamed = |provider: &str| snapshot_location::unnamed(model.by_velero(), model.stores, provider);
+    let several = snapshot_location::several(&found.objects.snapshot_locations, unnamed);
     if !several.is_empty() {
         let texts: Vec<&str> = several.iter().map(|(text, _)| text.as_str()).collect();
         let mut row = Row::warning(WHAT, texts.join("; "));
@@ -289,7 +289,7 @@ fn native(model: &Model<'_>, observed: &Observed, found: &VeleroObserved) -> Opt
             WHAT,
             format!("none, and these claims are of no CSI driver, so that nothing takes their content: {}", others.join(", ")),
         )
-        .remedy("create one for the volumes' provider: `velero snapshot-location create`")
+        .remedy("name one for the volumes' provider in `spec.velero.snapshotLocations` of the BackupStore: `dxdr schedule apply` makes it")
         .remedy("or move the data to a volume of a CSI driver"),
     })
 }

@@ -6,7 +6,12 @@ use dxdr_policy::{BackupPolicy, BackupStore};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{POLICY_LABEL, backups, location, location::Settled, schedule::template};
+use super::{
+    POLICY_LABEL, backups, location,
+    location::Settled,
+    schedule::{Places, template},
+    snapshot_location,
+};
 use crate::step::Step;
 
 /// Label with the run's name: by it a resumed run finds its Backup.
@@ -104,11 +109,11 @@ pub fn location_of(store: &BackupStore, locations: &[Value], namespace: &str) ->
     }
 }
 
-/// Plans a backup of `environment` into `location`. The same arguments make the same plan.
+/// Plans a backup of `environment` into `store`, which is `location` for Velero. The same arguments make the same plan.
 pub fn backup_plan(
     environment: &Environment,
     policy: &BackupPolicy,
-    location: &str,
+    (store, location): (&BackupStore, &str),
     namespace: &str,
     now: Timestamp,
     seed: u64,
@@ -121,7 +126,8 @@ pub fn backup_plan(
         POLICY_LABEL: policy.name,
         RUN_LABEL: name::shortened(&run, name::LONGEST),
     });
-    let mut spec = template(environment, policy, location, Value::Null);
+    let places = Places { location, snapshots: &snapshot_location::names(policy, store) };
+    let mut spec = template(environment, policy, &places, Value::Null);
     if let Some(spec) = spec.as_object_mut() {
         // Of a Schedule's template only: a Backup has labels of its own.
         spec.remove("metadata");
@@ -212,7 +218,7 @@ mod tests {
             retention: Retention { daily: 14, ..Retention::default() },
         };
         let environment = Environment::bare(name, NamespaceName::parse("staging").unwrap(), Tier::NonProduction);
-        backup_plan(&environment, &policy, "default", "velero", "2024-05-01T10:00:00Z".parse().unwrap(), 7)
+        backup_plan(&environment, &policy, (&store(), "default"), "velero", "2024-05-01T10:00:00Z".parse().unwrap(), 7)
     }
 
     #[test]
@@ -235,10 +241,14 @@ mod tests {
         assert_eq!(VeleroBackupPlan::parse(EnvironmentName::parse("staging").unwrap(), "run", &Map::new()), None);
     }
 
+    fn store() -> BackupStore {
+        let bucket = S3Location { bucket: "dx-backups".to_owned(), prefix: "velero".to_owned(), ..S3Location::default() };
+        BackupStore { name: "primary".to_owned(), location: StoreLocation::S3(bucket), velero: None }
+    }
+
     #[test]
     fn a_store_without_a_location_is_told() {
-        let bucket = S3Location { bucket: "dx-backups".to_owned(), prefix: "velero".to_owned(), ..S3Location::default() };
-        let store = BackupStore { name: "primary".to_owned(), location: StoreLocation::S3(bucket), velero: None };
+        let store = store();
         let live = json!({"metadata": {"name": "default"}, "spec": {"provider": "aws", "objectStorage": {"bucket": "dx-backups", "prefix": "velero"}}});
         assert_eq!(location_of(&store, &[live], "velero"), Ok("default".to_owned()));
         assert_eq!(location_of(&store, &[], "velero"), Err(NoLocation::Missing { store: "primary".to_owned() }));

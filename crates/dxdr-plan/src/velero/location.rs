@@ -3,6 +3,7 @@
 //! Two locations of one prefix would both delete what expires, and Velero would see every backup twice. So a location that is there
 //! already is taken, whatever it is called, and only where none is, one is made.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dxdr_environment::{ObjectReference, compile::DesiredObject};
 use dxdr_policy::{BackupStore, StoreLocation};
 use serde_json::{Map, Value, json};
@@ -85,7 +86,7 @@ pub(crate) fn settle(store: &BackupStore, live: &[Value], namespace: &str, read_
     }
     let mut spec = json!({
         "provider": place.provider,
-        "objectStorage": object_storage(&place),
+        "objectStorage": object_storage(store, &place),
         "config": config(store),
         "accessMode": if read_only { "ReadOnly" } else { "ReadWrite" },
     });
@@ -138,12 +139,23 @@ fn is_ours(live: &Value) -> bool {
     live.pointer("/metadata/labels/app.kubernetes.io~1managed-by").and_then(Value::as_str) == Some("dxdr")
 }
 
-fn object_storage(place: &Place<'_>) -> Value {
+fn object_storage(store: &BackupStore, place: &Place<'_>) -> Value {
     let mut object = Map::from_iter([("bucket".to_owned(), place.bucket.into())]);
     if !place.prefix.is_empty() {
         object.insert("prefix".to_owned(), place.prefix.into());
     }
+    if let Some(certificates) = certificates(store) {
+        object.insert("caCert".to_owned(), certificates.into());
+    }
     Value::Object(object)
+}
+
+/// `caCert`: bytes, which JSON has in Base64.
+fn certificates(store: &BackupStore) -> Option<String> {
+    match &store.location {
+        StoreLocation::S3(location) => location.certificate_authority.as_ref().map(|pem| STANDARD.encode(pem)),
+        StoreLocation::Gcs(_) | StoreLocation::Directory { .. } => None,
+    }
 }
 
 /// `spec.config`, as the plugins of S3 and of Google Cloud Storage read it: all values are texts.
@@ -177,15 +189,24 @@ fn differences(store: &BackupStore, live: &Value) -> Vec<(String, String, String
         "s3Url" => expected.trim_end_matches('/') == found.trim_end_matches('/'),
         _ => expected == found,
     };
-    config(store)
+    let authority = certificates(store).filter(|expected| {
+        let found = live.pointer("/spec/objectStorage/caCert").and_then(Value::as_str);
+        found != Some(expected)
+    });
+    // Nobody reads certificates in a table.
+    let authority = authority.map(|_| {
+        let found = if live.pointer("/spec/objectStorage/caCert").is_some() { "another one" } else { "" };
+        ("spec.objectStorage.caCert".to_owned(), found.to_owned(), "its certificateAuthority".to_owned())
+    });
+    let configured = config(store)
         .into_iter()
         .filter(|(key, _)| !matches!(key.as_str(), "profile" | "checksumAlgorithm"))
         .filter_map(|(key, expected)| {
             let expected = expected.as_str()?.to_owned();
             let found = found(&key).unwrap_or_default();
             (!same(&key, &expected, found)).then(|| (format!("spec.config.{key}"), found.to_owned(), expected))
-        })
-        .collect()
+        });
+    configured.chain(authority).collect()
 }
 
 #[cfg(test)]
@@ -236,6 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn who_signs_the_server_s_certificate_is_told_to_velero_too() {
+        let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        let store = store(StoreLocation::S3(S3Location { certificate_authority: Some(pem.to_owned()), ..bucket() }));
+        let Settled::Ours(made) = settle(&store, &[], "velero", false) else { panic!("not ours") };
+        let written = &made.value["spec"]["objectStorage"]["caCert"];
+        assert_eq!(STANDARD.decode(written.as_str().unwrap()).unwrap(), pem.as_bytes());
+        let mut there = live("default", "dx-backups", "velero", json!({"region": "eu-central-1"}));
+        let differs = |there: &Value| match settle(&store, std::slice::from_ref(there), "velero", false) {
+            Settled::Theirs { differences, .. } => {
+                differences.into_iter().map(|(field, found, _)| (field, found)).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        };
+        let field = "spec.objectStorage.caCert".to_owned();
+        assert_eq!(differs(&there), [(field.clone(), String::new())]);
+        there["spec"]["objectStorage"]["caCert"] = "AAAA".into();
+        assert_eq!(differs(&there), [(field, "another one".to_owned())]);
+        there["spec"]["objectStorage"]["caCert"] = written.clone();
+        assert_eq!(differs(&there), []);
+    }
+
+    #[test]
     fn a_location_of_ours_keeps_its_name_when_the_store_gets_another() {
         let mut store = store(StoreLocation::S3(bucket()));
         let Settled::Ours(made) = settle(&store, &[], "velero", false) else { panic!("not ours") };
@@ -249,7 +292,7 @@ mod tests {
     fn a_location_that_the_store_names_is_that_one_with_its_credentials_or_none() {
         let mut store = store(StoreLocation::S3(bucket()));
         let credential = Some(("cloud-credentials".to_owned(), "cloud".to_owned()));
-        store.velero = Some(VeleroLocation { name: "default".to_owned(), credential });
+        store.velero = Some(VeleroLocation { name: "default".to_owned(), credential, ..VeleroLocation::default() });
         let Settled::Ours(made) = settle(&store, &[], "velero", false) else { panic!("not ours") };
         assert_eq!(made.reference.name, "default");
         assert_eq!(made.value["spec"]["credential"], json!({"name": "cloud-credentials", "key": "cloud"}));
@@ -282,7 +325,7 @@ mod tests {
         assert_eq!(used(&store, &[plain("a"), default.clone()]), "b");
         let ours = location("c", "us-east-1", json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "dxdr"}}}));
         assert_eq!(used(&store, &[plain("a"), default, ours.clone()]), "c");
-        store.velero = Some(VeleroLocation { name: "b".to_owned(), credential: None });
+        store.velero = Some(VeleroLocation { name: "b".to_owned(), ..VeleroLocation::default() });
         let all = [plain("a"), plain("b"), ours, live("other", "dx-backups", "other", json!({}))];
         assert_eq!(used(&store, &all), "b");
         assert_eq!(doubles(&store, &all, "b"), ["c", "a"]);

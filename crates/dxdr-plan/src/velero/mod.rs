@@ -16,6 +16,7 @@ mod remedy;
 mod restore;
 mod schedule;
 pub(crate) mod snapshot_class;
+pub(crate) mod snapshot_location;
 mod version;
 
 use dxdr_environment::ResourceKind;

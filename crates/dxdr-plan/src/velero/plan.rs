@@ -6,15 +6,15 @@ use dxdr_environment::{
     Environment, ObjectReference, PlannedObject, comparison,
     compile::{DesiredObject, environment_of},
 };
-use dxdr_policy::{BackupPolicy, BackupStore, Engine, VolumeMethod};
+use dxdr_policy::{BackupPolicy, BackupStore, Engine, SnapshotLocation, VolumeMethod};
 use serde_json::Value;
 
 use super::{
     location::{self, Settled},
     observed::{CredentialObserved, Observed},
     remedy::remedy,
-    schedule::schedule,
-    schedules, snapshot_class, snapshot_classes,
+    schedule::{Places, schedule},
+    schedules, snapshot_class, snapshot_classes, snapshot_location, snapshot_locations,
     version::{CronParser, VeleroVersion},
 };
 use crate::review::{Note, Severity};
@@ -76,13 +76,17 @@ pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan
     let locations = settle_locations(request, &policies, observed, &mut desired, &mut notes);
     let snapshots = |policy: &&BackupPolicy| policy.volumes.method != VolumeMethod::None;
     if policies.iter().any(snapshots) {
-        settle_snapshots(observed, &mut desired, &mut notes);
+        settle_snapshots(request, &policies, observed, &mut desired, &mut notes);
+        settle_snapshot_locations(request, &policies, observed, &mut desired, &mut notes);
     }
     for policy in &policies {
         let Some(location) = locations.get(policy.store.as_str()) else { continue };
         for name in &policy.environments {
             let Some(environment) = request.environments.iter().find(|environment| environment.name == *name) else { continue };
-            desired.push(schedule(environment, policy, location, request.namespace, request.standby));
+            let store = request.stores.iter().find(|store| store.name == policy.store);
+            let snapshots = store.map(|store| snapshot_location::names(policy, store)).unwrap_or_default();
+            let places = Places { location, snapshots: &snapshots };
+            desired.push(schedule(environment, policy, &places, request.namespace, request.standby));
         }
         look_at_policy(policy, version, &mut notes);
     }
@@ -124,39 +128,90 @@ fn look_at_server(observed: &Observed, version: Option<VeleroVersion>, notes: &m
 }
 
 /// Classes of the drivers in use, and locations of snapshots by plugins of Velero's own.
-fn settle_snapshots(observed: &Observed, desired: &mut Vec<DesiredObject>, notes: &mut Vec<Note>) {
+fn settle_snapshots(
+    request: &SchedulesRequest<'_>,
+    policies: &[&BackupPolicy],
+    observed: &Observed,
+    desired: &mut Vec<DesiredObject>,
+    notes: &mut Vec<Note>,
+) {
     let (classes, undecided) = snapshot_class::settle(&observed.drivers, &observed.snapshot_classes);
     desired.extend(classes);
     for (text, hint) in undecided {
         notes.push(note(Severity::Warning, text, Some(&hint)));
     }
-    for (text, hint) in several_locations(&observed.snapshot_locations) {
+    let unnamed = |provider: &str| snapshot_location::unnamed(policies.iter().copied(), request.stores, provider);
+    for (text, hint) in snapshot_location::several(&observed.snapshot_locations, unnamed) {
         notes.push(note(Severity::Warning, text, Some(&hint)));
     }
 }
 
-/// Providers with more than one VolumeSnapshotLocation, and what to do: without a default among the server's flags, which nothing shows,
-/// each backup ends as FailedValidation.
-pub(crate) fn several_locations(live: &[Value]) -> Vec<(String, String)> {
-    let mut of_providers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for live in live {
-        let provider = live.pointer("/spec/provider").and_then(Value::as_str).unwrap_or_default();
-        of_providers.entry(provider).or_default().push(name_of(live));
+/// The snapshot locations that stores name. One name means one location, whoever names it.
+fn settle_snapshot_locations(
+    request: &SchedulesRequest<'_>,
+    policies: &[&BackupPolicy],
+    observed: &Observed,
+    desired: &mut Vec<DesiredObject>,
+    notes: &mut Vec<Note>,
+) {
+    let with_volumes = |store: &&BackupStore| {
+        let mut policies = policies.iter().filter(|policy| policy.volumes.method != VolumeMethod::None);
+        policies.any(|policy| policy.store == store.name)
+    };
+    let mut settled: BTreeMap<&str, &SnapshotLocation> = BTreeMap::new();
+    for store in request.stores.iter().filter(with_volumes) {
+        for location in store.snapshot_locations() {
+            let name = location.name.as_str();
+            if let Some(other) = settled.insert(name, location) {
+                if other != location {
+                    let text = format!(
+                        "snapshot location `{name}` is declared twice, and differently: BackupStore `{}` is one",
+                        store.name
+                    );
+                    notes.push(note(Severity::Fatal, text, Some("give one of them another name, or make them the same")));
+                }
+                continue;
+            }
+            match snapshot_location::settle(location, &observed.snapshot_locations, request.namespace) {
+                snapshot_location::Settled::Ours(object) => {
+                    look_at_credential(store, location.credential.as_ref(), request, observed, notes);
+                    desired.push(object);
+                }
+                snapshot_location::Settled::Theirs(differences) => {
+                    for (field, found, expected) in differences {
+                        let text = format!(
+                            "snapshot location `{name}`, which is not dxdr's, has `{found}` in {field}; BackupStore `{}` says `{expected}`",
+                            store.name
+                        );
+                        let hint = "whoever made the location can change it, or the manifest";
+                        notes.push(note(Severity::Warning, text, Some(hint)));
+                    }
+                }
+                snapshot_location::Settled::Taken(provider) => {
+                    let text = format!(
+                        "a snapshot location of the name `{name}` is there already, of provider `{provider}`; BackupStore `{}` says `{}`",
+                        store.name, location.provider
+                    );
+                    notes.push(note(
+                        Severity::Fatal,
+                        text,
+                        Some("give the store's another name in `spec.velero.snapshotLocations`"),
+                    ));
+                }
+            }
+        }
     }
-    let several = of_providers.into_iter().filter(|(_, names)| names.len() > 1);
-    several
-        .map(|(provider, names)| {
-            let hint = format!(
-                "Velero refuses every backup with volumes unless its server runs with `--default-volume-snapshot-locations {provider}:NAME`: leave one, or set that"
-            );
-            (format!("there are several VolumeSnapshotLocations of provider `{provider}`: {}", names.join(", ")), hint)
-        })
-        .collect()
 }
 
 /// What is wrong with the Secret that a location of ours is to use.
-fn look_at_credential(store: &BackupStore, request: &SchedulesRequest<'_>, observed: &Observed, notes: &mut Vec<Note>) {
-    let Some((name, key)) = store.velero.as_ref().and_then(|velero| velero.credential.as_ref()) else { return };
+fn look_at_credential(
+    store: &BackupStore,
+    credential: Option<&(String, String)>,
+    request: &SchedulesRequest<'_>,
+    observed: &Observed,
+    notes: &mut Vec<Note>,
+) {
+    let Some((name, key)) = credential else { return };
     let place = format!("Secret `{name}` in namespace `{}`", request.namespace);
     let text = match observed.credentials.get(name) {
         Some(CredentialObserved::Missing) => format!("{place}, which BackupStore `{}` names, is not there", store.name),
@@ -191,7 +246,8 @@ fn settle_locations<'a>(
         }
         match location::settle(store, &observed.locations, request.namespace, request.standby) {
             Settled::Ours(object) => {
-                look_at_credential(store, request, observed, notes);
+                let credential = store.velero.as_ref().and_then(|velero| velero.credential.as_ref());
+                look_at_credential(store, credential, request, observed, notes);
                 names.insert(store.name.as_str(), object.reference.name.clone());
                 desired.push(object);
             }
@@ -314,6 +370,8 @@ fn compared(desired: DesiredObject, observed: &Observed) -> PlannedObject {
         &observed.schedules
     } else if *kind == snapshot_classes() {
         &observed.snapshot_classes
+    } else if *kind == snapshot_locations() {
+        &observed.snapshot_locations
     } else {
         &observed.locations
     };

@@ -39,11 +39,20 @@ pub fn time_to_live(retention: &Retention) -> SignedDuration {
     longest.map_or(FOR_EVER, SignedDuration::from_hours)
 }
 
-/// The Schedule of `environment` under `policy`, writing to `location`; paused on a standby cluster.
+/// Where a backup of Velero's goes, by Velero's names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places<'a> {
+    /// The BackupStorageLocation.
+    pub(super) location: &'a str,
+    /// The VolumeSnapshotLocations, at most one of a provider; none: as the server says.
+    pub(super) snapshots: &'a [&'a str],
+}
+
+/// The Schedule of `environment` under `policy`, writing to `places`; paused on a standby cluster.
 pub(super) fn schedule(
     environment: &Environment,
     policy: &BackupPolicy,
-    location: &str,
+    places: &Places<'_>,
     namespace: &str,
     paused: bool,
 ) -> DesiredObject {
@@ -65,18 +74,21 @@ pub(super) fn schedule(
             "paused": paused,
             // Deleting the Schedule must not delete what it made.
             "useOwnerReferencesInBackup": false,
-            "template": template(environment, policy, location, labels.clone()),
+            "template": template(environment, policy, places, labels.clone()),
         },
     });
     DesiredObject { reference: ObjectReference { kind: schedules(), namespace: Some(namespace.to_owned()), name }, value }
 }
 
 /// The Backup that Velero is to make. Everything is written whose default differs between servers.
-pub(super) fn template(environment: &Environment, policy: &BackupPolicy, location: &str, labels: Value) -> Value {
+pub(super) fn template(environment: &Environment, policy: &BackupPolicy, places: &Places<'_>, labels: Value) -> Value {
     let mut template = Map::new();
     let mut put = |field: &str, value: Value| template.insert(field.to_owned(), value);
     put("metadata", json!({"labels": labels}));
-    put("storageLocation", location.into());
+    put("storageLocation", places.location.into());
+    if !places.snapshots.is_empty() {
+        put("volumeSnapshotLocations", json!(places.snapshots));
+    }
     put("includedNamespaces", json!([environment.namespace.as_str()]));
     put("ttl", go_duration(time_to_live(&policy.retention)).into());
     put("snapshotVolumes", (policy.volumes.method != VolumeMethod::None).into());
@@ -124,6 +136,8 @@ mod tests {
 
     use super::*;
 
+    const PRIMARY: Places<'static> = Places { location: "primary", snapshots: &[] };
+
     fn policy() -> BackupPolicy {
         BackupPolicy {
             name: "non-production".to_owned(),
@@ -148,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_policy_becomes_a_schedule_that_says_everything_whose_default_differs() {
-        let object = schedule(&environment("staging"), &policy(), "primary", "velero", false);
+        let object = schedule(&environment("staging"), &policy(), &PRIMARY, "velero", false);
         let labels =
             json!({"app.kubernetes.io/managed-by": "dxdr", "dxdr.io/environment": "staging", "dxdr.io/policy": "non-production"});
         assert_eq!(
@@ -169,9 +183,16 @@ mod tests {
     }
 
     #[test]
+    fn snapshot_locations_are_named_where_the_store_names_them() {
+        let places = Places { snapshots: &["aws-default"], ..PRIMARY };
+        let spec = schedule(&environment("staging"), &policy(), &places, "velero", false).value["spec"].clone();
+        assert_eq!(spec["template"]["volumeSnapshotLocations"], json!(["aws-default"]));
+    }
+
+    #[test]
     fn a_schedule_that_follows_from_the_objective_is_each_environment_s_own_and_stays() {
         let policy = BackupPolicy { schedule: None, ..policy() };
-        let of = |name| schedule(&environment(name), &policy, "primary", "velero", false).value["spec"]["schedule"].clone();
+        let of = |name| schedule(&environment(name), &policy, &PRIMARY, "velero", false).value["spec"]["schedule"].clone();
         assert_eq!(of("staging"), of("staging"));
         assert_ne!(of("staging"), of("dev"));
         assert!(of("staging").as_str().unwrap().starts_with("CRON_TZ=UTC "));
@@ -182,11 +203,11 @@ mod tests {
         let mut policy = policy();
         policy.resources.excluded_namespace_scoped = vec!["pods".to_owned()];
         policy.volumes.method = VolumeMethod::DataMover;
-        let template = &schedule(&environment("staging"), &policy, "primary", "velero", false).value["spec"]["template"];
+        let template = &schedule(&environment("staging"), &policy, &PRIMARY, "velero", false).value["spec"]["template"];
         assert_eq!(template["excludedNamespaceScopedResources"], json!(["pods"]));
         assert_eq!(template["snapshotMoveData"], true);
         policy.resources = ResourceFilters { include_cluster_resources: Some(false), ..ResourceFilters::default() };
-        let template = &schedule(&environment("staging"), &policy, "primary", "velero", false).value["spec"]["template"];
+        let template = &schedule(&environment("staging"), &policy, &PRIMARY, "velero", false).value["spec"]["template"];
         assert_eq!(template["includeClusterResources"], false);
     }
 

@@ -45,7 +45,7 @@ pub async fn plan(
     living_namespace(context, environment.namespace.as_str()).await?;
     let locations = server::objects(context.cluster.as_ref(), &storage_locations(), namespace).await?;
     let location = location_of(store, &locations, namespace)?;
-    Ok(backup_plan(environment, policy, &location, namespace, context.clock.now(), seed(context)))
+    Ok(backup_plan(environment, policy, (store, &location), namespace, context.clock.now(), seed(context)))
 }
 
 /// Takes the recovery point that `plan` describes.

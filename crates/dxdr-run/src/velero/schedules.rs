@@ -22,7 +22,12 @@ pub async fn observe(cluster: &dyn Cluster, request: &SchedulesRequest<'_>, seed
     let locations = server::objects(cluster, &storage_locations(), namespace).await?;
     let snapshot_locations = server::objects(cluster, &snapshot_locations(), namespace).await?;
     let mut credentials = BTreeMap::new();
-    for (name, _) in request.stores.iter().filter_map(|store| store.velero.as_ref()?.credential.as_ref()) {
+    let velero = request.stores.iter().filter_map(|store| store.velero.as_ref());
+    let named = velero.flat_map(|velero| {
+        let of_snapshots = velero.snapshot_locations.iter().filter_map(|location| location.credential.as_ref());
+        velero.credential.iter().chain(of_snapshots)
+    });
+    for (name, _) in named {
         if !credentials.contains_key(name) {
             credentials.insert(name.clone(), credential(cluster, namespace, name).await);
         }

@@ -174,6 +174,7 @@ pub(crate) async fn open(declared: &BackupStore) -> Result<Store, Failure> {
                 endpoint: location.endpoint.clone(),
                 force_path_style: location.force_path_style,
                 profile: location.profile.clone(),
+                certificate_authority: location.certificate_authority.clone(),
                 encryption: location.kms_key.clone().map(|key| S3Encryption::Kms(Some(key))),
                 ..S3Options::default()
             };

@@ -1,7 +1,7 @@
 use dxdr_environment::{EnvironmentName, NamespaceName, ObjectState, Tier};
 use dxdr_policy::{
-    Objectives, ResourceFilters, Retention, S3Location, Schedule, SecretsPolicy, StoreLocation, VeleroLocation, VolumeMethod,
-    VolumePolicy,
+    Objectives, ResourceFilters, Retention, S3Location, Schedule, SecretsPolicy, SnapshotLocation, StoreLocation, VeleroLocation,
+    VolumeMethod, VolumePolicy,
 };
 use jiff::SignedDuration;
 use serde_json::json;
@@ -157,10 +157,50 @@ fn what_snapshots_need_is_part_of_it_where_a_policy_takes_them() {
 }
 
 #[test]
+fn snapshot_locations_that_a_store_names_are_made_and_backups_name_them() {
+    let mut model = Model::of(&["staging"]);
+    let location = SnapshotLocation {
+        name: "default".to_owned(),
+        provider: "aws".to_owned(),
+        config: [("region".to_owned(), "eu-central-1".to_owned())].into(),
+        credential: None,
+    };
+    let velero = |location: &SnapshotLocation| VeleroLocation {
+        name: "primary".to_owned(),
+        snapshot_locations: vec![location.clone()],
+        ..VeleroLocation::default()
+    };
+    model.stores[0].velero = Some(velero(&location));
+    let other = |name: &str| json!({"metadata": {"name": name}, "spec": {"provider": "velero.io/aws"}});
+    let mut observed = Observed { snapshot_locations: vec![other("a"), other("b")], ..server() };
+    let first = model.plan(&observed);
+    let kinds: Vec<&str> = first.objects.iter().map(|object| object.desired.reference.kind.kind.as_str()).collect();
+    assert_eq!(kinds, ["BackupStorageLocation", "VolumeSnapshotLocation", "Schedule"]);
+    assert_eq!(first.objects[2].desired.value["spec"]["template"]["volumeSnapshotLocations"], json!(["default"]));
+    // Others of the provider are in nobody's way.
+    assert_eq!(texts(&first), [""; 0]);
+    observed.snapshot_locations.push(first.objects[1].desired.value.clone());
+    assert!(model.plan(&observed).objects[1].is_same());
+
+    let mut second = model.stores[0].clone();
+    "second".clone_into(&mut second.name);
+    second.location = StoreLocation::S3(S3Location { bucket: "other".to_owned(), ..S3Location::default() });
+    second.velero = Some(VeleroLocation {
+        name: "second".to_owned(),
+        ..velero(&SnapshotLocation { config: Default::default(), ..location })
+    });
+    model.stores.push(second);
+    let mut policy = model.policies[0].clone();
+    "second".clone_into(&mut policy.store);
+    model.policies.push(policy);
+    assert!(model.plan(&observed).refusals().any(|note| note.text.contains("is declared twice, and differently")));
+}
+
+#[test]
 fn a_secret_that_is_missing_or_lacks_the_key_is_told_before_velero_stumbles_over_it() {
     let mut model = Model::of(&["staging"]);
     let credential = Some(("cloud".to_owned(), "key".to_owned()));
-    model.stores[0].velero = Some(VeleroLocation { name: "default".to_owned(), credential });
+    model.stores[0].velero = Some(VeleroLocation { name: "default".to_owned(), credential, ..VeleroLocation::default() });
     let with = |found| Observed { credentials: [("cloud".to_owned(), found)].into(), ..server() };
     assert!(texts(&model.plan(&with(CredentialObserved::Missing)))[0].contains("is not there"));
     let other = CredentialObserved::Keys(vec!["other".to_owned()]);

@@ -79,9 +79,16 @@ fn everything() -> Model {
         bucket.kms_key = Some("key".to_owned());
         bucket.profile = Some("backups".to_owned());
         bucket.force_path_style = true;
+        bucket.certificate_authority = Some("-----BEGIN CERTIFICATE-----".to_owned());
     }
     let credential = Some(("cloud-credentials".to_owned(), "cloud".to_owned()));
-    model.stores[0].velero = Some(VeleroLocation { name: "primary".to_owned(), credential });
+    let snapshots = SnapshotLocation {
+        name: "default".to_owned(),
+        provider: "aws".to_owned(),
+        config: [("region".to_owned(), "eu-central-1".to_owned())].into(),
+        credential: credential.clone(),
+    };
+    model.stores[0].velero = Some(VeleroLocation { name: "primary".to_owned(), credential, snapshot_locations: vec![snapshots] });
     model
 }
 
@@ -90,11 +97,12 @@ fn every_field_of_schedules_locations_and_backups_is_in_the_definitions_of_1_14(
     let model = everything();
     for standby in [false, true] {
         let plan = model.plan_for(standby, &Observed::default());
-        assert_eq!(plan.objects.len(), 2);
+        assert_eq!(plan.objects.len(), 3);
         plan.objects.iter().for_each(|object| assert_known(&object.desired));
     }
     let (environment, policy) = (&model.environments[0], &model.policies[0]);
-    let asked = backup_plan(environment, policy, "primary", "velero", "2024-05-01T10:00:00Z".parse().unwrap(), 7);
+    let asked =
+        backup_plan(environment, policy, (&model.stores[0], "primary"), "velero", "2024-05-01T10:00:00Z".parse().unwrap(), 7);
     assert_known(&asked.object);
 
     let mut google = Model::of(&["staging"]);
