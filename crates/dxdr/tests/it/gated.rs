@@ -144,8 +144,13 @@ impl World {
         fs::write(self.place.path().join("policies/staging.yaml"), manifests).unwrap();
     }
 
-    fn create(&self, reference: &ObjectReference, object: &Value) {
+    pub(crate) fn create(&self, reference: &ObjectReference, object: &Value) {
         self.runtime.block_on(self.cluster.create(reference, Bytes::from(object.to_string()), &options())).unwrap();
+    }
+
+    pub(crate) fn get(&self, reference: &ObjectReference) -> Option<Value> {
+        let found = self.runtime.block_on(self.cluster.get(reference)).unwrap();
+        found.map(|json| serde_json::from_slice(&json).unwrap())
     }
 
     pub(crate) fn config_map(&self, name: &str, value: &str) {

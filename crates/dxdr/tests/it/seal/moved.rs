@@ -1,8 +1,13 @@
 //! `seal reencrypt` and `seal verify` over a repository with every style of YAML.
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::*;
+use crate::{
+    gated::{Held, World},
+    objects,
+};
 
 /// Sealed with the first key, a value each.
 fn sealed(label: &str, value: &str) -> String {
@@ -346,4 +351,54 @@ fn what_is_asked_for_and_cannot_be_is_refused() {
     piped(&place, &[&again[..], &["yaml"]].concat(), &text).exits(0);
     let said = piped(&place, &["seal", "--validate", "-n", "other"], &text).refuses(8);
     assert!(said.stderr.contains("its metadata.namespace is staging, and other was asked for"), "{}", said.stderr);
+}
+
+/// A SealedSecret of a cluster.
+fn standing(name: &str) -> dxdr_environment::ObjectReference {
+    objects::reference("bitnami.com", "v1alpha1", "SealedSecret", "sealedsecrets", Some("staging"), name)
+}
+
+#[test]
+fn who_stops_moving_a_cluster_leaves_each_sealed_secret_as_it_was_or_done_and_the_next_goes_on() {
+    let world = World::of(0);
+    write_keys(&world.place);
+    let (definition, object) = super::recovered::definition();
+    world.create(&definition, &object);
+    let names = ["a", "b", "c"];
+    for name in names {
+        let object = serde_json::json!({
+            "apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret", "metadata": {"name": name, "namespace": "staging"},
+            "spec": {"encryptedData": {"value": sealed(&format!("staging/{name}"), name)}},
+        });
+        world.create(&standing(name), &object);
+    }
+    let opens = |key: &Key, name: &str| {
+        let live = world.get(&standing(name)).unwrap();
+        key.opens(&format!("staging/{name}"), live["spec"]["encryptedData"]["value"].as_str().unwrap())
+    };
+    let mut command = vec!["seal", "reencrypt", "--cluster", "--namespace", "staging", "--yes", "--cert", "second.pem"];
+    command.extend(["--recovery-private-key", "keys.yaml"]);
+    // While the second of the three is being written.
+    world.hold(Held { writes: true, path: "/sealedsecrets/b", behind: 0 });
+    let moving = world.start(&command);
+    world.until_somebody_waits();
+    moving.signal(Signal::INT);
+    moving.until_it_says("stopping at the next safe place");
+    world.open();
+    let (code, said) = moving.ends();
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("the same command goes on"), "{said}");
+    for (name, moved) in [("a", true), ("b", true), ("c", false)] {
+        let (key, other) = if moved { (Key::second(), Key::first()) } else { (Key::first(), Key::second()) };
+        assert_eq!(opens(key, name).as_deref(), Some(name.as_bytes()), "{name}");
+        assert_eq!(opens(other, name), None, "{name}");
+    }
+    let (untouched, writes) = (world.get(&standing("a")), world.writes());
+    let said = world.place.run(&command).exits(0).stdout;
+    assert!(said.contains("1 moved to it in 1 SealedSecret"), "{said}");
+    assert_eq!(world.writes(), writes + 1, "what is done is not written again");
+    assert_eq!(world.get(&standing("a")), untouched);
+    for name in names {
+        assert_eq!(opens(Key::second(), name).as_deref(), Some(name.as_bytes()), "{name}");
+    }
 }

@@ -36,7 +36,7 @@ fn give(served: &Served, name: &str, key: &Key) {
 }
 
 /// SealedSecrets, as far as a sandbox needs to know of them.
-fn definition() -> (dxdr_environment::ObjectReference, Value) {
+pub(super) fn definition() -> (dxdr_environment::ObjectReference, Value) {
     let name = "sealedsecrets.bitnami.com";
     let object = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
