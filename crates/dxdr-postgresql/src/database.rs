@@ -94,6 +94,10 @@ impl Database for PostgresqlDatabase {
         swap::swap(self.server(), swap).await
     }
 
+    async fn swapped(&self, swap: &Swap) -> Result<bool, DatabaseError> {
+        swap::swapped(self.server(), swap).await
+    }
+
     async fn discard(&self, name: &str, run: &str) -> Result<bool, DatabaseError> {
         load::discard(self.server(), name, run).await
     }

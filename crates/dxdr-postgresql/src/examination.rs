@@ -119,7 +119,10 @@ fn problems(answer: &Answer, load: &Load, program: u32, user: &str) -> Vec<Datab
         );
     }
     if answer.taken {
-        problem(format!("there is a database `{}` already", load.name), "drop it, or wait a second for another name".to_owned());
+        problem(
+            format!("there is a database `{}` already", load.name),
+            "drop it if nobody needs it, and try again: another run takes another name".to_owned(),
+        );
     }
     if !answer.create {
         problem(
@@ -197,7 +200,7 @@ mod tests {
                 "the dump was written by pg_dump (PostgreSQL) 17.0, and pg_restore here is version 15: install PostgreSQL's client programs of version 17 or newer",
                 "the database comes from PostgreSQL 16.1, and the server is version 15.3: restore to a server of version 16 or newer",
                 "the server is a replica, which nothing can be written to: name its primary in the environment",
-                "there is a database `orders_restored` already: drop it, or wait a second for another name",
+                "there is a database `orders_restored` already: drop it if nobody needs it, and try again: another run takes another name",
                 "`me` may not create databases: `ALTER ROLE \"me\" CREATEDB`, or put a superuser's credentials into the Secret",
                 "the server has no role `a\"b`: `CREATE ROLE \"a\"\"b\"`",
                 "`me` is not a member of `shop`, and cannot give anything to them: `GRANT \"shop\" TO \"me\"`",

@@ -45,6 +45,9 @@ pub trait Database: Debug + Send + Sync {
     /// it was done.
     async fn swap(&self, swap: &Swap) -> Result<(), DatabaseError>;
 
+    /// Whether the swap was done, by what is there: for whoever finds that an earlier process began it. Changes nothing.
+    async fn swapped(&self, swap: &Swap) -> Result<bool, DatabaseError>;
+
     /// Drops the database of that name if it carries the mark of `run`; `Ok(false)` when there is none.
     async fn discard(&self, name: &str, run: &str) -> Result<bool, DatabaseError>;
 }

@@ -226,6 +226,12 @@ pub fn leftovers_text(history: &History, left: &Leftovers) -> String {
             text.push_str(&format!("\nInstance `{}`, if it is there: a clone that it made for {of}", clone.destination));
         }
     }
+    for database in &left.in_place {
+        text.push_str(&format!(
+            "\nDatabase `{}` is what it put in place, and stays; `dxdr databases undo {}` puts back what was there before.",
+            database.database, history.run
+        ));
+    }
     if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
         text.push_str(&format!(
             "\nWhat it wrote into the cluster stays there; `dxdr runs resume {}` would write the rest.",
@@ -245,6 +251,7 @@ pub fn leftovers_json(history: &History, left: &Leftovers, removed: bool) -> Val
         "databases": left.databases.iter().map(|left| json!({
             "name": left.unit.name, "database": left.databases().first(), "instance": left.clone_route().map(|clone| &clone.destination),
         })).collect::<Vec<_>>(),
+        "databasesInPlace": left.in_place.iter().map(|left| json!({"name": left.unit.name, "database": left.database})).collect::<Vec<_>>(),
     })
 }
 

@@ -167,7 +167,12 @@ fn is_secrets(kind: &ResourceKind) -> bool {
 
 /// What makes the names of this process's runs differ from those of another one that starts in the same second.
 pub fn seed(context: &RunContext) -> u64 {
-    let text = format!("{} {}", context.holder, context.clock.now().as_nanosecond());
+    seed_of(&context.holder, context.clock.now())
+}
+
+/// The same for a process that has no context yet.
+pub fn seed_of(holder: &str, now: Timestamp) -> u64 {
+    let text = format!("{holder} {}", now.as_nanosecond());
     let Sha256(bytes) = sha256(text.as_bytes());
     bytes.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }

@@ -67,6 +67,10 @@ impl Database for Sleeper {
         unreachable!("nobody asks")
     }
 
+    async fn swapped(&self, _: &Swap) -> Result<bool, DatabaseError> {
+        unreachable!("nobody asks")
+    }
+
     async fn discard(&self, _: &str, _: &str) -> Result<bool, DatabaseError> {
         unreachable!("nobody asks")
     }

@@ -151,6 +151,12 @@ pub enum RunError {
         /// How it ended.
         outcome: String,
     },
+    /// The run may still go on.
+    #[error("run `{run}` is not over")]
+    NotOver {
+        /// The run.
+        run: String,
+    },
     /// The namespace to act on is not there, or is going away.
     #[error("namespace `{namespace}` {problem}")]
     Namespace {

@@ -163,6 +163,8 @@ pub struct Leftovers {
     pub snapshots: Vec<SnapshotLeft>,
     /// Databases that were loaded beside, and not put in place.
     pub databases: Vec<RecordedDatabase>,
+    /// Databases that were put in place, and stay.
+    pub in_place: Vec<RecordedDatabase>,
 }
 
 /// What cleaning up would remove: snapshots of volumes, and the keys of a point that never came to be. `velero-backup.json` goes
@@ -200,7 +202,17 @@ pub async fn leftovers(store: &Store, history: &History) -> Result<Leftovers, Ru
     }
     left.snapshots = snapshots_left(history, planned, exists);
     left.databases = restore::databases::unfinished(history);
+    left.in_place = restore::databases::in_place(history);
     Ok(left)
+}
+
+impl Leftovers {
+    /// With what the servers say of databases of which the journal does not say whether they were put in place.
+    pub fn with_found(mut self, found: Vec<RecordedDatabase>) -> Self {
+        self.databases.retain(|database| !found.contains(database));
+        self.in_place.extend(found);
+        self
+    }
 }
 
 /// The snapshots whose objects the run may have left in the cluster; `exists` says whether there is a point that needs them.
@@ -249,7 +261,11 @@ pub async fn clean(context: &RunContext, history: &History) -> Result<Leftovers,
 async fn remove(context: &RunContext, history: &History) -> Result<Leftovers, RunError> {
     let mut journal = Journal::behind(&context.store, history);
     journal.record(&Entry::resumed(&context.holder, context.clock.now())).await?;
-    let left = leftovers(&context.store, history).await?;
+    let (history, unknown) = restore::databases::settle(context, history, &mut journal).await?;
+    let history = &history;
+    let mut left = leftovers(&context.store, history).await?;
+    // Of which nobody knows whether it is in place, that is left.
+    left.databases.retain(|database| unknown.iter().all(|(unknown, _)| unknown != database));
     if history.started(QUIESCE) && history.finished(THAW).is_none() {
         let hooks = history.planned().and_then(|planned| RecordedBackup::planned_hooks(parameters_of_backup(planned)));
         let hooks = hooks.unwrap_or_default();
@@ -265,7 +281,8 @@ async fn remove(context: &RunContext, history: &History) -> Result<Leftovers, Ru
     if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
         restore::discard_snapshots(context, &history.run).await?;
     }
-    let mut stuck = stuck.into_iter();
+    let unknown = unknown.into_iter().map(|(database, error)| (format!("database `{}`", database.beside), error));
+    let mut stuck = stuck.into_iter().chain(unknown);
     if let Some((first, source)) = stuck.next() {
         let others = stuck.map(|(what, error)| format!("{what} ({})", crate::active::chain(&error)));
         let what = std::iter::once(first).chain(others).collect::<Vec<_>>().join(", ");

@@ -373,6 +373,12 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
                 "`velero install` installs it; policies with `engine: native` need none".to_owned(),
             ],
         ),
+        RunError::NotOver { run } => (
+            Kind::Refused,
+            vec![format!(
+                "`dxdr runs resume {run}` finishes it, `dxdr runs clean {run}` ends it and removes what it left; nothing was changed"
+            )],
+        ),
         RunError::NoSuchRun(_) | RunError::Over { .. } => (Kind::Usage, vec!["`dxdr runs list` lists the runs".to_owned()]),
         RunError::Namespace { namespace, .. } => (
             Kind::Refused,

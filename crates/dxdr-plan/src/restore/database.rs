@@ -134,8 +134,10 @@ pub struct DatabaseOrder<'a> {
     pub in_place: bool,
     /// How long one piece of work on an instance may wait for its turn, and take.
     pub timeout: SignedDuration,
-    /// Goes into the names.
+    /// When it is planned.
     pub now: Timestamp,
+    /// The run. When it began and what makes it unique goes into the names: two runs of one second do not meet.
+    pub run: &'a str,
     /// Who has what on which instance.
     pub uses: &'a [InstanceUse],
     /// From when to when instances can be cloned, as they say now; of those that are not here, what the point says counts.
@@ -231,10 +233,10 @@ fn restore(
 ) -> DatabaseRestore {
     // A model that names another database by now means that one to be replaced.
     let database = unit.database.clone().unwrap_or_else(|| facts.database.clone());
-    let stamp = order.now.strftime("%Y%m%dt%H%M%Sz").to_string();
+    let of_run = of_run(order.run);
     let beside = match &route {
         Route::Clone(clone) => clone.destination.clone(),
-        _ => named(&database, &format!("_restored_{stamp}")),
+        _ => named(&database, &format!("_restored_{of_run}")),
     };
     let in_place = order.in_place && route.is_beside();
     DatabaseRestore {
@@ -246,7 +248,7 @@ fn restore(
         instant: component.instant,
         facts: facts.clone(),
         beside,
-        kept: in_place.then(|| named(&database, &format!("_before_{stamp}"))),
+        kept: in_place.then(|| named(&database, &format!("_before_{of_run}"))),
         unit: DatabaseUnit { database: Some(database.clone()).filter(|name| !name.is_empty()), ..unit.clone() },
         database,
         route,
@@ -256,6 +258,15 @@ fn restore(
 fn digest(point: &RecoveryPoint, route: &Route) -> Option<Sha256> {
     let key = route.key()?;
     point.objects.iter().find(|object| object.key == key).map(|object| object.sha256)
+}
+
+/// `20240501t100000z_x7k2m`: when the run began, and what tells it from others of that second.
+fn of_run(run: &str) -> String {
+    let (began, rest) = run.split_once('-').unwrap_or((run, ""));
+    match rest.rsplit_once('-') {
+        Some((_, tail)) => format!("{began}_{tail}"),
+        None => began.to_owned(),
+    }
 }
 
 /// The name with something behind it. Where both are too long the name gives way, to a fingerprint of all of it: two that begin alike must not become one.
@@ -327,7 +338,8 @@ mod tests {
     fn order(in_place: bool) -> DatabaseOrder<'static> {
         static NONE: BTreeMap<InstanceName, Option<Window>> = BTreeMap::new();
         let now = at("2024-05-02T10:00:00Z");
-        DatabaseOrder { in_place, timeout: SignedDuration::from_mins(7), now, uses: &[], windows: &NONE, no_exports: None }
+        let run = "20240502t100000z-restore-staging-x7k2m";
+        DatabaseOrder { in_place, timeout: SignedDuration::from_mins(7), now, run, uses: &[], windows: &NONE, no_exports: None }
     }
 
     /// The same point, which names an instant in the log besides, kept for so many days.
@@ -420,7 +432,7 @@ mod tests {
         let [restore] = &planned.restores[..] else { panic!("{planned:?}") };
         assert_eq!(
             (restore.beside.as_str(), restore.kept.as_deref()),
-            ("shop_restored_20240502t100000z", Some("shop_before_20240502t100000z"))
+            ("shop_restored_20240502t100000z_x7k2m", Some("shop_before_20240502t100000z_x7k2m"))
         );
         assert_eq!((restore.route.word(), restore.route.key()), ("import", Some("databases/orders.sql.gz")));
         assert_eq!((restore.sha256, restore.cost.bytes), (Some(Sha256([3; 32])), Some(7)));
@@ -458,6 +470,12 @@ mod tests {
         assert_eq!(named("orders", "_restored_20240501t100000z"), "orders_restored_20240501t100000z");
         let long = named(&"é".repeat(40), "_before_20240501t100000z");
         assert!(long.len() <= LONGEST_NAME && long.starts_with("ééé") && long.ends_with("_before_20240501t100000z"), "{long}");
+    }
+
+    #[test]
+    fn runs_of_one_second_give_names_of_their_own() {
+        let [one, other] = ["x7k2m", "b9n4q"].map(|tail| of_run(&format!("20240501t100000z-restore-team-staging-{tail}")));
+        assert_eq!((one.as_str(), other.as_str()), ("20240501t100000z_x7k2m", "20240501t100000z_b9n4q"));
     }
 
     #[test]

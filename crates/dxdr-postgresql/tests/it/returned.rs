@@ -87,9 +87,15 @@ two" TO {role};
     // Again, as a run that is resumed would.
     database.load(&load, &place).await.unwrap();
     let swap = Swap { name: NAME.to_owned(), from: load.name.clone(), kept: "orders_before".to_owned(), run: load.run.clone() };
+    assert!(!database.swapped(&swap).await.unwrap());
     database.swap(&swap).await.unwrap();
-    // Nothing was kept that could tell that it was done.
-    database.swap(&swap).await.unwrap_err();
+    // Nothing was kept that could tell that it was done: what is live does. Nobody drops it for that, or takes it for put back.
+    assert!(database.swapped(&swap).await.unwrap());
+    database.swap(&swap).await.unwrap();
+    database.swap(&swap.reversed()).await.unwrap_err();
+    database.discard(NAME, &load.run).await.unwrap_err();
+    assert_eq!(database.inspect().await.unwrap().comment.as_deref(), Some("it's ours"));
+    server.sql("postgres", &format!("COMMENT ON DATABASE {} IS 'it''s ours';", quoted(NAME)));
 
     assert_eq!(server.sql(NAME, CONTENT), was);
     assert_eq!(server.sql("postgres", &properties), was_outside);
@@ -119,7 +125,9 @@ async fn a_swap_cuts_connections_keeps_the_old_one_and_can_be_undone_and_neighbo
 
     let swap =
         Swap { name: "orders".into(), from: "orders_restored".into(), kept: "orders_before".into(), run: load.run.clone() };
+    assert!(!database.swapped(&swap).await.unwrap());
     database.swap(&swap).await.unwrap();
+    assert!(database.swapped(&swap).await.unwrap());
     assert!(!application.wait().unwrap().success());
     assert_eq!(neighbour.try_wait().unwrap(), None);
     assert_eq!(server.sql("orders", "SELECT count(*) FROM t;"), "1");

@@ -94,7 +94,10 @@ impl Beside {
         let found = self.found().await?;
         for name in [Some(import.database.as_str()), kept].into_iter().flatten() {
             if found.iter().any(|found| found.name == name) {
-                problem(format!("there is a database `{name}` already"), "drop it, or wait a second for another name".to_owned());
+                problem(
+                    format!("there is a database `{name}` already"),
+                    "drop it if nobody needs it, and try again: another run takes another name".to_owned(),
+                );
             }
         }
         let original = found.iter().find(|found| found.name == original);
@@ -172,6 +175,11 @@ impl Beside {
                 () = self.turns.stop.wait() => return Err(RunError::Interrupted),
             }
         }
+    }
+
+    /// Whether the swap was done, by what is there. Changes nothing.
+    pub(crate) async fn swapped(&self, swap: &Swap) -> Result<bool, RunError> {
+        Ok(statement::swapped(&self.found().await?, swap))
     }
 
     /// Deletes the database of that name if it carries the mark of the run; `Ok(false)` when there is none.

@@ -7,7 +7,7 @@ use dxdr_provider::{
     InstanceErrorKind,
     database::Swap,
     instance::Rows,
-    mark::{mark, marked, unmarked},
+    mark::{alone, mark, marked, unmarked},
     quoting::{identifier, literal},
 };
 
@@ -109,6 +109,12 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
+/// Whether a swap was done, but for a comment perhaps.
+pub(crate) fn swapped(found: &[Found], swap: &Swap) -> bool {
+    let is_there = |name: &str| found.iter().any(|found| found.name == name);
+    is_there(&swap.name) && !is_there(&swap.from) && changes(found, swap).is_ok()
+}
+
 /// What is left to do of a swap; nothing when it was done. The mark goes with the name: what is live carries none, or somebody who cleans up
 /// would take it away. Should a server take the changes one by one after all, each state between them leads to the same end.
 pub(crate) fn changes(found: &[Found], swap: &Swap) -> Result<Vec<Change>, Refusal> {
@@ -128,7 +134,14 @@ pub(crate) fn changes(found: &[Found], swap: &Swap) -> Result<Vec<Change>, Refus
             renamed(&swap.from, &swap.name),
             named(&swap.name, plain(from)),
         ]),
-        (None, Some(from), _) => Ok(vec![renamed(&swap.from, &swap.name), named(&swap.name, plain(from))]),
+        (None, Some(from), kept) => {
+            let comment = match kept {
+                Some(kept) if kept.mark() == Some(swap.run.as_str()) => plain(from),
+                _ => Some(marked(&alone(&swap.run, &swap.from), plain(from).as_deref())),
+            };
+            Ok(vec![renamed(&swap.from, &swap.name), named(&swap.name, comment)])
+        }
+        (Some(live), None, _) if live.mark() == Some(alone(&swap.run, &swap.from).as_str()) => Ok(Vec::new()),
         (_, None, _) => Err(Refusal {
             kind: InstanceErrorKind::NotFound,
             message: format!("`{}`, which was to take its place, is not there", swap.from),
@@ -201,14 +214,23 @@ mod tests {
                     let mut server = before.clone();
                     all.iter().take(done).for_each(|change| make(&mut server, change));
                     let left = changes(&seen(&server), &swap);
-                    // Without an original nothing tells that it was done: it is not there any more to be put in place.
+                    assert_eq!(
+                        swapped(&seen(&server), &swap),
+                        left.is_ok() && !server.contains_key(&swap.from),
+                        "{done} of {all:?}"
+                    );
+                    // Without an original only the mark tells that it was done: it is not there any more to be put in place.
                     if !with_original && done > 0 {
-                        assert!(left.is_err());
+                        assert_eq!(left.ok(), (done == all.len()).then(Vec::new));
                         continue;
                     }
                     left.unwrap().iter().for_each(|change| make(&mut server, change));
                     assert_eq!(server["neighbour"], before["neighbour"]);
-                    assert_eq!(server["orders"], ("brought", Some("as it was".to_owned())), "{done} of {all:?}");
+                    let comment = match with_original {
+                        true => "as it was".to_owned(),
+                        false => format!("dxdr run r-1, from {}\nas it was", swap.from),
+                    };
+                    assert_eq!(server["orders"], ("brought", Some(comment)), "{done} of {all:?}");
                     assert_eq!(server.len(), before.len());
                     if with_original {
                         assert_eq!(server[&swap.kept], ("live", Some("dxdr run r-1\nwords".to_owned())));
@@ -229,6 +251,8 @@ mod tests {
             (gone.kind, gone.message.as_str()),
             (InstanceErrorKind::NotFound, "`new`, which was to take its place, is not there")
         );
+        let other = [database("orders", Some("dxdr run r-1, from newer"))];
+        assert_eq!(changes(&other, &swap()).unwrap_err().kind, InstanceErrorKind::NotFound, "not from there");
         let unmarked = [database("orders", None), database("old", None)];
         assert_eq!(changes(&unmarked, &swap()).unwrap_err().kind, InstanceErrorKind::NotFound, "the old one is a stranger's");
         let taken = [database("orders", None), database("new", None), database("old", None)];

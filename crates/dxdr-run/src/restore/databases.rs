@@ -211,6 +211,86 @@ pub fn in_place(history: &History) -> Vec<RecordedDatabase> {
     of_run(history).into_iter().filter(swapped).collect()
 }
 
+/// Databases of which the journal does not say whether they were put in place: the process that began it ended before it could write so.
+pub fn in_doubt(history: &History) -> Vec<RecordedDatabase> {
+    let begun = |database: &RecordedDatabase| {
+        let (_, swap) = database.step_ids();
+        let told = history.finished(&swap).is_some() || history.finished(&undo_step(database)).is_some();
+        history.started(&swap) && !told
+    };
+    of_run(history).into_iter().filter(begun).collect()
+}
+
+/// What servers say of databases that are in doubt.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    /// Those that are in place.
+    pub(crate) found: Vec<RecordedDatabase>,
+    /// Those of which nobody knows, and why.
+    pub(crate) unknown: Vec<(RecordedDatabase, RunError)>,
+}
+
+/// Asks the servers of those that are in doubt. Changes nothing.
+async fn look(context: &RunContext, history: &History) -> Looked {
+    let mut looked = Looked::default();
+    for recorded in in_doubt(history) {
+        let Some(kept) = &recorded.kept else { continue };
+        let swap = swap(&recorded.database, &recorded.beside, kept, &history.run);
+        let swapped = async { open(context, history, &recorded).await?.swapped(&swap).await };
+        match swapped.await {
+            Ok(true) => looked.found.push(recorded),
+            Ok(false) => {}
+            Err(error) => looked.unknown.push((recorded, error)),
+        }
+    }
+    looked
+}
+
+/// Those of [`in_doubt`] that are in place, by what their servers have. Changes nothing.
+///
+/// # Errors
+/// When a database does not answer.
+pub async fn found_in_place(context: &RunContext, history: &History) -> Result<Vec<RecordedDatabase>, RunError> {
+    let Looked { found, unknown } = look(context, history).await;
+    unknown.into_iter().next().map_or(Ok(found), |(_, error)| Err(error))
+}
+
+/// Writes into the journal what an earlier process could not, and answers with the journal as it is then, and with those of which nobody
+/// knows.
+pub(crate) async fn settle(
+    context: &RunContext,
+    history: &History,
+    journal: &mut Journal,
+) -> Result<(History, Vec<(RecordedDatabase, RunError)>), RunError> {
+    let Looked { found, unknown } = look(context, history).await;
+    for recorded in &found {
+        let (_, step) = recorded.step_ids();
+        let evidence = Evidence::from_iter([("found".to_owned(), true.into())]);
+        journal.record(&Entry::StepFinished(StepFinished { step, at: context.clock.now(), evidence })).await?;
+    }
+    let history = if found.is_empty() { history.clone() } else { runs::history(&context.store, &history.run).await? };
+    Ok((history, unknown))
+}
+
+/// The same, where nothing may be done while somebody does not answer.
+async fn settled(context: &RunContext, history: &History, journal: &mut Journal) -> Result<History, RunError> {
+    let (history, unknown) = settle(context, history, journal).await?;
+    unknown.into_iter().next().map_or(Ok(history), |(_, error)| Err(error))
+}
+
+/// Whether what the run made and nobody uses was dropped: nothing is there then that could be put back.
+pub fn discarded(history: &History, database: &RecordedDatabase) -> bool {
+    history.finished(&discard_step(database)).is_some()
+}
+
+/// Fails while a run may still go on: what is its is not decided then.
+pub fn over(history: &History) -> Result<(), RunError> {
+    match history.outcome() {
+        Some(_) => Ok(()),
+        None => Err(RunError::NotOver { run: history.run.clone() }),
+    }
+}
+
 /// Fails where what is live is a later run's.
 ///
 /// # Errors
@@ -224,14 +304,15 @@ pub async fn still_live(store: &Store, history: &History) -> Result<(), RunError
 
 /// A later run that put another database in the place of one of this run's, and was not undone: its name, and the database. What is live is its.
 async fn replaced_since(store: &Store, history: &History) -> Result<Option<(String, String)>, RunError> {
-    let ours = in_place(history);
+    let ours: Vec<RecordedDatabase> = in_place(history).into_iter().chain(in_doubt(history)).collect();
     let same = |later: &RecordedDatabase| {
         ours.iter().any(|our| our.unit.location == later.unit.location && our.database == later.database)
     };
     // Newest first.
     for run in runs::list(store).await?.runs.into_iter().take_while(|run| run.run != history.run) {
-        let later = in_place(&runs::history(store, &run.run).await?);
-        if let Some(recorded) = later.into_iter().find(same) {
+        let later = runs::history(store, &run.run).await?;
+        // What may be in place is taken for it.
+        if let Some(recorded) = in_place(&later).into_iter().chain(in_doubt(&later)).find(same) {
             return Ok(Some((run.run, recorded.database)));
         }
     }
@@ -241,17 +322,19 @@ async fn replaced_since(store: &Store, history: &History) -> Result<Option<(Stri
 /// Puts the databases back that were there before a restore in place; their names. What the restore brought is beside again.
 ///
 /// # Errors
-/// When another run holds the environment, a later one has put another database there, or a database does not answer: what is done by then
-/// stays done, and is found so when it is tried again.
+/// When the run is not over, another one holds the environment, a later one has put another database there, or a database does not answer:
+/// what is done by then stays done, and is found so when it is tried again.
 pub async fn undo(context: &RunContext, history: &History) -> Result<Vec<RestoredDatabase>, RunError> {
+    over(history)?;
     let environment = history.planned().map(|planned| planned.environment.clone()).unwrap_or_default();
     lease::held(context, &environment, &history.run, async {
         // Since somebody looked, another restore may have come and gone.
         let history = &runs::history(&context.store, &history.run).await?;
-        still_live(&context.store, history).await?;
         let mut journal = Journal::behind(&context.store, history);
+        let history = &settled(context, history, &mut journal).await?;
+        still_live(&context.store, history).await?;
         let mut undone = Vec::new();
-        for recorded in in_place(history) {
+        for recorded in in_place(history).into_iter().filter(|recorded| !discarded(history, recorded)) {
             let Some(kept) = &recorded.kept else { continue };
             let step = undo_step(&recorded);
             journal.record(&Entry::StepStarted(StepStarted { step: step.clone(), at: context.clock.now() })).await?;
@@ -273,11 +356,21 @@ pub async fn undo(context: &RunContext, history: &History) -> Result<Vec<Restore
 /// # Errors
 /// As [`undo`].
 pub async fn discard(context: &RunContext, history: &History) -> Result<Vec<String>, RunError> {
+    over(history)?;
     let environment = history.planned().map(|planned| planned.environment.clone()).unwrap_or_default();
     lease::held(context, &environment, &history.run, async {
+        let history = &runs::history(&context.store, &history.run).await?;
+        let mut journal = Journal::behind(&context.store, history);
+        // Of what is dropped nobody can tell afterwards whether it was in place.
+        let history = &settled(context, history, &mut journal).await?;
         let mut dropped = Vec::new();
         for recorded in of_run(history) {
-            dropped.extend(drop_all(context, history, &recorded, &recorded.databases()).await?);
+            let step = discard_step(&recorded);
+            journal.record(&Entry::StepStarted(StepStarted { step: step.clone(), at: context.clock.now() })).await?;
+            let names = drop_all(context, history, &recorded, &recorded.databases()).await?;
+            let evidence = Evidence::from_iter([("dropped".to_owned(), names.clone().into())]);
+            journal.record(&Entry::StepFinished(StepFinished { step, at: context.clock.now(), evidence })).await?;
+            dropped.extend(names);
         }
         Ok(dropped)
     })
@@ -336,6 +429,10 @@ async fn drop_all(
 
 fn undo_step(database: &RecordedDatabase) -> String {
     format!("undo-{}", database.unit.file_name())
+}
+
+fn discard_step(database: &RecordedDatabase) -> String {
+    format!("discard-{}", database.unit.file_name())
 }
 
 /// The way to a database of a run, by its journal.

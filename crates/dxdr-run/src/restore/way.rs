@@ -158,6 +158,14 @@ impl Way {
         }
     }
 
+    /// Whether that was done, by what is there. Changes nothing.
+    pub(super) async fn swapped(&self, swap: &Swap) -> Result<bool, RunError> {
+        match self {
+            Self::Server(server) => Ok(server.swapped(swap).await?),
+            Self::Instance(beside) => beside.swapped(swap).await,
+        }
+    }
+
     /// Drops the database of that name if it carries the mark of the run; `Ok(false)` when there is none.
     pub(super) async fn discard(&self, name: &str, run: &str) -> Result<bool, RunError> {
         match self {

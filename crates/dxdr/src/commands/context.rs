@@ -66,6 +66,11 @@ fn holder() -> String {
     format!("{host}/{}/{}", std::process::id(), SystemClock.now().as_millisecond())
 }
 
+/// What makes the names of a run that begins now differ from those of another process's.
+pub(crate) fn seed(now: jiff::Timestamp) -> u64 {
+    dxdr_run::backup::seed_of(&holder(), now)
+}
+
 /// A context around a store that is open already, and the cluster of the world.
 pub(crate) async fn with_store(world: &World, store: Store, global: &Global, terminal: &Terminal) -> Result<RunContext, Failure> {
     let mut context = with(store, world.cluster().await?, terminal, global.log_format);

@@ -169,10 +169,21 @@ async fn inspect(
 async fn undo(of_run: &OfRun, world: &World, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let store = world.store(None).await?;
     let history = runs::history(&store, &of_run.run).await?;
-    let in_place = restored::in_place(&history);
+    restored::over(&history)?;
+    let mut in_place = restored::in_place(&history);
+    if !restored::in_doubt(&history).is_empty() {
+        let context = context::with_store(world, store.clone(), global, terminal).await?;
+        in_place.extend(restored::found_in_place(&context, &history).await?);
+    }
     if in_place.is_empty() {
         return Err(Failure::new(Kind::Refused, format!("run {} has no database in place", of_run.run))
             .hint("`dxdr runs show RUN` says what a run did; nothing was changed"));
+    }
+    in_place.retain(|recorded| !restored::discarded(&history, recorded));
+    if in_place.is_empty() {
+        return Err(Failure::new(Kind::Refused, format!("what was there before run {} was discarded", of_run.run)).hint(
+            "`dxdr points` lists the recovery points, of which the one before the restore has the databases as they were",
+        ));
     }
     restored::still_live(&store, &history).await?;
     let planned: Vec<RestoredDatabase> = in_place
@@ -200,6 +211,9 @@ async fn discard(of_run: &OfRun, world: &World, global: &Global, terminal: &Term
     let store = world.store(None).await?;
     let history = runs::history(&store, &of_run.run).await?;
     let of_this_run = restored::of_run(&history);
+    if !of_this_run.is_empty() {
+        restored::over(&history)?;
+    }
     if of_this_run.is_empty() {
         return Err(Failure::new(Kind::Refused, format!("run {} has brought no database back", of_run.run))
             .hint("`dxdr runs list` lists the runs; nothing was changed"));

@@ -134,12 +134,13 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let environment = world.environment(command.environment.as_deref())?;
     let store = world.store(Some(environment)).await?;
     let now = SystemClock.now();
+    let run = name::run_name("restore", &environment.name, now, context::seed(now));
     let entry = choose(&command, &world, environment, &store, terminal).await?;
     close_together(&entry, command.max_skew.or(world.policy(environment).map(|policy| policy.max_skew)))?;
     let request = request(&command, environment, &entry, now)?;
     if command.plan {
         let mut prepared = restores::prepare(&store, None, &entry, request).await?;
-        let planning = Planning { command: &command, world: &world, environment, store: &store, now };
+        let planning = Planning { command: &command, world: &world, environment, store: &store, now, run: &run };
         prepared.plan.bring_back(planning.databases(&entry, &BTreeMap::new()));
         terminal.value(&restore_plan::json(&prepared.plan, &entry), || {
             restore_plan::text(&prepared.plan, &entry, &store.storage.describe())
@@ -149,7 +150,7 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let mut context = context::with_store(&world, store, global, terminal).await?;
     let mut prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
     prepared.plan.notes.extend(seal::note(context.cluster.as_ref(), environment, &keys_of(&entry)).await);
-    let planning = Planning { command: &command, world: &world, environment, store: &context.store, now };
+    let planning = Planning { command: &command, world: &world, environment, store: &context.store, now, run: &run };
     let windows = planning.windows(&context, &entry, terminal).await;
     prepared.plan.bring_back(planning.databases(&entry, &windows));
     let notes = restores::databases::examine(&context, &request, &mut prepared.plan.databases).await;
@@ -159,7 +160,7 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let order = if prepared.plan.refused() || prepared.plan.nothing_to_do() {
         None
     } else {
-        let order = order(&context, &world, environment, entry, request.clone(), now).await?;
+        let order = order(&context, &world, environment, entry, request.clone(), run).await?;
         if let Some(plan) = order.to_protect() {
             context.sealing = seal::keys(&world, environment, seal::Missing::Say, global, terminal).await;
             let secrets = backups::plain_secrets(&context, plan).await?;
@@ -205,6 +206,7 @@ struct Planning<'a> {
     environment: &'a Environment,
     store: &'a Store,
     now: jiff::Timestamp,
+    run: &'a str,
 }
 
 impl Planning<'_> {
@@ -236,6 +238,7 @@ impl Planning<'_> {
             in_place: self.command.in_place,
             timeout: policy.map_or(DATABASE_TIMEOUT, |policy| policy.timeout),
             now: self.now,
+            run: self.run,
             uses: &uses,
             windows,
             no_exports: no_exports.as_deref(),
@@ -363,9 +366,8 @@ async fn order(
     environment: &Environment,
     entry: Entry,
     request: RestoreRequest,
-    now: jiff::Timestamp,
+    run: String,
 ) -> Result<RestoreOrder, Failure> {
-    let run = name::run_name("restore", &environment.name, now, backups::seed(context));
     let protective = match request.target {
         Target::InPlace if namespace_exists(context, environment).await? => {
             let trigger = Trigger::Protective { restore_run: run.clone() };

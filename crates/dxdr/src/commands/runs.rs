@@ -4,6 +4,7 @@ use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::{backup_plan, runs as page};
 use dxdr_run::{
     backup,
+    restore::databases,
     runs::{self, Resumption},
 };
 
@@ -34,7 +35,7 @@ pub(crate) enum Runs {
     /// Remove what an unfinished run left in the store, and end it.
     ///
     /// Removes the objects of a recovery point that never came to be, and the snapshots of volumes that were taken for it, in the storage,
-    /// too. Objects that a restore wrote into a cluster stay there.
+    /// too. Objects that a restore wrote into a cluster stay there, and so do databases that it put in place.
     #[command(
         after_help = "Examples:\n  dxdr runs clean 20240501t100000z-restore-staging-x7k2v --dry-run\n  dxdr runs clean 20240501t100000z-restore-staging-x7k2v"
     )]
@@ -79,7 +80,11 @@ pub(crate) async fn run(command: Runs, global: &Global, terminal: &Terminal) -> 
         }
         Runs::Clean(decided) => {
             let history = runs::unfinished(&store, &decided.run).await?;
-            let leftovers = runs::leftovers(&store, &history).await?;
+            let mut leftovers = runs::leftovers(&store, &history).await?;
+            if !databases::in_doubt(&history).is_empty() {
+                let context = context::with_store(&world, store.clone(), global, terminal).await?;
+                leftovers = leftovers.with_found(databases::found_in_place(&context, &history).await?);
+            }
             let text = page::leftovers_text(&history, &leftovers);
             if decided.dry_run {
                 terminal.value(&page::leftovers_json(&history, &leftovers, false), || text);

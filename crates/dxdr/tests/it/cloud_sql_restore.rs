@@ -9,7 +9,7 @@ use std::{
 use dxdr_database_emulator::Failing;
 use serde_json::Value;
 
-use crate::{cloud_sql::Cloud, databases::next_second};
+use crate::cloud_sql::Cloud;
 
 const MADE: &str = "create table p (n int)";
 const LATER: &str = "insert into p values (2)";
@@ -100,7 +100,6 @@ fn an_export_comes_back_beside_or_in_place_and_that_can_be_undone() {
     );
     assert!(cloud.comment(&beside).unwrap().starts_with("dxdr run "));
 
-    next_second();
     // In place: they change names, and back. The last import of the same bytes tells what this one will take.
     let planned = cloud.json(&["restore", "preview", "--point", &point, "--in-place", "--dry-run"], 0);
     assert!(planned["databases"][0]["route"]["importSeconds"].is_i64(), "{planned}");

@@ -1,12 +1,13 @@
 //! Databases as part of recovery points and of restores, on a real PostgreSQL server where one is installed.
 
-use std::{process::Stdio, time::Duration};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
     objects,
+    place::Said,
     postgresql_server::{self, PASSWORD, Server},
     served::Served,
 };
@@ -66,6 +67,28 @@ impl World {
         names.lines().map(str::to_owned).collect()
     }
 
+    /// Restores in place, and leaves the journal as a process does that dies behind the swap's commit: the run.
+    fn restored_and_killed(&self, point: &str) -> String {
+        let arguments = ["restore", "staging", "--point", point, "--in-place", "--yes", "--output", "json"];
+        // Without its database, the protective point is partial.
+        let said = Said::of(&arguments, &self.served.place.command(&arguments).output().unwrap());
+        let report: Value = serde_json::from_str(&said.stdout).unwrap();
+        let run = report["run"].as_str().unwrap().to_owned();
+        let mut journal: Vec<PathBuf> =
+            self.served.stored().into_keys().filter(|key| key.iter().any(|part| part == run.as_str())).collect();
+        journal.sort();
+        let is_swapped = |path: &PathBuf| {
+            let entry: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            let entry = entry.to_string();
+            entry.contains("\"swap-orders\"") && entry.contains("step-finished")
+        };
+        let swapped = journal.iter().rposition(is_swapped).unwrap();
+        for path in &journal[swapped..] {
+            std::fs::remove_file(path).unwrap();
+        }
+        run
+    }
+
     fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.served.run(arguments).exits(0).stdout).unwrap()
     }
@@ -100,7 +123,6 @@ fn a_database_is_part_of_the_point_and_comes_back_beside_or_in_place_and_that_ca
     let beside = world.databases().into_iter().find(|name| name.starts_with("orders_restored_")).unwrap();
     assert_eq!((world.rows(&beside).as_str(), world.rows("orders").as_str()), ("[1, 2]", "[2, 3]"));
 
-    next_second();
     // In place: they change names, and back.
     let said = world.json(&["restore", "staging", "--point", &point, "--in-place", "--yes", "--output", "json"]);
     let (run, kept) = (said["run"].as_str().unwrap(), said["databases"][0]["kept"].as_str().unwrap());
@@ -108,7 +130,6 @@ fn a_database_is_part_of_the_point_and_comes_back_beside_or_in_place_and_that_ca
     world.served.run(&["databases", "undo", run, "--dry-run"]).exits(0);
     assert_eq!(world.rows("orders"), "[1, 2]");
     // What a later run put in place is not taken for this one's.
-    next_second();
     let later = world.json(&["restore", "staging", "--point", &point, "--in-place", "--yes", "--output", "json"]);
     let later = later["run"].as_str().unwrap();
     let said = world.served.run(&["databases", "undo", run, "--yes"]).refuses(4);
@@ -187,10 +208,77 @@ fn a_backup_that_is_killed_while_it_dumps_takes_the_dump_again() {
     assert_eq!(world.rows("orders"), "[1, 2, 3]", "{}", said.stderr);
 }
 
-/// The second is in the names of what a restore loads, and so the next one takes another.
-pub(crate) fn next_second() {
-    let second = jiff::Timestamp::now().as_second();
-    while jiff::Timestamp::now().as_second() == second {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+#[test]
+fn a_swap_that_no_journal_has_is_found_on_the_server_by_whoever_ends_the_run() {
+    let Some(world) = World::new() else { return };
+    let point = world.served.point();
+    world.server.sql("orders", "INSERT INTO t VALUES (3);");
+    let run = world.restored_and_killed(&point);
+    for command in ["undo", "discard"] {
+        let said = world.served.run(&["databases", command, &run, "--yes"]).refuses(4);
+        for next in ["runs resume", "runs clean"] {
+            assert!(said.stderr.contains(&format!("dxdr {next} {run}")), "{}", said.stderr);
+        }
     }
+    let left = world.json(&["runs", "clean", &run, "--dry-run", "--output", "json"]);
+    assert_eq!(left["databases"], json!([]));
+    assert_eq!(left["databasesInPlace"], json!([{"name": "orders", "database": "orders"}]));
+    let said = world.served.run(&["runs", "clean", &run, "--yes"]).exits(0);
+    assert!(said.stderr.contains(&format!("dxdr databases undo {run}")), "{}", said.stderr);
+    assert_eq!(world.rows("orders"), "[1, 2]");
+
+    world.served.run(&["databases", "undo", &run, "--yes"]).exits(0);
+    assert_eq!(world.rows("orders"), "[1, 2, 3]");
+    world.served.run(&["databases", "discard", &run, "--yes"]).exits(0);
+    assert_eq!(world.databases(), ["neighbour", "orders", "postgres"]);
+    let discarded = world.json(&["runs", "show", &run, "--output", "json"]);
+    assert!(discarded.to_string().contains("discard-orders"), "{discarded}");
+}
+
+#[test]
+fn a_swap_that_never_was_is_not_made_up_and_what_was_loaded_for_it_goes() {
+    let Some(world) = World::new() else { return };
+    let point = world.served.point();
+    world.server.sql("orders", "INSERT INTO t VALUES (3);");
+    let run = world.restored_and_killed(&point);
+    // As it was before the swap.
+    let names = world.databases();
+    let [before] = names.iter().filter(|name| name.contains("_before_")).collect::<Vec<_>>()[..] else { panic!("{names:?}") };
+    let beside = before.replace("_before_", "_restored_");
+    world.server.sql(
+        "postgres",
+        &format!(
+            "ALTER DATABASE orders RENAME TO \"{beside}\"; COMMENT ON DATABASE \"{beside}\" IS 'dxdr run {run}';
+             ALTER DATABASE \"{before}\" RENAME TO orders; COMMENT ON DATABASE orders IS NULL;"
+        ),
+    );
+    let left = world.json(&["runs", "clean", &run, "--dry-run", "--output", "json"]);
+    assert_eq!(left["databases"], json!([{"name": "orders", "database": beside, "instance": null}]));
+    world.served.run(&["runs", "clean", &run, "--yes"]).exits(0);
+    assert_eq!(world.databases(), ["neighbour", "orders", "postgres"]);
+    assert_eq!(world.rows("orders"), "[1, 2, 3]");
+    let said = world.served.run(&["databases", "undo", &run, "--yes"]).refuses(4);
+    assert!(said.stderr.contains("has no database in place"), "{}", said.stderr);
+}
+
+#[test]
+fn what_was_discarded_is_not_promised_to_come_back() {
+    let Some(world) = World::new() else { return };
+    let point = world.served.point();
+    let said = world.json(&["restore", "staging", "--point", &point, "--in-place", "--yes", "--output", "json"]);
+    let run = said["run"].as_str().unwrap();
+    world.served.run(&["databases", "discard", run, "--yes"]).exits(0);
+    let said = world.served.run(&["databases", "undo", run, "--yes"]).refuses(4);
+    assert!(said.stderr.contains("was discarded"), "{}", said.stderr);
+    assert_eq!(world.databases(), ["neighbour", "orders", "postgres"]);
+}
+
+#[test]
+fn a_restore_that_died_behind_a_swap_with_nobody_is_resumed() {
+    let Some(world) = World::new() else { return };
+    let point = world.served.point();
+    world.server.sql("postgres", "DROP DATABASE orders;");
+    let run = world.restored_and_killed(&point);
+    world.served.run(&["runs", "resume", &run, "--yes"]).exits(0);
+    assert_eq!(world.rows("orders"), "[1, 2]");
 }
