@@ -5,7 +5,7 @@ use std::time::Duration;
 use dxdr_provider::{
     DatabaseError, DatabaseErrorKind,
     database::Swap,
-    mark::{alone, mark, marked, unmarked},
+    mark::{mark, marked, placed, unmarked, was_placed},
 };
 use serde::Deserialize;
 
@@ -54,7 +54,7 @@ impl Places {
         match (&self.live, &self.from, &self.kept) {
             (Some(live), None, kept) => {
                 let is_kept = kept.as_ref().is_some_and(|kept| is_marked(kept, &swap.run));
-                is_kept || is_marked(live, &alone(&swap.run, &swap.from))
+                is_kept || live.as_deref().is_some_and(|comment| was_placed(comment, &swap.run, &swap.from))
             }
             _ => false,
         }
@@ -105,7 +105,7 @@ fn script(swap: &Swap, live: Option<Option<String>>, from: Option<String>) -> St
             script.push_str(&format!("ALTER DATABASE {name} RENAME TO {kept};\nCOMMENT ON DATABASE {kept} IS {comment};\n"));
             unmarked
         }
-        None => Some(marked(&alone(&swap.run, &swap.from), unmarked.as_deref())),
+        None => Some(placed(&swap.run, &swap.from, unmarked.as_deref())),
     };
     let comment = comment.map_or_else(|| "NULL".to_owned(), |comment| literal(&comment));
     script.push_str(&format!(
@@ -162,7 +162,7 @@ mod tests {
             script(&swap, None, Some("dxdr run r-1\nit's theirs".to_owned())),
             "BEGIN;\n\
              ALTER DATABASE \"new\" RENAME TO \"orders\";\n\
-             COMMENT ON DATABASE \"orders\" IS 'dxdr run r-1, from new\nit''s theirs';\n\
+             COMMENT ON DATABASE \"orders\" IS 'dxdr put in place by run r-1, from new\nit''s theirs';\n\
              COMMIT;\n"
         );
     }
@@ -176,20 +176,20 @@ mod tests {
             Places { live: comment(live), from: comment(from), kept: comment(kept) }
         };
         assert!(places(Some(""), None, Some("dxdr run r-1\nit's ours")).swapped(&swap));
-        assert!(places(Some("dxdr run r-1, from new"), None, None).swapped(&swap));
+        assert!(places(Some("dxdr put in place by run r-1, from new"), None, None).swapped(&swap));
         for not in [
             places(Some(""), Some("dxdr run r-1"), None),
             places(Some(""), None, Some("dxdr run r-2")),
             places(Some(""), None, Some("")),
             places(Some(""), None, None),
             places(Some("dxdr run r-1"), None, None),
-            places(Some("dxdr run r-1, from newer"), None, None),
+            places(Some("dxdr put in place by run r-1, from newer"), None, None),
             places(None, None, Some("dxdr run r-1")),
             places(Some(""), Some("dxdr run r-1"), Some("dxdr run r-1")),
         ] {
             assert!(!not.swapped(&swap), "{not:?}");
         }
         // What took nobody's place has not been put back by having been put there.
-        assert!(!places(Some("dxdr run r-1, from new"), None, None).swapped(&swap.reversed()));
+        assert!(!places(Some("dxdr put in place by run r-1, from new"), None, None).swapped(&swap.reversed()));
     }
 }

@@ -2,6 +2,8 @@
 
 /// What stands in front of the run.
 const MARK: &str = "dxdr run ";
+/// What stands in front of the run where it put a database in nobody's place.
+const PLACED: &str = "dxdr put in place by run ";
 
 /// A comment with the mark of a run in front.
 pub fn marked(run: &str, comment: Option<&str>) -> String {
@@ -11,9 +13,9 @@ pub fn marked(run: &str, comment: Option<&str>) -> String {
     }
 }
 
-/// A comment without a mark.
+/// A comment without what dxdr has put in front.
 pub fn unmarked(comment: &str) -> Option<String> {
-    match comment.strip_prefix(MARK) {
+    match comment.strip_prefix(MARK).or_else(|| comment.strip_prefix(PLACED)) {
         Some(rest) => rest.split_once('\n').map(|(_, comment)| comment.to_owned()),
         None => Some(comment.to_owned()),
     }
@@ -24,10 +26,16 @@ pub fn mark(comment: &str) -> Option<&str> {
     comment.strip_prefix(MARK)?.split('\n').next()
 }
 
-/// What stands in the place of the run in the mark of a database that took nobody's place, called `from` before: nothing is kept then whose mark
-/// could tell that it was done. It is no run's, so nobody who cleans up after the run drops it.
-pub fn alone(run: &str, from: &str) -> String {
-    format!("{run}, from {from}")
+/// A comment for a database that a run put where none was, called `from` before: nothing is kept then whose mark could tell that it was done. It is no
+/// mark: what is live is nobody's to drop.
+pub fn placed(run: &str, from: &str, comment: Option<&str>) -> String {
+    let placed = format!("{PLACED}{run}, from {from}");
+    comment.map_or_else(|| placed.clone(), |comment| format!("{placed}\n{comment}"))
+}
+
+/// Whether a comment says that.
+pub fn was_placed(comment: &str, run: &str, from: &str) -> bool {
+    comment.split('\n').next() == Some(placed(run, from, None).as_str())
 }
 
 #[cfg(test)]
@@ -41,6 +49,9 @@ mod tests {
             assert_eq!(mark(&text), Some("restore-staging-1"));
             assert_eq!(unmarked(&text).as_deref(), comment);
         }
+        let text = placed("restore-staging-1", "new", Some("what people wrote"));
+        assert!(was_placed(&text, "restore-staging-1", "new") && !was_placed(&text, "restore-staging-1", "newer"));
+        assert_eq!((mark(&text), unmarked(&text).as_deref()), (None, Some("what people wrote")));
         assert_eq!(mark("what people wrote"), None);
         assert_eq!(unmarked("what people wrote").as_deref(), Some("what people wrote"));
     }

@@ -7,7 +7,7 @@ use dxdr_provider::{
     InstanceErrorKind,
     database::Swap,
     instance::Rows,
-    mark::{alone, mark, marked, unmarked},
+    mark::{mark, marked, placed, unmarked, was_placed},
     quoting::{identifier, literal},
 };
 
@@ -137,11 +137,13 @@ pub(crate) fn changes(found: &[Found], swap: &Swap) -> Result<Vec<Change>, Refus
         (None, Some(from), kept) => {
             let comment = match kept {
                 Some(kept) if kept.mark() == Some(swap.run.as_str()) => plain(from),
-                _ => Some(marked(&alone(&swap.run, &swap.from), plain(from).as_deref())),
+                _ => Some(placed(&swap.run, &swap.from, plain(from).as_deref())),
             };
             Ok(vec![renamed(&swap.from, &swap.name), named(&swap.name, comment)])
         }
-        (Some(live), None, _) if live.mark() == Some(alone(&swap.run, &swap.from).as_str()) => Ok(Vec::new()),
+        (Some(live), None, _) if live.comment.as_deref().is_some_and(|comment| was_placed(comment, &swap.run, &swap.from)) => {
+            Ok(Vec::new())
+        }
         (_, None, _) => Err(Refusal {
             kind: InstanceErrorKind::NotFound,
             message: format!("`{}`, which was to take its place, is not there", swap.from),
@@ -228,7 +230,7 @@ mod tests {
                     assert_eq!(server["neighbour"], before["neighbour"]);
                     let comment = match with_original {
                         true => "as it was".to_owned(),
-                        false => format!("dxdr run r-1, from {}\nas it was", swap.from),
+                        false => format!("dxdr put in place by run r-1, from {}\nas it was", swap.from),
                     };
                     assert_eq!(server["orders"], ("brought", Some(comment)), "{done} of {all:?}");
                     assert_eq!(server.len(), before.len());
@@ -251,7 +253,7 @@ mod tests {
             (gone.kind, gone.message.as_str()),
             (InstanceErrorKind::NotFound, "`new`, which was to take its place, is not there")
         );
-        let other = [database("orders", Some("dxdr run r-1, from newer"))];
+        let other = [database("orders", Some("dxdr put in place by run r-1, from newer"))];
         assert_eq!(changes(&other, &swap()).unwrap_err().kind, InstanceErrorKind::NotFound, "not from there");
         let unmarked = [database("orders", None), database("old", None)];
         assert_eq!(changes(&unmarked, &swap()).unwrap_err().kind, InstanceErrorKind::NotFound, "the old one is a stranger's");

@@ -163,17 +163,24 @@ impl<'a> Stage<'a> {
             return Err(Failure::new(Kind::Failed, format!("{} was chosen instead of {}", entry.name(), before.name)));
         }
         let mut prepared = restore::prepare(&self.context.store, Some(&self.context.cluster), &entry, request.clone()).await?;
+        let run = name::run_name("restore", &staging.name, at, backup::seed(&self.context));
         let (uses, windows) = (uses(&self.environments), BTreeMap::new());
         let now = self.context.clock.now();
-        let order =
-            DatabaseOrder { in_place: true, timeout: DATABASE_TIMEOUT, now, uses: &uses, windows: &windows, no_exports: None };
+        let order = DatabaseOrder {
+            in_place: true,
+            timeout: DATABASE_TIMEOUT,
+            now,
+            run: &run,
+            uses: &uses,
+            windows: &windows,
+            no_exports: None,
+        };
         prepared.plan.bring_back(database::plan(&before, staging, order));
         let notes = restore::databases::examine(&self.context, &request, &mut prepared.plan.databases).await;
         prepared.plan.notes.extend(notes);
         self.terminal.data(&restore_plan::text(&prepared.plan, &entry, &described));
 
         self.chapter("Restore", &format!("{command} --yes"));
-        let run = name::run_name("restore", &staging.name, at, backup::seed(&self.context));
         let trigger = Trigger::Protective { restore_run: run.clone() };
         let mut protective = backup::plan(&self.context, staging, self.policy(staging), trigger).await?;
         protective.run.clone_from(&run);

@@ -282,3 +282,11 @@ fn a_restore_that_died_behind_a_swap_with_nobody_is_resumed() {
     world.served.run(&["runs", "resume", &run, "--yes"]).exits(0);
     assert_eq!(world.rows("orders"), "[1, 2]");
 }
+
+/// The second is in the names of clones, and so the next one takes another.
+pub(crate) fn next_second() {
+    let second = jiff::Timestamp::now().as_second();
+    while jiff::Timestamp::now().as_second() == second {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
