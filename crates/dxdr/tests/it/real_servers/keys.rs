@@ -9,7 +9,7 @@ use std::{
 use age::secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{Servers, World, missing};
+use super::{Servers, World, missing, velero::Velero};
 use crate::{
     objects,
     place::Said,
@@ -187,6 +187,46 @@ fn keys_are_kept_renewed_and_brought_back_after_the_cluster_is_lost() {
             .stdout
             .contains("every key was there already")
     );
+}
+
+#[test]
+fn a_point_that_velero_took_names_the_keys_that_its_sealed_secrets_need() {
+    let Some(velero) = Velero::named() else { return };
+    let Some(program) = env::var("DXDR_TEST_SEALED_SECRETS_CONTROLLER").ok().filter(|program| !program.is_empty()) else {
+        missing("sealing", "no program is named by DXDR_TEST_SEALED_SECRETS_CONTROLLER");
+        return;
+    };
+    let world = World::new(&velero.servers, "velero-keys");
+    world.create(objects::namespace(&world.namespace));
+    let declared = std::fs::read_to_string(world.place.path().join("policies/journey.yaml")).unwrap();
+    let (_, primary) = declared.split_once("---\n").unwrap();
+    let policy = "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {name: all}\nspec:\n  environments: [journey]\n  objectives: {dataLoss: 25h, recoveryTime: 1h}\n  engine: velero\n  volumes: {method: none}\n  store: primary\n  retention: {daily: 7}\n";
+    world.place.write("policies/velero.yaml", &format!("apiVersion: dxdr.io/v1alpha1\n{primary}---\n{policy}"));
+    declare(&world);
+    let declared = std::fs::read_to_string(world.place.path().join("policies/journey.yaml")).unwrap();
+    let (without_policy, _) = declared.split_once("---\nkind: BackupPolicy").unwrap();
+    world.place.write("policies/journey.yaml", without_policy);
+    let controller = Controller::start(&program, &world);
+    let one = sealed(&world, &controller.certificate(), "one");
+    comes_back(&world, &one);
+
+    let point = world.point();
+    let keys = json_of(&seal(&world, &["keys", "-o", "json"], "").exits(0));
+    let key = &keys["keys"][0];
+    assert_eq!(key["escrow"]["asThePolicySays"], true, "{keys}");
+    let page = json_of(&world.run(&["points", "journey", "--output", "json"]).exits(0));
+    let points = page["points"].as_array().unwrap();
+    let taken = points.iter().find(|taken| taken["name"] == point.as_str()).unwrap();
+    assert_eq!(taken["state"], "complete", "{taken:#}");
+    let named = taken["components"].as_array().unwrap().iter().find(|component| component["kind"] == "keys");
+    assert_eq!(named.unwrap()["fingerprints"], json!([key["fingerprint"]]), "{taken:#}");
+
+    // With the cluster gone, what Velero kept of it opens with what the escrow has.
+    drop(controller);
+    world.delete(&objects::core("Secret", Some(&world.namespace), key["secret"].as_str().unwrap()));
+    let verify = ["verify", "--point", &point, "--identity", "identity.txt"];
+    assert!(seal(&world, &verify, "").exits(0).stdout.ends_with("1 of 1 item open\n"));
+    velero.delete(&world, &point);
 }
 
 /// A second control plane, on which nothing was ever installed but the definition of SealedSecrets; and the program that starts a controller there.
