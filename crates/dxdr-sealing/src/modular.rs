@@ -41,14 +41,22 @@ impl Modulus {
         for bit in (0..exponent.checked_ilog2().unwrap_or(0)).rev() {
             power = self.multiply(&power, &power);
             if exponent >> bit & 1 == 1 {
+                // The last factor as it is, and not in Montgomery's form, brings the power out of that form on the way.
+                if bit == 0 {
+                    return self.bytes(&self.multiply(&power, &base_digits), base.len());
+                }
                 power = self.multiply(&power, &in_form);
             }
         }
         let mut one = vec![0; self.digits.len()];
         one[0] = 1;
-        let power = self.multiply(&power, &one);
-        let bytes = power.iter().rev().flat_map(|digit| digit.to_be_bytes());
-        Zeroizing::new(bytes.skip(self.digits.len() * 8 - base.len()).collect())
+        self.bytes(&self.multiply(&power, &one), base.len())
+    }
+
+    /// The last `length` bytes of a number, the highest first.
+    fn bytes(&self, number: &[u64], length: usize) -> Zeroizing<Vec<u8>> {
+        let bytes = number.iter().rev().flat_map(|digit| digit.to_be_bytes());
+        Zeroizing::new(bytes.skip(self.digits.len() * 8 - length).collect())
     }
 
     /// a·b/R mod n. Both have as many digits as n.
@@ -67,7 +75,7 @@ impl Modulus {
 
 /// sum := (sum + factor·b + m·n) / 2⁶⁴, with the multiple m of n that makes the lowest digit 0. Below 2·n when it was.
 ///
-/// Both products are added in one pass: their carries do not wait for one another, so that the processor works on the two at once.
+/// Both products are added in one pass over the digits: neither's carry waits for the other's.
 fn add_and_shift(sum: &mut [u64], factor: u64, b: &[u64], n: &[u64], inverse: u64) {
     let length = n.len();
     // Said here, it need not be asked for each digit.
