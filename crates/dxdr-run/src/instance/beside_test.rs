@@ -2,10 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -17,10 +14,10 @@ use dxdr_provider::{
     instance::{Instance, InstanceOperation, InstanceRequest, OperationFailure, OperationState, RecoveryWindow, Rows},
 };
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
 
 use super::{
     Beside, BesideOrder, Import, InstanceTurns, LedgerLease,
+    mortal::{Death, Watch},
     statement::{self, Change, Found},
 };
 use crate::{RunError, StopRequest, event::Silent, lease::tests::Shelf};
@@ -28,16 +25,6 @@ use crate::{RunError, StopRequest, event::Silent, lease::tests::Shelf};
 const RUN: &str = "run-1";
 const NEW: &str = "orders_restored";
 const URI: &str = "gs://bucket/orders.sql.gz";
-
-/// Follows the time of tokio, which the tests let pass by itself.
-#[derive(Debug, Clone, Copy)]
-struct Watch(tokio::time::Instant);
-
-impl Clock for Watch {
-    fn now(&self) -> Timestamp {
-        "2024-05-01T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::try_from(self.0.elapsed()).unwrap()
-    }
-}
 
 /// What is in a database, and what is written about it.
 type Content = (Vec<String>, Option<String>);
@@ -55,10 +42,7 @@ struct State {
 struct Service {
     clock: Watch,
     state: Mutex<State>,
-    calls: AtomicUsize,
-    /// At which call whoever asks dies, and whether the request still has its effect.
-    dies: Mutex<Option<(usize, bool)>>,
-    died: Notify,
+    death: Death,
     fails: bool,
     stopped: bool,
 }
@@ -72,29 +56,18 @@ impl Service {
         let content = |words: &str| (vec![words.to_owned()], None);
         let databases = [("orders", "live"), ("neighbour", "not ours")].map(|(name, words)| (name.to_owned(), content(words)));
         let state = Mutex::new(State { databases: databases.into(), ..State::default() });
-        let (calls, dies, died) = (AtomicUsize::new(0), Mutex::default(), Notify::new());
-        Self { clock, state, calls, dies, died, fails: false, stopped: false }
+        Self { clock, state, death: Death::default(), fails: false, stopped: false }
     }
 
     /// Does it, unless whoever asks dies before.
     async fn call<T>(&self, effect: impl FnOnce(&mut State) -> Result<T, InstanceError>) -> Result<T, InstanceError> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        let dies = *self.dies.lock().unwrap();
-        let dies = dies.filter(|(at, _)| *at == call).map(|(_, with_effect)| with_effect);
-        if dies == Some(false) {
-            self.died.notify_one();
-            std::future::pending::<()>().await;
-        }
-        let answer = {
-            let mut state = self.state.lock().unwrap();
-            self.settle(&mut state);
-            effect(&mut state)
-        };
-        if dies == Some(true) {
-            self.died.notify_one();
-            std::future::pending::<()>().await;
-        }
-        answer
+        self.death
+            .around(|| {
+                let mut state = self.state.lock().unwrap();
+                self.settle(&mut state);
+                effect(&mut state)
+            })
+            .await
     }
 
     /// Lets operations end whose time it is.
@@ -306,17 +279,17 @@ async fn whoever_dies_anywhere_is_followed_by_one_who_does_nothing_twice() {
     let calls = {
         let (service, shelf) = (Service::new(Watch(tokio::time::Instant::now())), Arc::new(Shelf::default()));
         everything(&beside(&service, &shelf, "one")).await.unwrap();
-        service.calls.load(Ordering::SeqCst)
+        service.death.calls()
     };
     assert!(calls > 8, "{calls}");
     for at in 0..calls {
         for with_effect in [false, true] {
             let (service, shelf) = (Service::new(Watch(tokio::time::Instant::now())), Arc::new(Shelf::default()));
-            *service.dies.lock().unwrap() = Some((at, with_effect));
+            service.death.comes_at(at, with_effect);
             let first = beside(&service, &shelf, "one");
             let imported = tokio::select! {
                 result = everything(&first) => panic!("it was to die at call {at}: {result:?}"),
-                () = service.died.notified() => service.databases().contains_key("orders_before"),
+                () = service.death.has_come() => service.databases().contains_key("orders_before"),
             };
             rest(&beside(&service, &shelf, "two"), imported).await.unwrap_or_else(|error| panic!("{at} {with_effect}: {error}"));
             assert_eq!((service.asked("CREATE_DATABASE"), service.asked("IMPORT")), (1, 1), "{at} {with_effect}");

@@ -2,10 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -17,23 +14,15 @@ use dxdr_provider::{
     instance::{Instance, InstanceOperation, InstanceRequest, OperationState, RecoveryWindow, Rows},
 };
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
 
-use super::{Beside, BesideOrder, InstanceTurns, LedgerLease};
+use super::{
+    Beside, BesideOrder, InstanceTurns, LedgerLease,
+    mortal::{Death, Watch},
+};
 use crate::{RunError, StopRequest, event::Silent, lease::tests::Shelf};
 
 const RUN: &str = "run-1";
 const CLONE: &str = "dxdr-staging-20240501-1a2b3c4d";
-
-/// Follows the time of tokio, which the tests let pass by itself.
-#[derive(Debug, Clone, Copy)]
-struct Watch(tokio::time::Instant);
-
-impl Clock for Watch {
-    fn now(&self) -> Timestamp {
-        "2024-05-01T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::try_from(self.0.elapsed()).unwrap()
-    }
-}
 
 /// Labels, and whether it is protected from being deleted.
 type Settings = (BTreeMap<String, String>, bool);
@@ -51,10 +40,7 @@ struct State {
 struct Service {
     clock: Watch,
     state: Mutex<State>,
-    calls: AtomicUsize,
-    /// At which call whoever asks dies, and whether the request still has its effect.
-    dies: Mutex<Option<(usize, bool)>>,
-    died: Notify,
+    death: Death,
 }
 
 impl Service {
@@ -62,27 +48,18 @@ impl Service {
         let instances = BTreeMap::from([("own".to_owned(), (BTreeMap::new(), true))]);
         let state = Mutex::new(State { instances, ..State::default() });
         let clock = Watch(tokio::time::Instant::now());
-        Arc::new(Self { clock, state, calls: AtomicUsize::new(0), dies: Mutex::default(), died: Notify::new() })
+        Arc::new(Self { clock, state, death: Death::default() })
     }
 
     /// Does it, unless whoever asks dies before.
     async fn call<T>(&self, effect: impl FnOnce(&mut State) -> Result<T, InstanceError>) -> Result<T, InstanceError> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        let dies = self.dies.lock().unwrap().filter(|(at, _)| *at == call).map(|(_, with_effect)| with_effect);
-        if dies == Some(false) {
-            self.died.notify_one();
-            std::future::pending::<()>().await;
-        }
-        let answer = {
-            let mut state = self.state.lock().unwrap();
-            self.settle(&mut state);
-            effect(&mut state)
-        };
-        if dies == Some(true) {
-            self.died.notify_one();
-            std::future::pending::<()>().await;
-        }
-        answer
+        self.death
+            .around(|| {
+                let mut state = self.state.lock().unwrap();
+                self.settle(&mut state);
+                effect(&mut state)
+            })
+            .await
     }
 
     /// Lets operations end whose time it is.
@@ -254,17 +231,17 @@ async fn whoever_dies_anywhere_is_followed_by_one_who_clones_nothing_twice() {
     let calls = {
         let (service, shelf) = (Service::new(), Arc::new(Shelf::default()));
         beside(&service, &shelf, "one").clone_instance(&route()).await.unwrap();
-        service.calls.load(Ordering::SeqCst)
+        service.death.calls()
     };
     assert!(calls > 8, "{calls}");
     for at in 0..calls {
         for with_effect in [false, true] {
             let (service, shelf) = (Service::new(), Arc::new(Shelf::default()));
-            *service.dies.lock().unwrap() = Some((at, with_effect));
+            service.death.comes_at(at, with_effect);
             let (first, route) = (beside(&service, &shelf, "one"), route());
             tokio::select! {
                 _ = first.clone_instance(&route) => panic!("it was to die at call {at}"),
-                () = service.died.notified() => {}
+                () = service.death.has_come() => {}
             }
             let second = beside(&service, &shelf, "two");
             second.clone_instance(&route).await.unwrap_or_else(|error| panic!("{at} {with_effect}: {error}"));

@@ -12,6 +12,8 @@ mod clone_test;
 mod export;
 mod ledger;
 mod look;
+#[cfg(test)]
+mod mortal;
 mod reap;
 mod statement;
 #[cfg(test)]

@@ -18,20 +18,10 @@ use dxdr_provider::{
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-use super::*;
+use super::{mortal::Watch, *};
 use crate::{event::Silent, lease::tests::Shelf, store::Store};
 
 const URI: &str = "gs://bucket/staging.sql.gz";
-
-/// Follows the time of tokio, which the tests let pass by itself.
-#[derive(Debug, Clone, Copy)]
-struct Watch(tokio::time::Instant);
-
-impl Clock for Watch {
-    fn now(&self) -> Timestamp {
-        "2024-05-01T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::try_from(self.0.elapsed()).unwrap()
-    }
-}
 
 #[derive(Debug, Default)]
 struct State {
