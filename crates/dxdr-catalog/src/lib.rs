@@ -4,7 +4,7 @@
 //! "2024-05-01T10:00" ── target ──► instant ─┐
 //!                                           ├─ query ──► the point to restore, or why there is none
 //! entries of the store ─────────────────────┘              │
-//!                                    what each component has ── coverage ──► what each is restored to
+//!                              when each part was captured ── coverage ──► whether they are of one instant
 //! ```
 //!
 //! Architecture invariant: knows nothing of how points are stored or read; values in, values out.

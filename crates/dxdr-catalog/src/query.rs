@@ -209,7 +209,7 @@ impl NoWayBack {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use dxdr_environment::EnvironmentName;
     use proptest::prelude::*;
 
@@ -220,7 +220,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn point(name: &str, second: i64) -> RecoveryPoint {
+    pub(crate) fn point(name: &str, second: i64) -> RecoveryPoint {
         let resources = ResourcesComponent { instant: at(second), between: None, items: 1, bytes: 10, kinds: Vec::new() };
         RecoveryPoint {
             name: name.to_owned(),

@@ -5,10 +5,7 @@ use std::fmt;
 use dxdr_environment::{DatabaseFacts, EnvironmentName};
 use jiff::Timestamp;
 
-use crate::{
-    coverage,
-    interval::{self, Interval},
-};
+use crate::{coverage, interval::Interval};
 
 /// What a manifest says of a recovery point.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +64,7 @@ impl RecoveryPoint {
     /// How far apart what it brings back lies, at most. Never less than it really is: what is not known of an instant counts, and clocks of different machines are not compared
     /// where one of them watched.
     pub fn skew(&self) -> jiff::SignedDuration {
-        let intervals: Vec<Interval> = self.components.iter().filter_map(coverage::interval).collect();
-        interval::skew(&intervals)
+        coverage::furthest(self).map_or(jiff::SignedDuration::ZERO, |(_, _, apart)| apart)
     }
 }
 

@@ -32,7 +32,7 @@ pub struct BackupPolicy {
     pub secrets: SecretsPolicy,
     /// Which kinds are captured.
     pub resources: ResourceFilters,
-    /// How far apart the instants of what a restore brings back may lie.
+    /// How far apart what a restore brings back may lie at most: what is not known of an instant counts.
     pub max_skew: SignedDuration,
     /// How long points are kept.
     pub retention: Retention,

@@ -1,6 +1,6 @@
 //! The recovery points of a store.
 
-use dxdr_catalog::{Component, Engine, Entry, ForeignBackup, Interval, RecoveryPoint, Trigger};
+use dxdr_catalog::{Component, Engine, Entry, ForeignBackup, Interval, RecoveryPoint, Trigger, coverage::TooFarApart};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -18,6 +18,8 @@ pub struct Points<'a> {
     pub unreadable: &'a [(String, String)],
     /// Points that are not as their manifests say, with what is wrong.
     pub damaged: &'a [(String, String)],
+    /// Points that are not of one instant, near enough, with how far apart their parts may lie.
+    pub apart: &'a [(String, TooFarApart)],
     /// Folders that unfinished backups left.
     pub leftovers: &'a [String],
     /// Where they are.
@@ -60,6 +62,9 @@ pub fn text(points: &Points<'_>, now: Timestamp, width: Option<usize>) -> String
     for (name, reason) in points.damaged {
         text.push_str(&format!("\n{name} is damaged: {reason}"));
     }
+    for (name, too_far) in points.apart {
+        text.push_str(&format!("\n{name} is not of one instant: {too_far}"));
+    }
     if !points.leftovers.is_empty() {
         text.push_str(&format!(
             "\nLeftovers of unfinished backups, or somebody else's; no recovery points: {}. `dxdr runs list` says of which runs.\n",
@@ -77,6 +82,7 @@ pub fn json(points: &Points<'_>) -> Value {
         "points": points.entries.iter().map(entry_json).collect::<Vec<_>>(),
         "unreadable": points.unreadable.iter().map(|(name, reason)| json!({"name": name, "reason": reason})).collect::<Vec<_>>(),
         "damaged": points.damaged.iter().map(|(name, reason)| json!({"name": name, "reason": reason})).collect::<Vec<_>>(),
+        "apart": points.apart.iter().map(|(name, too_far)| json!({"name": name, "reason": too_far.to_string()})).collect::<Vec<_>>(),
         "leftovers": points.leftovers,
     })
 }

@@ -33,7 +33,7 @@ pub(crate) struct BackupPolicySpec {
     /// Which kinds are captured. Left out: everything that lives in the namespace, and what belongs to it.
     #[serde(default)]
     pub(crate) resources: ResourcesSpec,
-    /// How far apart the instants of what a restore brings back may lie, as in `5m`. Left out: 10m.
+    /// How far apart what a restore brings back may lie at most, as in `5m`: longer than exports of databases take. Left out: 10m.
     pub(crate) max_skew: Option<String>,
     /// How long recovery points are kept.
     #[serde(default)]

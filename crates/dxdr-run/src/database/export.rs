@@ -104,7 +104,11 @@ async fn one(
         key: instance::attempted(&export.key, exported.attempt),
         instant: exported.instant,
         // It looked at the database at some moment of its work; which, the service does not say.
-        between: Some(witness.saw_for_the_run(since, exported.seen)),
+        between: Some(match exported.asked {
+            // What it waited for its turn does not count.
+            Some(asked) => witness.saw(asked, exported.seen),
+            None => witness.saw_for_the_run(since, exported.seen),
+        }),
         size: exported.size,
         sha256: exported.sha256.to_string(),
         consistency: plan.promise(export).word().to_owned(),

@@ -70,6 +70,8 @@ pub struct Exported {
     /// When the dump began: everything committed before is in it. Where that is not known, when its object was there: nothing in it is
     /// later, and what was committed since it began is missing.
     pub instant: Timestamp,
+    /// When it was asked for, by the clock of this process, where this process did: nothing that it lacks was committed before.
+    pub asked: Option<Timestamp>,
     /// When it was seen done, by the clock of this process: nothing committed later is in it.
     pub seen: Timestamp,
     /// Whether it is known when the dump began.
@@ -139,9 +141,9 @@ async fn once(
     };
     let request = InstanceRequest::Export { database: order.database.clone(), uri: uri.to_owned(), offload: order.offload };
     let object = ObjectInStore { store, key };
-    let operation = match carry_out(turns, &job, &request, &object).await? {
-        Done::Operation(operation) => Some(operation),
-        Done::Made => None,
+    let (operation, asked) = match carry_out(turns, &job, &request, &object).await? {
+        Done::Operation(operation, asked) => (Some(operation), asked),
+        Done::Made => (None, None),
     };
     let seen = turns.clock.now();
     let Digested { size, sha256, stat } = read_back(turns, store, order, key).await?;
@@ -157,6 +159,7 @@ async fn once(
         // Without the operation, the end of the export is all that is known: the object was written then.
         instant: begun.or(written).unwrap_or_else(|| turns.clock.now()),
         exact: begun.is_some(),
+        asked,
         seen,
         size,
         sha256,

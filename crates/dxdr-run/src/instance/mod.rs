@@ -30,6 +30,7 @@ use dxdr_provider::{
     Clock, InstanceError, InstanceErrorKind, Instances,
     instance::{InstanceOperation, InstanceRequest, OperationFailure, OperationState},
 };
+use jiff::Timestamp;
 
 pub(crate) use beside::{Beside, BesideOrder, Import};
 pub use export::{ExportOrder, Exported, attempted, export};
@@ -121,8 +122,8 @@ impl InstanceTurns {
 /// Work that was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
-    /// By this operation.
-    Operation(Operation),
+    /// By this operation, and when this process asked for it, by its own clock; `None`: somebody else did, or nobody knows when.
+    Operation(Operation, Option<Timestamp>),
     /// What it makes is there, and the service does not list the operation any more.
     Made,
 }
@@ -140,6 +141,7 @@ pub async fn carry_out(turns: &InstanceTurns, job: &Job, request: &InstanceReque
         observed: None,
         pauses: Pauses::beginning_with(turns.first_pause, &job.id),
         told: None,
+        asked: None,
     };
     let done = worker.work(request, made).await;
     if let Err(error) = &done {
@@ -156,6 +158,8 @@ struct Worker<'a> {
     pauses: Pauses,
     /// The obstacle that was reported last.
     told: Option<String>,
+    /// The operation that this process asked for, and when.
+    asked: Option<(String, Timestamp)>,
 }
 
 impl Worker<'_> {
@@ -243,7 +247,7 @@ impl Worker<'_> {
     }
 
     /// Sends it once. Whatever the answer, the claim is not used again: see [`Process::unsent`].
-    async fn submit(&mut self, request: &InstanceRequest, token: u64, until: jiff::Timestamp) -> Result<(), RunError> {
+    async fn submit(&mut self, request: &InstanceRequest, token: u64, until: Timestamp) -> Result<(), RunError> {
         self.process.unsent = None;
         self.observed = None;
         if self.turns.stop.asked() {
@@ -253,10 +257,12 @@ impl Worker<'_> {
         if self.turns.clock.now() > until {
             return self.send_back(token).await;
         }
+        let asked = self.turns.clock.now();
         let answer = tokio::time::timeout(REQUEST, self.turns.instances.submit(&self.turns.instance, request)).await;
         match answer {
             Ok(Ok(operation)) => {
                 tracing::debug!(job = self.job.id, operation, "accepted");
+                self.asked = Some((operation.clone(), asked));
                 self.accept(token, &operation).await
             }
             Ok(Err(error)) if error.kind.definite() => {
@@ -380,7 +386,10 @@ impl Worker<'_> {
             hint,
         };
         match conclusion {
-            Conclusion::Succeeded(operation) => Ok(Done::Operation(operation)),
+            Conclusion::Succeeded(operation) => {
+                let asked = self.asked.as_ref().filter(|(name, _)| *name == operation.name).map(|(_, asked)| *asked);
+                Ok(Done::Operation(operation, asked))
+            }
             Conclusion::Made => Ok(Done::Made),
             Conclusion::Failed(Operation { name, status: OperationStatus::Failed(fault), .. }) => {
                 Err(failed(&name, fault.message, fault.hint))

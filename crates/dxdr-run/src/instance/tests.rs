@@ -300,8 +300,10 @@ async fn two_processes_of_one_run_and_another_run_submit_everything_once() {
         carry_out(&two, &staging, &staging_request, &Unseen),
         carry_out(&three, &dev, &dev_request, &Unseen),
     );
+    let asked = [&results.0, &results.1].iter().filter(|result| matches!(result, Ok(Done::Operation(_, Some(_))))).count();
+    assert_eq!(asked, 1, "who did not ask does not know when somebody did");
     let name = |result: Result<Done, RunError>| match result {
-        Ok(Done::Operation(operation)) => operation.name,
+        Ok(Done::Operation(operation, _)) => operation.name,
         other => panic!("{other:?}"),
     };
     let names = [name(results.0), name(results.1), name(results.2)];
@@ -321,7 +323,7 @@ async fn what_a_process_sent_before_it_died_is_adopted_by_the_next() {
     assert!(dies.is_err(), "it dies while it waits for the answer");
     assert_eq!(desk.submitted(), 1);
     let done = carry_out(&world.turns(&desk, "second"), &job, &request, &Unseen).await.unwrap();
-    assert!(matches!(done, Done::Operation(operation) if operation.name == "operation-0"));
+    assert!(matches!(done, Done::Operation(operation, _) if operation.name == "operation-0"));
     assert_eq!(desk.submitted(), 1);
 }
 
@@ -331,7 +333,7 @@ async fn an_answer_that_never_comes_is_no_reason_to_ask_again() {
     let desk = Arc::new(Desk::new(world.clock));
     desk.silent.store(true, Ordering::SeqCst);
     let done = carry_out(&world.turns(&desk, "one"), &job("run", URI, 60), &request(URI), &Unseen).await.unwrap();
-    assert!(matches!(done, Done::Operation(operation) if operation.name == "operation-0"));
+    assert!(matches!(done, Done::Operation(operation, None) if operation.name == "operation-0"));
     assert_eq!(desk.submitted(), 1);
 }
 
@@ -367,7 +369,7 @@ async fn no_single_write_of_the_ledger_is_what_a_run_fails_by() {
         let turns = world.turns(&desk, "one");
         world.shelf.fail_after(writes);
         let done = carry_out(&turns, &job("run", URI, 60), &request(URI), &Unseen).await;
-        assert!(matches!(done, Ok(Done::Operation(_))), "after {writes}: {done:?}");
+        assert!(matches!(done, Ok(Done::Operation(..))), "after {writes}: {done:?}");
         assert_eq!(desk.submitted(), 1, "after {writes}");
     }
 }
@@ -411,7 +413,7 @@ async fn an_operation_that_never_ends_is_left_running_and_taken_up_again() {
     assert_eq!(turns.lease.current().await.unwrap().entries.len(), 1);
     desk.state.lock().unwrap().ends[0].0 = world.clock.now();
     let done = carry_out(&world.turns(&desk, "two"), &job("run", URI, 5), &request, &Unseen).await.unwrap();
-    assert!(matches!(done, Done::Operation(operation) if operation.name == "operation-0"));
+    assert!(matches!(done, Done::Operation(operation, _) if operation.name == "operation-0"));
     assert_eq!(desk.submitted(), 1);
 }
 
@@ -455,7 +457,7 @@ async fn who_is_asked_to_stop_leaves_what_was_accepted_to_the_next() {
         "the next need not wait until it is believed to be gone"
     );
     let done = carry_out(&world.turns(&desk, "two"), &job, &request, &Unseen).await.unwrap();
-    assert!(matches!(done, Done::Operation(operation) if operation.name == "operation-0"));
+    assert!(matches!(done, Done::Operation(operation, _) if operation.name == "operation-0"));
     assert_eq!(desk.submitted(), 1);
 }
 
@@ -471,7 +473,7 @@ async fn looks_that_fail_for_a_while_are_no_reason_to_give_up() {
         }
         *desk.down_until.lock().unwrap() = Some(begun + SignedDuration::from_mins(20));
     });
-    assert!(matches!(result.unwrap(), Done::Operation(operation) if operation.name == "operation-0"));
+    assert!(matches!(result.unwrap(), Done::Operation(operation, _) if operation.name == "operation-0"));
     assert!(world.clock.now() >= begun + SignedDuration::from_mins(20));
     assert_eq!(desk.submitted(), 1);
 

@@ -6,6 +6,7 @@ use dxdr_plan::{backup::BackupPlan, velero::remedy};
 use dxdr_policy::{BackupPolicy, Engine};
 use dxdr_report::{backup_plan, points};
 use dxdr_run::{RunContext, backup, velero};
+use jiff::SignedDuration;
 
 use super::{context, seal};
 use crate::{
@@ -64,7 +65,7 @@ pub(crate) async fn run(command: Backup, global: &Global, terminal: &Terminal) -
         return Ok(());
     }
     let point = backup::backup(&context, &plan).await?;
-    report(point, terminal)
+    report(point, world.max_skew(&environment.name), terminal)
 }
 
 /// What becomes of keys that are not in escrow.
@@ -94,7 +95,7 @@ async fn by_velero(
         terminal.value(&backup_plan::velero_json(&plan), || format!("{} would be asked for; nothing was changed", plan.point));
         return Ok(());
     }
-    report(velero::backup::backup(&context, &plan).await?, terminal)
+    report(velero::backup::backup(&context, &plan).await?, policy.max_skew, terminal)
 }
 
 /// Plans a recovery point asked for by a person.
@@ -106,19 +107,30 @@ pub(crate) async fn plan(
     Ok(backup::plan(context, environment, policy, Trigger::Requested).await?)
 }
 
-/// The point's name on stdout, the rest beside it.
-pub(crate) fn report(point: RecoveryPoint, terminal: &Terminal) -> Result<(), Failure> {
+/// The point's name on stdout, the rest beside it. One whose parts may lie further apart than `max_skew` is not what was promised, as one that lacks something.
+pub(crate) fn report(point: RecoveryPoint, max_skew: SignedDuration, terminal: &Terminal) -> Result<(), Failure> {
     let (complete, by_velero) = (point.complete(), point.engine == dxdr_catalog::Engine::Velero);
     let gaps = point.gaps.clone();
     let (name, at) = (point.name.clone(), dxdr_report::quantity::instant(point.instant));
     let environment = point.environment.to_string();
     let parts = dxdr_catalog::coverage::components(&point).len();
     let apart = dxdr_report::quantity::at_most(point.skew());
+    let too_far = dxdr_catalog::coverage::of_one_instant(&point, max_skew).err();
     let mut json = points::entry_json(&dxdr_catalog::Entry::Ours(point));
     json["format"] = "dxdr.io/point/v1".into();
     terminal.value(&json, || name.clone());
     if parts > 1 {
         terminal.note(&format!("its {parts} parts were captured at most {apart} apart"));
+    }
+    if let (true, Some(too_far)) = (complete, &too_far) {
+        let raise =
+            format!("`maxSkew` of the policy says what is allowed: at least {:#} for points like this one", too_far.apart);
+        return Err(Failure::new(Kind::Partial, format!("recovery point {name} is not of one instant: {too_far}"))
+            .hint(raise)
+            .hint(format!(
+                "until then, `dxdr restore --at {at} {environment} --max-skew '{:#}'` goes back to it",
+                too_far.apart
+            )));
     }
     if complete {
         terminal.note(&format!("to return to it: dxdr restore --at {at} {environment}"));
@@ -128,6 +140,9 @@ pub(crate) fn report(point: RecoveryPoint, terminal: &Terminal) -> Result<(), Fa
     let mut remedies: Vec<String> =
         if by_velero { gaps.iter().filter_map(|gap| remedy(&gap.reason)).map(str::to_owned).collect() } else { Vec::new() };
     remedies.dedup();
+    if let Some(too_far) = too_far {
+        terminal.warn(&format!("it is not of one instant, either: {too_far}"));
+    }
     Err(Failure::new(Kind::Partial, format!("recovery point {name} is partial: it lacks {}", lacks.join("; ")))
         .hints(remedies)
         .hint(format!("mend the reasons and take another one: `dxdr backup now {environment}`"))

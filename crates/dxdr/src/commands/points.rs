@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dxdr_catalog::{Entry, coverage};
 use dxdr_policy::Engine;
 use dxdr_provider::{Clock, StorageErrorKind, clock::SystemClock};
 use dxdr_report::points::{self, Points as Page};
@@ -117,7 +118,7 @@ pub(crate) async fn run(command: Points, global: &Global, terminal: &Terminal) -
     if command.reindex {
         let mut written = 0;
         for entry in &found.entries {
-            if let dxdr_catalog::Entry::Ours(point) = entry {
+            if let Entry::Ours(point) = entry {
                 catalog::index(&store, point).await?;
                 written += 1;
             }
@@ -125,10 +126,22 @@ pub(crate) async fn run(command: Points, global: &Global, terminal: &Terminal) -
         terminal.note(&format!("index written: {}", dxdr_report::quantity::counted(written, "point")));
     }
     let described = store.storage.describe();
+    let apart: Vec<_> = found
+        .entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Ours(point) => {
+                let too_far = coverage::of_one_instant(point, world.max_skew(&point.environment)).err()?;
+                Some((point.name.clone(), too_far))
+            }
+            Entry::Foreign(_) => None,
+        })
+        .collect();
     let page = Page {
         entries: &found.entries,
         unreadable: &found.unreadable,
         damaged: &found.damaged,
+        apart: &apart,
         leftovers: &found.leftovers,
         store: &described,
         parts: environment.is_some(),

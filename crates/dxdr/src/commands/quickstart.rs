@@ -150,6 +150,7 @@ impl<'a> Stage<'a> {
             entries: &found.entries,
             unreadable: &found.unreadable,
             damaged: &found.damaged,
+            apart: &[],
             leftovers: &found.leftovers,
             store: &described,
             parts: true,

@@ -14,7 +14,7 @@ use dxdr_plan::{
         ClusterScoped, DatabaseOrder, DatabaseRestores, Executor, Existing, RestorePlan, RestoreRequest, Target, Volumes, Window,
     },
 };
-use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT, MAX_SKEW, ResourceFilters};
+use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT, ResourceFilters};
 use dxdr_provider::{Clock, clock::SystemClock};
 use dxdr_report::{backup_plan, restore_plan};
 use dxdr_run::{
@@ -136,7 +136,7 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let now = SystemClock.now();
     let run = name::run_name("restore", &environment.name, now, context::seed(now));
     let entry = choose(&command, &world, environment, &store, terminal).await?;
-    close_together(&entry, command.max_skew.or(world.policy(environment).map(|policy| policy.max_skew)))?;
+    close_together(&entry, command.max_skew.unwrap_or_else(|| world.max_skew(&environment.name)))?;
     let request = request(&command, environment, &entry, now)?;
     if command.plan {
         let mut prepared = restores::prepare(&store, None, &entry, request).await?;
@@ -295,13 +295,13 @@ async fn choose(
 }
 
 /// Fails unless what the point brings back is close enough to one instant.
-fn close_together(entry: &Entry, max_skew: Option<jiff::SignedDuration>) -> Result<(), Failure> {
+fn close_together(entry: &Entry, max_skew: jiff::SignedDuration) -> Result<(), Failure> {
     let Entry::Ours(point) = entry else { return Ok(()) };
-    coverage::of_point(point, max_skew.unwrap_or(MAX_SKEW)).map(|_| ()).map_err(|refusal| {
-        let hints = refusal.hints();
+    coverage::of_one_instant(point, max_skew).map_err(|refusal| {
+        let hint = refusal.hint();
         Failure::from_error(Kind::NoWayBack, refusal)
             .context(format!("recovery point {} is not of one instant", point.name))
-            .hints(hints)
+            .hint(hint)
             .hint(format!("`dxdr points {}` shows the others; `--point NAME` takes one of them", point.environment))
     })
 }

@@ -162,7 +162,7 @@ async fn resume(
         context.sealing = seal::keys(world, &environment, seal::Missing::Escrow, global, terminal).await;
     }
     match runs::resume(&context, resumption).await? {
-        runs::Resumed::Backup(point) => super::backup::report(*point, terminal),
+        runs::Resumed::Backup(point) => super::backup::report(*point, world.max_skew(&environment.name), terminal),
         runs::Resumed::Restore(report) => restore::tell(&report, terminal),
     }
 }

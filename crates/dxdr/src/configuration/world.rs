@@ -4,13 +4,14 @@ use std::{path::PathBuf, sync::Arc};
 
 use dxdr_api::Model;
 use dxdr_cloud_sql::CloudSql;
-use dxdr_environment::Environment;
+use dxdr_environment::{Environment, EnvironmentName};
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::{ConnectOptions, KubernetesCluster};
 use dxdr_object_storage::{DirectoryStorage, GcsOptions, GcsStorage, S3Encryption, S3Options, S3Storage};
-use dxdr_policy::{BackupPolicy, BackupStore, StoreLocation};
+use dxdr_policy::{BackupPolicy, BackupStore, MAX_SKEW, StoreLocation};
 use dxdr_provider::{Cluster, Instances, ObjectStorage};
 use dxdr_run::Store;
+use jiff::SignedDuration;
 
 use super::{
     file::{self, Configuration},
@@ -68,6 +69,12 @@ impl World {
     /// The policy that covers the environment.
     pub(crate) fn policy(&self, environment: &Environment) -> Option<&BackupPolicy> {
         self.model.policies.iter().find(|policy| policy.environments.contains(&environment.name))
+    }
+
+    /// How far apart the parts of a point of the environment may lie.
+    pub(crate) fn max_skew(&self, environment: &EnvironmentName) -> SignedDuration {
+        let policy = self.model.policies.iter().find(|policy| policy.environments.contains(environment));
+        policy.map_or(MAX_SKEW, |policy| policy.max_skew)
     }
 
     /// The store of the environment: the one named by a flag, else the configuration's, else its policy's, else the only one.
