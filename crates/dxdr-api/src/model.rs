@@ -5,8 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use dxdr_environment::{DatabaseLocation, Environment, FieldPath, Tier};
-use dxdr_policy::{BackupPolicy, BackupStore, DatabaseMethod, Engine, SealingPolicy, StoreLocation};
+use dxdr_environment::{DatabaseLocation, Environment, EnvironmentName, FieldPath, Tier};
+use dxdr_policy::{
+    BackupPolicy, BackupStore, Because, DatabaseMethod, Engine, SealingPolicy, StoreLocation, Together, timings, together,
+};
 
 use crate::{
     Kind,
@@ -81,6 +83,7 @@ fn join(documents: Vec<Document>, broken: &[(Kind, String)], mut problems: Vec<P
     check.instances();
     check.policies();
     check.exports();
+    check.schedules();
     check.environments_without_policy();
     check.sealing_policies();
     let problems = Problems(check.problems).sorted();
@@ -299,6 +302,34 @@ impl<'a> Check<'a> {
                     format!("nothing is exported for `{environment}`: it names no database on the instance `{instance}`");
                 let problem = document.wrong(path.clone(), message).warning();
                 self.report(problem.hint("list them in `databases[].cloudSql.databases` of the environment"));
+            }
+        }
+    }
+
+    /// Environments that wait for each other on an instance because their policies say so.
+    fn schedules(&mut self) {
+        let environments: Vec<Environment> = self.environments().map(|(_, environment)| environment.clone()).collect();
+        let policies: Vec<BackupPolicy> = self.backup_policies().map(|(_, policy)| policy.clone()).collect();
+        let timings = timings(&environments, &policies);
+        for Together { instance, environments } in together(&environments, &policies, &timings) {
+            let written: Vec<&str> = environments
+                .iter()
+                .filter(|name| timings.get(*name).is_some_and(|timing| timing.because == Because::Written))
+                .map(EnvironmentName::as_str)
+                .collect();
+            let says = |policy: &BackupPolicy| policy.environments.iter().any(|name| written.contains(&name.as_str()));
+            let Some((document, _)) = self.backup_policies().find(|(_, policy)| says(policy)) else { continue };
+            if written.len() > 1 {
+                let message = format!(
+                    "{} begin at the same minute and share the instance `{}:{}`, where one waits for the other",
+                    listed(&written, "and"),
+                    instance.project,
+                    instance.instance
+                );
+                let problem = document.wrong(field_path!["spec", "schedule"], message).warning();
+                self.report(
+                    problem.hint("leave `schedule` out: it then follows from `objectives.dataLoss`, at minutes that are apart"),
+                );
             }
         }
     }

@@ -18,7 +18,7 @@ pub struct BackupPolicy {
     pub environments: Vec<EnvironmentName>,
     /// What is promised.
     pub objectives: Objectives,
-    /// When recovery points are taken; `None`: see [`Schedule::derived`].
+    /// When recovery points are taken; `None`: see [`timings`](crate::timings).
     pub schedule: Option<Schedule>,
     /// Who captures the resources.
     pub engine: Engine,
@@ -41,13 +41,6 @@ pub struct BackupPolicy {
 /// How far apart the instants of one point may lie where nothing is said: capturing an environment takes seconds, a policy for several
 /// environments takes a few minutes, and databases are exported while it runs.
 pub const MAX_SKEW: SignedDuration = SignedDuration::from_mins(10);
-
-impl BackupPolicy {
-    /// When a recovery point of `environment` is taken: as written, or as the objective asks.
-    pub fn schedule_of(&self, environment: &EnvironmentName) -> Schedule {
-        self.schedule.clone().unwrap_or_else(|| Schedule::derived(environment.as_str(), self.objectives.data_loss))
-    }
-}
 
 /// What is promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! BackupPolicy ─ objectives ──► Standing    promise against fact, now
-//!              ├ schedule ────► firings     when points are taken; follows from the objective where it is left out
+//!              ├ schedule ────► firings     when points are taken; follows from the objective where it is left out,
+//!              │                            spread over the instances that environments share
 //!              ├ retention ───► Decision    which points stay, and why
 //!              └ store ───────► BackupStore
 //! SealingPolicy ─► when keys are renewed, and who opens them in an emergency
@@ -18,6 +19,7 @@ pub mod objective;
 pub mod retention;
 pub mod schedule;
 pub mod sealing;
+pub mod spread;
 pub mod store;
 
 pub use backup::{
@@ -30,4 +32,5 @@ pub use objective::{Newest, Standing, data_loss_standing};
 pub use retention::Retention;
 pub use schedule::{Schedule, ScheduleError};
 pub use sealing::{Due, EscrowPolicy, Escrowed, SealingPolicy};
+pub use spread::{Because, Timing, Together, exported_from, timings, together};
 pub use store::{BackupStore, GcsLocation, S3Location, SnapshotLocation, StoreLocation, VeleroLocation};

@@ -15,6 +15,12 @@ use jiff::{
 
 use crate::cron_field::{self, Field, FieldError};
 
+/// Minutes of a day.
+pub(crate) const MINUTES_OF_A_DAY: u32 = 24 * 60;
+
+/// The usual periods, in minutes: days consist of each of them.
+const PERIODS: [u32; 16] = [1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, MINUTES_OF_A_DAY];
+
 /// When something happens.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -184,25 +190,44 @@ impl Schedule {
         Ok(schedule)
     }
 
-    /// The schedule that follows from "lose at most `data_loss`": the longest usual period that is at most half of it, because a
-    /// backup takes time and may fail once; at a minute of the environment's own, so that not everything starts at once.
+    /// The schedule that follows from "lose at most `data_loss`", at a minute of the environment's own, so that not everything starts at once.
     pub fn derived(environment: &str, data_loss: SignedDuration) -> Self {
-        const MINUTES: [u32; 9] = [1, 2, 3, 5, 10, 15, 20, 30, 60];
-        const HOURS: [u32; 7] = [2, 3, 4, 6, 8, 12, 24];
-        let half = u32::try_from((data_loss.as_mins() / 2).clamp(1, 24 * 60)).unwrap_or(1);
-        let offset = stable(environment);
-        let expression = match HOURS.iter().rev().find(|hours| *hours * 60 <= half) {
-            Some(24) => format!("{} {} * * *", offset % 60, offset / 60 % 24),
-            Some(hours) => format!("{} {}-23/{hours} * * *", offset % 60, offset / 60 % hours),
-            None => match MINUTES.iter().rev().find(|minutes| **minutes <= half) {
-                Some(60) => format!("{} * * * *", offset % 60),
-                Some(1) | None => "* * * * *".to_owned(),
-                Some(minutes) => format!("{}-59/{minutes} * * * *", offset % minutes),
-            },
+        Self::every(Self::derived_period(data_loss), stable(environment))
+    }
+
+    /// Minutes between two points where at most `data_loss` may be lost: the longest usual period that is at most half of it, because a
+    /// backup takes time and may fail once. Days consist of it.
+    pub(crate) fn derived_period(data_loss: SignedDuration) -> u32 {
+        let half = u32::try_from((data_loss.as_mins() / 2).clamp(1, i64::from(MINUTES_OF_A_DAY))).unwrap_or(1);
+        PERIODS.iter().rev().find(|period| **period <= half).copied().unwrap_or(1)
+    }
+
+    /// Each of those `period`s, so many minutes behind its beginning; those of a day begin at midnight.
+    pub(crate) fn every(period: u32, offset: u32) -> Self {
+        let offset = offset % period;
+        let (minute, hour) = (offset % 60, offset / 60);
+        let expression = match period {
+            MINUTES_OF_A_DAY => format!("{minute} {hour} * * *"),
+            61.. => format!("{minute} {hour}-23/{} * * *", period / 60),
+            60 => format!("{minute} * * * *"),
+            1 => "* * * * *".to_owned(),
+            minutes => format!("{minute}-59/{minutes} * * * *"),
         };
-        // Every expression above is within the grammar: the tables hold steps smaller than their ranges.
+        // Every expression above is within the grammar: periods are those of the table, whose steps are smaller than their ranges.
         #[allow(clippy::expect_used)]
-        Self::parse(&expression, None).expect("a step of the tables in the range that belongs to it")
+        Self::parse(&expression, None).expect("a step of the table in the range that belongs to it")
+    }
+
+    /// The minutes of a day, in UTC, at which it fires on some day: of a zone that sets its clocks, those of both.
+    pub(crate) fn minutes_of_a_day(&self) -> BTreeSet<u32> {
+        // A fixed year, so that it does not depend on the day it is asked. Clocks are set in its first half and set back in the other, everywhere.
+        let months = (0..12).map(|month| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * (365 * 56 + 30 * month)));
+        let offsets: BTreeSet<i32> = months.map(|instant| self.zone.to_offset(instant).seconds() / 60).collect();
+        let times = self.fields.times();
+        let in_utc = |offset: &i32| {
+            times.iter().map(|time| (time - offset).rem_euclid(MINUTES_OF_A_DAY as i32) as u32).collect::<Vec<_>>()
+        };
+        offsets.iter().flat_map(in_utc).collect()
     }
 
     /// The expression as it was written.
@@ -390,7 +415,7 @@ fn list(values: &[u8]) -> String {
 }
 
 /// FNV-1a: the same on every machine and in every version, unlike the standard library's hash.
-fn stable(text: &str) -> u32 {
+pub(crate) fn stable(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 

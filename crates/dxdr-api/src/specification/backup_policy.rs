@@ -13,7 +13,8 @@ pub(crate) struct BackupPolicySpec {
     pub(crate) environments: Vec<String>,
     /// What is promised.
     pub(crate) objectives: ObjectivesSpec,
-    /// When recovery points are taken. Left out: often enough for `objectives.dataLoss`, at a minute of each environment's own.
+    /// When recovery points are taken. Left out: often enough for `objectives.dataLoss`, at a minute of each environment's own, apart from others whose databases are
+    /// exported from the same instance.
     pub(crate) schedule: Option<ScheduleSpec>,
     /// Who captures the Kubernetes objects.
     #[serde(default)]

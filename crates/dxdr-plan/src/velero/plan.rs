@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use dxdr_environment::{
-    Environment, ObjectReference, PlannedObject, comparison,
+    Environment, EnvironmentName, ObjectReference, PlannedObject, comparison,
     compile::{DesiredObject, environment_of},
 };
-use dxdr_policy::{BackupPolicy, BackupStore, Engine, SnapshotLocation, VolumeMethod};
+use dxdr_policy::{
+    BackupPolicy, BackupStore, Because, Engine, SnapshotLocation, Timing, Together, VolumeMethod, timings, together,
+};
 use serde_json::Value;
 
 use super::{
@@ -79,6 +81,7 @@ pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan
         settle_snapshots(request, &policies, observed, &mut desired, &mut notes);
         settle_snapshot_locations(request, &policies, observed, &mut desired, &mut notes);
     }
+    let timings = timings(request.environments, request.policies);
     for policy in &policies {
         let Some(location) = locations.get(policy.store.as_str()) else { continue };
         for name in &policy.environments {
@@ -86,10 +89,13 @@ pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan
             let store = request.stores.iter().find(|store| store.name == policy.store);
             let snapshots = store.map(|store| snapshot_location::names(policy, store)).unwrap_or_default();
             let places = Places { location, snapshots: &snapshots };
-            desired.push(schedule(environment, policy, &places, request.namespace, request.standby));
+            let Some(timing) = timings.get(name) else { continue };
+            desired.push(schedule(environment, policy, &timing.schedule, &places, request.namespace, request.standby));
+            look_at_timing(environment, timing, &mut notes);
         }
         look_at_policy(policy, version, &mut notes);
     }
+    look_at_meetings(request, &policies, &timings, &mut notes);
     let foreign = foreign(observed);
     look_at_overlaps(request, &policies, &foreign, &mut notes);
     SchedulePlan {
@@ -310,6 +316,34 @@ fn settle_locations<'a>(
         }
     }
     names
+}
+
+fn look_at_timing(environment: &Environment, timing: &Timing, notes: &mut Vec<Note>) {
+    if let Because::Moved { instance, other } = &timing.because {
+        let text = format!(
+            "`{}` begins at `{}`: close to its own minute `{other}` begins, with which it shares {instance}",
+            environment.name,
+            timing.schedule.expression()
+        );
+        notes.push(note(Severity::Information, text, None));
+    }
+}
+
+/// Those who begin together although they wait for each other. What is under no Schedule of Velero's is told by `dxdr check`.
+fn look_at_meetings(
+    request: &SchedulesRequest<'_>,
+    policies: &[&BackupPolicy],
+    timings: &BTreeMap<EnvironmentName, Timing>,
+    notes: &mut Vec<Note>,
+) {
+    for Together { instance, environments } in together(request.environments, request.policies, timings) {
+        if policies.iter().any(|policy| environments.iter().any(|name| policy.environments.contains(name))) {
+            let names: Vec<&str> = environments.iter().map(EnvironmentName::as_str).collect();
+            let text = format!("{} begin at the same minute, and share {instance}: one waits for the other", names.join(", "));
+            let hint = "leave `schedule` out of their policies: their minutes are chosen apart then";
+            notes.push(note(Severity::Warning, text, Some(hint)));
+        }
+    }
 }
 
 fn look_at_policy(policy: &BackupPolicy, version: Option<VeleroVersion>, notes: &mut Vec<Note>) {

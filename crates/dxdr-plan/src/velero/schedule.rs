@@ -5,7 +5,7 @@ use dxdr_environment::{
     Environment, ObjectReference,
     compile::{DesiredObject, ENVIRONMENT_LABEL},
 };
-use dxdr_policy::{BackupPolicy, ResourceFilters, Retention, VolumeMethod};
+use dxdr_policy::{BackupPolicy, ResourceFilters, Retention, Schedule, VolumeMethod};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -48,15 +48,15 @@ pub(super) struct Places<'a> {
     pub(super) snapshots: &'a [&'a str],
 }
 
-/// The Schedule of `environment` under `policy`, writing to `places`; paused on a standby cluster.
+/// The Schedule of `environment` under `policy` that fires at `when`, writing to `places`; paused on a standby cluster.
 pub(super) fn schedule(
     environment: &Environment,
     policy: &BackupPolicy,
+    when: &Schedule,
     places: &Places<'_>,
     namespace: &str,
     paused: bool,
 ) -> DesiredObject {
-    let when = policy.schedule_of(&environment.name);
     // A zone of the database always has a name; without one it can only be UTC.
     let zone = when.zone().iana_name().unwrap_or("UTC");
     let name = schedule_name(environment.name.as_str());
@@ -132,7 +132,7 @@ fn go_duration(duration: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use dxdr_environment::{EnvironmentName, NamespaceName, environment::Tier};
-    use dxdr_policy::{Engine, Objectives, Schedule, SecretsPolicy, VolumePolicy};
+    use dxdr_policy::{Engine, Objectives, SecretsPolicy, VolumePolicy};
 
     use super::*;
 
@@ -143,7 +143,7 @@ mod tests {
             name: "non-production".to_owned(),
             environments: vec![EnvironmentName::parse("staging").unwrap()],
             objectives: Objectives { data_loss: SignedDuration::from_hours(1), recovery_time: SignedDuration::from_mins(30) },
-            schedule: Some(Schedule::parse("*/30 * * * *", Some("Europe/Berlin")).unwrap()),
+            schedule: None,
             engine: Engine::Velero,
             store: "primary".to_owned(),
             volumes: VolumePolicy::by(VolumeMethod::CsiSnapshot),
@@ -155,6 +155,10 @@ mod tests {
         }
     }
 
+    fn when() -> Schedule {
+        Schedule::parse("*/30 * * * *", Some("Europe/Berlin")).unwrap()
+    }
+
     fn environment(name: &str) -> Environment {
         let namespace = NamespaceName::parse("staging").unwrap();
         Environment::bare(EnvironmentName::parse(name).unwrap(), namespace, Tier::NonProduction)
@@ -162,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_policy_becomes_a_schedule_that_says_everything_whose_default_differs() {
-        let object = schedule(&environment("staging"), &policy(), &PRIMARY, "velero", false);
+        let object = schedule(&environment("staging"), &policy(), &when(), &PRIMARY, "velero", false);
         let labels =
             json!({"app.kubernetes.io/managed-by": "dxdr", "dxdr.io/environment": "staging", "dxdr.io/policy": "non-production"});
         assert_eq!(
@@ -185,17 +189,8 @@ mod tests {
     #[test]
     fn snapshot_locations_are_named_where_the_store_names_them() {
         let places = Places { snapshots: &["aws-default"], ..PRIMARY };
-        let spec = schedule(&environment("staging"), &policy(), &places, "velero", false).value["spec"].clone();
+        let spec = schedule(&environment("staging"), &policy(), &when(), &places, "velero", false).value["spec"].clone();
         assert_eq!(spec["template"]["volumeSnapshotLocations"], json!(["aws-default"]));
-    }
-
-    #[test]
-    fn a_schedule_that_follows_from_the_objective_is_each_environment_s_own_and_stays() {
-        let policy = BackupPolicy { schedule: None, ..policy() };
-        let of = |name| schedule(&environment(name), &policy, &PRIMARY, "velero", false).value["spec"]["schedule"].clone();
-        assert_eq!(of("staging"), of("staging"));
-        assert_ne!(of("staging"), of("dev"));
-        assert!(of("staging").as_str().unwrap().starts_with("CRON_TZ=UTC "));
     }
 
     #[test]
@@ -203,11 +198,11 @@ mod tests {
         let mut policy = policy();
         policy.resources.excluded_namespace_scoped = vec!["pods".to_owned()];
         policy.volumes.method = VolumeMethod::DataMover;
-        let template = &schedule(&environment("staging"), &policy, &PRIMARY, "velero", false).value["spec"]["template"];
+        let template = &schedule(&environment("staging"), &policy, &when(), &PRIMARY, "velero", false).value["spec"]["template"];
         assert_eq!(template["excludedNamespaceScopedResources"], json!(["pods"]));
         assert_eq!(template["snapshotMoveData"], true);
         policy.resources = ResourceFilters { include_cluster_resources: Some(false), ..ResourceFilters::default() };
-        let template = &schedule(&environment("staging"), &policy, &PRIMARY, "velero", false).value["spec"]["template"];
+        let template = &schedule(&environment("staging"), &policy, &when(), &PRIMARY, "velero", false).value["spec"]["template"];
         assert_eq!(template["includeClusterResources"], false);
     }
 

@@ -4,6 +4,7 @@ use dxdr_environment::{
     Environment, ObjectReference, PlannedObject,
     compile::{CompiledEnvironment, Placement, compile},
 };
+use dxdr_policy::{Because, Timing, timings};
 use dxdr_report::comparison;
 use serde_json::{Value, json};
 
@@ -88,10 +89,11 @@ pub(crate) async fn run(command: EnvironmentCommand, global: &Global, terminal: 
 fn list(world: &World, terminal: &Terminal) {
     let environments = &world.model.environments;
     let policy = |environment: &Environment| world.policy(environment).map(|policy| policy.name.clone());
+    let timings = timings(environments, &world.model.policies);
     terminal.value(
         &json!({"format": "dxdr.io/environments/v1", "environments": environments.iter().map(|environment| json!({
             "name": environment.name.as_str(), "namespace": environment.namespace.as_str(), "tier": environment.tier.as_str(),
-            "policy": policy(environment), "hosts": environment.hosts,
+            "policy": policy(environment), "hosts": environment.hosts, "schedule": timings.get(&environment.name).map(timing_json),
         })).collect::<Vec<_>>()}),
         || {
             if environments.is_empty() {
@@ -105,12 +107,40 @@ fn list(world: &World, terminal: &Terminal) {
                         environment.namespace.to_string(),
                         environment.tier.as_str().to_owned(),
                         policy(environment).map_or_else(|| "none: not protected".to_owned(), |policy| policy.to_string()),
+                        timings.get(&environment.name).map(timing_text).unwrap_or_default(),
                     ]
                 })
                 .collect();
-            dxdr_report::table::table(&["NAME", "NAMESPACE", "TIER", "POLICY"], rows)
+            dxdr_report::table::table(&["NAME", "NAMESPACE", "TIER", "POLICY", "POINTS AT"], rows)
         },
     );
+}
+
+/// When points are taken, and why then.
+fn timing_text(timing: &Timing) -> String {
+    let expression = timing.schedule.expression();
+    match &timing.because {
+        Because::Written => expression.to_owned(),
+        Because::Objective => format!("{expression} (follows from dataLoss)"),
+        Because::Moved { instance, other } => {
+            format!("{expression} (follows from dataLoss, apart from {other}, which shares {})", instance.instance)
+        }
+    }
+}
+
+fn timing_json(timing: &Timing) -> Value {
+    let zone = timing.schedule.zone().iana_name().unwrap_or("UTC");
+    let (because, apart_from) = match &timing.because {
+        Because::Written => ("written", None),
+        Because::Objective => ("objective", None),
+        Because::Moved { instance, other } => ("shared-instance", Some((instance, other))),
+    };
+    json!({
+        "cron": timing.schedule.expression(), "timeZone": zone, "because": because,
+        "apartFrom": apart_from.map(|(instance, other)| json!({
+            "environment": other.as_str(), "project": instance.project, "instance": instance.instance,
+        })),
+    })
 }
 
 fn render(environment: &Environment, terminal: &Terminal) {
