@@ -29,6 +29,13 @@ pub(crate) fn of_answer(attempt: Attempt<'_>, error: Error) -> InstanceError {
     InstanceError { kind, action: attempt.action, what: attempt.what, message, hint, source }
 }
 
+/// A refusal over HTTP, by its parts.
+pub(crate) fn of_status(attempt: Attempt<'_>, status: u16, reason: &str, message: &str) -> InstanceError {
+    let kind = kind_of(status, reason, message);
+    let hint = hint(kind, &attempt);
+    InstanceError { kind, action: attempt.action, what: attempt.what, message: message.to_owned(), hint, source: None }
+}
+
 /// A refusal of statements: the same, but for what has to be allowed first.
 pub(crate) fn of_query(attempt: Attempt<'_>, error: Error) -> InstanceError {
     let InstanceName { project, instance } = attempt.instance;

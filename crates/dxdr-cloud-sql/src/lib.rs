@@ -11,6 +11,7 @@
 
 mod connect;
 mod failure;
+mod granted;
 mod request;
 mod service;
 mod translation;

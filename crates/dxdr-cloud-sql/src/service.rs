@@ -13,6 +13,7 @@ use dxdr_provider::{
     InstanceError, InstanceErrorKind, Instances,
     instance::{Instance, InstanceOperation, InstanceRequest, RecoveryWindow, Rows},
 };
+use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::{error::Error, options::RequestOptionsBuilder as _, retry_policy::NeverRetry};
 use google_cloud_sql_v1::{
     client::{SqlBackupRunsService, SqlDatabasesService, SqlInstancesService, SqlOperationsService},
@@ -22,6 +23,7 @@ use google_cloud_sql_v1::{
 use crate::{
     connect::{ConnectError, Options, patience},
     failure::{self, Attempt},
+    granted,
     request::{self, Engine},
     translation,
 };
@@ -38,6 +40,7 @@ const ROWS: i64 = 10_000;
 /// Cloud SQL.
 pub struct CloudSql {
     options: Options,
+    credentials: Credentials,
     instances: SqlInstancesService,
     databases: SqlDatabasesService,
     operations: SqlOperationsService,
@@ -71,6 +74,7 @@ impl CloudSql {
             operations: client!(SqlOperationsService),
             backups: client!(SqlBackupRunsService),
             engines: Mutex::default(),
+            credentials,
             options,
         })
     }
@@ -252,6 +256,10 @@ impl Instances for CloudSql {
             Ok(operation) => Ok(operation.name),
             Err(error) => Err(failure::of_answer(Attempt { action, what, permission, instance }, error)),
         }
+    }
+
+    async fn granted(&self, project: &str, permissions: &[&str]) -> Result<Vec<String>, InstanceError> {
+        granted::granted(self.options.endpoint.as_deref(), &self.credentials, project, permissions).await
     }
 
     async fn execute(&self, instance: &InstanceName, database: &str, statement: &str) -> Result<Rows, InstanceError> {

@@ -7,6 +7,9 @@ use google_cloud_wkt::Timestamp;
 
 use crate::failure;
 
+/// The flag of PostgreSQL's instances that lets accounts log in.
+const IAM_LOGIN: &str = "cloudsql.iam_authentication";
+
 pub(crate) fn instance(project: &str, instance: &model::DatabaseInstance) -> Instance {
     let settings = instance.settings.clone().unwrap_or_default();
     let backup = settings.backup_configuration.clone().unwrap_or_default();
@@ -23,6 +26,8 @@ pub(crate) fn instance(project: &str, instance: &model::DatabaseInstance) -> Ins
         automatic_backups: backup.enabled.unwrap_or_default(),
         log_kept: backup.point_in_time_recovery_enabled.unwrap_or_default() || backup.binary_log_enabled.unwrap_or_default(),
         log_days: backup.transaction_log_retention_days.and_then(|days| u32::try_from(days).ok()),
+        statements_allowed: settings.data_api_access.is_some_and(|access| access.name() == Some("ALLOW_DATA_API")),
+        account_login: settings.database_flags.iter().any(|flag| flag.name == IAM_LOGIN && flag.value == "on"),
         labels: settings.user_labels.into_iter().collect(),
         disk_gigabytes: settings.data_disk_size_gb.and_then(|size| u64::try_from(size).ok()),
         created: instance.create_time.and_then(instant),

@@ -37,6 +37,10 @@ pub struct Instance {
     pub disk: u64,
     /// Whether `executeSql` is allowed.
     pub data_api: bool,
+    /// Whether exports say who owns what, and who may do what with it: whether those of the service do is documented nowhere.
+    pub owners_in_exports: bool,
+    /// Whether accounts may log in as themselves.
+    pub account_login: bool,
 }
 
 impl Default for Instance {
@@ -54,6 +58,8 @@ impl Default for Instance {
             log: Some(SignedDuration::from_hours(24 * 7)),
             disk: 10,
             data_api: true,
+            owners_in_exports: true,
+            account_login: true,
         }
     }
 }
@@ -85,6 +91,8 @@ impl Instance {
                 "dataDiskSizeGb": self.disk.to_string(),
                 "deletionProtectionEnabled": self.deletion_protection,
                 "userLabels": self.labels,
+                "dataApiAccess": if self.data_api { "ALLOW_DATA_API" } else { "DISALLOW_DATA_API" },
+                "databaseFlags": [{"name": "cloudsql.iam_authentication", "value": if self.account_login { "on" } else { "off" }}],
                 "backupConfiguration": {
                     "kind": "sql#backupConfiguration",
                     "enabled": self.backups,

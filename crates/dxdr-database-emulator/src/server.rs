@@ -19,6 +19,8 @@ use crate::{Identity, Shared, failure::Failure, fault::Failing};
 
 /// Larger requests are refused.
 const LIMIT: usize = 1024 * 1024;
+/// Behind the name of a project: which permissions the caller has there.
+const GRANTED: &str = ":testIamPermissions";
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(respond).with_state(shared)
@@ -122,6 +124,7 @@ fn request_name<'a>(method: &Method, path: &[&'a str]) -> &'a str {
         ["v1", "projects", _, "instances", _] if method == Method::PATCH => "patch",
         ["v1", "projects", _, "instances", _] => "instance",
         ["v1", "projects", _, "instances", _, verb, ..] => verb,
+        ["v1", "projects", project] if project.ends_with(GRANTED) => "permissions",
         ["v1", "projects", _, collection, ..] => collection,
         _ => "unknown",
     }
@@ -140,6 +143,10 @@ fn answer(shared: &Arc<Shared>, parts: &Parts, body: &Bytes) -> Result<Value, Fa
     let query = query.map(|(key, value)| (key.to_owned(), decoded(value))).collect();
     let call = Call { shared: Arc::clone(shared), method: method.clone(), query, body, caller };
     match path.as_slice() {
+        // Of Resource Manager, which has another address at Google.
+        ["v1", "projects", project] if *method == Method::POST && project.ends_with(GRANTED) => {
+            look::granted(&call, project.strip_suffix(GRANTED).unwrap_or_default())
+        }
         ["v1", "projects", project, "operations", rest @ ..] => look::operations(&call, project, rest),
         ["v1", "projects", project, "instances"] if *method == Method::GET => look::instances(&call, project),
         ["v1", "projects", project, "instances"] => ask::create(&call, project),

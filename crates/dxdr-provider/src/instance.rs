@@ -40,6 +40,9 @@ pub trait Instances: Debug + Send + Sync {
     /// other error: nobody knows.
     async fn submit(&self, instance: &InstanceName, request: &InstanceRequest) -> Result<String, InstanceError>;
 
+    /// Which of these permissions we have in a project. One that is given for some of its instances alone may be missing here.
+    async fn granted(&self, project: &str, permissions: &[&str]) -> Result<Vec<String>, InstanceError>;
+
     /// Runs a statement in a database and answers its rows.
     async fn execute(&self, instance: &InstanceName, database: &str, statement: &str) -> Result<Rows, InstanceError>;
 }
@@ -67,6 +70,10 @@ pub struct Instance {
     pub log_kept: bool,
     /// For how many days.
     pub log_days: Option<u32>,
+    /// Whether statements may be executed on it through the service.
+    pub statements_allowed: bool,
+    /// Whether accounts of Google Cloud may log in to its databases.
+    pub account_login: bool,
     /// Labels that users gave it.
     pub labels: BTreeMap<String, String>,
     /// Gigabytes of its disk.

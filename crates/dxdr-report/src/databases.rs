@@ -1,11 +1,16 @@
 //! Databases of environments, and what became of those that a restore brought back.
 
 use dxdr_environment::{DatabaseFacts, DatabaseLocation, DatabaseUnit};
+use dxdr_plan::{
+    instance::DatabaseSeen,
+    readiness::{Outcome, Row},
+};
 use dxdr_run::restore::databases::RestoredDatabase;
 use serde_json::{Value, json};
 
 use crate::{
     quantity::{bytes, counted},
+    readiness,
     table::{fitting, table},
 };
 
@@ -27,12 +32,39 @@ pub struct Checked {
     pub environment: String,
     /// Which.
     pub unit: DatabaseUnit,
-    /// What it is like, or why it cannot be captured; `None`: nobody looked.
-    pub found: Option<Result<DatabaseFacts, NotReady>>,
+    /// What it is like, or why it cannot be captured.
+    pub found: Found,
+}
+
+/// What was seen of a database.
+#[derive(Debug)]
+pub enum Found {
+    /// On a server in the cluster: what it is like, or why it cannot be captured.
+    Server(Result<DatabaseFacts, NotReady>),
+    /// On an instance.
+    Instance {
+        /// What it says of itself, where somebody could ask.
+        seen: Option<DatabaseSeen>,
+        /// What concerns it: rows of the instance, and its own.
+        rows: Vec<Row>,
+    },
+}
+
+impl Checked {
+    /// Why it cannot be captured or brought back.
+    pub fn problem(&self) -> Option<NotReady> {
+        match &self.found {
+            Found::Server(found) => found.as_ref().err().cloned(),
+            Found::Instance { rows, .. } => {
+                let worst = rows.iter().find(|row| row.outcome >= Outcome::Failed)?;
+                Some(NotReady { message: format!("{}: {}", worst.what, worst.detail), hint: worst.remedies.first().cloned() })
+            }
+        }
+    }
 }
 
 /// Why a database cannot be captured.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotReady {
     /// What happened, with its causes.
     pub message: String,
@@ -82,49 +114,84 @@ pub fn list_json(listed: &[Listed]) -> Value {
     json!({"format": "dxdr.io/databases/v1", "databases": listed.iter().map(one).collect::<Vec<_>>()})
 }
 
-/// A row each, for people, with what to do below.
+/// A row each, for people, with what to do below; then what was looked at on instances.
 pub fn check_text(checked: &[Checked]) -> String {
+    if checked.is_empty() {
+        return "no environment has a database".to_owned();
+    }
     let rows = checked.iter().map(|checked| {
-        let (state, what) = match &checked.found {
-            None => ("unknown", "databases of this kind are not looked at in this version".to_owned()),
-            Some(Ok(facts)) => {
-                let size = facts.size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+        let (state, what) = match (checked.problem(), &checked.found) {
+            (Some(problem), _) => ("failed", problem.message),
+            (None, Found::Server(Ok(facts))) => {
                 let replica = if facts.replica { ", on a replica" } else { "" };
-                ("ready", format!("PostgreSQL {}, database `{}`{size}{replica}", facts.version, facts.database))
+                ("ready", format!("{}{replica}", described(&facts.version, &facts.database, facts.size)))
             }
-            Some(Err(error)) => ("failed", error.message.clone()),
+            (None, Found::Instance { seen: Some(seen), .. }) => {
+                let database = checked.unit.database.as_deref().unwrap_or_default();
+                ("ready", described(&seen.version, database, Some(seen.size)))
+            }
+            (None, _) => ("ready", "it is there".to_owned()),
         };
         vec![checked.environment.clone(), checked.unit.name.clone(), state.to_owned(), what]
     });
     let mut text = table(&["ENVIRONMENT", "NAME", "STATE", "WHAT"], rows.collect());
     for checked in checked {
-        if let Some(Err(error)) = &checked.found
-            && let Some(hint) = &error.hint
-        {
+        // What to do about an instance is said with its rows, once.
+        if let Found::Server(Err(NotReady { hint: Some(hint), .. })) = &checked.found {
             text.push_str(&format!("{} of {}: {hint}\n", checked.unit, checked.environment));
         }
     }
-    if checked.is_empty() { "no environment has a database".to_owned() } else { text }
+    let rows = of_instances(checked);
+    if !rows.is_empty() {
+        text.push_str(&format!("\n{}", readiness::text(&rows)));
+    }
+    text
+}
+
+fn described(version: &str, database: &str, size: Option<u64>) -> String {
+    let size = size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+    format!("PostgreSQL {version}, database `{database}`{size}")
+}
+
+/// Everything that was looked at on instances, each once.
+fn of_instances(checked: &[Checked]) -> Vec<Row> {
+    let mut all: Vec<Row> = Vec::new();
+    for checked in checked {
+        let Found::Instance { rows, .. } = &checked.found else { continue };
+        for row in rows {
+            if !all.contains(row) {
+                all.push(row.clone());
+            }
+        }
+    }
+    all
 }
 
 /// The same as `dxdr.io/databases-check/v1`.
 pub fn check_json(checked: &[Checked]) -> Value {
     let one = |checked: &Checked| {
-        let (state, facts, error) = match &checked.found {
-            None => ("unknown", None, None),
-            Some(Ok(facts)) => ("ready", Some(facts), None),
-            Some(Err(error)) => ("failed", None, Some(error)),
+        let (facts, seen) = match &checked.found {
+            Found::Server(found) => (found.as_ref().ok(), None),
+            Found::Instance { seen, .. } => (None, seen.as_ref()),
         };
+        let extensions = facts.map(|facts| &facts.extensions).or(seen.map(|seen| &seen.extensions));
+        let problem = checked.problem();
         json!({
-            "environment": checked.environment, "name": checked.unit.name, "state": state,
-            "version": facts.map(|facts| &facts.version), "database": facts.map(|facts| &facts.database),
-            "size": facts.and_then(|facts| facts.size), "program": facts.map(|facts| &facts.program),
+            "environment": checked.environment, "name": checked.unit.name,
+            "state": if problem.is_some() { "failed" } else { "ready" },
+            "version": facts.map(|facts| &facts.version).or(seen.map(|seen| &seen.version)),
+            "database": facts.map(|facts| &facts.database).or(checked.unit.database.as_ref()),
+            "size": facts.and_then(|facts| facts.size).or(seen.map(|seen| seen.size)),
+            "program": facts.map(|facts| &facts.program),
             "roles": facts.map(|facts| &facts.roles), "replica": facts.map(|facts| facts.replica),
-            "extensions": facts.map(|facts| facts.extensions.iter().map(|(name, version)| json!({"name": name, "version": version})).collect::<Vec<_>>()),
-            "error": error.map(|error| &error.message), "hint": error.and_then(|error| error.hint.clone()),
+            "extensions": extensions.map(|extensions| extensions.iter().map(|(name, version)| json!({"name": name, "version": version})).collect::<Vec<_>>()),
+            "error": problem.as_ref().map(|problem| &problem.message), "hint": problem.as_ref().and_then(|problem| problem.hint.as_ref()),
         })
     };
-    json!({"format": "dxdr.io/databases-check/v1", "databases": checked.iter().map(one).collect::<Vec<_>>()})
+    json!({
+        "format": "dxdr.io/databases-check/v1", "databases": checked.iter().map(one).collect::<Vec<_>>(),
+        "rows": readiness::rows(&of_instances(checked)),
+    })
 }
 
 /// What is put back, or was.

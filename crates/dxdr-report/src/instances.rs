@@ -256,6 +256,8 @@ mod tests {
             service_account: "a@b".to_owned(),
             deletion_protection: true,
             automatic_backups: true,
+            statements_allowed: true,
+            account_login: true,
             window: Some((at("2024-04-24T10:00:00Z"), at("2024-05-01T10:00:00Z"))),
             databases: vec!["staging_orders".to_owned()],
             operations: vec![operation("a", export.clone(), OperationStatus::Running), done],

@@ -30,10 +30,13 @@ pub fn text(rows: &[Row]) -> String {
 
 /// `dxdr.io/cluster-check/v1`
 pub fn json(rows: &[Row]) -> Value {
-    let listed: Vec<Value> = rows
-        .iter()
-        .map(|row| json!({"what": row.what, "result": row.outcome.word(), "detail": row.detail, "remedies": row.remedies}))
-        .collect();
     let ready = rows.iter().all(|row| row.outcome < Outcome::Failed);
-    json!({"format": "dxdr.io/cluster-check/v1", "rows": listed, "ready": ready})
+    json!({"format": "dxdr.io/cluster-check/v1", "rows": self::rows(rows), "ready": ready})
+}
+
+/// The rows alone.
+pub(crate) fn rows(rows: &[Row]) -> Vec<Value> {
+    rows.iter()
+        .map(|row| json!({"what": row.what, "result": row.outcome.word(), "detail": row.detail, "remedies": row.remedies}))
+        .collect()
 }

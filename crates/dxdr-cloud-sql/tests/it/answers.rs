@@ -53,6 +53,29 @@ async fn a_wrong_project_and_a_missing_permission_name_what_is_needed() {
 }
 
 #[tokio::test]
+async fn what_we_may_do_in_a_project_is_said_by_its_permissions() {
+    let identity = Identity {
+        token: "secret-token".to_owned(),
+        email: "dxdr@example.org".to_owned(),
+        projects: vec!["p".to_owned()],
+        lacks: vec!["cloudsql.instances.export".to_owned()],
+    };
+    let emulator = emulator(dxdr_database_emulator::Options { identities: vec![identity], ..Default::default() }).await;
+    let service = |token: &str| {
+        let credentials = Some(Credentials::Token(token.to_owned()));
+        CloudSql::connect(Options { endpoint: Some(emulator.endpoint()), credentials })
+    };
+    let asked = ["cloudsql.instances.export", "cloudsql.instances.get"];
+    assert_eq!(service("secret-token").await.unwrap().granted("p", &asked).await.unwrap(), ["cloudsql.instances.get"]);
+    assert_eq!(service("secret-token").await.unwrap().granted("other", &asked).await.unwrap(), [""; 0]);
+    let error = service("wrong").await.unwrap().granted("p", &asked).await.unwrap_err();
+    told(&error, InstanceErrorKind::Unauthenticated, "gcloud auth application-default login");
+    emulator.faults().next("permissions", Failing::Refused(403, "accessNotConfigured".to_owned()));
+    let error = service("secret-token").await.unwrap().granted("p", &asked).await.unwrap_err();
+    told(&error, InstanceErrorKind::Disabled, "gcloud services enable cloudresourcemanager.googleapis.com");
+}
+
+#[tokio::test]
 async fn what_is_in_progress_is_busy_whatever_the_code() {
     let emulator = emulator(dxdr_database_emulator::Options::default()).await;
     let service = service(&emulator).await;

@@ -17,6 +17,13 @@ pub(super) fn instances(call: &Call, project: &str) -> Result<Value, Failure> {
     Ok(json!({"kind": "sql#instancesList", "items": items}))
 }
 
+/// Those of the named permissions that the caller has.
+pub(super) fn granted(call: &Call, project: &str) -> Result<Value, Failure> {
+    let asked = call.body["permissions"].as_array().ok_or_else(|| Failure::invalid("Missing parameter: permissions."))?;
+    let may = |permission: &&Value| permission.as_str().is_some_and(|permission| call.caller.may(project, permission).is_ok());
+    Ok(json!({"permissions": asked.iter().filter(may).collect::<Vec<_>>()}))
+}
+
 pub(super) fn instance(call: &Call, project: &str, instance: &str, rest: &[&str]) -> Result<Value, Failure> {
     // A copy: a server is asked while nobody holds the state.
     let machine = || call.shared.state().machine(project, instance).cloned();

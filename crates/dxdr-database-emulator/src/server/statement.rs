@@ -11,6 +11,15 @@ pub(super) fn administer(machine: &mut Machine, database: &str, text: &str) -> O
         let count = machine.databases.get(database).map_or(0, Vec::len);
         return Some(Ok((vec!["relations".to_owned()], vec![vec![count.to_string()]])));
     }
+    if text.starts_with("SELECT 'owner' AS kind, ") {
+        return Some(Ok(owner(machine, text)));
+    }
+    if text.starts_with("WITH objects AS (") {
+        return Some(Ok((["kind", "name", "owner", "follows", "rights"].map(str::to_owned).to_vec(), Vec::new())));
+    }
+    if text.starts_with("SELECT current_user AS account, ") {
+        return Some(Ok(described(machine, database)));
+    }
     let changes: Vec<Change> = statements(text).into_iter().map(Change::read).collect::<Option<_>>()?;
     let mut changed = machine.clone();
     for change in changes {
@@ -29,6 +38,24 @@ fn catalogue(machine: &Machine) -> Rows {
     (columns, machine.databases.keys().map(row).collect())
 }
 
+/// All databases belong to the one role, and nobody has changed anything about them.
+fn owner(machine: &Machine, text: &str) -> Rows {
+    let columns = ["kind", "role", "name", "value"].map(str::to_owned).to_vec();
+    let asked = text.rsplit_once("datname = ").and_then(|(_, behind)| quoted(behind, '\''));
+    let is_there = asked.is_some_and(|(name, _)| machine.databases.contains_key(&name));
+    let row = ["owner", "", "cloudsqlsuperuser", "yes"].map(str::to_owned).to_vec();
+    (columns, if is_there { vec![row] } else { Vec::new() })
+}
+
+/// Who asks, and what the database is like.
+fn described(machine: &Machine, database: &str) -> Rows {
+    let columns = ["account", "administrator", "version", "size", "extensions"].map(str::to_owned).to_vec();
+    let size: usize = machine.databases.get(database).into_iter().flatten().map(|statement| statement.text.len()).sum();
+    let version = machine.instance.version.strip_prefix("POSTGRES_").unwrap_or_default();
+    let row = ["postgres", "yes", version, &size.to_string(), "plpgsql 1.0"].map(str::to_owned).to_vec();
+    (columns, vec![row])
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
     Nothing,
@@ -40,11 +67,16 @@ impl Change {
     fn read(statement: &str) -> Option<Self> {
         if matches!(statement, "BEGIN" | "COMMIT")
             || statement.starts_with("SELECT pg_terminate_backend(pid) FROM pg_stat_activity ")
+            || statement.starts_with("GRANT CONNECT ON DATABASE ")
         {
             return Some(Self::Nothing);
         }
         if let Some(rest) = statement.strip_prefix("ALTER DATABASE ") {
             let (from, rest) = quoted(rest, '"')?;
+            // Who owns it is the same for all.
+            if rest == " OWNER TO \"cloudsqlsuperuser\"" {
+                return Some(Self::Nothing);
+            }
             let (to, rest) = quoted(rest.strip_prefix(" RENAME TO ")?, '"')?;
             return rest.is_empty().then_some(Self::Rename(from, to));
         }

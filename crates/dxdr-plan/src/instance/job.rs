@@ -165,6 +165,8 @@ pub struct Fault {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether the instance's account was refused by the bucket.
+    pub refused_by_bucket: bool,
 }
 
 impl Operation {

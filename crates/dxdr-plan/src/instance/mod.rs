@@ -25,6 +25,7 @@ pub mod label;
 mod ledger;
 pub mod leftover;
 mod next;
+mod rows;
 mod seen;
 #[cfg(test)]
 mod simulation;
@@ -35,7 +36,8 @@ pub use ledger::{Entry, Ledger, Progress};
 pub use next::{Conclusion, Next, Observation, Obstacle, Process, next};
 
 pub use leftover::TIME_TO_LIVE;
-pub use seen::{InstanceSeen, cloud_rows};
+pub use rows::{InstanceRows, Needs, PERMISSIONS, cloud_rows};
+pub use seen::{DatabaseSeen, InstanceExamined, InstanceSeen};
 pub use uses::{InstanceUse, Part, uses};
 
 use jiff::SignedDuration;

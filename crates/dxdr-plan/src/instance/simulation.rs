@@ -23,7 +23,7 @@ struct Service {
 }
 
 fn failed(message: &str) -> OperationStatus {
-    OperationStatus::Failed(Box::new(Fault { message: message.to_owned(), hint: None }))
+    OperationStatus::Failed(Box::new(Fault { message: message.to_owned(), hint: None, refused_by_bucket: false }))
 }
 
 impl Service {

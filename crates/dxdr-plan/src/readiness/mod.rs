@@ -107,19 +107,19 @@ pub struct Row {
 }
 
 impl Row {
-    fn new(what: impl Into<String>, outcome: Outcome, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>, outcome: Outcome, detail: impl Into<String>) -> Self {
         Self { what: what.into(), outcome, detail: detail.into(), remedies: Vec::new() }
     }
 
-    fn good(what: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(crate) fn good(what: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(what, Outcome::Good, detail)
     }
 
-    fn failed(what: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(crate) fn failed(what: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(what, Outcome::Failed, detail)
     }
 
-    fn warning(what: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(crate) fn warning(what: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(what, Outcome::Warning, detail)
     }
 
@@ -128,12 +128,12 @@ impl Row {
     }
 
     /// What was asked was answered with an error.
-    fn trouble(what: impl Into<String>, trouble: &Trouble) -> Self {
+    pub(crate) fn trouble(what: impl Into<String>, trouble: &Trouble) -> Self {
         let outcome = if trouble.unreachable { Outcome::Unreachable } else { Outcome::Failed };
         Self { remedies: trouble.hints.clone(), ..Self::new(what, outcome, &trouble.message) }
     }
 
-    fn remedy(mut self, remedy: impl Into<String>) -> Self {
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedies.push(remedy.into());
         self
     }

@@ -139,6 +139,8 @@ impl Instances for Service {
             automatic_backups: true,
             log_kept: true,
             log_days: Some(7),
+            statements_allowed: true,
+            account_login: true,
             labels: BTreeMap::new(),
             disk_gigabytes: None,
             created: None,
@@ -146,6 +148,10 @@ impl Instances for Service {
     }
 
     async fn instances(&self, _: &str) -> Result<Vec<Instance>, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn granted(&self, _: &str, _: &[&str]) -> Result<Vec<String>, InstanceError> {
         unreachable!("nobody asks")
     }
 

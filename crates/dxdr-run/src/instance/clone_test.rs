@@ -123,6 +123,8 @@ impl Instances for Service {
                 automatic_backups: true,
                 log_kept: true,
                 log_days: Some(7),
+                statements_allowed: true,
+                account_login: true,
                 labels,
                 disk_gigabytes: None,
                 created: None,
@@ -132,6 +134,10 @@ impl Instances for Service {
     }
 
     async fn instances(&self, _: &str) -> Result<Vec<Instance>, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn granted(&self, _: &str, _: &[&str]) -> Result<Vec<String>, InstanceError> {
         unreachable!("nobody asks")
     }
 

@@ -476,8 +476,9 @@ pub fn operation_of(operation: &InstanceOperation) -> Operation {
         OperationState::Pending => OperationStatus::Pending,
         OperationState::Running => OperationStatus::Running,
         OperationState::Succeeded => OperationStatus::Succeeded,
-        OperationState::Failed(OperationFailure { message, hint, .. }) => {
-            OperationStatus::Failed(Box::new(Fault { message, hint }))
+        OperationState::Failed(OperationFailure { kind, message, hint }) => {
+            let refused_by_bucket = kind == InstanceErrorKind::BucketForbidden;
+            OperationStatus::Failed(Box::new(Fault { message, hint, refused_by_bucket }))
         }
     };
     Operation { name, work, status, user, accepted, started, ended }

@@ -3,6 +3,7 @@
 //! Everything is decided from which databases are there and what their comments say, so whoever goes on behind a process that died finds out
 //! what is left to do by asking again.
 
+use dxdr_plan::instance::DatabaseSeen;
 use dxdr_provider::{
     InstanceErrorKind,
     database::Swap,
@@ -22,6 +23,12 @@ FROM pg_database d WHERE NOT datistemplate ORDER BY datname";
 /// How much there is in a database besides what every new one has.
 pub(crate) const RELATIONS: &str = "SELECT count(*) AS relations FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
 WHERE n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'";
+
+/// Who asks, and what the database is like that is asked.
+pub(crate) const DESCRIPTION: &str = "SELECT current_user AS account, \
+CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'cloudsqlsuperuser' AND pg_has_role(oid, 'MEMBER')) THEN 'yes' ELSE 'no' END AS administrator, \
+current_setting('server_version') AS version, pg_database_size(current_database()) AS size, \
+(SELECT string_agg(extname || ' ' || extversion, ',' ORDER BY extname) FROM pg_extension) AS extensions";
 
 /// A database on a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +68,20 @@ pub(crate) fn relations(rows: &Rows) -> Option<u64> {
         [row] => row.first()?.as_ref()?.parse().ok(),
         _ => None,
     }
+}
+
+/// The answer to [`DESCRIPTION`]; `None` when it is no such answer.
+pub(crate) fn description(rows: &Rows) -> Option<DatabaseSeen> {
+    let [row] = rows.values.as_slice() else { return None };
+    let [Some(account), Some(administrator), Some(version), Some(size), extensions] = row.as_slice() else { return None };
+    let extensions = extensions.as_deref().unwrap_or_default().split(',').filter_map(|extension| extension.split_once(' '));
+    Some(DatabaseSeen {
+        account: account.clone(),
+        administrator: administrator == "yes",
+        version: version.clone(),
+        size: size.parse().ok()?,
+        extensions: extensions.map(|(name, version)| (name.to_owned(), version.to_owned())).collect(),
+    })
 }
 
 /// One change of the databases on a server.

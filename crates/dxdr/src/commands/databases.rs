@@ -3,10 +3,10 @@
 pub(crate) mod cloud;
 mod reap;
 
-use dxdr_environment::{DatabaseFacts, DatabaseLocation, DatabaseUnit, Environment};
+use dxdr_environment::{Database, DatabaseFacts, DatabaseLocation, DatabaseUnit, Environment, InstanceName};
 use dxdr_policy::BackupPolicy;
 use dxdr_provider::{DatabaseError, DatabaseErrorKind};
-use dxdr_report::databases::{self as page, Checked, Listed, NotReady};
+use dxdr_report::databases::{self as page, Checked, Found, Listed, NotReady};
 use dxdr_run::{
     restore::databases::{self as restored, RestoredDatabase},
     runs,
@@ -30,10 +30,11 @@ pub(crate) enum Databases {
     /// Reads the manifests alone.
     #[command(after_help = "Examples:\n  dxdr databases list\n  dxdr databases list staging --output json")]
     List(Which),
-    /// Look whether each database can be reached, and dumped.
+    /// Look whether each database can be captured and brought back.
     ///
-    /// Logs in as a backup would, and looks at versions and rights. Changes nothing. What cannot be captured is named with what to do,
-    /// and the exit code is 3.
+    /// In the cluster, logs in as a backup would, and looks at versions and rights. On Cloud SQL, looks at the instance, at what we may do in its
+    /// project, at the database itself, and whether the instance has been able to write the bucket: the rows of `dxdr check --cloud`. Changes
+    /// nothing. What is not ready is named with what to do, and the exit code is 3.
     #[command(after_help = "Examples:\n  dxdr databases check staging\n  dxdr databases check --output json")]
     Check(Which),
     /// Put the databases back that were there before a restore in place.
@@ -121,7 +122,7 @@ fn listed(world: &World, named: Option<&str>) -> Result<Vec<Listed>, Failure> {
     let mut listed = Vec::new();
     for environment in environments(world, named)? {
         let policy = world.policy(environment);
-        for unit in environment.databases.iter().flat_map(dxdr_environment::Database::units) {
+        for unit in environment.databases.iter().flat_map(Database::units) {
             listed.push(Listed { environment: environment.name.to_string(), captured: captured(policy), unit });
         }
     }
@@ -137,19 +138,35 @@ fn captured(policy: Option<&BackupPolicy>) -> Option<(String, String)> {
 
 async fn check(world: &World, named: Option<&str>, terminal: &Terminal) -> Result<(), Failure> {
     let environments = environments(world, named)?;
-    let databases = dxdr_postgresql::PostgresqlDatabases::new(world.cluster().await?);
+    let environment = named.map(|name| world.environment(Some(name))).transpose()?;
+    let instances = cloud::examined(world, cloud::used(world, environment)).await?;
+    let in_cluster = |database: &Database| matches!(database.location, DatabaseLocation::Postgresql(_));
+    let databases = if environments.iter().flat_map(|environment| &environment.databases).any(in_cluster) {
+        Some(dxdr_postgresql::PostgresqlDatabases::new(world.cluster().await?))
+    } else {
+        None
+    };
     let mut checked = Vec::new();
     for environment in environments {
-        for unit in environment.databases.iter().flat_map(dxdr_environment::Database::units) {
-            let found = match unit.location {
-                DatabaseLocation::Postgresql(_) => Some(inspect(&databases, environment.namespace.as_str(), &unit).await),
-                DatabaseLocation::CloudSql { .. } => None,
+        for unit in environment.databases.iter().flat_map(Database::units) {
+            let found = match (&unit.location, &databases) {
+                (DatabaseLocation::Postgresql(_), Some(databases)) => {
+                    Found::Server(inspect(databases, environment.namespace.as_str(), &unit).await)
+                }
+                (DatabaseLocation::CloudSql { project, instance, .. }, _) => {
+                    let name = InstanceName::new(project, instance);
+                    let examined = instances.iter().find(|examined| *examined.instance() == name);
+                    // Every instance that an environment uses was looked at.
+                    let Some(examined) = examined else { continue };
+                    examined.found(unit.database.as_deref())
+                }
+                (DatabaseLocation::Postgresql(_), None) => continue,
             };
             checked.push(Checked { environment: environment.name.to_string(), unit, found });
         }
     }
     terminal.value(&page::check_json(&checked), || page::check_text(&checked));
-    let failed: Vec<&Checked> = checked.iter().filter(|checked| matches!(checked.found, Some(Err(_)))).collect();
+    let failed: Vec<&Checked> = checked.iter().filter(|checked| checked.problem().is_some()).collect();
     if failed.is_empty() {
         return Ok(());
     }

@@ -134,14 +134,12 @@ impl Cloud {
         self.runtime.block_on(async {
             let options = dxdr_cloud_sql::Options { endpoint: Some(self.emulator.endpoint()), credentials: None };
             let service = CloudSql::connect(options).await.unwrap();
-            let request = InstanceRequest::Import { database: "proof".to_owned(), uri: uri.to_owned() };
-            let operation = service.submit(&instance, &request).await.unwrap();
+            let operation = service.submit(&instance, request).await.unwrap();
             let ended = async || service.operation("dx-nonprod", &operation).await.unwrap().unwrap().ended;
             while ended().await.is_none() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
-        self.statements("proof")
     }
 
     pub(crate) fn json(&self, arguments: &[&str], code: i32) -> Value {
@@ -201,6 +199,69 @@ fn a_check_says_what_is_not_as_the_model_needs_it() {
     cloud.emulator.change_instance("dx-nonprod", "shared", |instance| instance.activation = "NEVER".to_owned());
     let said = cloud.run(&["check", "--cloud"]).exits(3);
     assert!(said.stdout.contains("stopped") && said.stdout.contains("--activation-policy ALWAYS"), "{}", said.stdout);
+}
+
+#[test]
+fn a_database_is_ready_when_its_instance_is_and_everything_is_looked_at_in_one_place() {
+    let cloud = Cloud::exporting();
+    let checked = |code: i32| cloud.json(&["databases", "check", "preview"], code);
+    let page = checked(0);
+    let database = &page["databases"][0];
+    assert_eq!((&database["state"], &database["database"]), (&"ready".into(), &"preview_orders".into()));
+    assert_eq!((&database["version"], &database["error"]), (&"15".into(), &Value::Null));
+    // The same rows, but for those of databases of others.
+    let all = cloud.json(&["check", "--cloud"], 0)["rows"].as_array().unwrap().clone();
+    let of_preview: Vec<Value> = all.into_iter().filter(|row| !row["what"].as_str().unwrap().ends_with("dev_orders")).collect();
+    assert_eq!(page["rows"].as_array().unwrap(), &of_preview);
+    let result = |page: &Value, what: &str| {
+        let mut rows = page["rows"].as_array().unwrap().iter();
+        let row = rows.find(|row| row["what"].as_str().unwrap().ends_with(what)).unwrap();
+        row["result"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(result(&page, ": bucket b"), "unknown", "nobody has exported yet");
+    cloud.run(&["backup", "now", "preview"]).exits(0);
+    assert_eq!(result(&checked(0), ": bucket b"), "ok");
+
+    let refusal = "p123 does not have storage.objects.create access to the Google Cloud Storage object.";
+    cloud.emulator.faults().next("export", Failing::Fails("ERROR_RDBMS".to_owned(), refusal.to_owned()));
+    cloud.run(&["backup", "now", "preview"]).exits(3);
+    let said = cloud.run(&["databases", "check", "preview"]).exits(3);
+    assert!(said.stdout.contains("roles/storage.objectAdmin"), "{}", said.stdout);
+    assert!(said.stdout.lines().any(|line| line.starts_with("preview") && line.contains("failed")), "{}", said.stdout);
+    assert!(cloud.emulator.change_instance("dx-nonprod", "shared", |instance| instance.data_api = false));
+    assert_eq!(result(&checked(3), ": statements"), "failed");
+    // What is missing of a neighbour's is no failure of this one.
+    assert!(cloud.emulator.change_instance("dx-nonprod", "shared", |instance| instance.data_api = true));
+    cloud.run(&["backup", "now", "preview"]).exits(0);
+    cloud.sql("ALTER DATABASE \"dev_orders\" RENAME TO \"gone\"");
+    assert_eq!(checked(0)["databases"][0]["state"], "ready");
+    let said = cloud.run(&["databases", "check"]).exits(3);
+    assert!(said.stdout.contains("database dev_orders: it is not there"), "{}", said.stdout);
+}
+
+#[test]
+fn environments_that_share_an_instance_begin_apart_and_are_told_why() {
+    let cloud = Cloud::new();
+    let policy = |schedule: &str| {
+        let policy = format!(
+            "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {{name: all}}\nspec: {{environments: [preview, dev], objectives: {{dataLoss: 1h, recoveryTime: 1h}}, {schedule}engine: native, store: primary, databases: {{method: export}}, retention: {{daily: 7}}}}\n"
+        );
+        cloud.served.place.write("policies/policy.yaml", &policy);
+    };
+    policy("");
+    let page = cloud.json(&["environment", "list"], 0);
+    let mut environments = page["environments"].as_array().unwrap().iter().filter(|environment| environment["policy"] == "all");
+    let (one, other) = (environments.next().unwrap(), environments.next().unwrap());
+    assert_ne!(one["schedule"]["cron"], other["schedule"]["cron"]);
+    let because = [&one["schedule"]["because"], &other["schedule"]["because"]];
+    assert!(because.contains(&&"objective".into()) && because.contains(&&"shared-instance".into()), "{page}");
+    let said = cloud.run(&["environment", "list"]).exits(0).stdout;
+    assert!(said.contains("which shares shared)"), "{said}");
+    let said = cloud.run(&["check", "--cloud"]).exits(0).stdout;
+    assert!(said.contains("shared: schedules") && said.contains(", apart from "), "{said}");
+    policy("schedule: {cron: \"*/30 * * * *\"}, ");
+    let said = cloud.run(&["check", "--cloud"]).exits(0).stdout;
+    assert!(said.contains("begin at the same minute, and one waits for the other"), "{said}");
 }
 
 #[test]

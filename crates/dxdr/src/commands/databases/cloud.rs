@@ -1,19 +1,20 @@
-//! Instances of Cloud SQL: `dxdr databases instances`, `dxdr databases operations`, `dxdr check --cloud`.
+//! Instances of Cloud SQL: `dxdr databases instances`, `dxdr databases operations`, `dxdr check --cloud`, and what `dxdr databases check`
+//! says of databases there.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use dxdr_environment::Environment;
+use dxdr_environment::{Environment, InstanceName};
 use dxdr_plan::{
-    instance::{InstanceSeen, InstanceUse, Ledger, cloud_rows, uses},
+    instance::{DatabaseSeen, InstanceRows, InstanceSeen, InstanceUse, Ledger, Needs, cloud_rows, uses},
     readiness::{Row, Trouble},
 };
-use dxdr_policy::DatabaseMethod;
 use dxdr_provider::{Clock, Cluster, Instances, clock::SystemClock};
 use dxdr_report::{
+    databases::Found,
     instances::{self, Listed},
     readiness,
 };
-use dxdr_run::instance::{LedgerLease, look};
+use dxdr_run::instance::{LedgerLease, examine, look};
 
 use crate::{
     configuration::World,
@@ -118,7 +119,32 @@ async fn look_at(
 
 /// Rows of `dxdr check --cloud`.
 pub(crate) async fn checked(world: &World) -> Result<Vec<Row>, Failure> {
-    rows(world, &used(world, None)).await
+    let checked = examined(world, used(world, None)).await?.into_iter();
+    let rows = checked
+        .flat_map(|checked| checked.rows.instance.into_iter().chain(checked.rows.databases.into_iter().map(|(_, row)| row)));
+    Ok(rows.collect())
+}
+
+/// An instance that was looked into.
+pub(super) struct Examined {
+    used: InstanceUse,
+    databases: BTreeMap<String, DatabaseSeen>,
+    rows: InstanceRows,
+}
+
+impl Examined {
+    pub(super) fn instance(&self) -> &InstanceName {
+        &self.used.instance
+    }
+
+    /// What concerns a database of the model, or all of the instance: what it says of itself, and rows.
+    pub(super) fn found(&self, database: Option<&str>) -> Found {
+        let own = self.rows.databases.iter().filter(|(name, _)| Some(name.as_str()) == database).map(|(_, row)| row);
+        Found::Instance {
+            seen: database.and_then(|database| self.databases.get(database)).cloned(),
+            rows: self.rows.instance.iter().chain(own).cloned().collect(),
+        }
+    }
 }
 
 /// `dxdr.io/cloud-check/v1`
@@ -128,20 +154,21 @@ pub(crate) fn json(rows: &[Row]) -> serde_json::Value {
     page
 }
 
-async fn rows(world: &World, used: &[InstanceUse]) -> Result<Vec<Row>, Failure> {
+/// Looks into instances, and judges what is seen.
+pub(super) async fn examined(world: &World, used: Vec<InstanceUse>) -> Result<Vec<Examined>, Failure> {
     if used.is_empty() {
         return Ok(Vec::new());
     }
     let instances: Arc<dyn Instances> = world.instances().await?;
-    let mut rows = Vec::new();
+    let told = |error| Trouble::from(&Failure::from(error));
+    let mut all = Vec::new();
     for used in used {
-        let seen = look(instances.as_ref(), used).await.map_err(|error| Trouble::from(&Failure::from(error)));
-        let promised = used.environments().into_iter().any(|name| {
-            let policy = world.model.policies.iter().find(|policy| policy.environments.contains(name));
-            let method = policy.and_then(|policy| policy.databases).map(|databases| databases.method);
-            matches!(method, Some(DatabaseMethod::PointInTime | DatabaseMethod::Both))
-        });
-        rows.extend(cloud_rows(used, &seen, promised));
+        let seen = examine(instances.as_ref(), &used, told).await.map_err(told);
+        let needs = Needs::of(&used, &world.model.environments, &world.model.policies, &world.model.stores);
+        let rows = cloud_rows(&used, &seen, &needs);
+        let databases = seen.map(|seen| seen.databases).unwrap_or_default().into_iter();
+        let databases = databases.filter_map(|(name, seen)| Some((name, seen.ok()?))).collect();
+        all.push(Examined { used, databases, rows });
     }
-    Ok(rows)
+    Ok(all)
 }
