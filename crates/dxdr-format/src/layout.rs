@@ -95,9 +95,14 @@ impl StoreLayout {
         format!("{}restores/{name}/restore-{name}-resource-list.json.gz", self.velero_prefix())
     }
 
+    /// `velero-dxdr/transfers/`: a directory below it is a run's.
+    pub fn transfers_prefix(&self) -> String {
+        format!("{}transfers/", self.own)
+    }
+
     /// `velero-dxdr/transfers/RUN/NAME.sql.gz`: what a database service writes on the way from one of its instances to another.
     pub fn transfer_key(&self, run: &str, name: &str) -> String {
-        format!("{}transfers/{run}/{name}.sql.gz", self.own)
+        format!("{}{run}/{name}.sql.gz", self.transfers_prefix())
     }
 
     /// `velero-dxdr/runs/`: a directory below it is a run.

@@ -1,9 +1,13 @@
-//! What dxdr has left on instances of a database service.
+//! What dxdr has left on instances of a database service, and on the way between them.
 
-use dxdr_plan::instance::leftover::{Left, Leftover};
+use dxdr_plan::instance::leftover::{Kept, Left, LeftTransfer, Leftover, Transfer};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::table::fitting;
+use crate::{
+    quantity::{bytes, duration},
+    table::fitting,
+};
 
 /// What it is, for people.
 pub fn what(left: &Left) -> String {
@@ -13,37 +17,75 @@ pub fn what(left: &Left) -> String {
     }
 }
 
-/// A table, and what to do about those that stay.
-pub fn text(leftovers: &[Leftover], width: Option<usize>) -> String {
-    if leftovers.is_empty() {
-        return "nothing of dxdr's is left on the instances".to_owned();
+/// What an object on the way is, for people.
+pub fn object(transfer: &Transfer) -> String {
+    format!("object `{}` of store {}", transfer.key, transfer.store)
+}
+
+/// Tables, and what to do about those that stay.
+pub fn text(leftovers: &[Leftover], transfers: &[LeftTransfer], now: Timestamp, width: Option<usize>) -> String {
+    if leftovers.is_empty() && transfers.is_empty() {
+        return "nothing of dxdr's is left on the instances, or between them".to_owned();
     }
-    let rows = leftovers.iter().map(|leftover| {
-        let (becomes, reason) = match &leftover.kept {
-            None => ("goes", "its time is over, and nobody uses it".to_owned()),
-            Some(kept) => ("stays", kept.reason.clone()),
-        };
-        let database = leftover.left.database.clone().unwrap_or_else(|| "-".to_owned());
-        vec![leftover.left.instance.to_string(), database, leftover.left.run.clone(), becomes.to_owned(), reason]
-    });
-    let mut text = fitting(&["INSTANCE", "DATABASE", "RUN", "BECOMES", "BECAUSE"], rows.collect(), width, &["RUN", "BECAUSE"]);
-    for leftover in leftovers {
-        if let Some(remedy) = leftover.kept.as_ref().and_then(|kept| kept.remedy.as_ref()) {
-            text.push_str(&format!("{}: {remedy}\n", what(&leftover.left)));
+    let mut text = String::new();
+    if !leftovers.is_empty() {
+        let rows = leftovers.iter().map(|leftover| {
+            let [becomes, reason] = becomes(leftover.kept.as_ref(), "its time is over, and nobody uses it");
+            let database = leftover.left.database.clone().unwrap_or_else(|| "-".to_owned());
+            vec![leftover.left.instance.to_string(), database, leftover.left.run.clone(), becomes, reason]
+        });
+        let header = ["INSTANCE", "DATABASE", "RUN", "BECOMES", "BECAUSE"];
+        text.push_str(&fitting(&header, rows.collect(), width, &["RUN", "BECAUSE"]));
+    }
+    if !transfers.is_empty() {
+        let rows = transfers.iter().map(|left| {
+            let [becomes, reason] = becomes(left.kept.as_ref(), "its run is over");
+            let age = left.since.map_or_else(|| "-".to_owned(), |since| duration(now.duration_since(since)));
+            let transfer = &left.transfer;
+            vec![transfer.store.clone(), transfer.key.clone(), bytes(transfer.size), age, becomes, reason]
+        });
+        let header = ["STORE", "OBJECT", "SIZE", "AGE OF ITS RUN", "BECOMES", "BECAUSE"];
+        text.push_str(&fitting(&header, rows.collect(), width, &["BECAUSE", "SIZE"]));
+    }
+    let of_instances = leftovers.iter().map(|leftover| (what(&leftover.left), &leftover.kept));
+    let of_stores = transfers.iter().map(|left| (object(&left.transfer), &left.kept));
+    for (what, kept) in of_instances.chain(of_stores) {
+        if let Some(remedy) = kept.as_ref().and_then(|kept| kept.remedy.as_ref()) {
+            text.push_str(&format!("{what}: {remedy}\n"));
         }
     }
     text
 }
 
-/// The same as `dxdr.io/databases-reap/v1`; `removed` are those that were removed, of those that go.
-pub fn json(leftovers: &[Leftover], done: bool) -> Value {
+fn becomes(kept: Option<&Kept>, otherwise: &str) -> [String; 2] {
+    match kept {
+        None => ["goes".to_owned(), otherwise.to_owned()],
+        Some(kept) => ["stays".to_owned(), kept.reason.clone()],
+    }
+}
+
+/// The same as `dxdr.io/databases-reap/v1`; `done`: what goes was removed.
+pub fn json(leftovers: &[Leftover], transfers: &[LeftTransfer], done: bool) -> Value {
+    let reason = |kept: &Option<Kept>| kept.as_ref().map(|kept| kept.reason.clone());
+    let remedy = |kept: &Option<Kept>| kept.as_ref().and_then(|kept| kept.remedy.clone());
     let one = |leftover: &Leftover| {
         let left = &leftover.left;
         json!({
             "project": left.instance.project, "instance": left.instance.instance, "database": left.database, "run": left.run,
             "expires": left.expires.map(|expires| expires.to_string()), "goes": leftover.kept.is_none(),
-            "reason": leftover.kept.as_ref().map(|kept| &kept.reason), "remedy": leftover.kept.as_ref().and_then(|kept| kept.remedy.clone()),
+            "reason": reason(&leftover.kept), "remedy": remedy(&leftover.kept),
         })
     };
-    json!({"format": "dxdr.io/databases-reap/v1", "done": done, "leftovers": leftovers.iter().map(one).collect::<Vec<_>>()})
+    let object = |left: &LeftTransfer| {
+        let transfer = &left.transfer;
+        json!({
+            "store": transfer.store, "key": transfer.key, "run": transfer.run, "size": transfer.size,
+            "since": left.since.map(|since| since.to_string()), "goes": left.kept.is_none(),
+            "reason": reason(&left.kept), "remedy": remedy(&left.kept),
+        })
+    };
+    json!({
+        "format": "dxdr.io/databases-reap/v1", "done": done, "leftovers": leftovers.iter().map(one).collect::<Vec<_>>(),
+        "objects": transfers.iter().map(object).collect::<Vec<_>>(),
+    })
 }

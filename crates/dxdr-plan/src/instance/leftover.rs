@@ -1,4 +1,4 @@
-//! What dxdr has left on instances, and what of it may go.
+//! What dxdr has left on instances and on the way between them, and what of it may go.
 //!
 //! Only what carries our label or mark is looked at at all, and of that nothing goes that anybody may still need: what an environment uses, what
 //! somebody is connected to, what an unfinished run goes on with, what is young enough to be the way back of a restore.
@@ -28,6 +28,31 @@ pub struct Left {
     pub protected: bool,
     /// Who is connected to it.
     pub connections: u64,
+}
+
+/// What a database service wrote into a store on the way from a clone to where it is imported. Its run removes it, unless it is killed, or ended while the
+/// service still wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// The store's name.
+    pub store: String,
+    /// Its key there.
+    pub key: String,
+    /// The run that it is of, by its folder.
+    pub run: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Such an object, with what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftTransfer {
+    /// What.
+    pub transfer: Transfer,
+    /// When its run began; `None`: its folder is named after no run.
+    pub since: Option<Timestamp>,
+    /// Why it stays, with what to do; `None`: it goes.
+    pub kept: Option<Kept>,
 }
 
 /// How far a run is.
@@ -66,12 +91,11 @@ pub fn of_instance(instance: &InstanceName, labels: &BTreeMap<String, String>, p
 
 /// A database with the mark of a run.
 pub fn of_database(instance: &InstanceName, database: &str, run: &str, connections: u64) -> Left {
-    let begun = run.split('-').next().and_then(label::instant);
     Left {
         instance: instance.clone(),
         database: Some(database.to_owned()),
         run: run.to_owned(),
-        expires: begun.and_then(|begun| begun.checked_add(TIME_TO_LIVE).ok()),
+        expires: begun(run).and_then(|begun| begun.checked_add(TIME_TO_LIVE).ok()),
         protected: false,
         connections,
     }
@@ -87,6 +111,43 @@ pub fn judge(left: Vec<Left>, uses: &[InstanceUse], runs: &BTreeMap<String, RunP
         .collect()
 }
 
+/// What becomes of each. What was imported, or is not going to be, nobody needs; but the journal of a run that nothing is known of may lie in a store that nobody
+/// looked into.
+pub fn judge_transfers(transfers: Vec<Transfer>, runs: &BTreeMap<String, RunProgress>, now: Timestamp) -> Vec<LeftTransfer> {
+    let of = |transfer: Transfer| {
+        let since = begun(&transfer.run);
+        let kept = match (runs.get(&transfer.run), since.and_then(|since| since.checked_add(TIME_TO_LIVE).ok())) {
+            (Some(RunProgress::Unfinished), _) => Some(unfinished(&transfer.run)),
+            (Some(RunProgress::Ended), _) => None,
+            (None, None) => Some(Kept {
+                reason: "its folder is named after no run".to_owned(),
+                remedy: Some("find out who writes there; delete it yourself if nobody needs it".to_owned()),
+            }),
+            (None, Some(expires)) if now < expires => Some(Kept {
+                reason: format!("there is no journal of run {} here; it is kept until {expires:.0}", transfer.run),
+                remedy: None,
+            }),
+            (None, Some(_)) => None,
+        };
+        LeftTransfer { transfer, since, kept }
+    };
+    transfers.into_iter().map(of).collect()
+}
+
+/// When a run began, by its name.
+fn begun(run: &str) -> Option<Timestamp> {
+    run.split('-').next().and_then(label::instant)
+}
+
+fn unfinished(run: &str) -> Kept {
+    Kept {
+        reason: format!("run {run} is unfinished"),
+        remedy: Some(format!(
+            "`dxdr runs resume {run}` goes on with it, `dxdr runs clean {run}` ends it and removes what it left"
+        )),
+    }
+}
+
 fn kept(left: &Left, uses: &[InstanceUse], run: Option<RunProgress>, now: Timestamp) -> Option<Kept> {
     let stays = |reason: String, remedy: Option<String>| Some(Kept { reason, remedy });
     let users = uses.iter().filter(|used| used.instance == left.instance).flat_map(|used| &used.parts);
@@ -98,11 +159,7 @@ fn kept(left: &Left, uses: &[InstanceUse], run: Option<RunProgress>, now: Timest
         return stays(format!("environment `{}` uses it", part.environment), None);
     }
     if run == Some(RunProgress::Unfinished) {
-        let run = &left.run;
-        return stays(
-            format!("run {run} is unfinished"),
-            Some(format!("`dxdr runs resume {run}` goes on with it, `dxdr runs clean {run}` ends it and removes what it left")),
-        );
+        return Some(unfinished(&left.run));
     }
     if left.connections > 0 {
         return stays(format!("{} connections to it are open", left.connections), Some("close them".to_owned()));
@@ -185,6 +242,21 @@ mod tests {
         assert!(reason(clone("c", true), None, "2024-05-08T10:00:00Z").unwrap().contains("protected"));
         assert!(reason(clone("c", false), None, "2024-05-08T09:00:00Z").unwrap().contains("kept until"));
         assert_eq!(reason(clone("shared", false), None, "2025-01-01T00:00:00Z").unwrap(), "environment `staging` uses it");
+    }
+
+    #[test]
+    fn what_lies_between_instances_goes_when_its_run_is_over_and_stays_while_one_may_go_on() {
+        let of = |run: &str, progress: Option<RunProgress>, now: &str| {
+            let transfer = Transfer { store: "primary".to_owned(), key: "k".to_owned(), run: run.to_owned(), size: 7 };
+            let runs = progress.map(|progress| (run.to_owned(), progress)).into_iter().collect();
+            judge_transfers(vec![transfer], &runs, at(now)).remove(0).kept.map(|kept| kept.reason)
+        };
+        assert_eq!(of(RUN, Some(RunProgress::Ended), "2024-05-01T10:00:00Z"), None);
+        assert_eq!(of(RUN, Some(RunProgress::Unfinished), "2030-05-01T10:00:00Z").unwrap(), format!("run {RUN} is unfinished"));
+        // The journal may be in another store.
+        assert!(of(RUN, None, "2024-05-08T09:59:59Z").unwrap().ends_with("it is kept until 2024-05-08T10:00:00Z"));
+        assert_eq!(of(RUN, None, "2024-05-08T10:00:00Z"), None);
+        assert_eq!(of("theirs", None, "2030-05-01T10:00:00Z").unwrap(), "its folder is named after no run");
     }
 
     proptest! {

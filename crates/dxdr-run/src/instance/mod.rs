@@ -35,8 +35,8 @@ use jiff::Timestamp;
 pub(crate) use beside::{Beside, BesideOrder, Import};
 pub use export::{ExportOrder, Exported, attempted, export};
 pub use ledger::LedgerLease;
-pub use look::look;
-pub use reap::{FoundLeftovers, leftovers, remove};
+pub use look::{examine, look};
+pub use reap::{FoundLeftovers, leftovers, remove, remove_transfer};
 
 use crate::{
     context::RunContext,

@@ -1,11 +1,11 @@
-//! What dxdr has left on instances: found by labels and marks alone, and removed by them.
+//! What dxdr has left on instances and on the way between them: found by labels, marks and folders alone, and removed by them.
 
 use std::collections::BTreeMap;
 
 use dxdr_environment::InstanceName;
 use dxdr_plan::instance::{
     InstanceUse,
-    leftover::{Left, Leftover, RunProgress, judge, of_database, of_instance},
+    leftover::{Left, LeftTransfer, Leftover, RunProgress, Transfer, judge, judge_transfers, of_database, of_instance},
 };
 use dxdr_provider::{InstanceError, Instances};
 use jiff::{SignedDuration, Timestamp};
@@ -21,11 +21,14 @@ const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 pub struct FoundLeftovers {
     /// With what becomes of each.
     pub leftovers: Vec<Leftover>,
+    /// Objects in stores, with what becomes of each.
+    pub transfers: Vec<LeftTransfer>,
     /// Instances whose databases could not be looked at, and why.
     pub unseen: Vec<(InstanceName, InstanceError)>,
 }
 
-/// Looks for them: instances in the projects of those that are used, and databases on these. `stores` are where runs have their journals. Changes nothing.
+/// Looks for them: instances in the projects of those that are used, databases on these, and what lies in `stores` on the way from one to another. There, runs have
+/// their journals. Changes nothing.
 pub async fn leftovers(
     instances: &dyn Instances,
     uses: &[InstanceUse],
@@ -50,15 +53,24 @@ pub async fn leftovers(
             }
         }
     }
+    let mut transfers = Vec::new();
+    for store in stores {
+        let prefix = store.layout.transfers_prefix();
+        for (key, size) in store.sizes(&prefix).await? {
+            let run = key.strip_prefix(&prefix).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned();
+            transfers.push(Transfer { store: store.name.clone(), key, run, size });
+        }
+    }
     let mut runs = BTreeMap::new();
-    for run in left.iter().map(|left| left.run.clone()) {
+    for run in left.iter().map(|left| left.run.clone()).chain(transfers.iter().map(|transfer| transfer.run.clone())) {
         if !runs.contains_key(&run)
             && let Some(progress) = progress(stores, &run).await?
         {
             runs.insert(run, progress);
         }
     }
-    Ok(FoundLeftovers { leftovers: judge(left, uses, &runs, now), unseen })
+    let transfers = judge_transfers(transfers, &runs, now);
+    Ok(FoundLeftovers { leftovers: judge(left, uses, &runs, now), transfers, unseen })
 }
 
 /// The databases on an instance that carry a mark.
@@ -78,6 +90,17 @@ async fn progress(stores: &[Store], run: &str) -> Result<Option<RunProgress>, Ru
         }
     }
     Ok(None)
+}
+
+/// Removes an object that may go. Its run is looked at once more: one that goes on by now keeps it, `Ok(false)`.
+pub async fn remove_transfer(stores: &[Store], transfer: &Transfer) -> Result<bool, RunError> {
+    if progress(stores, &transfer.run).await? == Some(RunProgress::Unfinished) {
+        return Ok(false);
+    }
+    for store in stores.iter().filter(|store| store.name == transfer.store) {
+        store.storage.delete(&transfer.key).await?;
+    }
+    Ok(true)
 }
 
 /// Removes one that may go, when it is its turn; `Ok(false)` when it was gone. What lost its label or mark by then stays, and is an error.

@@ -205,7 +205,8 @@ async fn object_problem(
 
 /// Where what is exported from a clone lies until it is imported.
 fn transfer_key(context: &RunContext, run: &str, unit: &DatabaseUnit) -> String {
-    context.store.layout.transfer_key(run, &unit.file_name())
+    // As in points: the service is told a URL, in which `%` may begin an escape.
+    context.store.layout.transfer_key(run, &unit.file_name().replace('%', "="))
 }
 
 fn load(restore: &DatabaseRestore, run: &str) -> Load {

@@ -130,6 +130,12 @@ impl Cloud {
     /// Reads an object into a new database, as a person would, and answers what is in it then.
     fn imported(&self, uri: &str) -> Vec<String> {
         self.emulator.create_database("dx-nonprod", "shared", "proof");
+        self.has_done(&InstanceRequest::Import { database: "proof".to_owned(), uri: uri.to_owned() });
+        self.statements("proof")
+    }
+
+    /// Asks the service for something, as a person would, and waits until it is over.
+    pub(crate) fn has_done(&self, request: &InstanceRequest) {
         let instance = InstanceName::new("dx-nonprod", "shared");
         self.runtime.block_on(async {
             let options = dxdr_cloud_sql::Options { endpoint: Some(self.emulator.endpoint()), credentials: None };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dxdr_database_emulator::Instance;
+use dxdr_provider::instance::InstanceRequest;
 use serde_json::Value;
 
 use crate::cloud_sql::Cloud;
@@ -71,6 +72,38 @@ fn what_is_labelled_and_over_goes_and_nothing_else_is_even_listed() {
     assert_eq!(cloud.statements("dev_orders"), ["create table d (n int)"]);
     let again = verdicts(&cloud.json(&["databases", "reap", "--yes"], 0));
     assert!(again.len() == 4 && again.values().all(|reason| reason != "goes"), "{again:?}");
+}
+
+#[test]
+fn what_lies_between_instances_goes_with_its_run_and_never_while_that_may_go_on() {
+    let cloud = Cloud::exporting();
+    cloud.served.place.write("policies/policy.yaml", &crate::cloud_sql_routes::policy("preview", "method: pointInTime"));
+    let point = cloud.json(&["backup", "now", "preview"], 0)["name"].as_str().unwrap().to_owned();
+    // Its process ends while the export of the clone is being imported.
+    let run = cloud.stopped_in("import", "IMPORT", &["restore", "preview", "--point", &point, "--in-place", "--yes"]);
+    let needed = format!("velero-dxdr/transfers/{run}/orders.sql.gz");
+    let objects = || cloud.storage.object_names("b").into_iter().filter(|name| name.contains("/transfers/")).collect::<Vec<_>>();
+    assert_eq!(objects(), [needed.as_str()]);
+    let (orphan, strange) = (format!("velero-dxdr/transfers/{OLD}/orders.sql.gz"), "velero-dxdr/transfers/theirs/x".to_owned());
+    for name in [&orphan, &strange] {
+        let (database, uri) = ("dev_orders".to_owned(), format!("gs://b/{name}"));
+        cloud.has_done(&InstanceRequest::Export { database, uri, offload: false });
+    }
+    let page = cloud.json(&["databases", "reap", "--dry-run"], 0);
+    let found: Vec<(&str, bool)> = page["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|object| (object["key"].as_str().unwrap(), object["goes"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(found, [(orphan.as_str(), true), (needed.as_str(), false), (strange.as_str(), false)]);
+    assert_eq!(objects().len(), 3);
+    let said = cloud.run(&["databases", "reap", "--yes"]).exits(0);
+    assert!(said.stderr.contains(&format!("`{orphan}` of store primary is gone")), "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("dxdr runs resume {run}")), "{}", said.stderr);
+    assert_eq!(objects(), [needed, strange]);
+    cloud.run(&["runs", "resume", &run, "--yes"]).exits(0);
+    assert_eq!(cloud.statements("preview_orders"), ["create table p (n int)"]);
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn dedicated(databases: &str, method: &str) -> Cloud {
     cloud
 }
 
-fn policy(environment: &str, databases: &str) -> String {
+pub(crate) fn policy(environment: &str, databases: &str) -> String {
     format!(
         "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {{name: of-{environment}}}\nspec: {{environments: [{environment}], objectives: {{dataLoss: 2h, recoveryTime: 1h}}, engine: native, store: primary, databases: {{{databases}}}, retention: {{daily: 7}}}}\n"
     )

@@ -1,7 +1,8 @@
 //! `dxdr databases reap`
 
 use dxdr_environment::InstanceName;
-use dxdr_plan::instance::leftover::{Left, Leftover};
+use dxdr_format::journal::RunId;
+use dxdr_plan::instance::leftover::{Left, LeftTransfer, Leftover, Transfer};
 use dxdr_provider::{Clock, InstanceError, clock::SystemClock};
 use dxdr_report::leftovers as page;
 use dxdr_run::{
@@ -34,29 +35,46 @@ pub(crate) struct Reap {
 pub(super) async fn run(command: &Reap, world: &World, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let environment = command.environment.as_deref().map(|name| world.environment(Some(name))).transpose()?;
     let uses = used(world, environment);
+    let now = SystemClock.now();
+    let stores = if uses.is_empty() { Vec::new() } else { stores(world).await? };
     let found = if uses.is_empty() {
         FoundLeftovers::default()
     } else {
         let instances = world.instances().await?;
-        instance::leftovers(instances.as_ref(), &used(world, None), &stores(world).await?, SystemClock.now()).await?
+        instance::leftovers(instances.as_ref(), &used(world, None), &stores, now).await?
     };
     let projects: Vec<&str> = uses.iter().map(|used| used.instance.project.as_str()).collect();
     let leftovers: Vec<Leftover> =
         found.leftovers.into_iter().filter(|leftover| projects.contains(&leftover.left.instance.project.as_str())).collect();
+    // A folder that is named after no run is anybody's.
+    let is_of = |run: &str| {
+        environment.is_none_or(|environment| RunId::parse(run).is_none_or(|run| run.environment == environment.name.as_str()))
+    };
+    let transfers: Vec<LeftTransfer> = found.transfers.into_iter().filter(|left| is_of(&left.transfer.run)).collect();
     let going: Vec<&Left> = leftovers.iter().filter(|leftover| leftover.kept.is_none()).map(|leftover| &leftover.left).collect();
-    let text = page::text(&leftovers, terminal.width());
-    if command.dry_run || going.is_empty() {
-        terminal.value(&page::json(&leftovers, false), || text);
+    let objects: Vec<&Transfer> = transfers.iter().filter(|left| left.kept.is_none()).map(|left| &left.transfer).collect();
+    let text = page::text(&leftovers, &transfers, now, terminal.width());
+    if command.dry_run || going.is_empty() && objects.is_empty() {
+        terminal.value(&page::json(&leftovers, &transfers, false), || text);
         return unseen(found.unseen);
     }
     terminal.note(&text);
     terminal.consent("Remove what goes? Databases and instances do not come back.", command.yes)?;
-    let context = context::of(world, environment, global, terminal).await?;
-    for left in going {
-        instance::remove(&context, left).await?;
-        terminal.note(&format!("{} is gone", page::what(left)));
+    for transfer in objects {
+        if instance::remove_transfer(&stores, transfer).await? {
+            terminal.note(&format!("{} is gone", page::object(transfer)));
+        } else {
+            terminal.warn(&format!("{} stays: its run goes on by now", page::object(transfer)));
+        }
     }
-    terminal.value(&page::json(&leftovers, true), || "what goes is gone".to_owned());
+    if !going.is_empty() {
+        let context = context::of(world, environment, global, terminal).await?;
+        for left in going {
+            instance::remove(&context, left).await?;
+            terminal.note(&format!("{} is gone", page::what(left)));
+        }
+    }
+    terminal.value(&page::json(&leftovers, &transfers, true), || "what goes is gone".to_owned());
     unseen(found.unseen)
 }
 
