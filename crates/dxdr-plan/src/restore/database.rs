@@ -269,6 +269,14 @@ fn of_run(run: &str) -> String {
     }
 }
 
+/// The name of an attempt's database, from that of the first one.
+pub fn attempted(beside: &str, attempt: u32) -> String {
+    match attempt {
+        ..=1 => beside.to_owned(),
+        _ => named(beside, &format!("_{attempt}")),
+    }
+}
+
 /// The name with something behind it. Where both are too long the name gives way, to a fingerprint of all of it: two that begin alike must not become one.
 fn named(database: &str, suffix: &str) -> String {
     if database.len() + suffix.len() <= LONGEST_NAME {

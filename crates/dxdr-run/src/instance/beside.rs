@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! turn ─► create (empty) ─► mark ─► turn ─► import        swap: cut, rename, rename        discard: mark? ─► turn ─► delete
+//!                                              │ failed before the run was resumed
+//!                                              └► discard ─► the same under another name ─► rename
 //! ```
 //!
 //! Names and what is imported are in the run's journal before anything is asked for, and pieces of work are called by them: whoever resumes the
@@ -10,7 +12,10 @@
 //! instance is named in any statement.
 
 use async_trait::async_trait;
-use dxdr_plan::instance::{Job, Operation, Priority, Work};
+use dxdr_plan::{
+    instance::{Job, Operation, OperationStatus, Priority, Work},
+    restore::database::attempted,
+};
 use dxdr_provider::{
     InstanceError, InstanceErrorKind,
     database::{DatabaseProblem, Examined, Swap},
@@ -24,8 +29,11 @@ use super::{
 };
 use crate::error::RunError;
 
-/// How often databases are asked to change places while somebody is in the way.
+/// How often databases are asked to change names while somebody is in the way.
 const ATTEMPTS: u32 = 6;
+
+/// How often an import is tried in one run. Each attempt behind the first takes somebody who resumes it.
+const IMPORTS: u32 = 9;
 
 /// For whom databases are brought back on an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,17 +115,46 @@ impl Beside {
         Ok((examined, took(&operations, &import.uri)))
     }
 
-    /// Makes the database, marks it, and has the object read into it. Asked again by any process of the run, it takes up what was begun.
+    /// Makes the database, marks it, and has the object read into it. Asked again by any process of the run, it takes up what was begun. What failed before it was asked is
+    /// dropped, and tried again under another name: under the same one nobody could tell whose failure the service remembers. The database has its own name
+    /// again in the end.
     pub(crate) async fn import(&self, import: &Import) -> Result<(), RunError> {
-        self.made(import).await?;
-        let (database, uri) = (import.database.clone(), import.uri.clone());
-        let job = self.job(&format!("{}/import", import.unit), Work::Import { uri: uri.clone(), database: database.clone() });
-        let request = InstanceRequest::Import { database, uri };
+        let operations: Vec<Operation> =
+            self.turns.instances.operations(&self.turns.instance).await?.iter().map(operation_of).collect();
+        let mut attempts = (1..=IMPORTS).rev().map(|attempt| (attempt, Import::attempted(import, attempt)));
+        // Operations that the service has forgotten are older than all that it remembers, so the last attempt is among these.
+        let last = attempts
+            .find_map(|(attempt, import)| Some((attempt, operations.iter().find(|operation| operation.work == import.work())?)));
+        let attempt = match last {
+            None => 1,
+            Some((attempt, operation)) => match operation.status {
+                OperationStatus::Succeeded if attempt > 1 => return self.named_as_planned(import, attempt).await,
+                OperationStatus::Failed(_) if attempt < IMPORTS => {
+                    let failed = Import::attempted(import, attempt);
+                    tracing::info!(operation = operation.name, attempt, "failed in an earlier process, and is tried again");
+                    self.discard_one(&failed.database).await?;
+                    attempt + 1
+                }
+                _ => attempt,
+            },
+        };
+        self.import_once(&Import::attempted(import, attempt), attempt).await?;
+        if attempt > 1 { self.named_as_planned(import, attempt).await } else { Ok(()) }
+    }
+
+    async fn import_once(&self, import: &Import, attempt: u32) -> Result<(), RunError> {
+        self.made(import, attempt).await?;
+        let job = self.job(&numbered(&format!("{}/import", import.unit), attempt), import.work());
+        let request = InstanceRequest::Import { database: import.database.clone(), uri: import.uri.clone() };
         match carry_out(&self.turns, &job, &request, &Unseen).await {
             Ok(_) => Ok(()),
             Err(RunError::InstanceOperation { instance, what, operation, message, hint }) => {
-                // The service remembers it, and would answer the same: see `Work::is_same`.
-                let again = "what failed is not asked for again under its name: end this run, which drops what it made, and restore again";
+                let again = match attempt {
+                    ..IMPORTS => {
+                        "once the reason is mended, whoever resumes the run drops what is half there, and imports again under another name"
+                    }
+                    _ => "it failed too often: end this run, which drops what it made, and restore again",
+                };
                 let hint = Some(hint.map_or_else(|| again.to_owned(), |hint| format!("{hint}; {again}")));
                 Err(RunError::InstanceOperation { instance, what, operation, message, hint })
             }
@@ -125,8 +162,22 @@ impl Beside {
         }
     }
 
+    /// Gives what an attempt brought the name that the journal has. Asked again, it finds that it was done.
+    async fn named_as_planned(&self, import: &Import, attempt: u32) -> Result<(), RunError> {
+        let from = Import::attempted(import, attempt).database;
+        self.insist(|found| {
+            let is_ours =
+                |name: &str| found.iter().any(|found| found.name == name && found.mark() == Some(self.order.run.as_str()));
+            if is_ours(&from) {
+                return Ok(Some(statement::renaming(&from, &import.database)));
+            }
+            if is_ours(&import.database) { Ok(None) } else { Err(self.strange(&import.database, "name a database of").into()) }
+        })
+        .await
+    }
+
     /// The empty database, with the mark of the run.
-    async fn made(&self, import: &Import) -> Result<(), RunError> {
+    async fn made(&self, import: &Import, attempt: u32) -> Result<(), RunError> {
         let name = import.database.as_str();
         let found = self.found().await?;
         match found.iter().find(|found| found.name == name) {
@@ -135,7 +186,8 @@ impl Beside {
             // A process of this run that died between making and marking it has left it so.
             Some(_) => {}
             None => {
-                let job = self.job(&format!("{}/create", import.unit), Work::CreateDatabase { database: name.to_owned() });
+                let what = numbered(&format!("{}/create", import.unit), attempt);
+                let job = self.job(&what, Work::CreateDatabase { database: name.to_owned() });
                 let request = InstanceRequest::CreateDatabase { database: name.to_owned() };
                 carry_out(&self.turns, &job, &request, &There { beside: self, name }).await?;
             }
@@ -151,25 +203,29 @@ impl Beside {
 
     /// Puts one database in the place of another. Asked again, it finds that it was done.
     pub(crate) async fn swap(&self, swap: &Swap) -> Result<(), RunError> {
-        let (instances, instance) = (&self.turns.instances, &self.turns.instance);
+        self.insist(|found| {
+            let changes = statement::changes(found, swap)
+                .map_err(|refusal| self.error(refusal.kind, "put a database in place on", refusal.message, None))?;
+            Ok((!changes.is_empty()).then(|| statement::swapping(swap, &changes)))
+        })
+        .await
+    }
+
+    /// Executes what is left to do by the databases that there are, until nothing is. Whether an answer that was lost was a yes, the next look tells; somebody who
+    /// connects anew is cut again.
+    async fn insist(&self, left: impl Fn(&[Found]) -> Result<Option<String>, RunError>) -> Result<(), RunError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let found = self.found().await?;
-            let changes = statement::changes(&found, swap)
-                .map_err(|refusal| self.error(refusal.kind, "put a database in place on", refusal.message, None))?;
-            if changes.is_empty() {
-                return Ok(());
-            }
-            let error = match instances.execute(instance, ADMINISTRATION, &statement::swapping(swap, &changes)).await {
+            let Some(statements) = left(&self.found().await?)? else { return Ok(()) };
+            let error = match self.turns.instances.execute(&self.turns.instance, ADMINISTRATION, &statements).await {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };
-            // Whether an answer that was lost was a yes, the next look tells; somebody who connects anew is cut again.
             if !error.kind.retryable() || attempt == ATTEMPTS {
                 return Err(error.into());
             }
-            tracing::debug!(%error, attempt, "the databases have not changed places yet");
+            tracing::debug!(%error, attempt, "the databases have not changed names yet");
             tokio::select! {
                 () = tokio::time::sleep(self.turns.first_pause * attempt) => {}
                 () = self.turns.stop.wait() => return Err(RunError::Interrupted),
@@ -182,8 +238,18 @@ impl Beside {
         Ok(statement::swapped(&self.found().await?, swap))
     }
 
-    /// Deletes the database of that name if it carries the mark of the run; `Ok(false)` when there is none.
+    /// Deletes the database of that name, and those of attempts to make it, if they carry the mark of the run; `Ok(false)` when there is none.
     pub(crate) async fn discard(&self, name: &str) -> Result<bool, RunError> {
+        let found = self.found().await?;
+        let is_ours = |name: &str| found.iter().any(|found| found.name == name && found.mark() == Some(self.order.run.as_str()));
+        let mut dropped = false;
+        for attempt in (2..=IMPORTS).map(|attempt| attempted(name, attempt)).filter(|name| is_ours(name)) {
+            dropped |= self.discard_one(&attempt).await?;
+        }
+        Ok(self.discard_one(name).await? || dropped)
+    }
+
+    async fn discard_one(&self, name: &str) -> Result<bool, RunError> {
         let gone = Gone { beside: self, name };
         if gone.made().await? {
             return Ok(false);
@@ -242,7 +308,7 @@ fn took(operations: &[Operation], uri: &str) -> Took {
     let mut took = Took::default();
     // The newest first.
     for operation in operations {
-        let worked = operation.worked_for().filter(|_| operation.status == dxdr_plan::instance::OperationStatus::Succeeded);
+        let worked = operation.worked_for().filter(|_| operation.status == OperationStatus::Succeeded);
         match &operation.work {
             Work::Export { uri: theirs, .. } if theirs == uri => took.export = took.export.or(worked),
             Work::Import { uri: theirs, .. } if theirs == uri => took.import = took.import.or(worked),

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use dxdr_environment::InstanceName;
+use dxdr_plan::restore::database::attempted;
 use dxdr_provider::{
     Clock, InstanceError, InstanceErrorKind, Instances,
     database::Swap,
@@ -43,7 +44,8 @@ struct Service {
     clock: Watch,
     state: Mutex<State>,
     death: Death,
-    fails: bool,
+    /// So many imports fail, and leave half of what they read.
+    fails: AtomicUsize,
     stopped: bool,
 }
 
@@ -56,7 +58,7 @@ impl Service {
         let content = |words: &str| (vec![words.to_owned()], None);
         let databases = [("orders", "live"), ("neighbour", "not ours")].map(|(name, words)| (name.to_owned(), content(words)));
         let state = Mutex::new(State { databases: databases.into(), ..State::default() });
-        Self { clock, state, death: Death::default(), fails: false, stopped: false }
+        Self { clock, state, death: Death::default(), fails: AtomicUsize::new(0), stopped: false }
     }
 
     /// Does it, unless whoever asks dies before.
@@ -85,7 +87,9 @@ impl Service {
                 InstanceRequest::DeleteDatabase { database } => {
                     state.databases.remove(&database);
                 }
-                InstanceRequest::Import { .. } if self.fails => {
+                InstanceRequest::Import { database, .. } if self.fails.load(Ordering::SeqCst) > 0 => {
+                    self.fails.fetch_sub(1, Ordering::SeqCst);
+                    state.databases.get_mut(&database).unwrap().0.push("half".to_owned());
                     let (kind, hint) = (InstanceErrorKind::BucketForbidden, Some("let its account".to_owned()));
                     ended.state = OperationState::Failed(OperationFailure { kind, message: "ERROR: no access".to_owned(), hint });
                 }
@@ -337,17 +341,70 @@ async fn what_lies_under_the_new_name_and_is_not_the_runs_is_not_touched() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_import_that_fails_says_what_the_service_says_and_is_not_asked_for_again() {
+fn failing(imports: usize) -> Arc<Service> {
     let clock = Watch(tokio::time::Instant::now());
-    let (service, shelf) = (Arc::new(Service { fails: true, ..Service::plain(clock) }), Arc::new(Shelf::default()));
+    Arc::new(Service { fails: AtomicUsize::new(imports), ..Service::plain(clock) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_that_failed_is_dropped_and_tried_again_by_whoever_resumes() {
+    let (service, shelf) = (failing(2), Arc::new(Shelf::default()));
     for process in ["one", "two"] {
         let error = beside(&service, &shelf, process).import(&import()).await.unwrap_err();
         let RunError::InstanceOperation { message, hint: Some(hint), .. } = error else { panic!("{error:?}") };
         assert_eq!(message, "ERROR: no access");
-        assert!(hint.starts_with("let its account; what failed is not asked for again"), "{hint}");
+        assert!(hint.starts_with("let its account; once the reason is mended, whoever resumes the run drops"), "{hint}");
     }
-    assert_eq!(service.asked("IMPORT"), 1);
+    assert_eq!(service.asked("IMPORT"), 2, "a process tries once");
+    everything(&beside(&service, &shelf, "three")).await.unwrap();
+    assert_eq!((service.asked("IMPORT"), service.asked("DELETE_DATABASE")), (3, 2));
+    assert_eq!(service.databases()["orders"], (vec![URI.to_owned()], None));
+    assert_eq!(service.databases().keys().collect::<Vec<_>>(), ["neighbour", "orders", "orders_before"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_dies_while_a_failed_import_is_tried_again_is_followed_by_one_who_finishes_it() {
+    let resumed = async |service: &Arc<Service>, shelf: &Arc<Shelf>| {
+        beside(service, shelf, "one").import(&import()).await.unwrap_err();
+        service.death.calls()
+    };
+    let (before, calls) = {
+        let (service, shelf) = (failing(1), Arc::new(Shelf::default()));
+        let before = resumed(&service, &shelf).await;
+        beside(&service, &shelf, "two").import(&import()).await.unwrap();
+        (before, service.death.calls())
+    };
+    assert!(calls > before + 12, "{before} {calls}");
+    for at in before..calls {
+        for with_effect in [false, true] {
+            let (service, shelf) = (failing(1), Arc::new(Shelf::default()));
+            resumed(&service, &shelf).await;
+            service.death.comes_at(at, with_effect);
+            let (second, wanted) = (beside(&service, &shelf, "two"), import());
+            tokio::select! {
+                result = second.import(&wanted) => panic!("it was to die at call {at}: {result:?}"),
+                () = service.death.has_come() => {}
+            }
+            let third = beside(&service, &shelf, "three").import(&import()).await;
+            third.unwrap_or_else(|error| panic!("{at} {with_effect}: {error}"));
+            let mark = Some(format!("dxdr run {RUN}"));
+            let databases = service.databases();
+            assert_eq!(databases[NEW], (vec![URI.to_owned()], mark), "{at} {with_effect}");
+            assert_eq!(databases.len(), 3, "{at} {with_effect}: {databases:?}");
+            assert_eq!((service.asked("IMPORT"), service.asked("DELETE_DATABASE")), (2, 1), "{at} {with_effect}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_attempts_left_goes_with_the_run_and_a_strangers_of_that_name_stays() {
+    let (service, shelf) = (failing(2), Arc::new(Shelf::default()));
+    for process in ["one", "two"] {
+        beside(&service, &shelf, process).import(&import()).await.unwrap_err();
+    }
+    service.state.lock().unwrap().databases.insert(attempted(NEW, 3), (vec!["theirs".to_owned()], None));
+    assert!(beside(&service, &shelf, "three").discard(NEW).await.unwrap());
+    assert_eq!(service.databases().into_keys().collect::<Vec<_>>(), ["neighbour", "orders", &attempted(NEW, 3)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -123,6 +123,12 @@ pub(crate) fn swapping(swap: &Swap, changes: &[Change]) -> String {
     format!("{};\nBEGIN;\n{};\nCOMMIT;", cutting(&[&swap.name, &swap.from]), changes.join(";\n"))
 }
 
+/// Cuts the connections to a database and gives it another name.
+pub(crate) fn renaming(from: &str, to: &str) -> String {
+    let change = Change::Rename { from: from.to_owned(), to: to.to_owned() };
+    format!("{};\n{};", cutting(&[from]), change.statement())
+}
+
 /// Why databases cannot change places.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {

@@ -167,13 +167,23 @@ fn what_keeps_an_export_from_coming_back_is_one_refusal_with_what_to_do() {
     let account = "p123 does not have storage.objects.get access to the Google Cloud Storage object.";
     cloud.emulator.faults().next("import", Failing::Fails("ERROR_RDBMS".to_owned(), account.to_owned()));
     let said = cloud.run(&restore).refuses(1);
-    for part in ["storage.objects.get", "gcloud storage buckets add-iam-policy-binding", "end this run", "dxdr runs clean"] {
+    for part in ["storage.objects.get", "gcloud storage buckets add-iam-policy-binding", "imports again", "dxdr runs resume"] {
         assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
     }
     assert_eq!(cloud.statements("preview_orders"), [MADE, LATER]);
     let run = cloud.json(&["runs", "list"], 0)["runs"][0]["run"].as_str().unwrap().to_owned();
     cloud.run(&["runs", "clean", &run, "--yes"]).exits(0);
     assert_eq!(cloud.databases(), ["dev_orders", "postgres", "preview_orders"]);
+
+    // Resumed when the reason is mended, it is imported again, and nothing is left of what failed.
+    cloud.emulator.faults().next("import", Failing::Fails("ERROR_RDBMS".to_owned(), account.to_owned()));
+    cloud.run(&restore).refuses(1);
+    let run = cloud.json(&["runs", "list"], 0)["runs"][0]["run"].as_str().unwrap().to_owned();
+    cloud.run(&["runs", "resume", &run, "--yes"]).exits(0);
+    assert_eq!((cloud.statements("preview_orders"), cloud.databases().len()), (vec![MADE.to_owned()], 4));
+    cloud.run(&["databases", "undo", &run, "--yes"]).exits(0);
+    cloud.run(&["databases", "discard", &run, "--yes"]).exits(0);
+    assert_eq!((cloud.statements("preview_orders"), cloud.databases().len()), (vec![MADE.to_owned(), LATER.to_owned()], 3));
 
     // An export that is not there any more.
     let object = format!("velero/backups/{point}/databases/orders.sql.gz");
