@@ -24,7 +24,6 @@ mod memory_file;
 mod program;
 mod quoting;
 mod session;
-mod setting;
 mod swap;
 
 pub use connection::{Connection, Tls};

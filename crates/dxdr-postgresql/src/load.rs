@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use dxdr_environment::{DatabaseFacts, database::DatabaseGrant};
+use dxdr_environment::DatabaseFacts;
 use dxdr_provider::{
     DatabaseError, DatabaseErrorKind, StorageErrorKind,
     database::{DumpPlace, Load},
     mark::{mark, marked},
+    properties::Properties,
 };
 use futures::StreamExt as _;
 use serde_json::Value;
@@ -20,7 +21,6 @@ use crate::{
     program::{Program, start},
     quoting::{self, identifier, literal},
     session::Server,
-    setting,
 };
 
 /// As a database is while it has no mark yet: nobody can have put anything into it, whoever died between making and marking it.
@@ -38,7 +38,7 @@ pub(crate) async fn load(database: &PostgresqlDatabase, load: &Load, place: &Dum
     let made = tokio::spawn(async move { maker.server().administer("load", &script).await }).await;
     made.map_err(|error| server.error(DatabaseErrorKind::Other, "load", error.to_string()))??;
     let loaded = match fill(server, load, place).await {
-        Ok(()) => server.administer("load", &properties(&load.name, &load.facts)).await.map(|_| ()),
+        Ok(()) => server.administer("load", &properties(&load.facts).statements(&load.name)).await.map(|_| ()),
         Err(error) => Err(error),
     };
     if loaded.is_err() {
@@ -96,40 +96,9 @@ fn creation(load: &Load, version: u64) -> String {
     script
 }
 
-/// Owner, rights and settings: what belongs to the database and is in no dump.
-fn properties(name: &str, facts: &DatabaseFacts) -> String {
-    let name = identifier(name);
-    let mut script = "BEGIN;\n".to_owned();
-    for setting in &facts.settings {
-        let value = setting::value(&setting.name, &setting.value);
-        // A setting of an extension has dots in its name, each part quoted by itself.
-        let setting_name = setting.name.split('.').map(identifier).collect::<Vec<_>>().join(".");
-        let _ = match &setting.role {
-            Some(role) => writeln!(script, "ALTER ROLE {} IN DATABASE {name} SET {setting_name} TO {value};", identifier(role)),
-            None => writeln!(script, "ALTER DATABASE {name} SET {setting_name} TO {value};"),
-        };
-    }
-    match &facts.grants {
-        None => {
-            let _ = writeln!(script, "GRANT CONNECT ON DATABASE {name} TO PUBLIC;");
-        }
-        Some(grants) => {
-            let _ = writeln!(script, "REVOKE ALL ON DATABASE {name} FROM PUBLIC;");
-            // Words of SQL, which are not quoted: what is none comes from no server.
-            let is_word = |grant: &&DatabaseGrant| grant.privilege.bytes().all(|byte| byte.is_ascii_uppercase());
-            for grant in grants.iter().filter(is_word) {
-                let role = grant.role.as_deref().map_or_else(|| "PUBLIC".to_owned(), identifier);
-                let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
-                let _ = writeln!(script, "GRANT {} ON DATABASE {name} TO {role}{option};", grant.privilege);
-            }
-        }
-    }
-    // Last: who is no superuser may do the rest only while it is the owner.
-    if !facts.owner.is_empty() {
-        let _ = writeln!(script, "ALTER DATABASE {name} OWNER TO {};", identifier(&facts.owner));
-    }
-    script.push_str("COMMIT;\n");
-    script
+/// What no dump has.
+fn properties(facts: &DatabaseFacts) -> Properties {
+    Properties { owner: facts.owner.clone(), settings: facts.settings.clone(), grants: facts.grants.clone() }
 }
 
 /// Streams the dump into `pg_restore`. Its last bytes are handed over when the digest of all of them is right: without them nothing is
@@ -189,38 +158,5 @@ async fn fill(server: Server<'_>, load: &Load, place: &DumpPlace) -> Result<(), 
     match status {
         Ok(status) if status.success() => Ok(()),
         status => Err(server.failure("load", &reason(said, status.ok()))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use dxdr_environment::database::DatabaseSetting;
-
-    use super::*;
-
-    #[test]
-    fn what_no_dump_has_is_put_back_and_nothing_breaks_out_of_its_quotation() {
-        let facts = DatabaseFacts {
-            owner: "sh\"op".to_owned(),
-            settings: vec![
-                DatabaseSetting { role: None, name: "search_path".to_owned(), value: "\"a b\", public".to_owned() },
-                DatabaseSetting { role: Some("r".to_owned()), name: "my.thing".to_owned(), value: "it's".to_owned() },
-            ],
-            grants: Some(vec![
-                DatabaseGrant { role: None, privilege: "CONNECT".to_owned(), grantable: false },
-                DatabaseGrant { role: None, privilege: "ALL ON DATABASE x TO y;".to_owned(), grantable: false },
-            ]),
-            ..DatabaseFacts::default()
-        };
-        assert_eq!(
-            properties("a\"; DROP", &facts),
-            "BEGIN;\n\
-             ALTER DATABASE \"a\"\"; DROP\" SET \"search_path\" TO 'a b', 'public';\n\
-             ALTER ROLE \"r\" IN DATABASE \"a\"\"; DROP\" SET \"my\".\"thing\" TO 'it''s';\n\
-             REVOKE ALL ON DATABASE \"a\"\"; DROP\" FROM PUBLIC;\n\
-             GRANT CONNECT ON DATABASE \"a\"\"; DROP\" TO PUBLIC;\n\
-             ALTER DATABASE \"a\"\"; DROP\" OWNER TO \"sh\"\"op\";\n\
-             COMMIT;\n"
-        );
     }
 }

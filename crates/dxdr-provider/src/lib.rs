@@ -11,8 +11,10 @@ pub mod database;
 pub mod instance;
 pub mod mark;
 pub mod object_storage;
+pub mod properties;
 pub mod quoting;
 pub mod sealing;
+mod setting;
 
 pub use clock::Clock;
 pub use cluster::{Cluster, ClusterError, ClusterErrorKind};

@@ -15,17 +15,30 @@ use super::{
 /// First bytes of what is compressed.
 const COMPRESSED: &[u8] = &[0x1f, 0x8b];
 
+/// How a dump is to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dump {
+    /// Whether it removes what is there before.
+    pub(super) clean: bool,
+    /// Whether it says who owns what, and who may do what.
+    pub(super) owners: bool,
+    pub(super) compressed: bool,
+}
+
 impl Cluster {
     /// Writes a database as SQL. Answers whether somebody took all of it.
-    pub(super) fn dump(&self, database: &str, clean: bool, compressed: bool, mut into: Writer) -> Result<bool, SqlError> {
+    pub(super) fn dump(&self, database: &str, how: Dump, mut into: Writer) -> Result<bool, SqlError> {
         let mut command = self.client("pg_dump", ADMINISTRATOR, database);
         command.args(["--format=plain", "--no-password"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-        if clean {
+        if how.clean {
             command.args(["--clean", "--if-exists"]);
+        }
+        if !how.owners {
+            command.args(["--no-owner", "--no-acl"]);
         }
         let mut dumping = Running::new(command.spawn()?);
         let mut text = dumping.child.stdout.take().ok_or_else(no_stream)?;
-        let written = if compressed {
+        let written = if how.compressed {
             let mut encoder = GzEncoder::new(&mut into, Compression::fast());
             io::copy(&mut text, &mut encoder).and_then(|_| encoder.finish().map(drop))
         } else {

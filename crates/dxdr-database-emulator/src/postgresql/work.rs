@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use super::{Cluster, SqlError, stream};
+use super::{Cluster, SqlError, programs::Dump, stream};
 use crate::{
     Shared,
     instance::{BackupRun, Machine},
@@ -98,8 +98,9 @@ async fn export(
 ) -> Result<(), Refused> {
     let (account, token) = shared.state().account(project, instance);
     let (writer, reader) = stream::pipe();
-    let compressed = uri.ends_with(".gz");
-    let dumping = tokio::task::spawn_blocking(move || cluster.dump(&database, clean, compressed, writer));
+    let owners = shared.state().machine(project, instance).is_ok_and(|machine| machine.instance.owners_in_exports);
+    let how = Dump { clean, owners, compressed: uri.ends_with(".gz") };
+    let dumping = tokio::task::spawn_blocking(move || cluster.dump(&database, how, writer));
     let body = reqwest::Body::wrap_stream(reader.into_stream());
     let written = object_store::put(shared, token.as_deref(), &account, uri, body).await;
     match dumping.await.map_err(|error| internal(&error))? {

@@ -23,6 +23,8 @@ use crate::{
 };
 pub use recorded::{RecordedDatabase, recorded};
 
+/// Kinds of steps of a database.
+pub(super) const STEPS: usize = 5;
 /// As long as a name in PostgreSQL can be.
 const LONGEST_NAME: usize = 63;
 
@@ -57,8 +59,8 @@ pub struct DatabaseRestore {
 
 impl DatabaseRestore {
     /// All of its steps, in their order; those of several databases are done kind by kind.
-    pub fn steps(&self) -> [Option<Step>; 4] {
-        [self.clone_step(), self.load_step(), self.drop_step(), self.swap_step()]
+    pub fn steps(&self) -> [Option<Step>; STEPS] {
+        [self.clone_step(), self.load_step(), self.drop_step(), self.handover_step(), self.swap_step()]
     }
 
     /// The step that has the instance cloned.
@@ -94,6 +96,17 @@ impl DatabaseRestore {
         let Route::CloneAndImport(clone) = &self.route else { return None };
         let title = format!("Delete the clone `{}`", clone.destination);
         Some(Step::new(&self.step_id("drop"), title, "what was needed of it is beside; it costs as long as it is there", true))
+    }
+
+    /// The step that gives it what the original has and no export. A dump that is loaded has it along.
+    pub fn handover_step(&self) -> Option<Step> {
+        self.kept.as_ref()?;
+        if !matches!(self.route, Route::Import { .. } | Route::CloneAndImport(_)) {
+            return None;
+        }
+        let title = format!("Give `{}` the owner, rights and settings of `{}`", self.beside, self.database);
+        let reason = "as that has them then: no export has them, and applications need them";
+        Some(Step::new(&self.step_id("handover"), title, reason, true))
     }
 
     /// The step that puts it in the original's place.
@@ -381,8 +394,11 @@ mod tests {
             assert!(clone.destination.starts_with("dxdr-staging-20240502-"), "{}", clone.destination);
             assert_eq!((clone.at, clone.expires), (at("2024-05-01T10:00:00Z"), at("2024-05-09T10:00:00Z")));
             let steps: Vec<String> = restore.steps().into_iter().flatten().map(|step| step.id).collect();
-            let expected: &[&str] =
-                if in_place { &["clone-orders", "load-orders", "drop-orders", "swap-orders"] } else { &["clone-orders"] };
+            let expected: &[&str] = if in_place {
+                &["clone-orders", "load-orders", "drop-orders", "handover-orders", "swap-orders"]
+            } else {
+                &["clone-orders"]
+            };
             assert_eq!(steps, expected);
             let recorded = recorded(&Value::Array(vec![restore.parameters()])).unwrap().remove(0);
             assert_eq!(recorded.databases().len(), if in_place { 2 } else { 0 });

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     change::Changes,
-    database::{DatabaseRestore, DatabaseRestores},
+    database::{DatabaseRestore, DatabaseRestores, STEPS},
     live::FieldChange,
     request::Executor,
     volume::{CapturedVolume, VeleroVolume, VolumeSource},
@@ -61,8 +61,9 @@ pub struct RestorePlan {
 impl RestorePlan {
     /// The steps of the run that carries it out.
     pub fn steps(&self) -> Vec<Step> {
-        let databases: Vec<[Option<Step>; 4]> = self.databases.iter().map(DatabaseRestore::steps).collect();
-        let databases = (0..4).flat_map(|kind| databases.iter().filter_map(move |steps| steps[kind].clone()).collect::<Vec<_>>());
+        let databases: Vec<[Option<Step>; STEPS]> = self.databases.iter().map(DatabaseRestore::steps).collect();
+        let databases =
+            (0..STEPS).flat_map(|kind| databases.iter().filter_map(move |steps| steps[kind].clone()).collect::<Vec<_>>());
         if self.executor == Executor::Velero {
             return databases.chain([Self::velero_restore()]).collect();
         }

@@ -20,11 +20,13 @@ use dxdr_provider::{
     InstanceError, InstanceErrorKind,
     database::{DatabaseProblem, Examined, Swap},
     instance::InstanceRequest,
+    mark::unmarked,
+    quoting::identifier,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    InstanceTurns, Made, carry_out, operation_of,
+    InstanceTurns, Made, carry_out, handover, operation_of,
     statement::{self, ADMINISTRATION, Found},
 };
 use crate::error::RunError;
@@ -55,6 +57,35 @@ pub(crate) struct Import {
     pub(crate) database: String,
     /// `gs://…`
     pub(crate) uri: String,
+}
+
+impl Import {
+    /// The same for an attempt, whose database has a name of its own.
+    fn attempted(import: &Self, attempt: u32) -> Self {
+        Self { database: attempted(&import.database, attempt), ..import.clone() }
+    }
+
+    fn work(&self) -> Work {
+        Work::Import { uri: self.uri.clone(), database: self.database.clone() }
+    }
+}
+
+/// What a piece of work is called, in an attempt behind the first.
+fn numbered(what: &str, attempt: u32) -> String {
+    if attempt > 1 { format!("{what}#{attempt}") } else { what.to_owned() }
+}
+
+/// What was given to a database that was imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HandedOver {
+    /// The role that it belongs to.
+    pub(crate) owner: String,
+    /// How many settings it got.
+    pub(crate) settings: usize,
+    /// How many rights to it were given.
+    pub(crate) grants: usize,
+    /// How many owners and rights of what is in it differed.
+    pub(crate) objects: usize,
 }
 
 /// How long work on the same object took before, as far as the service still knows.
@@ -111,6 +142,17 @@ impl Beside {
         let original = found.iter().find(|found| found.name == original);
         examined.original = original.is_some();
         examined.connections = original.map_or(0, |found| found.connections);
+        let held = match original {
+            Some(original) if kept.is_some() => self.held(&original.name).await?,
+            _ => None,
+        };
+        if let Some(held) = held.filter(|held| !held.member) {
+            let owner = &held.properties.owner;
+            examined.problems.push(DatabaseProblem {
+                message: format!("it belongs to `{owner}`, and the account cannot give what it brings to that role"),
+                remedy: format!("`GRANT {} TO \"ACCOUNT\"`, executed as `postgres`, makes it a member", identifier(owner)),
+            });
+        }
         let operations: Vec<Operation> = instances.operations(instance).await?.iter().map(operation_of).collect();
         Ok((examined, took(&operations, &import.uri)))
     }
@@ -231,6 +273,65 @@ impl Beside {
                 () = self.turns.stop.wait() => return Err(RunError::Interrupted),
             }
         }
+    }
+
+    /// Gives what was imported as `brought` what `original` has and no export: see [`handover`](super::handover). `None` when there is no original. Asked again, it does what
+    /// is left.
+    pub(crate) async fn hand_over(&self, original: &str, brought: &str) -> Result<Option<HandedOver>, RunError> {
+        let found = self.found().await?;
+        let Some(held) = self.held(original).await? else { return Ok(None) };
+        if found.iter().all(|found| found.name != brought || found.mark() != Some(self.order.run.as_str())) {
+            return Err(self.strange(brought, "hand over to").into());
+        }
+        let comment = found.iter().find(|found| found.name == original).and_then(|found| found.comment.as_deref());
+        let comment = comment.and_then(unmarked);
+        let instances = &self.turns.instances;
+        let (name, properties) = (&self.turns.instance, &held.properties);
+        instances.execute(name, ADMINISTRATION, &statement::marking(brought, &self.order.run, comment.as_deref())).await?;
+        instances
+            .execute(name, ADMINISTRATION, &properties.statements(brought))
+            .await
+            .map_err(|error| self.unpermitted(error))?;
+        let changes = handover::handover(&self.objects(original).await?, &self.objects(brought).await?);
+        for transaction in handover::transactions(&changes) {
+            if self.turns.stop.asked() {
+                return Err(RunError::Interrupted);
+            }
+            instances.execute(name, brought, &transaction).await.map_err(|error| self.unpermitted(error))?;
+        }
+        let grants = properties.grants.as_ref().map_or(0, Vec::len);
+        Ok(Some(HandedOver {
+            owner: properties.owner.clone(),
+            settings: properties.settings.len(),
+            grants,
+            objects: changes.len(),
+        }))
+    }
+
+    async fn held(&self, database: &str) -> Result<Option<handover::Held>, RunError> {
+        let rows = self.turns.instances.execute(&self.turns.instance, ADMINISTRATION, &handover::properties_of(database)).await?;
+        handover::held(&rows).map_err(|()| self.misunderstood())
+    }
+
+    async fn objects(&self, database: &str) -> Result<handover::Objects, RunError> {
+        let mut all = handover::Objects::new();
+        loop {
+            let question = handover::objects_from(all.len());
+            let rows = self.turns.instances.execute(&self.turns.instance, database, &question).await?;
+            let page = handover::objects(&rows).ok_or_else(|| self.misunderstood())?;
+            let last = page.len() < handover::PAGE;
+            all.extend(page);
+            if last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Nothing was put in place yet, so that whoever mends the reason can go on.
+    fn unpermitted(&self, error: InstanceError) -> InstanceError {
+        let again = "what is live was not touched; when that is mended, `dxdr runs resume` goes on".to_owned();
+        let hint = Some(error.hint.map_or_else(|| again.clone(), |hint| format!("{hint}; {again}")));
+        InstanceError { action: "hand over the rights of", hint, ..error }
     }
 
     /// Whether the swap was done, by what is there. Changes nothing.

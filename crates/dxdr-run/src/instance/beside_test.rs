@@ -1,8 +1,11 @@
 //! Databases beside, on a service that dies with whoever asks it: before a request has its effect, or behind it.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use dxdr_provider::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Beside, BesideOrder, Import, InstanceTurns, LedgerLease,
+    Beside, BesideOrder, Import, InstanceTurns, LedgerLease, handover,
     mortal::{Death, Watch},
     statement::{self, Change, Found},
 };
@@ -36,6 +39,8 @@ struct State {
     /// Operations, each with what it achieves at its end.
     operations: Vec<(InstanceOperation, Timestamp, InstanceRequest)>,
     achieved: usize,
+    /// What was executed to hand rights over, and in which database.
+    handed: BTreeSet<(String, String)>,
 }
 
 /// An instance whose operations take a minute each.
@@ -220,8 +225,28 @@ impl Instances for Service {
             if text == statement::RELATIONS {
                 return Ok(rows(vec![vec![Some(state.databases[database].0.len().to_string())]]));
             }
-            if text == statement::marking(NEW, RUN, None) {
-                state.databases.get_mut(NEW).unwrap().1 = Some(format!("dxdr run {RUN}"));
+            for attempt in (1..=3).map(|attempt| attempted(NEW, attempt)) {
+                if text == statement::marking(&attempt, RUN, None) {
+                    state.databases.get_mut(&attempt).unwrap().1 = Some(format!("dxdr run {RUN}"));
+                    return Ok(Rows::default());
+                }
+                if text == statement::renaming(&attempt, NEW) {
+                    let content = state.databases.remove(&attempt).unwrap();
+                    assert_eq!(state.databases.insert(NEW.to_owned(), content), None, "a name is never taken from another");
+                    return Ok(Rows::default());
+                }
+            }
+            if text == handover::properties_of("orders") {
+                let row = ["owner", "", "app", "yes"].map(|value| Some(value.to_owned())).to_vec();
+                return Ok(rows(if state.databases.contains_key("orders") { vec![row] } else { Vec::new() }));
+            }
+            if text == handover::objects_from(0) {
+                let (owner, grants) = if database == "orders" { ("app", "SELECT report") } else { ("postgres", "SELECT PUBLIC") };
+                let row = ["TABLE", "public.t", owner, "no", grants].map(|value| Some(value.to_owned())).to_vec();
+                return Ok(rows(vec![row]));
+            }
+            if text.starts_with("BEGIN;\n") && !text.contains("RENAME") {
+                state.handed.insert((database.to_owned(), text.to_owned()));
                 return Ok(Rows::default());
             }
             if text.starts_with("SELECT pg_terminate_backend") && !text.contains("RENAME") {
@@ -276,6 +301,7 @@ fn beside(service: &Arc<Service>, shelf: &Arc<Shelf>, process: &str) -> Beside {
 /// All of a restore in place.
 async fn everything(beside: &Beside) -> Result<(), RunError> {
     beside.import(&import()).await?;
+    beside.hand_over("orders", NEW).await?.expect("there is an original");
     beside.swap(&swap()).await
 }
 
@@ -303,6 +329,11 @@ async fn whoever_dies_anywhere_is_followed_by_one_who_does_nothing_twice() {
             };
             rest(&beside(&service, &shelf, "two"), imported).await.unwrap_or_else(|error| panic!("{at} {with_effect}: {error}"));
             assert_eq!((service.asked("CREATE_DATABASE"), service.asked("IMPORT")), (1, 1), "{at} {with_effect}");
+            assert_eq!(
+                handed(&service),
+                HANDED.map(|(database, text)| (database.to_owned(), text.to_owned())),
+                "{at} {with_effect}"
+            );
             let mark = Some(format!("dxdr run {RUN}"));
             let databases = service.databases();
             assert_eq!(databases["orders"], (vec![URI.to_owned()], None), "{at} {with_effect}");
@@ -311,6 +342,22 @@ async fn whoever_dies_anywhere_is_followed_by_one_who_does_nothing_twice() {
             assert_eq!(databases.len(), 3);
         }
     }
+}
+
+/// What gives the new database the owner and rights of the original, and what is in it those of its objects.
+const HANDED: [(&str, &str); 2] = [
+    (
+        NEW,
+        "BEGIN;\nALTER TABLE public.t OWNER TO app;\nGRANT SELECT ON TABLE public.t TO report;\nREVOKE SELECT ON TABLE public.t FROM PUBLIC;\nCOMMIT;",
+    ),
+    (
+        "postgres",
+        "BEGIN;\nGRANT CONNECT ON DATABASE \"orders_restored\" TO PUBLIC;\nALTER DATABASE \"orders_restored\" OWNER TO \"app\";\nCOMMIT;\n",
+    ),
+];
+
+fn handed(service: &Service) -> Vec<(String, String)> {
+    service.state.lock().unwrap().handed.iter().cloned().collect()
 }
 
 #[tokio::test(start_paused = true)]

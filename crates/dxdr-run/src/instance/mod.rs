@@ -10,6 +10,7 @@ mod clone;
 #[cfg(test)]
 mod clone_test;
 mod export;
+mod handover;
 mod ledger;
 mod look;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use dxdr_provider::{
 };
 use jiff::Timestamp;
 
-pub(crate) use beside::{Beside, BesideOrder, Import};
+pub(crate) use beside::{Beside, BesideOrder, HandedOver, Import};
 pub use export::{ExportOrder, Exported, attempted, export};
 pub use ledger::LedgerLease;
 pub use look::{examine, look};

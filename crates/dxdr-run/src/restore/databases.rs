@@ -1,7 +1,7 @@
 //! Databases on their way back: each is loaded beside what is there, and in place the two change names.
 //!
 //! ```text
-//! examine (changes nothing) ─► load ─► load ─► … ─► swap ─► swap ─► …        undo: swap back; discard: drop what is not used
+//! examine (changes nothing) ─► load ─► load ─► … ─► hand over ─► … ─► swap ─► swap ─► …        undo: swap back; discard: drop what is not used
 //! ```
 //!
 //! All are loaded before the first is swapped, and all of that is done before an object is written: a dump that cannot be loaded leaves
@@ -24,6 +24,7 @@ use crate::{
     active::ActiveRun,
     context::RunContext,
     error::RunError,
+    instance::HandedOver,
     journal::{History, Journal},
     lease, runs,
     store::Store,
@@ -129,7 +130,7 @@ pub async fn examine(context: &RunContext, order: &RestoreRequest, restores: &mu
     notes
 }
 
-/// Brings all of them beside, and puts them in place where that was asked for.
+/// Brings all of them beside, gives them what no export has, and puts them in place where that was asked for.
 pub(super) async fn restore(
     context: &RunContext,
     order: &RestoreRequest,
@@ -163,6 +164,24 @@ pub(super) async fn restore(
         let way = Way::open(context, whose(restore), &restore.unit).await?;
         way.discard_clone(context, clone, &restore.unit, &id).await?;
         run.finish(&step, "it is gone", Evidence::new()).await?;
+    }
+    for restore in restores {
+        let Some(step) = restore.handover_step().filter(|step| run.earlier(step).is_none()) else { continue };
+        run.start(&step).await?;
+        let handed = Way::open(context, whose(restore), &restore.unit).await?.hand_over(restore).await?;
+        let (summary, evidence) = match handed {
+            None => (format!("there is no `{}`, so nobody has any", restore.database), Evidence::new()),
+            Some(HandedOver { owner, settings, grants, objects }) => (
+                format!("it is `{owner}`'s, with the settings and rights of the original; {objects} of what is in it differed"),
+                Evidence::from_iter([
+                    ("owner".to_owned(), owner.into()),
+                    ("settings".to_owned(), settings.into()),
+                    ("grants".to_owned(), grants.into()),
+                    ("objects".to_owned(), objects.into()),
+                ]),
+            ),
+        };
+        run.finish(&step, &summary, evidence).await?;
     }
     let mut restored = Vec::new();
     for restore in restores {

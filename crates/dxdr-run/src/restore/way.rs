@@ -17,7 +17,7 @@ use crate::{
     context::RunContext,
     database,
     error::RunError,
-    instance::{self, Beside, BesideOrder, ExportOrder, Import, InstanceTurns},
+    instance::{self, Beside, BesideOrder, ExportOrder, HandedOver, Import, InstanceTurns},
 };
 
 /// For whom databases are brought back.
@@ -148,6 +148,14 @@ impl Way {
         let name = beside.of_clone(clone).turns.instance.clone();
         let deleted = beside.discard_instance(&name).await?;
         Ok(deleted.then(|| format!("instance {}", name.instance)))
+    }
+
+    /// Gives what was brought what the original has and no export; `None` when there is no original.
+    pub(super) async fn hand_over(&self, restore: &DatabaseRestore) -> Result<Option<HandedOver>, RunError> {
+        match self {
+            Self::Instance(beside) => beside.hand_over(&restore.database, &restore.beside).await,
+            Self::Server(_) => Err(mismatched(restore)),
+        }
     }
 
     /// Puts one database in the place of another.

@@ -40,7 +40,7 @@ fn an_export_changes_places_with_the_original_on_a_real_server_and_back() {
         (vec!["1".into(), "2".into()], vec!["2".into(), "3".into()])
     );
     assert_eq!(comment(&cloud, kept), Some(format!("dxdr run {run_id}\nwhat it's for")));
-    assert_eq!(comment(&cloud, "preview_orders"), None);
+    assert_eq!(comment(&cloud, "preview_orders").as_deref(), Some("what it's for"));
     cloud.run(&["databases", "undo", run_id, "--yes"]).exits(0);
     assert_eq!(numbers(&cloud, "preview_orders"), ["2", "3"]);
     assert_eq!(comment(&cloud, "preview_orders").as_deref(), Some("what it's for"));
@@ -49,6 +49,63 @@ fn an_export_changes_places_with_the_original_on_a_real_server_and_back() {
     let databases = cloud.emulator.query(PROJECT, "shared", "postgres", query).unwrap();
     assert_eq!(databases.concat(), [Some("dev_orders".to_owned()), Some("preview_orders".to_owned())]);
     assert_eq!((numbers(&cloud, "dev_orders"), comment(&cloud, "dev_orders")), (vec!["7".to_owned()], None));
+}
+
+/// What a query of the shared instance answers, as text.
+fn asked(cloud: &Cloud, database: &str, query: &str) -> String {
+    let rows = cloud.emulator.query(PROJECT, "shared", database, query).unwrap();
+    rows.into_iter()
+        .map(|row| row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// Whose a database is, and who may do what with it.
+fn rights(cloud: &Cloud, database: &str) -> String {
+    let of_database = format!(
+        "SELECT pg_get_userbyid(datdba), datacl::text, (SELECT string_agg(setconfig::text, ' ' ORDER BY setrole) FROM pg_db_role_setting \
+         WHERE setdatabase = d.oid) FROM pg_database d WHERE datname = '{database}'"
+    );
+    let inside = "SELECT relname, pg_get_userbyid(relowner), relacl::text FROM pg_class WHERE relnamespace = 'public'::regnamespace \
+                  AND relkind IN ('r', 'S', 'v') UNION ALL SELECT proname, pg_get_userbyid(proowner), proacl::text FROM pg_proc \
+                  WHERE pronamespace = 'public'::regnamespace UNION ALL SELECT typname, pg_get_userbyid(typowner), typacl::text FROM pg_type \
+                  WHERE typnamespace = 'public'::regnamespace AND typtype = 'e' ORDER BY 1";
+    format!("{} / {}", asked(cloud, "postgres", &of_database), asked(cloud, database, inside))
+}
+
+#[test]
+fn what_takes_the_place_of_a_database_belongs_to_whom_that_belongs_with_its_rights_and_settings() {
+    let Some(cloud) = world() else { return };
+    cloud.emulator.change_instance(PROJECT, "shared", |instance| instance.owners_in_exports = false);
+    run(
+        &cloud,
+        "preview_orders",
+        "CREATE ROLE app LOGIN; CREATE ROLE report LOGIN; GRANT app TO postgres; ALTER DATABASE preview_orders OWNER TO app; \
+         ALTER DATABASE preview_orders SET search_path TO \"$user\", public; ALTER ROLE report IN DATABASE preview_orders SET work_mem TO '8MB'; \
+         REVOKE ALL ON DATABASE preview_orders FROM PUBLIC; GRANT CONNECT ON DATABASE preview_orders TO report; \
+         CREATE TYPE mood AS ENUM ('good'); ALTER TYPE mood OWNER TO app; CREATE TABLE numbered (n serial); ALTER TABLE numbered OWNER TO app; \
+         CREATE VIEW seen AS SELECT n FROM t; ALTER VIEW seen OWNER TO app; ALTER TABLE t OWNER TO app; GRANT SELECT ON t, seen TO report; \
+         CREATE FUNCTION one(n int) RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION one(int) OWNER TO app; \
+         REVOKE EXECUTE ON FUNCTION one(int) FROM PUBLIC; GRANT USAGE ON SEQUENCE numbered_n_seq TO report",
+    );
+    let before = (rights(&cloud, "preview_orders"), rights(&cloud, "dev_orders"));
+    assert!(before.0.starts_with("app {") && before.0.contains("report=c/app"), "{}", before.0);
+    let point = cloud.json(&["backup", "now", "preview"], 0)["name"].as_str().unwrap().to_owned();
+    run(&cloud, "preview_orders", "DELETE FROM t");
+    let beside = cloud.run(&["restore", "preview", "--point", &point, "--into", "copy", "--dry-run"]).exits(0).stdout;
+    assert!(beside.contains("comes back beside as `cloudsqlsuperuser`'s"), "{beside}");
+    let done = cloud.json(&["restore", "preview", "--point", &point, "--in-place", "--yes"], 0);
+    assert_eq!(numbers(&cloud, "preview_orders"), ["1", "2"]);
+    assert_eq!(comment(&cloud, "preview_orders").as_deref(), Some("what it's for"));
+    assert_eq!((rights(&cloud, "preview_orders"), rights(&cloud, "dev_orders")), before);
+    cloud.run(&["databases", "undo", done["run"].as_str().unwrap(), "--yes"]).exits(0);
+    assert_eq!((rights(&cloud, "preview_orders"), rights(&cloud, "dev_orders")), before);
+
+    // Whoever is no member of the owner cannot give it anything: that is known before anything is done.
+    next_second();
+    run(&cloud, "preview_orders", "REVOKE app FROM postgres");
+    let said = cloud.run(&["restore", "preview", "--point", &point, "--in-place", "--yes"]).refuses(4);
+    assert!(said.stderr.contains("it belongs to `app`") && said.stderr.contains("GRANT \"app\" TO"), "{}", said.stderr);
 }
 
 #[test]

@@ -68,10 +68,10 @@ pub(super) fn plan(
         planned.notes.push(impossible(unit, &considered));
         return;
     };
-    if route.is_beside() {
+    let restored = restore(point, component, unit, route, &DatabaseFacts::default(), order);
+    if restored.route.is_beside() && restored.kept.is_none() {
         planned.notes.push(unexported(component));
     }
-    let restored = restore(point, component, unit, route, &DatabaseFacts::default(), order);
     planned.restores.push(DatabaseRestore { considered, ..restored });
 }
 
@@ -115,7 +115,10 @@ fn exported<'a>(point: &'a RecoveryPoint, component: &DatabaseComponent) -> Opti
 fn unexported(component: &DatabaseComponent) -> Note {
     Note {
         severity: Severity::Warning,
-        text: format!("database {} comes back without its own owner, rights and settings: no export has them", component.name),
+        text: format!(
+            "database {} comes back beside as `cloudsqlsuperuser`'s, with the rights and settings of every new one: no export has its own",
+            component.name
+        ),
         object: None,
         count: 1,
         hint: Some(
