@@ -1,8 +1,9 @@
-//! Powers modulo an odd number: RSA's operation with a public key, computed apart from the libraries that also do it, so that either proves the
-//! other right.
+//! Powers modulo an odd number: whether a library did RSA's operation with a public key right, found by a computation that shares no line with it.
 //!
 //! Montgomery's multiplication over digits of 64 bits (Handbook of Applied Cryptography, 14.36). Which steps are taken depends on modulus and
 //! exponent alone, which are public; the number that is raised may be secret.
+
+use std::num::NonZero;
 
 use zeroize::Zeroizing;
 
@@ -33,30 +34,39 @@ impl Modulus {
         Some(Self { inverse: inverse.wrapping_neg(), square, digits })
     }
 
-    /// `base` to the power of `exponent`, which is not 0; as many bytes as `base` has, which is below the modulus.
-    pub(crate) fn power(&self, base: &[u8], exponent: u64) -> Zeroizing<Vec<u8>> {
-        let base_digits = Zeroizing::new(digits(base, self.digits.len()));
-        let in_form = self.multiply(&base_digits, &self.square);
-        let mut power = in_form.clone();
-        for bit in (0..exponent.checked_ilog2().unwrap_or(0)).rev() {
-            power = self.multiply(&power, &power);
-            if exponent >> bit & 1 == 1 {
-                // The last factor as it is, and not in Montgomery's form, brings the power out of that form on the way.
-                if bit == 0 {
-                    return self.bytes(&self.multiply(&power, &base_digits), base.len());
-                }
-                power = self.multiply(&power, &in_form);
-            }
-        }
-        let mut one = vec![0; self.digits.len()];
-        one[0] = 1;
-        self.bytes(&self.multiply(&power, &one), base.len())
+    /// Whether each of `pairs` holds a number and that number to the power of `exponent`. All are looked at together.
+    ///
+    /// The product of the numbers is raised and compared with the product of their powers: two multiplications a pair, and one power for all. A single pair
+    /// that does not hold makes the products differ, whatever is wrong with it: the other factors have inverses, since a number without one gives a
+    /// factor of the modulus away. Several errors are missed together when they cancel one another out.
+    pub(crate) fn are_powers(&self, pairs: &[(&[u8], &[u8])], exponent: NonZero<u64>) -> bool {
+        let Some(count) = NonZero::new(pairs.len() as u64) else { return true };
+        // Each multiplication by a number as it is takes a factor R away: they are put in before.
+        let start = self.power(&self.square, count);
+        let numbers = self.product(&start, pairs.iter().map(|(number, _)| *number));
+        let powers = self.product(&start, pairs.iter().map(|(_, power)| *power));
+        numbers.zip(powers).is_some_and(|(numbers, powers)| *self.power(&numbers, exponent) == *powers)
     }
 
-    /// The last `length` bytes of a number, the highest first.
-    fn bytes(&self, number: &[u64], length: usize) -> Zeroizing<Vec<u8>> {
-        let bytes = number.iter().rev().flat_map(|digit| digit.to_be_bytes());
-        Zeroizing::new(bytes.skip(self.digits.len() * 8 - length).collect())
+    /// Numbers multiplied one after the other, R taken away each time; `None` where one is not below the modulus.
+    fn product<'b>(&self, start: &[u64], numbers: impl IntoIterator<Item = &'b [u8]>) -> Option<Zeroizing<Vec<u64>>> {
+        let start = Zeroizing::new(start.to_vec());
+        numbers.into_iter().try_fold(start, |product, bytes| Some(self.multiply(&product, &*self.number(bytes)?)))
+    }
+
+    /// The number of some bytes, if it is below the modulus.
+    fn number(&self, bytes: &[u8]) -> Option<Zeroizing<Vec<u64>>> {
+        let fits = bytes.len().div_ceil(8) <= self.digits.len();
+        let number = fits.then(|| Zeroizing::new(digits(bytes, self.digits.len())))?;
+        number.iter().rev().lt(self.digits.iter().rev()).then_some(number)
+    }
+
+    /// A number to the power of `exponent`, both in Montgomery's form.
+    fn power(&self, base: &[u64], exponent: NonZero<u64>) -> Zeroizing<Vec<u64>> {
+        (0..exponent.ilog2()).rev().fold(Zeroizing::new(base.to_vec()), |power, bit| {
+            let square = self.multiply(&power, &power);
+            if exponent.get() >> bit & 1 == 1 { self.multiply(&square, base) } else { square }
+        })
     }
 
     /// a·b/R mod n. Both have as many digits as n.
@@ -139,22 +149,41 @@ mod tests {
 
     use super::*;
 
+    fn holds(modulus: &Modulus, pairs: &[(&[u8], &[u8])], exponent: u64) -> bool {
+        modulus.are_powers(pairs, NonZero::new(exponent).unwrap())
+    }
+
     #[test]
-    fn small_numbers_come_out_as_by_hand() {
+    fn small_numbers_are_as_by_hand() {
         let modulus = Modulus::new(&[0, 101]).unwrap();
         for (base, exponent, power) in [(2_u8, 10, 14), (0, 5, 0), (1, 65_537, 1), (100, 2, 1), (100, 3, 100), (7, 1, 7)] {
-            assert_eq!(*modulus.power(&[0, base], exponent), [0, power], "{base}^{exponent}");
+            for other in 0..101 {
+                assert_eq!(
+                    holds(&modulus, &[(&[0, base], &[0, other])], exponent),
+                    other == power,
+                    "{base}^{exponent} and {other}"
+                );
+            }
+            // The same number, and not the one that is written.
+            assert!(!holds(&modulus, &[(&[0, base], &[0, power + 101])], exponent));
+            assert!(!holds(&modulus, &[(&[0, base], &[1, 0, 0, 0, 0, 0, 0, 0, power])], exponent), "too long");
         }
         assert!(Modulus::new(&[4]).is_none() && Modulus::new(&[]).is_none());
+        assert!(holds(&modulus, &[], 3));
+        // By hand: 2³ = 8, 3³ = 27, 5³ = 24, 6³ = 14.
+        let cubes: [(&[u8], &[u8]); 4] = [(&[2], &[8]), (&[3], &[27]), (&[5], &[24]), (&[6], &[14])];
+        assert!((0..=4).all(|count| holds(&modulus, &cubes[..count], 3)));
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn powers_are_those_of_the_library(
-            mut modulus in proptest::collection::vec(any::<u8>(), 256..=300), base in proptest::collection::vec(any::<u8>(), 255),
-            exponent in prop_oneof![Just(3_u64), Just(65_537), (2..1_u64 << 30).prop_map(|half| 2 * half + 1)], extreme in any::<bool>(),
+        fn powers_of_the_library_hold_and_one_that_is_wrong_is_seen(
+            mut modulus in proptest::collection::vec(any::<u8>(), 256..=300),
+            bases in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 255), 1..6),
+            exponent in prop_oneof![Just(3_u64), Just(65_537), (2..1_u64 << 30).prop_map(|half| 2 * half + 1)],
+            extreme in any::<bool>(), wrong in any::<prop::sample::Index>(), bit in 0..2040_usize,
         ) {
             let length = modulus.len();
             // Digits that are all ones make the carries that are rare otherwise.
@@ -163,14 +192,22 @@ mod tests {
             }
             modulus[0] |= 0x80;
             modulus[length - 1] |= 1;
-            let mut padded = vec![0; length - base.len()];
-            padded.extend(base);
             let number = |bytes: &[u8]| BoxedUint::from_be_slice_vartime(bytes);
             let key = PublicKey::new(number(&modulus), number(&exponent.to_be_bytes())).unwrap();
-            let base = BoxedUint::from_be_slice(&padded, key.n_bits_precision()).unwrap();
-            let expected = rsa_encrypt(&key, &base).unwrap().to_be_bytes();
-            let found = Modulus::new(&modulus).unwrap().power(&padded, exponent);
-            prop_assert_eq!(&found[..], &expected[expected.len() - length..]);
+            let mut pairs = Vec::new();
+            for base in bases {
+                let padded = [vec![0; length - base.len()], base].concat();
+                let raised = rsa_encrypt(&key, &BoxedUint::from_be_slice(&padded, key.n_bits_precision()).unwrap()).unwrap().to_be_bytes();
+                pairs.push((padded, raised[raised.len() - length..].to_vec()));
+            }
+            let our = Modulus::new(&modulus).unwrap();
+            let hold = |pairs: &[(Vec<u8>, Vec<u8>)]| {
+                holds(&our, &pairs.iter().map(|(base, power)| (&base[..], &power[..])).collect::<Vec<_>>(), exponent)
+            };
+            prop_assert!(hold(&pairs));
+            let wrong = wrong.index(pairs.len());
+            pairs[wrong].1[length - 1 - bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(!hold(&pairs));
         }
     }
 }

@@ -5,16 +5,16 @@
 //!
 //! ```text
 //! once      sealed as below ─► opened by the private key ─► as it was: the private key undoes what the public one does
-//! an item   value ─► session key, seed ─► OAEP ─► raised, by the library ─┐
-//!                                           │                             ├─ the same number
-//!                                           ├─► raised, by our own code ──┘
+//! an item   value ─► session key, seed ─► OAEP ─► raised, by the library
 //!                                           └─► decoded ─► session key ─► payload opened ─► value: the same
+//! together  all that was raised, multiplied ─► raised, by our own code ─► the product of what the library made of them: the same
 //! ```
 
-use std::fmt;
+use std::{fmt, num::NonZero};
 
+use crypto_bigint::{BoxedUint, modular::BoxedMontyForm};
 use dxdr_environment::KeyFingerprint;
-use rsa::{BoxedUint, PublicKey, hazmat::rsa_encrypt, traits::PublicKeyParts as _};
+use rsa::{PublicKey, traits::PublicKeyParts as _};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -51,7 +51,7 @@ pub enum ReencryptError {
     #[error(transparent)]
     Seal(#[from] SealError),
     /// What is sealed opens as something else, or not at all.
-    #[error("the value sealed anew does not open as the same value")]
+    #[error("what is sealed anew does not open as the same value")]
     Differs,
 }
 
@@ -59,7 +59,7 @@ pub enum ReencryptError {
 pub struct Destination {
     certificate: SealingCertificate,
     modulus: Modulus,
-    exponent: u64,
+    exponent: NonZero<u64>,
     proved: bool,
 }
 
@@ -73,6 +73,7 @@ impl Destination {
             return Err(SealError::Refused.into());
         }
         let exponent = exponent.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let exponent = NonZero::new(exponent).ok_or(SealError::Refused)?;
         let mut destination = Self { modulus, exponent, proved: false, certificate };
         if let Some(key) = keys.keys().iter().find(|key| key.fingerprint() == destination.certificate.fingerprint()) {
             destination.try_with(key)?;
@@ -96,30 +97,44 @@ impl Destination {
         let value = payload::fresh_key().ok_or(SealError::NoRandomness)?;
         let value = Plaintext::new(value.to_vec());
         let sealed = self.seal(label, &value)?;
-        let opened = key.open(label, &sealed).ok_or(ReencryptError::Differs)?;
+        if !self.raised_rightly(std::slice::from_ref(&sealed)) {
+            return Err(ReencryptError::Differs);
+        }
+        let opened = key.open(label, &sealed.ciphertext).ok_or(ReencryptError::Differs)?;
         if opened.same_as(&value) { Ok(()) } else { Err(ReencryptError::Differs) }
     }
 
-    /// Seals a value, and proves that what came of it opens to the same value with the key of this destination.
-    fn seal(&self, label: &str, value: &Plaintext) -> Result<Ciphertext, ReencryptError> {
+    /// Seals a value. What came of it opens to the same value with the key of this destination, if it was raised rightly.
+    fn seal(&self, label: &str, value: &Plaintext) -> Result<Sealed, ReencryptError> {
         let session_key = payload::fresh_key().ok_or(SealError::NoRandomness)?;
         let seed = payload::fresh_key().ok_or(SealError::NoRandomness)?;
         let public = self.certificate.public();
         let encoded = oaep::encode(public.size(), label.as_bytes(), &*session_key, &seed).ok_or(SealError::Refused)?;
-        let wrapped = raise(public, &encoded).ok_or(SealError::Refused)?;
-        let sealed = payload::seal(&session_key, value.expose()).ok_or(SealError::Refused)?;
-        let sealed = Ciphertext::join(&wrapped, &sealed);
-        if self.opens_to(label, &encoded, &sealed, value) { Ok(sealed) } else { Err(ReencryptError::Differs) }
+        let wrapped = raise(public, self.exponent, &encoded).ok_or(SealError::Refused)?;
+        let payload = payload::seal(&session_key, value.expose()).ok_or(SealError::Refused)?;
+        let sealed = Sealed { ciphertext: Ciphertext::join(&wrapped, &payload), encoded };
+        if sealed.opens_to(label, value) { Ok(sealed) } else { Err(ReencryptError::Differs) }
     }
 
-    /// Whether the private key, of which is known that it undoes what the public one does, opens `sealed` to `value`: then it finds `encoded`, and the rest
-    /// is what anybody does who has that.
-    fn opens_to(&self, label: &str, encoded: &[u8], sealed: &Ciphertext, value: &Plaintext) -> bool {
-        let again = self.modulus.power(encoded, self.exponent);
-        let opened = oaep::decode(encoded, label.as_bytes())
-            .and_then(|session_key| payload::open(session_key.as_slice().try_into().ok()?, sealed.payload()))
-            .map(Plaintext::new);
-        again.as_slice() == sealed.wrapped() && opened.is_some_and(|opened| opened.same_as(value))
+    /// Whether what stands in these ciphertexts is what was raised for them.
+    fn raised_rightly(&self, sealed: &[Sealed]) -> bool {
+        let pairs: Vec<_> = sealed.iter().map(|sealed| (&sealed.encoded[..], sealed.ciphertext.wrapped())).collect();
+        self.modulus.are_powers(&pairs, self.exponent)
+    }
+}
+
+/// A ciphertext, and the number that was raised for it.
+struct Sealed {
+    ciphertext: Ciphertext,
+    encoded: Zeroizing<Vec<u8>>,
+}
+
+impl Sealed {
+    /// Whether who finds `encoded` with the private key, and goes on as anybody does, finds `value`.
+    fn opens_to(&self, label: &str, value: &Plaintext) -> bool {
+        oaep::decode(&self.encoded, label.as_bytes())
+            .and_then(|session_key| payload::open(session_key.as_slice().try_into().ok()?, self.ciphertext.payload()))
+            .is_some_and(|opened| Plaintext::new(opened).same_as(value))
     }
 }
 
@@ -129,26 +144,55 @@ impl fmt::Debug for Destination {
     }
 }
 
-/// The library's operation with a public key.
-fn raise(public: &PublicKey, encoded: &[u8]) -> Option<Vec<u8>> {
-    let number = Zeroizing::new(BoxedUint::from_be_slice(encoded, public.n_bits_precision()).ok()?);
-    let raised = rsa_encrypt(public, &number).ok()?.to_be_bytes();
+/// The operation with a public key, by the library's multiplications: one for each bit of the exponent and each that is set. `rsa_encrypt` takes over twice
+/// as many, because it keeps the exponent secret as well.
+fn raise(public: &PublicKey, exponent: NonZero<u64>, encoded: &[u8]) -> Option<Vec<u8>> {
+    let number = BoxedUint::from_be_slice(encoded, public.n_bits_precision()).ok()?;
+    let number = Zeroizing::new(BoxedMontyForm::new(number, public.n_params()));
+    let raised = (0..exponent.ilog2()).rev().fold((*number).clone(), |power, bit| {
+        let square = power.square();
+        if exponent.get() >> bit & 1 == 1 { square.mul(&number) } else { square }
+    });
+    let raised = raised.retrieve().to_be_bytes();
     raised.len().checked_sub(encoded.len()).map(|front| raised[front..].to_vec())
 }
 
-/// Moves an item to `destination`. The label it opens for is the label it is sealed for; values live only in here.
-pub fn reencrypt(
-    label: &str,
-    ciphertext: &Ciphertext,
+/// Moves items to a destination. What it answers counts when [`together`] returns.
+pub struct Mover<'a> {
+    keys: &'a KeyRing,
+    destination: &'a Destination,
+    sealed: Vec<Sealed>,
+}
+
+impl Mover<'_> {
+    /// Moves an item. The label it opens for is the label it is sealed for; values live only in here.
+    pub fn reencrypt(&mut self, label: &str, ciphertext: &Ciphertext) -> Result<Reencrypted, ReencryptError> {
+        let Some((key, value)) = self.keys.open(label, ciphertext) else { return Ok(Reencrypted::Unopened) };
+        if key.fingerprint() == self.destination.certificate.fingerprint() {
+            return Ok(Reencrypted::Current);
+        }
+        let sealed = self.destination.seal(label, &value)?;
+        let to = sealed.ciphertext.clone();
+        self.sealed.push(sealed);
+        Ok(Reencrypted::Moved { from: key.fingerprint().clone(), to, proved: self.destination.proved })
+    }
+}
+
+impl fmt::Debug for Mover<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Mover").field("destination", self.destination).finish_non_exhaustive()
+    }
+}
+
+/// What `act` answers, when all that it moved is proved. One item that is not is an error for all of them, since nobody knows which one it is.
+pub fn together<T>(
     keys: &KeyRing,
     destination: &Destination,
-) -> Result<Reencrypted, ReencryptError> {
-    let Some((key, value)) = keys.open(label, ciphertext) else { return Ok(Reencrypted::Unopened) };
-    if key.fingerprint() == destination.certificate.fingerprint() {
-        return Ok(Reencrypted::Current);
-    }
-    let to = destination.seal(label, &value)?;
-    Ok(Reencrypted::Moved { from: key.fingerprint().clone(), to, proved: destination.proved })
+    act: impl FnOnce(&mut Mover<'_>) -> T,
+) -> Result<T, ReencryptError> {
+    let mut mover = Mover { keys, destination, sealed: Vec::new() };
+    let answer = act(&mut mover);
+    if destination.raised_rightly(&mover.sealed) { Ok(answer) } else { Err(ReencryptError::Differs) }
 }
 
 #[cfg(test)]
@@ -166,22 +210,31 @@ mod tests {
         let ring = KeyRing::new([old, new].map(KeySecret::into_opening_key));
         let destination = Destination::new(new_certificate, &ring).unwrap();
         assert!(destination.is_proved());
-        let moved = reencrypt("a/b", &sealed, &ring, &destination).unwrap();
+        let reencrypt = |label: &str, sealed: &Ciphertext| {
+            together(&ring, &destination, |mover| mover.reencrypt(label, sealed)).and_then(|moved| moved)
+        };
+        let moved = reencrypt("a/b", &sealed).unwrap();
         let Reencrypted::Moved { from, to, proved: true } = moved else { panic!("{moved:?}") };
         let (key, value) = ring.open("a/b", &to).unwrap();
         assert_eq!((&from, key.fingerprint()), (old_certificate.fingerprint(), other.fingerprint()));
         assert_eq!(value.expose(), b"value");
-        assert_eq!(reencrypt("a/b", &to, &ring, &destination), Ok(Reencrypted::Current));
-        assert_eq!(reencrypt("a", &sealed, &ring, &destination), Ok(Reencrypted::Unopened));
+        assert_eq!(reencrypt("a/b", &to), Ok(Reencrypted::Current));
+        assert_eq!(reencrypt("a", &sealed), Ok(Reencrypted::Unopened));
         assert!(!Destination::new(other, &KeyRing::new([])).unwrap().is_proved());
 
         // Whatever goes wrong between the value and what is written is seen.
         let (session_key, seed) = ([7; 32], [8; 32]);
         let public = destination.certificate.public();
         let encoded = oaep::encode(public.size(), b"a/b", &session_key, &seed).unwrap();
-        let sound = Ciphertext::join(&raise(public, &encoded).unwrap(), &payload::seal(&session_key, b"value").unwrap());
-        let opens = |label: &str, encoded: &[u8], sealed: &Ciphertext, value: &[u8]| {
-            destination.opens_to(label, encoded, sealed, &Plaintext::new(value.to_vec()))
+        let sound = Ciphertext::join(
+            &raise(public, destination.exponent, &encoded).unwrap(),
+            &payload::seal(&session_key, b"value").unwrap(),
+        );
+        let opens = |label: &str, encoded: &[u8], ciphertext: &Ciphertext, value: &[u8]| {
+            let sealed = Sealed { ciphertext: ciphertext.clone(), encoded: Zeroizing::new(encoded.to_vec()) };
+            let neighbour = destination.seal("a/b", &Plaintext::new(b"other".to_vec())).unwrap();
+            let opens = sealed.opens_to(label, &Plaintext::new(value.to_vec()));
+            opens && destination.raised_rightly(&[neighbour, sealed])
         };
         assert!(opens("a/b", &encoded, &sound, b"value"));
         assert!(!opens("a/b", &encoded, &sound, b"valus"));
@@ -195,7 +248,12 @@ mod tests {
         changed[200] ^= 1;
         assert!(!opens("a/b", &changed, &sound, b"value"));
         let foreign = old_certificate.public();
-        let foreign = Ciphertext::join(&raise(foreign, &encoded).unwrap(), sound.payload());
+        let foreign = Ciphertext::join(&raise(foreign, destination.exponent, &encoded).unwrap(), sound.payload());
         assert!(!opens("a/b", &encoded, &foreign, b"value"), "raised by another key");
+        let moved = together(&ring, &destination, |mover| {
+            mover.reencrypt("a/b", &sealed).unwrap();
+            mover.sealed.push(Sealed { ciphertext: foreign, encoded: Zeroizing::new(encoded.to_vec()) });
+        });
+        assert_eq!(moved, Err(ReencryptError::Differs), "one that is not proved, beside one that is");
     }
 }

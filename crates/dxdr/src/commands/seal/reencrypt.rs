@@ -11,7 +11,7 @@ use dxdr_report::{quantity::counted, table};
 use dxdr_run::StopRequest;
 use dxdr_sealing::{
     Ciphertext, KeyRing,
-    reencrypt::{Destination, ReencryptError, Reencrypted, reencrypt},
+    reencrypt::{self, Destination, Mover, ReencryptError, Reencrypted},
 };
 use serde_json::{Value, json};
 
@@ -234,6 +234,12 @@ fn look(source: &Source, keys: &Target, writes: bool, stop: &StopRequest) -> Loo
 
 /// Every item of a text, and the changes that move those under older keys; `None` when `stop` was heard on the way.
 fn moved(input: &Input, keys: &Target, stop: &StopRequest) -> Result<Option<Outcome>, String> {
+    let moved = reencrypt::together(&keys.ring, &keys.destination, |mover| moved_by(mover, input, keys, stop));
+    moved.map_err(|error| format!("{}: {error}; it was left as it is: try again", input.name))?
+}
+
+/// The same, not yet proved.
+fn moved_by(mover: &mut Mover<'_>, input: &Input, keys: &Target, stop: &StopRequest) -> Result<Option<Outcome>, String> {
     let mut edits = Vec::new();
     // What an alias repeats is one text, and stays one.
     let mut known: HashMap<(String, Vec<u8>), Result<Reencrypted, ReencryptError>> = HashMap::new();
@@ -244,7 +250,7 @@ fn moved(input: &Input, keys: &Target, stop: &StopRequest) -> Result<Option<Outc
         }
         let moved = known
             .entry((label.clone(), ciphertext.as_bytes().to_vec()))
-            .or_insert_with(|| reencrypt(&label, ciphertext, &keys.ring, &keys.destination))
+            .or_insert_with(|| mover.reencrypt(&label, ciphertext))
             .clone();
         match moved {
             Ok(Reencrypted::Current) => ItemState::Current(keys.key().clone()),
