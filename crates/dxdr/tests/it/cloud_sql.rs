@@ -458,6 +458,28 @@ fn what_failed_before_a_run_was_resumed_is_exported_again_into_an_object_of_its_
 }
 
 #[test]
+fn a_point_whose_export_took_longer_than_is_promised_is_not_of_one_instant_anywhere() {
+    let cloud = Cloud::exporting();
+    let policy = std::fs::read_to_string(cloud.served.place.path().join("policies/policy.yaml")).unwrap();
+    cloud.served.place.write("policies/policy.yaml", &policy.replace("retention:", "maxSkew: 1s, retention:"));
+    cloud.emulator.faults().next("export", Failing::Slow(Duration::from_secs(2)));
+    // Nobody knows when the export looked at the database: the point is complete, and may be of two instants.
+    let point = cloud.json(&["backup", "now", "preview"], 3);
+    assert_eq!(point["state"], "complete");
+    let name = point["name"].as_str().unwrap();
+    let listed = cloud.json(&["points", "preview"], 0);
+    assert_eq!((listed["apart"].as_array().unwrap().len(), &listed["apart"][0]["name"]), (1, &name.into()));
+    let restore = ["restore", "preview", "--point", name, "--plan"];
+    let said = cloud.run(&restore).refuses(5);
+    assert!(said.stderr.contains("is not of one instant") && said.stderr.contains("1s is allowed"), "{}", said.stderr);
+    cloud.run(&[&restore[..], &["--max-skew", "1h"]].concat()).exits(0);
+
+    // Under a policy that promises less it is what was promised.
+    cloud.served.place.write("policies/policy.yaml", &policy.replace("retention:", "maxSkew: 30s, retention:"));
+    assert_eq!(cloud.json(&["points", "preview"], 0)["apart"], Value::Array(Vec::new()));
+}
+
+#[test]
 fn an_export_outlives_its_process_and_is_taken_up_by_whoever_resumes_the_run() {
     let cloud = Cloud::exporting();
     cloud.emulator.faults().next("export", Failing::Held);
