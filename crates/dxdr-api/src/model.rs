@@ -7,7 +7,7 @@ use std::{
 
 use dxdr_environment::{DatabaseLocation, Environment, EnvironmentName, FieldPath, Tier};
 use dxdr_policy::{
-    BackupPolicy, BackupStore, Because, DatabaseMethod, Engine, SealingPolicy, StoreLocation, Together, timings, together,
+    BackupPolicy, BackupStore, Because, DatabaseMethod, SealingPolicy, StoreLocation, Together, timings, together,
 };
 
 use crate::{
@@ -271,7 +271,7 @@ impl<'a> Check<'a> {
             .collect();
         for (document, policy) in self.backup_policies() {
             let exports = policy.databases.is_some_and(|databases| databases.method != DatabaseMethod::PointInTime);
-            if !exports || policy.engine == Engine::Velero {
+            if !exports {
                 continue;
             }
             let path = field_path!["spec", "databases", "method"];

@@ -4,10 +4,11 @@
 
 mod class;
 pub(crate) mod database;
-mod export;
+pub(crate) mod export;
 mod group;
 mod hook;
 mod log;
+mod point_databases;
 mod recorded;
 mod volume;
 
@@ -17,11 +18,12 @@ use dxdr_policy::{VolumeMethod, VolumePolicy};
 use jiff::{SignedDuration, Timestamp};
 
 pub use {
-    database::{DatabaseFate, DatabasePlan, DumpPlan},
+    database::{DATABASES_FOLDER, DatabaseFate, DatabasePlan, DumpPlan, planned as planned_databases},
     export::ExportPlan,
     group::{GROUP_LABEL, GROUP_SNAPSHOT_GROUP, GROUP_SNAPSHOT_VERSIONS, GroupPlan, ObservedGroups, PlannedGroup},
     hook::{HookPlan, HookTime},
     log::LogPlan,
+    point_databases::{PointDatabases, Stillness},
     recorded::{MadeGroup, MadeSnapshots, RecordedBackup},
     volume::{ObservedVolumes, SNAPSHOT_GROUP, SnapshotPlan, VolumeFate, VolumePlan},
 };
@@ -275,8 +277,10 @@ impl BackupPlan {
 
     /// Fixes keys and steps, by the names and the volumes that the plan has.
     fn lay_out(&mut self) {
-        let dumps = self.dumps().map(|(_, dump)| dump.key.clone());
-        let databases: Vec<String> = dumps.chain(self.exports().map(|(_, export)| export.key.clone())).collect();
+        let of = self.point_databases();
+        let dumps = of.dumps().map(|(_, dump)| dump.key.clone());
+        let databases: Vec<String> = dumps.chain(of.exports().map(|(_, export)| export.key.clone())).collect();
+        let (dumps, exports, logs) = (of.dumps().count(), of.exports().count(), of.logs().count());
         self.keys = keys(&self.point);
         // Behind the archive, before what makes the backup visible to Velero.
         self.keys.splice(1..1, databases);
@@ -284,9 +288,9 @@ impl BackupPlan {
             snapshots: self.snapshots().count(),
             before: self.hooks(HookTime::Before).count(),
             after: self.hooks(HookTime::After).count(),
-            dumps: self.dumps().count(),
-            exports: self.exports().count(),
-            logs: self.logs().count(),
+            dumps,
+            exports,
+            logs,
         };
         self.steps = steps(&self.namespaces, self.lists.len(), quantities, &self.point);
     }
@@ -371,7 +375,6 @@ fn steps(namespaces: &[String], lists: usize, quantities: Quantities, point: &st
     let namespaces = if namespaces.is_empty() { "all namespaces".to_owned() } else { namespaces.join(", ") };
     let with_snapshots = |id: &str, title: String, reason: &str| (snapshots > 0).then(|| Step::new(id, title, reason, true));
     let volumes = if snapshots == 1 { "1 volume".to_owned() } else { format!("{snapshots} volumes") };
-    let databases = |count: usize| if count == 1 { "1 database".to_owned() } else { format!("{count} databases") };
     let hooks = |count: usize| if count == 1 { "1 hook".to_owned() } else { format!("{count} hooks") };
     BackupSteps {
         quiesce: (before > 0).then(|| {
@@ -401,31 +404,8 @@ fn steps(namespaces: &[String], lists: usize, quantities: Quantities, point: &st
             "the objects as the API server has them, each kind as of one moment",
             true,
         ),
-        dump: (dumps > 0).then(|| {
-            Step::new(
-                "dump",
-                format!("Dump {} into the store", databases(dumps)),
-                "each as it was at the instant that was fixed around the snapshots; applications have long gone on",
-                true,
-            )
-        }),
-        export: (exports + logs > 0).then(|| {
-            let title = match (exports, logs) {
-                (0, logs) => format!("Look how far the instances' logs of {} go", databases(logs)),
-                (exports, 0) => format!("Have Cloud SQL export {} into the store", databases(exports)),
-                (exports, logs) => format!(
-                    "Have Cloud SQL export {} into the store, and look how far the logs of {} go",
-                    databases(exports),
-                    databases(logs)
-                ),
-            };
-            Step::new(
-                "export",
-                title,
-                "each when it is its turn on its instance, which does one thing at a time; what was begun is taken up, never asked for again",
-                true,
-            )
-        }),
+        dump: database::dump_step(dumps),
+        export: export::step(exports, logs),
         retain: with_snapshots(
             "retain",
             "Wait until the snapshots can be restored from".to_owned(),

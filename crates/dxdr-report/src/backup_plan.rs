@@ -1,7 +1,10 @@
 //! The plan of a backup.
 
 use dxdr_plan::{
-    backup::{BackupPlan, DatabaseFate, DatabasePlan, HookPlan, HookTime, SecretsRule, VolumeFate, VolumePlan},
+    backup::{
+        BackupPlan, DatabaseFate, DatabasePlan, HookPlan, HookTime, PointDatabases, SecretsRule, Stillness, VolumeFate,
+        VolumePlan,
+    },
     velero::VeleroBackupPlan,
 };
 use dxdr_policy::{Consistency, HoldTime, References};
@@ -33,33 +36,7 @@ pub fn text(plan: &BackupPlan, store: &str) -> String {
     for hook in &plan.hooks {
         text.push_str(&hook_text(hook));
     }
-    for database in &plan.databases {
-        text.push_str(&database_text(plan, database));
-    }
-    for (database, export) in plan.exports() {
-        let promise = plan.promise(export);
-        if promise != export.consistency {
-            text.push_str(&format!(
-                "  Nothing fixes when {} begins an export, so {} is `{}`, not `{}`\n",
-                export.instance,
-                database.what(),
-                promise.word(),
-                export.consistency.word()
-            ));
-        }
-    }
-    for (server, connections) in plan.held_connections().into_iter().filter(|(_, connections)| *connections > 1) {
-        text.push_str(&format!(
-            "  {connections} connections to `{server}` are held until its dumps are read, and one more reads each\n"
-        ));
-    }
-    for (database, dump) in plan.unquiet_databases() {
-        text.push_str(&format!(
-            "  No pod asks for hooks around the snapshots, so nothing makes {} `{}`: it is `aligned`\n",
-            database.what(),
-            dump.consistency.word()
-        ));
-    }
+    text.push_str(&databases_text(plan.point_databases()));
     for name in &plan.unresolved {
         text.push_str(&format!("  The server does not know `{name}`.\n"));
     }
@@ -86,15 +63,46 @@ fn volume_text(volume: &VolumePlan) -> String {
     }
 }
 
-fn database_text(plan: &BackupPlan, database: &DatabasePlan) -> String {
+/// What becomes of each database, and how far what is wanted of it can be promised.
+fn databases_text(of: PointDatabases<'_>) -> String {
+    let mut text: String = of.plans.iter().map(|database| database_text(of, database)).collect();
+    for (database, export) in of.exports() {
+        let promise = of.exported(export);
+        if promise != export.consistency {
+            text.push_str(&format!(
+                "  Nothing fixes when {} begins an export, so {} is `{}`, not `{}`\n",
+                export.instance,
+                database.what(),
+                promise.word(),
+                export.consistency.word()
+            ));
+        }
+    }
+    for (server, connections) in of.held_connections().into_iter().filter(|(_, connections)| *connections > 1) {
+        text.push_str(&format!(
+            "  {connections} connections to `{server}` are held until its dumps are read, and one more reads each\n"
+        ));
+    }
+    for (database, dump) in of.unquiet() {
+        let why = match of.stillness {
+            Stillness::Velero => "Velero runs hooks of one pod after the other and tells nobody when",
+            Stillness::Hooks | Stillness::Nobody => "No pod asks for hooks around the snapshots",
+        };
+        text.push_str(&format!("  {why}, so nothing makes {} `{}`: it is `aligned`\n", database.what(), dump.consistency.word()));
+    }
+    text
+}
+
+fn database_text(of: PointDatabases<'_>, database: &DatabasePlan) -> String {
     match &database.fate {
         DatabaseFate::Dump(dump) => {
-            let when = match dump.hold_time() {
-                HoldTime::BeforeSnapshots => "as it is just before the snapshots",
-                HoldTime::BehindSnapshots => "as it is just behind the snapshots",
-                HoldTime::Whenever => "as it is behind the snapshots",
+            let when = match (dump.hold_time(), of.stillness) {
+                (HoldTime::BeforeSnapshots, Stillness::Velero) => "as it is just before Velero is asked",
+                (HoldTime::BeforeSnapshots, _) => "as it is just before the snapshots",
+                (HoldTime::BehindSnapshots, _) => "as it is just behind the snapshots",
+                (HoldTime::Whenever, _) => "as it is behind the snapshots",
             };
-            format!("  {}: dump into {}, {when} ({})\n", capital(&database.what()), dump.key, dump.consistency.word())
+            format!("  {}: dump into {}, {when} ({})\n", capital(&database.what()), dump.key, of.dumped(dump).word())
         }
         DatabaseFate::Export(export) => format!(
             "  {}: export of `{}` by {} into {}, as it is behind the snapshots when its turn comes ({})\n",
@@ -102,13 +110,13 @@ fn database_text(plan: &BackupPlan, database: &DatabasePlan) -> String {
             export.database,
             export.instance,
             export.key,
-            plan.promise(export).word()
+            of.exported(export).word()
         ),
         DatabaseFate::Log(log) => format!(
             "  {}: the log of {}, at the instant {} ({})\n",
             capital(&database.what()),
             log.instance,
-            log.instant_text(plan.snapshots().next().is_some()),
+            log.instant_text(of.volumes),
             log.promise().word()
         ),
         DatabaseFate::LeftOut(reason) => format!("  {} is left out: {reason}\n", capital(&database.what())),
@@ -121,15 +129,15 @@ fn capital(text: &str) -> String {
     characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }
 
-fn database_json(plan: &BackupPlan, database: &DatabasePlan) -> Value {
+fn database_json(of: PointDatabases<'_>, database: &DatabasePlan) -> Value {
     let captured = |key: &str, consistency: Consistency, references: References, timeout: SignedDuration| {
         (Some(key.to_owned()), Some(consistency.word()), Some(references.word()), Some(timeout.as_secs()))
     };
     let nothing = (None, None, None, None);
     let (what, (key, consistency, references, timeout), reason) = match &database.fate {
-        DatabaseFate::Dump(dump) => ("dump", captured(&dump.key, dump.consistency, dump.references, dump.timeout), None),
+        DatabaseFate::Dump(dump) => ("dump", captured(&dump.key, of.dumped(dump), dump.references, dump.timeout), None),
         DatabaseFate::Export(export) => {
-            ("export", captured(&export.key, plan.promise(export), export.references, export.timeout), None)
+            ("export", captured(&export.key, of.exported(export), export.references, export.timeout), None)
         }
         DatabaseFate::Log(log) => {
             let consistency = (None, Some(log.promise().word()), Some(log.references.word()), None);
@@ -148,6 +156,10 @@ fn database_json(plan: &BackupPlan, database: &DatabasePlan) -> Value {
         "timeoutSeconds": timeout,
         "reason": reason,
     })
+}
+
+fn databases_json(of: PointDatabases<'_>) -> Vec<Value> {
+    of.plans.iter().map(|database| database_json(of, database)).collect()
 }
 
 fn hook_text(hook: &HookPlan) -> String {
@@ -238,7 +250,7 @@ pub fn json(plan: &BackupPlan) -> Value {
         "secretsLeftOut": plan.secrets == SecretsRule::LeaveOutSealed,
         "lists": plan.lists.iter().map(|task| json!({"kind": task.kind.group_resource(), "version": task.kind.version, "namespace": task.namespace})).collect::<Vec<_>>(),
         "volumes": plan.volumes.iter().map(volume_json).collect::<Vec<_>>(),
-        "databases": plan.databases.iter().map(|database| database_json(plan, database)).collect::<Vec<_>>(),
+        "databases": databases_json(plan.point_databases()),
         "hooks": plan.hooks.iter().map(hook_json).collect::<Vec<_>>(),
         "leftOut": plan.left_out_kinds.iter().map(|kind| json!({"kind": kind.kind.group_resource(), "reason": kind.reason.to_string()})).collect::<Vec<_>>(),
         "unresolved": plan.unresolved,
@@ -261,6 +273,10 @@ pub fn velero_text(plan: &VeleroBackupPlan, store: &str) -> String {
         text.push_str(&format!("  {}. {}: {}\n", number + 1, step.title, step.reason));
     }
     text.push_str("  Secrets: all of them are in the archive as they are in the API; Velero cannot leave out what a SealedSecret recreates\n");
+    text.push_str(&databases_text(plan.point_databases()));
+    for gap in plan.databases.iter().filter_map(DatabasePlan::gap) {
+        text.push_str(&format!("  It will lack {}: {}\n", gap.what, gap.reason));
+    }
     text
 }
 
@@ -275,6 +291,7 @@ pub fn velero_json(plan: &VeleroBackupPlan) -> Value {
         "policy": plan.policy,
         "location": plan.location,
         "backup": plan.object.value,
+        "databases": databases_json(plan.point_databases()),
         "steps": plan.steps.all().iter().map(|step| json!({"id": step.id, "title": step.title, "reason": step.reason})).collect::<Vec<_>>(),
     })
 }

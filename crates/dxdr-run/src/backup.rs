@@ -41,7 +41,7 @@ use crate::{
     capture::{self, Captured, capture},
     catalog,
     context::RunContext,
-    database::{self, Databases, Dumped},
+    database::{self, Databases, Dumped, steps::DatabaseSteps},
     error::RunError,
     hook,
     journal::History,
@@ -80,10 +80,8 @@ pub async fn plan(
     let discovery = look(context, &request.namespaces).await?;
     let plan = dxdr_plan::backup::plan(&request, &discovery.kinds, &discovery.failed_groups, now, seed(context))?;
     let observed = snapshot::observe(context, &plan, &discovery.kinds).await?;
-    let units = environment.databases.iter().flat_map(dxdr_environment::Database::units).collect();
-    let databases = policy.and_then(|policy| policy.databases);
-    let no_exports = database::export::impossible(&context.store);
-    Ok(plan.with_volumes(&observed).with_databases(units, databases, no_exports.as_deref()))
+    let databases = database::planned(&context.store, environment, policy);
+    Ok(plan.with_volumes(&observed).with_databases(databases))
 }
 
 /// Plans what an earlier process of a run began, under its names, on the cluster as it is now.
@@ -260,15 +258,12 @@ async fn carry_out(context: &RunContext, plan: &BackupPlan, mut run: ActiveRun) 
 
 /// The steps themselves: also part of a restore in place, whose journal then has them.
 pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut ActiveRun) -> Result<RecoveryPoint, RunError> {
-    let earlier_dumps = plan.steps.dump.as_ref().and_then(|step| run.earlier(step));
-    let earlier_dumps: Option<Dumped> = earlier_dumps.as_ref().map(snapshot::from_evidence).transpose()?;
-    let mut databases = match &earlier_dumps {
-        Some(_) => Databases::default(),
-        None => Databases::open(context, plan).await,
-    };
+    let of = plan.point_databases();
+    let steps = (plan.steps.dump.as_ref(), plan.steps.export.as_ref());
+    let mut databases = DatabaseSteps::open(context, of, steps, run).await?;
     let witness = Witness::new(&context.clock, plan.started, run.resumed());
-    let mut volumes = volumes(context, plan, run, &mut databases, &witness).await?;
-    databases.hold(context, plan, HoldTime::Whenever, &witness).await?;
+    let mut volumes = volumes(context, plan, run, databases.databases(), &witness).await?;
+    databases.databases().hold(context, of, HoldTime::Whenever, &witness).await?;
 
     let captured = match run.earlier(&plan.steps.capture) {
         Some(evidence) => Evidenced::from_evidence(&evidence)?,
@@ -284,31 +279,9 @@ pub(crate) async fn steps(context: &RunContext, plan: &BackupPlan, run: &mut Act
         }
     };
 
-    let dumped = match (&plan.steps.dump, earlier_dumps) {
-        (None, _) => Dumped::default(),
-        (Some(_), Some(dumped)) => dumped,
-        (Some(step), None) => {
-            run.start(step).await?;
-            let dumped = databases.dump(context, plan).await?;
-            run.finish(step, &dumped.summary(), snapshot::to_evidence(&dumped)?).await?;
-            dumped
-        }
-    };
-
-    let exported = match &plan.steps.export {
-        None => Dumped::default(),
-        Some(step) => match run.earlier(step) {
-            Some(evidence) => snapshot::from_evidence(&evidence)?,
-            None => {
-                run.start(step).await?;
-                let instants: Vec<Timestamp> = volumes.components().iter().map(Component::instant).collect();
-                let logged = database::log::logs(context, plan, &instants, captured.instant).await;
-                let exported = database::export::exports(context, plan, &witness).await?.joined(logged);
-                run.finish(step, &exported.summary(), snapshot::to_evidence(&exported)?).await?;
-                exported
-            }
-        },
-    };
+    let dumped = databases.dump(context, run).await?;
+    let instants: Vec<Timestamp> = volumes.components().iter().map(Component::instant).collect();
+    let exported = databases.export(context, run, &witness, Some((&instants, captured.instant))).await?;
     let dumped = dumped.joined(exported);
 
     if let (Some(step), Some(taken)) = (&plan.steps.retain, &volumes.taken) {
@@ -427,7 +400,7 @@ async fn snapshots(
             run.start(step).await?;
             // Another process of the run may have asked for the snapshots already: they are older then.
             if !run.started_earlier(step) {
-                databases.hold(context, plan, HoldTime::BeforeSnapshots, witness).await?;
+                databases.hold(context, plan.point_databases(), HoldTime::BeforeSnapshots, witness).await?;
             }
             let taken = snapshot::take(context, plan, &volumes.before, witness).await?;
             let summary = format!("{} taken, {} failed", taken.snapshots.len(), taken.failed.len());
@@ -438,7 +411,7 @@ async fn snapshots(
     volumes.taken = Some(taken);
     // Unless an earlier process has let the applications go on.
     if !plan.steps.thaw.as_ref().is_some_and(|step| run.started_earlier(step)) {
-        databases.hold(context, plan, HoldTime::BehindSnapshots, witness).await?;
+        databases.hold(context, plan.point_databases(), HoldTime::BehindSnapshots, witness).await?;
     }
     Ok(volumes)
 }

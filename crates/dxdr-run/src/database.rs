@@ -5,21 +5,22 @@
 //! open and inspect ─► hold (at the time that the level asks for) ─► dump into the point's folder
 //! ```
 //!
-//! What Cloud SQL exports has no hold: see [`export`].
+//! What Cloud SQL exports has no hold: see [`export`]. The steps of a run around all that are in [`steps`].
 //!
 //! What is held is this process's: one that goes on with a killed run opens and holds anew, and whether the promise still stands
 //! follows from where it was by then. A database that fails costs the point that database only.
 
 pub(crate) mod export;
 pub(crate) mod log;
+pub(crate) mod steps;
 
 use std::{sync::Arc, time::Duration};
 
 use dxdr_catalog::{Component, DatabaseComponent, Gap, Sha256, StoredObject};
-use dxdr_environment::DatabaseUnit;
+use dxdr_environment::{DatabaseUnit, Environment};
 use dxdr_format::{database::DatabaseFacts, journal::Evidence};
-use dxdr_plan::backup::{BackupPlan, DatabasePlan, DumpPlan, HookTime};
-use dxdr_policy::HoldTime;
+use dxdr_plan::backup::{DatabasePlan, DumpPlan, PointDatabases, Stillness, planned_databases};
+use dxdr_policy::{BackupPolicy, HoldTime};
 use dxdr_provider::{
     Database, DatabaseError, DatabaseErrorKind,
     database::{DumpPlace, HeldDatabase},
@@ -31,7 +32,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     context::RunContext,
     error::RunError,
-    event::Event,
+    event::{Event, Reporter},
+    store::Store,
     witness::{self, Between, Witness},
 };
 use log::OneLog;
@@ -113,10 +115,9 @@ impl OneDump {
 
 impl<'a> Databases<'a> {
     /// Finds the way to each, a few at a time, while nothing holds still yet.
-    pub(crate) async fn open(context: &RunContext, plan: &'a BackupPlan) -> Self {
-        let namespace = plan.namespaces.first().map(String::as_str).unwrap_or_default();
-        let opening = plan.dumps().map(|(database, dump)| async move {
-            let opened = inspected(context, namespace, &database.unit).await;
+    pub(crate) async fn open(context: &RunContext, of: PointDatabases<'a>) -> Self {
+        let opening = of.dumps().map(|(database, dump)| async move {
+            let opened = inspected(context, of.namespace, &database.unit).await;
             (database, dump, opened)
         });
         let mut databases = Self::default();
@@ -138,17 +139,17 @@ impl<'a> Databases<'a> {
     pub(crate) async fn hold(
         &mut self,
         context: &RunContext,
-        plan: &BackupPlan,
+        of: PointDatabases<'_>,
         at: HoldTime,
         witness: &Witness,
     ) -> Result<(), RunError> {
         let now = |(_, dump, _): &(&DatabasePlan, &DumpPlan, Arc<dyn Database>)| dump.hold_time() <= at;
         let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.opened).into_iter().partition(now);
         self.opened = later;
-        let still = at < HoldTime::Whenever && plan.hooks(HookTime::Before).next().is_some();
+        let still = at < HoldTime::Whenever && of.stillness == Stillness::Hooks;
         let limit = if still { WHILE_STILL } else { WHILE_WORKING };
         let holding = now.into_iter().map(|(database, dump, opened)| async move {
-            let (place, since) = (place(context, &plan.point, &dump.key), witness.now());
+            let (place, since) = (place(context, of.point, &dump.key), witness.now());
             let held = tokio::time::timeout(limit, opened.hold(&place)).await;
             let between = witness.saw(since, witness.now());
             (database, dump, between, held.unwrap_or_else(|_| Err(stuck(database, limit, still))))
@@ -170,8 +171,7 @@ impl<'a> Databases<'a> {
     ///
     /// # Errors
     /// When the store fails, or somebody asks to stop: the other failures are a database's own.
-    pub(crate) async fn dump(mut self, context: &RunContext, plan: &BackupPlan) -> Result<Dumped, RunError> {
-        let (volumes, hooks) = (plan.snapshots().next().is_some(), plan.hooks(HookTime::Before).next().is_some());
+    pub(crate) async fn dump(mut self, context: &RunContext, of: PointDatabases<'_>) -> Result<Dumped, RunError> {
         let mut dumps = Vec::new();
         for Held { database, dump, at, between, held } in std::mem::take(&mut self.held) {
             let (instant, facts) = (held.instant(), held.facts().clone());
@@ -183,7 +183,7 @@ impl<'a> Databases<'a> {
             };
             match dumped {
                 Ok(dumped) => {
-                    let broken = dump.broken_by(at, facts.replica, volumes, hooks);
+                    let broken = of.broken(dump, at, facts.replica);
                     if let Some(reason) = &broken {
                         context.reporter.report(&Event::Warning { text: format!("{}: {reason}", database.what()) });
                     }
@@ -194,7 +194,7 @@ impl<'a> Databases<'a> {
                         between: Some(between),
                         size: dumped.size,
                         sha256: Sha256(dumped.sha256).to_string(),
-                        consistency: dump.consistency.word().to_owned(),
+                        consistency: of.dumped(dump).word().to_owned(),
                         facts: Some(facts.into()),
                         url: None,
                         broken,
@@ -210,9 +210,15 @@ impl<'a> Databases<'a> {
     }
 
     fn fail(&mut self, context: &RunContext, database: &DatabasePlan, error: &DatabaseError) {
-        let reason = reason(error);
-        context.reporter.report(&Event::Warning { text: format!("{} could not be captured: {reason}", database.what()) });
-        self.failed.push(Failed { what: database.what(), reason });
+        let failed = Failed { what: database.what(), reason: reason(error) };
+        failed.report(context.reporter.as_ref());
+        self.failed.push(failed);
+    }
+}
+
+impl Failed {
+    fn report(&self, reporter: &dyn Reporter) {
+        reporter.report(&Event::Warning { text: format!("{} could not be captured: {}", self.what, self.reason) });
     }
 }
 
@@ -221,6 +227,16 @@ impl Dumped {
     pub(crate) fn summary(&self) -> String {
         let logs = if self.logs.is_empty() { String::new() } else { format!("{} in logs, ", self.logs.len()) };
         format!("{} in the store, {logs}{} failed", self.dumps.len(), self.failed.len())
+    }
+
+    /// Without databases that were not captured, each with the reason.
+    pub(crate) fn without(databases: impl Iterator<Item = (String, String)>) -> Self {
+        Self { failed: databases.map(|(what, reason)| Failed { what, reason }).collect(), ..Self::default() }
+    }
+
+    /// Tells of what is not in it.
+    pub(crate) fn report_failures(&self, reporter: &dyn Reporter) {
+        self.failed.iter().for_each(|failed| failed.report(reporter));
     }
 
     /// Both in one.
@@ -310,6 +326,13 @@ pub(crate) fn reason(error: &DatabaseError) -> String {
         Some(hint) => format!("{text}; {hint}"),
         None => text,
     }
+}
+
+/// What becomes of an environment's databases in points that lie in `store`.
+pub(crate) fn planned(store: &Store, environment: &Environment, policy: Option<&BackupPolicy>) -> Vec<DatabasePlan> {
+    let units = environment.databases.iter().flat_map(dxdr_environment::Database::units).collect();
+    let (named, databases) = (policy.map(|policy| policy.name.as_str()), policy.and_then(|policy| policy.databases));
+    planned_databases(units, databases, named, export::impossible(store).as_deref())
 }
 
 /// Where the dump of a key in a point's folder lies.

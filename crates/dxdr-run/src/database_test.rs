@@ -5,7 +5,7 @@ use dxdr_environment::{
     DatabaseFacts, DatabaseLocation, DatabaseUnit, PostgresqlServer,
     database::{SecretKeys, TlsMode},
 };
-use dxdr_plan::backup::HookPlan;
+use dxdr_plan::backup::{BackupPlan, HookPlan, HookTime};
 use dxdr_policy::{Consistency, DatabaseMethod, DatabasePolicy};
 use dxdr_provider::database::{self as provider, Examined, Load, Swap};
 
@@ -115,7 +115,8 @@ fn plan_of(names: &[&str]) -> BackupPlan {
     };
     let policy = DatabasePolicy { consistency: Consistency::Quiesced, ..DatabasePolicy::by(DatabaseMethod::Export) };
     let plan = capture::tests::plan(&[capture::tests::kind("", "ConfigMap", true)]);
-    let mut plan = plan.with_databases(names.iter().map(|name| unit(name)).collect(), Some(policy), None);
+    let mut plan =
+        plan.with_databases(planned_databases(names.iter().map(|name| unit(name)).collect(), Some(policy), None, None));
     plan.hooks.push(HookPlan {
         namespace: "staging".to_owned(),
         pod: "db-0".to_owned(),
@@ -130,7 +131,7 @@ fn plan_of(names: &[&str]) -> BackupPlan {
 }
 
 fn opened(plan: &BackupPlan) -> Databases<'_> {
-    let opened = plan.dumps().map(|(database, dump)| {
+    let opened = plan.point_databases().dumps().map(|(database, dump)| {
         let frozen = database.unit.name == "frozen";
         let opened: Arc<dyn Database> = Arc::new(Sleeper { frozen, way: Arc::default() });
         (database, dump, opened)
@@ -144,7 +145,7 @@ async fn a_server_that_holds_still_itself_keeps_nobody_else_still_for_long() {
     let witness = Witness::new(&context.clock, plan.started, false);
     let mut databases = opened(&plan);
     let began = tokio::time::Instant::now();
-    databases.hold(&context, &plan, HoldTime::BeforeSnapshots, &witness).await.unwrap();
+    databases.hold(&context, plan.point_databases(), HoldTime::BeforeSnapshots, &witness).await.unwrap();
     assert!(began.elapsed() <= Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(databases.held.iter().map(|held| held.database.unit.name.as_str()).collect::<Vec<_>>(), ["awake"]);
     let [failed] = &databases.failed[..] else { panic!("{:?}", databases.failed) };
@@ -157,10 +158,11 @@ async fn who_is_asked_to_stop_waits_for_no_instant() {
     let witness = Witness::new(&context.clock, plan.started, false);
     let mut databases = opened(&plan);
     let began = tokio::time::Instant::now();
-    let (held, ()) = futures::join!(databases.hold(&context, &plan, HoldTime::BeforeSnapshots, &witness), async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        context.stop.ask();
-    });
+    let (held, ()) =
+        futures::join!(databases.hold(&context, plan.point_databases(), HoldTime::BeforeSnapshots, &witness), async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            context.stop.ask();
+        });
     assert!(matches!(held, Err(RunError::Interrupted)));
     assert!(began.elapsed() < Duration::from_secs(2));
 }
@@ -172,12 +174,12 @@ async fn a_server_is_not_asked_about_all_its_databases_at_once() {
     context.databases = Some(server.clone());
     let names: Vec<String> = (0..20).map(|number| format!("shop-{number:02}")).collect();
     let plan = plan_of(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let databases = Databases::open(&context, &plan).await;
+    let databases = Databases::open(&context, plan.point_databases()).await;
     let opened: Vec<&str> = databases.opened.iter().map(|(database, ..)| database.unit.name.as_str()).collect();
     assert_eq!(opened, names);
     let most = server.most.load(Ordering::SeqCst);
     assert!((2..=4).contains(&most), "{most}");
-    assert_eq!(plan.held_connections(), [("postgres", 20)].into());
+    assert_eq!(plan.point_databases().held_connections(), [("postgres", 20)].into());
 }
 
 #[test]

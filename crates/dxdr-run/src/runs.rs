@@ -9,7 +9,7 @@ use dxdr_format::{
     velero::csi_snapshot::CsiSnapshot,
 };
 use dxdr_plan::{
-    backup::{BackupPlan, HookTime, RecordedBackup},
+    backup::{BackupPlan, DATABASES_FOLDER, HookTime, RecordedBackup},
     restore::{RecordedDatabase, RestoreRequest},
     velero::VeleroBackupPlan,
 };
@@ -170,12 +170,17 @@ pub struct Leftovers {
 /// What cleaning up would remove: snapshots of volumes, and the keys of a point that never came to be. `velero-backup.json` goes
 /// first, so that Velero never sees half a backup, then the entry of the index, then the rest. A restore leaves objects in the
 /// cluster, which its plan names; they are not removed, since they may be in use. A backup that Velero was asked for is Velero's to
-/// delete, with its snapshots.
+/// delete, with its snapshots; what was captured of databases beside it goes, and the rest is adopted when somebody looks.
 pub async fn leftovers(store: &Store, history: &History) -> Result<Leftovers, RunError> {
     let mut left = Leftovers::default();
     let Some(planned) = history.planned() else { return Ok(left) };
     let keys = &mut left.keys;
     if VeleroBackupPlan::recorded(&planned.parameters) {
+        for point in planned.points() {
+            if store.read(&store.layout.manifest_key(&point)).await?.is_none() {
+                keys.extend(store.keys(&store.layout.object_key(&point, DATABASES_FOLDER)).await?);
+            }
+        }
         return Ok(left);
     }
     let mut exists = false;

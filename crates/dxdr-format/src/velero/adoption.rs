@@ -136,6 +136,22 @@ pub fn recovery_point(folder: Folder<'_>) -> Option<RecoveryPoint> {
     })
 }
 
+/// The first and the last instant at which each volume of an adopted point can have been captured, and that of the objects: what an instant in a database's log is chosen
+/// by. A storage says when it cut a snapshot; of what Velero says itself nothing is known but that it was at work.
+pub fn instants(point: &RecoveryPoint) -> (Vec<Timestamp>, Timestamp) {
+    let resources = point.components.iter().find(|component| matches!(component, Component::Resources(_)));
+    let objects = resources.map_or(point.instant, Component::instant);
+    let volumes = point.components.iter().filter_map(|component| match component {
+        Component::Volume(volume) => Some(volume),
+        _ => None,
+    });
+    let volumes = volumes.flat_map(|volume| {
+        let told = volume.between.is_none() && volume.instant < objects;
+        [if told { volume.instant } else { point.started.min(volume.instant) }, volume.instant]
+    });
+    (volumes.collect(), objects)
+}
+
 /// What Velero kept of volumes. `completed`: the instant of what nothing else is known of.
 pub fn captured_volumes<'a>(
     volumes: &'a [VolumeInfo],

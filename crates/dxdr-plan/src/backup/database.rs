@@ -1,7 +1,5 @@
 //! What becomes of each database: a dump, an export, left out as somebody said, or not protected and why.
 
-use std::collections::BTreeMap;
-
 use dxdr_catalog::Gap;
 use dxdr_environment::{
     DatabaseLocation, DatabaseUnit, InstanceName, PostgresqlServer,
@@ -11,7 +9,11 @@ use dxdr_policy::{Consistency, DatabaseMethod, DatabasePolicy, HoldTime, Referen
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{BackupPlan, ExportPlan, HookTime, LogPlan, export, log};
+use super::{BackupPlan, ExportPlan, LogPlan, export, log};
+use crate::step::Step;
+
+/// Folder of what is captured of databases, in the point's own.
+pub const DATABASES_FOLDER: &str = "databases/";
 
 /// What becomes of one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl DumpPlan {
 
     /// Why a hold at that time does not keep the promise; `None` when it does. `replica`: whether it was read from one; `volumes` and
     /// `hooks`: whether there are any.
-    pub fn broken_by(&self, held: HoldTime, replica: bool, volumes: bool, hooks: bool) -> Option<String> {
+    pub(super) fn broken_by(&self, held: HoldTime, replica: bool, volumes: bool, hooks: bool) -> Option<String> {
         let broken =
             |why: &str, consequence: &str| Some(format!("it is not `{}`: {why}; {consequence}", self.consistency.word()));
         if replica && self.consistency.needs_hooks() && hooks {
@@ -97,55 +99,60 @@ impl DatabasePlan {
         }
     }
 
+    /// How its instant is fixed in the log of its instance, if it is.
+    pub fn log(&self) -> Option<&LogPlan> {
+        match &self.fate {
+            DatabaseFate::Log(log) => Some(log),
+            _ => None,
+        }
+    }
+
+    /// How the service exports it, if it does.
+    pub fn export(&self) -> Option<&ExportPlan> {
+        match &self.fate {
+            DatabaseFate::Export(export) => Some(export),
+            _ => None,
+        }
+    }
+
+    /// Whether something of it is written into the store.
+    pub fn is_in_store(&self) -> bool {
+        matches!(self.fate, DatabaseFate::Dump(_) | DatabaseFate::Export(_))
+    }
+
     /// What a point lacks without it.
     pub fn what(&self) -> String {
         self.unit.to_string()
     }
+
+    /// What is known to be missing before anything is done.
+    pub fn gap(&self) -> Option<Gap> {
+        match &self.fate {
+            DatabaseFate::Unprotected(reason) => Some(Gap { what: self.what(), reason: reason.clone() }),
+            _ => None,
+        }
+    }
 }
 
 impl BackupPlan {
-    /// The same plan with what becomes of the environment's databases, under its policy. Without a policy everything is captured that can be.
-    /// `no_exports`: why Cloud SQL cannot write into the store.
-    pub fn with_databases(self, units: Vec<DatabaseUnit>, policy: Option<DatabasePolicy>, no_exports: Option<&str>) -> Self {
-        let named = self.policy.clone();
-        let plan = |unit| fates(unit, policy, named.as_deref(), no_exports);
-        self.with_planned_databases(units.into_iter().flat_map(plan).collect())
-    }
-
-    /// The same plan with what was decided about the databases.
-    pub(super) fn with_planned_databases(mut self, databases: Vec<DatabasePlan>) -> Self {
+    /// The same plan with what becomes of the databases.
+    pub fn with_databases(mut self, databases: Vec<DatabasePlan>) -> Self {
         self.databases = databases;
-        self.gaps.extend(self.databases.iter().filter_map(|database| match &database.fate {
-            DatabaseFate::Unprotected(reason) => Some(Gap { what: database.what(), reason: reason.clone() }),
-            _ => None,
-        }));
+        self.gaps.extend(self.databases.iter().filter_map(DatabasePlan::gap));
         self.lay_out();
         self
     }
+}
 
-    /// Databases that are dumped.
-    pub fn dumps(&self) -> impl Iterator<Item = (&DatabasePlan, &DumpPlan)> {
-        self.databases.iter().filter_map(|database| Some((database, database.dump()?)))
-    }
-
-    /// How many connections each server has to hold until its dumps are read, one a database: their instants are fixed together. Servers by what people know
-    /// them by.
-    pub fn held_connections(&self) -> BTreeMap<&str, usize> {
-        let mut held = BTreeMap::new();
-        for (database, _) in self.dumps() {
-            if let DatabaseLocation::Postgresql(server) = &database.unit.location {
-                let known = server.service.as_deref().or(server.address.as_deref()).or(server.credentials_secret.as_deref());
-                *held.entry(known.unwrap_or(&database.unit.name)).or_default() += 1;
-            }
-        }
-        held
-    }
-
-    /// Databases whose level needs applications that hold still, in an environment in which nothing tells them to.
-    pub fn unquiet_databases(&self) -> impl Iterator<Item = (&DatabasePlan, &DumpPlan)> {
-        let hooks = self.hooks(HookTime::Before).next().is_some();
-        self.dumps().filter(move |(_, dump)| dump.consistency.needs_hooks() && !hooks)
-    }
+/// What becomes of databases under the policy of that name, or without one: everything is captured then that can be. `no_exports`: why Cloud SQL cannot
+/// write into the store.
+pub fn planned(
+    units: Vec<DatabaseUnit>,
+    policy: Option<DatabasePolicy>,
+    named: Option<&str>,
+    no_exports: Option<&str>,
+) -> Vec<DatabasePlan> {
+    units.into_iter().flat_map(|unit| fates(unit, policy, named, no_exports)).collect()
 }
 
 /// What becomes of a database: more than one thing, where the policy wants both an export and the instance's log.
@@ -179,7 +186,7 @@ fn fate(unit: &DatabaseUnit, policy: Option<DatabasePolicy>, named: Option<&str>
             "a PostgreSQL server in the cluster is captured by dumps alone: say `databases.method: export`".to_owned(),
         ),
         DatabaseLocation::Postgresql(_) => DatabaseFate::Dump(DumpPlan {
-            key: format!("databases/{}.dump", unit.file_name()),
+            key: format!("{DATABASES_FOLDER}{}.dump", unit.file_name()),
             consistency: policy.consistency,
             references: policy.references,
             timeout: policy.timeout,
@@ -187,8 +194,24 @@ fn fate(unit: &DatabaseUnit, policy: Option<DatabasePolicy>, named: Option<&str>
     }
 }
 
+/// The step in which databases are dumped; `None` when none is.
+pub(crate) fn dump_step(count: usize) -> Option<Step> {
+    (count > 0).then(|| {
+        Step::new(
+            "dump",
+            format!("Dump {} into the store", counted(count)),
+            "each as it was at the instant that was fixed around the snapshots; applications have long gone on",
+            true,
+        )
+    })
+}
+
+pub(super) fn counted(count: usize) -> String {
+    if count == 1 { "1 database".to_owned() } else { format!("{count} databases") }
+}
+
 /// For a journal.
-pub(super) fn parameters(databases: &[DatabasePlan]) -> Value {
+pub(crate) fn parameters(databases: &[DatabasePlan]) -> Value {
     databases
         .iter()
         .map(|database| {
@@ -213,7 +236,7 @@ pub(super) fn parameters(databases: &[DatabasePlan]) -> Value {
 }
 
 /// What a journal has; `None` where something is missing.
-pub(super) fn recorded(value: &Value) -> Option<Vec<DatabasePlan>> {
+pub(crate) fn recorded(value: &Value) -> Option<Vec<DatabasePlan>> {
     let database = |record: &Value| {
         let owned = |pointer: &str| text(record, pointer);
         let fate = if let Some(reason) = owned("/leftOut") {
@@ -309,17 +332,17 @@ mod tests {
         }
     }
 
-    fn planned(policy: Option<DatabasePolicy>, named: Option<&str>) -> DatabasePlan {
+    fn plan_of(policy: Option<DatabasePolicy>, named: Option<&str>) -> DatabasePlan {
         DatabasePlan { fate: fate(&unit(), policy, named, None), unit: unit() }
     }
 
     #[test]
     fn what_a_policy_says_of_databases_decides_and_without_one_they_are_captured() {
-        let dump = planned(None, None).dump().cloned().unwrap();
+        let dump = plan_of(None, None).dump().cloned().unwrap();
         assert_eq!((dump.key.as_str(), dump.consistency), ("databases/orders%2Fshop.dump", Consistency::Aligned));
-        assert!(matches!(planned(None, Some("nightly")).fate, DatabaseFate::LeftOut(reason) if reason.contains("`nightly`")));
+        assert!(matches!(plan_of(None, Some("nightly")).fate, DatabaseFate::LeftOut(reason) if reason.contains("`nightly`")));
         let policy = DatabasePolicy::by(DatabaseMethod::PointInTime);
-        assert!(matches!(planned(Some(policy), Some("nightly")).fate, DatabaseFate::Unprotected(_)));
+        assert!(matches!(plan_of(Some(policy), Some("nightly")).fate, DatabaseFate::Unprotected(_)));
     }
 
     #[test]
@@ -360,8 +383,8 @@ mod tests {
             ..DatabasePolicy::by(DatabaseMethod::Both)
         };
         let plans = vec![
-            planned(Some(policy), Some("nightly")),
-            planned(None, Some("nightly")),
+            plan_of(Some(policy), Some("nightly")),
+            plan_of(None, Some("nightly")),
             DatabasePlan { fate: fate(&cloud, Some(policy), None, None), unit: cloud.clone() },
             DatabasePlan { fate: fate(&cloud, Some(policy), Some("nightly"), Some("elsewhere")), unit: cloud },
         ];

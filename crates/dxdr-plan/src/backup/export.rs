@@ -5,10 +5,8 @@ use dxdr_policy::{Consistency, DatabasePolicy, References};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{
-    BackupPlan,
-    database::{DatabaseFate, DatabasePlan, text},
-};
+use super::database::{DATABASES_FOLDER, DatabaseFate, counted, text};
+use crate::step::Step;
 
 /// How a database is exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,19 +36,25 @@ impl ExportPlan {
     }
 }
 
-impl BackupPlan {
-    /// Databases that the service exports.
-    pub fn exports(&self) -> impl Iterator<Item = (&DatabasePlan, &ExportPlan)> {
-        self.databases.iter().filter_map(|database| match &database.fate {
-            DatabaseFate::Export(export) => Some((database, export)),
-            _ => None,
-        })
-    }
-
-    /// What can be promised of an export, with the volumes that the plan has.
-    pub fn promise(&self, export: &ExportPlan) -> Consistency {
-        export.promise(self.snapshots().next().is_some())
-    }
+/// The step in which the service exports databases, and logs are looked at; `None` when there is nothing of either.
+pub(crate) fn step(exports: usize, logs: usize) -> Option<Step> {
+    (exports + logs > 0).then(|| {
+        let title = match (exports, logs) {
+            (0, logs) => format!("Look how far the instances' logs of {} go", counted(logs)),
+            (exports, 0) => format!("Have Cloud SQL export {} into the store", counted(exports)),
+            (exports, logs) => format!(
+                "Have Cloud SQL export {} into the store, and look how far the logs of {} go",
+                counted(exports),
+                counted(logs)
+            ),
+        };
+        Step::new(
+            "export",
+            title,
+            "each when it is its turn on its instance, which does one thing at a time; what was begun is taken up, never asked for again",
+            true,
+        )
+    })
 }
 
 /// What becomes of a database of Cloud SQL. `named` is the policy, if any; `no_exports` why the service cannot write into the store.
@@ -74,7 +78,7 @@ pub(super) fn fate(
             instance,
             database: database.clone(),
             // The service is told a URL, in which it may take `%` for the beginning of an escape: nobody knows, so there is none.
-            key: format!("databases/{}.sql.gz", unit.file_name().replace('%', "=")),
+            key: format!("{DATABASES_FOLDER}{}.sql.gz", unit.file_name().replace('%', "=")),
             offload: policy.offload,
             consistency: policy.consistency,
             references: policy.references,

@@ -5,10 +5,7 @@ use dxdr_policy::{Consistency, DatabaseMethod, DatabasePolicy, References};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{
-    BackupPlan,
-    database::{DatabaseFate, DatabasePlan, text},
-};
+use super::database::{DatabaseFate, DatabasePlan, text};
 
 /// Snapshots tell whole seconds, cut off: a volume may be that much newer than it says.
 const WHOLE_SECOND: SignedDuration = SignedDuration::from_secs(1);
@@ -51,16 +48,6 @@ impl LogPlan {
                 "behind the last snapshot of a volume: files name rows, so the volumes have to be older"
             }
         }
-    }
-}
-
-impl BackupPlan {
-    /// Databases of which the point names an instant in their instance's log.
-    pub fn logs(&self) -> impl Iterator<Item = (&DatabasePlan, &LogPlan)> {
-        self.databases.iter().filter_map(|database| match &database.fate {
-            DatabaseFate::Log(log) => Some((database, log)),
-            _ => None,
-        })
     }
 }
 

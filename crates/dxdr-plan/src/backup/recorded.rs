@@ -181,7 +181,7 @@ impl RecordedBackup {
 
     fn dressed(&self, plan: BackupPlan) -> BackupPlan {
         let plan = plan.decided(self.volumes.clone(), self.unknown_volumes.clone());
-        let plan = BackupPlan { hooks: self.hooks.clone(), ..plan }.with_planned_databases(self.databases.clone());
+        let plan = BackupPlan { hooks: self.hooks.clone(), ..plan }.with_databases(self.databases.clone());
         BackupPlan { expires: self.expires, ..plan.named(&self.point, &self.run) }
     }
 }

@@ -1,8 +1,14 @@
 //! A recovery point that a Velero server takes: what it is asked for, and what the run does around it.
+//!
+//! ```text
+//! [hold] ─► ask ─► cut: Velero has read the objects and cut the snapshots ─► [hold] ─► dump ─► export ─► follow to the end ─► adopt
+//! ```
+//!
+//! Databases that hold before the snapshots hold before Velero is asked, since nobody is told when it begins; the others hold when it has cut them all.
 
 use dxdr_catalog::name;
 use dxdr_environment::{DesiredObject, Environment, EnvironmentName, ObjectReference, compile::ENVIRONMENT_LABEL};
-use dxdr_policy::{BackupPolicy, BackupStore};
+use dxdr_policy::{BackupPolicy, BackupStore, VolumeMethod};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -12,8 +18,13 @@ use super::{
     schedule::{Places, template},
     snapshot_location,
 };
-use crate::step::Step;
+use crate::{
+    backup::{DatabasePlan, PointDatabases, Stillness, database, export},
+    step::Step,
+};
 
+/// Annotation of a Backup with the run that captures databases beside it: until that run is over, the point is the run's to finish.
+pub const DATABASES_ANNOTATION: &str = "dxdr.io/databases-by";
 /// Label with the run's name: by it a resumed run finds its Backup.
 pub const RUN_LABEL: &str = "dxdr.io/run";
 
@@ -36,6 +47,10 @@ pub struct VeleroBackupPlan {
     pub started: Timestamp,
     /// The Backup to create.
     pub object: DesiredObject,
+    /// What becomes of each database.
+    pub databases: Vec<DatabasePlan>,
+    /// Whether Velero is to capture volumes, and there are any.
+    pub volumes: bool,
     /// What the run does.
     pub steps: VeleroBackupSteps,
 }
@@ -45,6 +60,12 @@ pub struct VeleroBackupPlan {
 pub struct VeleroBackupSteps {
     /// Asking for it.
     pub ask: Step,
+    /// Following it until what it captures is of the past, where databases are captured behind that.
+    pub cut: Option<Step>,
+    /// Bringing databases into the store.
+    pub dump: Option<Step>,
+    /// Having the database service write databases into the store.
+    pub export: Option<Step>,
     /// Following it to its end.
     pub follow: Step,
     /// Making it a recovery point.
@@ -52,9 +73,21 @@ pub struct VeleroBackupSteps {
 }
 
 impl VeleroBackupSteps {
-    fn of(point: &str) -> Self {
+    fn of(point: &str, databases: &[DatabasePlan]) -> Self {
+        let dumps = databases.iter().filter_map(DatabasePlan::dump).count();
+        let exports = databases.iter().filter_map(DatabasePlan::export).count();
         Self {
             ask: Step::new("ask", format!("Ask Velero for backup {point}"), "the policy's engine is velero", true),
+            cut: (dumps + exports > 0).then(|| {
+                Step::new(
+                    "cut",
+                    "Follow it until it has read the objects and cut the snapshots",
+                    "databases that must not be older than the volumes are captured behind that",
+                    true,
+                )
+            }),
+            dump: database::dump_step(dumps),
+            export: export::step(exports, 0),
             follow: Step::new(
                 "follow",
                 "Follow it to its end",
@@ -71,8 +104,9 @@ impl VeleroBackupSteps {
     }
 
     /// All of them in order.
-    pub fn all(&self) -> [&Step; 3] {
-        [&self.ask, &self.follow, &self.adopt]
+    pub fn all(&self) -> Vec<&Step> {
+        let databases = [self.cut.as_ref(), self.dump.as_ref(), self.export.as_ref()];
+        [&self.ask].into_iter().chain(databases.into_iter().flatten()).chain([&self.follow, &self.adopt]).collect()
     }
 }
 
@@ -109,11 +143,13 @@ pub fn location_of(store: &BackupStore, locations: &[Value], namespace: &str) ->
     }
 }
 
-/// Plans a backup of `environment` into `store`, which is `location` for Velero. The same arguments make the same plan.
+/// Plans a backup of `environment` into `store`, which is `location` for Velero, with what becomes of its `databases`; `volumes`: whether it has any. The
+/// same arguments make the same plan.
 pub fn backup_plan(
     environment: &Environment,
     policy: &BackupPolicy,
     (store, location): (&BackupStore, &str),
+    (databases, volumes): (Vec<DatabasePlan>, bool),
     namespace: &str,
     now: Timestamp,
     seed: u64,
@@ -132,25 +168,43 @@ pub fn backup_plan(
         // Of a Schedule's template only: a Backup has labels of its own.
         spec.remove("metadata");
     }
-    let value = json!({
+    let mut value = json!({
         "apiVersion": backups().api_version(), "kind": backups().kind,
         "metadata": {"name": point, "namespace": namespace, "labels": labels}, "spec": spec,
     });
+    if databases.iter().any(DatabasePlan::is_in_store) {
+        value["metadata"]["annotations"] = json!({DATABASES_ANNOTATION: run});
+    }
     let reference = ObjectReference { kind: backups(), namespace: Some(namespace.to_owned()), name: point.clone() };
     VeleroBackupPlan {
-        steps: VeleroBackupSteps::of(&point),
+        steps: VeleroBackupSteps::of(&point, &databases),
         namespaces: vec![environment.namespace.to_string()],
         environment: environment.name.clone(),
         policy: policy.name.clone(),
         location: location.to_owned(),
         started: now,
         object: DesiredObject { reference, value },
+        databases,
+        volumes: volumes && policy.volumes.method != VolumeMethod::None,
         point,
         run,
     }
 }
 
 impl VeleroBackupPlan {
+    /// The databases of the point.
+    pub fn point_databases(&self) -> PointDatabases<'_> {
+        PointDatabases {
+            point: &self.point,
+            run: &self.run,
+            environment: &self.environment,
+            namespace: self.namespaces.first().map(String::as_str).unwrap_or_default(),
+            plans: &self.databases,
+            volumes: self.volumes,
+            stillness: Stillness::Velero,
+        }
+    }
+
     /// What the journal must hold so that another process can go on.
     pub fn parameters(&self) -> Map<String, Value> {
         Map::from_iter([
@@ -160,6 +214,8 @@ impl VeleroBackupPlan {
             ("location".to_owned(), self.location.as_str().into()),
             ("namespaces".to_owned(), json!(self.namespaces)),
             ("started".to_owned(), self.started.to_string().into()),
+            ("databases".to_owned(), database::parameters(&self.databases)),
+            ("volumes".to_owned(), self.volumes.into()),
             ("backup".to_owned(), self.object.value.clone()),
         ])
     }
@@ -177,8 +233,12 @@ impl VeleroBackupPlan {
         let point = text("point")?.to_owned();
         let namespace = value.pointer("/metadata/namespace")?.as_str()?.to_owned();
         let reference = ObjectReference { kind: backups(), namespace: Some(namespace), name: point.clone() };
+        // Runs that were begun before there were any have none.
+        let databases = parameters.get("databases").map_or_else(|| Some(Vec::new()), database::recorded)?;
         Some(Self {
-            steps: VeleroBackupSteps::of(&point),
+            steps: VeleroBackupSteps::of(&point, &databases),
+            databases,
+            volumes: parameters.get("volumes").and_then(Value::as_bool).unwrap_or_default(),
             run: run.to_owned(),
             environment,
             namespaces: namespaces.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
@@ -193,15 +253,24 @@ impl VeleroBackupPlan {
 
 #[cfg(test)]
 mod tests {
-    use dxdr_environment::{NamespaceName, Tier};
+    use dxdr_environment::{
+        DatabaseLocation, DatabaseUnit, NamespaceName, PostgresqlServer, Tier,
+        database::{SecretKeys, TlsMode},
+    };
     use dxdr_policy::{
-        Engine, Objectives, ResourceFilters, Retention, S3Location, SecretsPolicy, StoreLocation, VolumeMethod, VolumePolicy,
+        Consistency, DatabaseMethod, DatabasePolicy, Engine, Objectives, ResourceFilters, Retention, S3Location, SecretsPolicy,
+        StoreLocation, VolumeMethod, VolumePolicy,
     };
     use jiff::SignedDuration;
 
     use super::*;
+    use crate::backup::planned_databases;
 
     fn plan() -> VeleroBackupPlan {
+        plan_with(Vec::new())
+    }
+
+    fn plan_with(units: Vec<DatabaseUnit>) -> VeleroBackupPlan {
         let name = EnvironmentName::parse("staging").unwrap();
         let policy = BackupPolicy {
             name: "non-production".to_owned(),
@@ -211,14 +280,16 @@ mod tests {
             engine: Engine::Velero,
             store: "primary".to_owned(),
             volumes: VolumePolicy::by(VolumeMethod::CsiSnapshot),
-            databases: None,
+            databases: Some(DatabasePolicy { consistency: Consistency::Quiesced, ..DatabasePolicy::by(DatabaseMethod::Both) }),
             secrets: SecretsPolicy::default(),
             resources: ResourceFilters::default(),
             max_skew: SignedDuration::from_mins(15),
             retention: Retention { daily: 14, ..Retention::default() },
         };
         let environment = Environment::bare(name, NamespaceName::parse("staging").unwrap(), Tier::NonProduction);
-        backup_plan(&environment, &policy, (&store(), "default"), "velero", "2024-05-01T10:00:00Z".parse().unwrap(), 7)
+        let databases = planned_databases(units, policy.databases, Some(&policy.name), None);
+        let now = "2024-05-01T10:00:00Z".parse().unwrap();
+        backup_plan(&environment, &policy, (&store(), "default"), (databases, true), "velero", now, 7)
     }
 
     #[test]
@@ -230,6 +301,55 @@ mod tests {
         assert_eq!((&object["spec"]["ttl"], &object["spec"]["storageLocation"]), (&json!("360h0m0s"), &json!("default")));
         assert_eq!(object["spec"].get("metadata"), None);
         assert!(object["metadata"]["labels"][RUN_LABEL].as_str().unwrap().len() <= 63);
+    }
+
+    fn units() -> Vec<DatabaseUnit> {
+        let server = PostgresqlServer {
+            service: Some("postgres".to_owned()),
+            port: None,
+            address: None,
+            databases: Vec::new(),
+            credentials_secret: None,
+            secret_keys: SecretKeys::default(),
+            tls: TlsMode::default(),
+        };
+        let cloud =
+            DatabaseLocation::CloudSql { project: "p".to_owned(), instance: "i".to_owned(), databases: vec!["shop".to_owned()] };
+        let unit = |name: &str, location| DatabaseUnit { name: name.to_owned(), database: Some("shop".to_owned()), location };
+        vec![unit("orders", DatabaseLocation::Postgresql(server)), unit("carts", cloud)]
+    }
+
+    #[test]
+    fn databases_are_captured_beside_what_velero_captures_and_the_backup_says_by_whom() {
+        let plan = plan_with(units());
+        let ids: Vec<&str> = plan.steps.all().iter().map(|step| step.id.as_str()).collect();
+        assert_eq!(ids, ["ask", "cut", "dump", "export", "follow", "adopt"]);
+        assert_eq!(plan.object.value["metadata"]["annotations"][DATABASES_ANNOTATION], plan.run.as_str());
+        let of = plan.point_databases();
+        assert_eq!((of.dumps().count(), of.exports().count(), of.logs().count()), (1, 1, 1));
+        assert_eq!(VeleroBackupPlan::parse(plan.environment.clone(), &plan.run, &plan.parameters()), Some(plan));
+        // Without any, nothing is waited for, and anybody may finish the point.
+        let plan = super::tests::plan();
+        assert_eq!(plan.steps.all().len(), 3);
+        assert_eq!(plan.object.value["metadata"].get("annotations"), None);
+    }
+
+    #[test]
+    fn velero_has_nobody_hold_still_at_one_moment_so_no_more_than_the_order_is_promised() {
+        use dxdr_policy::HoldTime::{BeforeSnapshots, BehindSnapshots};
+        let plan = plan_with(units());
+        let of = plan.point_databases();
+        let (_, dump) = of.dumps().next().unwrap();
+        assert_eq!((dump.consistency, of.dumped(dump)), (Consistency::Quiesced, Consistency::Aligned));
+        assert_eq!(of.unquiet().count(), 1);
+        assert_eq!(of.broken(dump, BeforeSnapshots, false), None);
+        let broken = of.broken(dump, BehindSnapshots, false).unwrap();
+        assert!(
+            broken.starts_with("it is not `aligned`") && broken.ends_with("rows may name files that the volumes do not have")
+        );
+        // Nothing to dangle into.
+        let alone = VeleroBackupPlan { volumes: false, ..plan.clone() };
+        assert_eq!(alone.point_databases().broken(dump, BehindSnapshots, false), None);
     }
 
     #[test]

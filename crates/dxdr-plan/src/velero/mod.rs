@@ -21,7 +21,7 @@ mod version;
 
 use dxdr_environment::ResourceKind;
 
-pub use backup::{NoLocation, RUN_LABEL, VeleroBackupPlan, VeleroBackupSteps, backup_plan, location_of};
+pub use backup::{DATABASES_ANNOTATION, NoLocation, RUN_LABEL, VeleroBackupPlan, VeleroBackupSteps, backup_plan, location_of};
 pub use observed::{CredentialObserved, Observed};
 pub use plan::{SchedulePlan, SchedulesRequest, plan};
 pub use remedy::remedy;

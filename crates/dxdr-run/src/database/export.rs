@@ -9,7 +9,7 @@
 
 use dxdr_format::journal::RunId;
 use dxdr_plan::{
-    backup::{BackupPlan, DatabasePlan, ExportPlan},
+    backup::{DatabasePlan, ExportPlan, PointDatabases},
     instance::Priority,
 };
 use dxdr_provider::InstanceError;
@@ -41,15 +41,15 @@ pub(crate) fn impossible(store: &Store) -> Option<String> {
 ///
 /// # Errors
 /// When the store or the cluster fails, somebody asks to stop, or an export is still under way at the end of its time.
-pub(crate) async fn exports(context: &RunContext, plan: &BackupPlan, witness: &Witness) -> Result<Dumped, RunError> {
+pub(crate) async fn exports(context: &RunContext, of: PointDatabases<'_>, witness: &Witness) -> Result<Dumped, RunError> {
     let mut exported = Dumped::default();
-    for (database, export) in plan.exports() {
-        match one(context, plan, database, export, witness).await? {
+    for (database, export) in of.exports() {
+        match one(context, of, database, export, witness).await? {
             Ok(dump) => exported.dumps.push(dump),
             Err(reason) => {
-                let text = format!("{} could not be captured: {reason}", database.what());
-                context.reporter.report(&Event::Warning { text });
-                exported.failed.push(Failed { what: database.what(), reason });
+                let failed = Failed { what: database.what(), reason };
+                failed.report(context.reporter.as_ref());
+                exported.failed.push(failed);
             }
         }
     }
@@ -59,7 +59,7 @@ pub(crate) async fn exports(context: &RunContext, plan: &BackupPlan, witness: &W
 /// One export, or the reason why the point has none.
 async fn one(
     context: &RunContext,
-    plan: &BackupPlan,
+    of: PointDatabases<'_>,
     database: &DatabasePlan,
     export: &ExportPlan,
     witness: &Witness,
@@ -70,11 +70,11 @@ async fn one(
         Err(reason) => return Ok(Err(reason)),
     };
     let order = ExportOrder {
-        run: plan.run.clone(),
-        environment: plan.environment.to_string(),
+        run: of.run.to_owned(),
+        environment: of.environment.to_string(),
         unit: database.unit.name.clone(),
         database: export.database.clone(),
-        key: context.store.layout.object_key(&plan.point, &export.key),
+        key: context.store.layout.object_key(of.point, &export.key),
         offload: export.offload,
         timeout: export.timeout,
         priority: Priority::Backup,
@@ -111,7 +111,7 @@ async fn one(
         }),
         size: exported.size,
         sha256: exported.sha256.to_string(),
-        consistency: plan.promise(export).word().to_owned(),
+        consistency: of.exported(export).word().to_owned(),
         facts: None,
         url: Some(exported.url),
         broken,

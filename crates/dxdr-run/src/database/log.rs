@@ -3,7 +3,7 @@
 use dxdr_catalog::{Interval, KeptLog};
 use dxdr_environment::InstanceName;
 use dxdr_plan::{
-    backup::{BackupPlan, LogPlan},
+    backup::{DatabasePlan, LogPlan},
     instance::CLOCK_SKEW,
 };
 use dxdr_provider::InstanceError;
@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Dumped, Failed};
-use crate::{active::chain, context::RunContext, event::Event};
+use crate::{active::chain, instance::InstanceAccess};
 
 /// An instant in a log, for the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,17 +38,18 @@ impl OneLog {
 }
 
 /// Fixes the instants, and looks at each log. `volumes` are the instants of the snapshots, `objects` is the one of the objects.
-pub(crate) async fn logs(context: &RunContext, plan: &BackupPlan, volumes: &[Timestamp], objects: Timestamp) -> Dumped {
+pub(crate) async fn logs(
+    instances: Option<&dyn InstanceAccess>,
+    databases: &[DatabasePlan],
+    volumes: &[Timestamp],
+    objects: Timestamp,
+) -> Dumped {
     let mut dumped = Dumped::default();
-    for (database, log) in plan.logs() {
+    for (database, log) in databases.iter().filter_map(|database| Some((database, database.log()?))) {
         let instant = log.instant(volumes, objects);
-        match look(context, &log.instance, instant).await {
+        match look(instances, &log.instance, instant).await {
             Ok(kept) => dumped.logs.push(one(database.unit.name.clone(), log, instant, kept)),
-            Err(reason) => {
-                let text = format!("{} could not be captured: {reason}", database.what());
-                context.reporter.report(&Event::Warning { text });
-                dumped.failed.push(Failed { what: database.what(), reason });
-            }
+            Err(reason) => dumped.failed.push(Failed { what: database.what(), reason }),
         }
     }
     dumped
@@ -67,8 +68,8 @@ fn one(name: String, log: &LogPlan, instant: Timestamp, kept: KeptLog) -> OneLog
 }
 
 /// From when to when the log goes, and until when `instant` stays in it; an error is why not, with what to do.
-async fn look(context: &RunContext, instance: &InstanceName, instant: Timestamp) -> Result<KeptLog, String> {
-    let Some(access) = &context.instances else {
+async fn look(instances: Option<&dyn InstanceAccess>, instance: &InstanceName, instant: Timestamp) -> Result<KeptLog, String> {
+    let Some(access) = instances else {
         return Err("this program has no way to Cloud SQL".to_owned());
     };
     let service = access.connect().await?;

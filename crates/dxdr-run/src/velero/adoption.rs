@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! folder without our manifest ─► velero-backup.json terminal and ours? ─► every object hashed, the archive read ─► index ─► manifest
-//!                                                                          SealedSecrets of it opened: keys ─┘
+//!                                a run of ours at work on databases of it: left to that       SealedSecrets opened: keys ─┤
+//!                                                                          instants in logs of instances: databases ─┘
 //! ```
 //!
-//! What is written is a function of what lies in the folder and of the sealing keys at hand, so that two processes that adopt the same backup
-//! write the same. One that could not have the keys says so in the point, and the next one that has them mends it.
+//! What is written is a function of what lies in the folder, of the sealing keys at hand and of how far the logs of instances go, so that two processes
+//! that adopt the same backup write the same points to return to. One that could not have the keys says so in the point, and the next one that has them
+//! mends it. Databases that are captured by dumps or exports are in points of runs alone: Velero's own schedules have nobody take them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dxdr_catalog::{Component, Engine, Entry, KeysComponent, RecoveryPoint, Sha256, StoredObject, name};
-use dxdr_environment::EnvironmentName;
+use dxdr_environment::{Environment, EnvironmentName};
 use dxdr_format::{
     hashing::Hashing,
     manifest,
@@ -23,20 +25,82 @@ use dxdr_format::{
         results, volume_info,
     },
 };
+use dxdr_plan::{
+    backup::{DATABASES_FOLDER, DatabasePlan},
+    velero::DATABASES_ANNOTATION,
+};
+use dxdr_policy::BackupPolicy;
 use dxdr_provider::{StorageErrorKind, object_storage::PutCondition};
 use futures::{StreamExt, stream};
 
 use crate::{
     catalog,
+    database::{self, Dumped, log},
     error::RunError,
+    instance::InstanceAccess,
+    journal::History,
     restore,
     sealing::{Examination, SEALING_KEYS, SealingKeys},
     store::Store,
     stream as bridge,
+    witness::{self, Between},
 };
 
 /// Backups looked at at the same time.
 const IN_FLIGHT: usize = 4;
+
+/// Who adopts backups of an environment: what it knows, and whom it can ask.
+#[derive(Clone, Default)]
+pub struct Adopter {
+    /// The sealing keys.
+    pub keys: Option<SealingKeys>,
+    /// What becomes of the environment's databases.
+    pub databases: Vec<DatabasePlan>,
+    /// The way to the instances whose logs are relied on.
+    pub instances: Option<Arc<dyn InstanceAccess>>,
+}
+
+impl Adopter {
+    /// Of points of `environment` that lie in `store`.
+    pub fn of(
+        store: &Store,
+        environment: &Environment,
+        policy: Option<&BackupPolicy>,
+        keys: Option<SealingKeys>,
+        instances: Option<Arc<dyn InstanceAccess>>,
+    ) -> Self {
+        Self { keys, databases: database::planned(store, environment, policy), instances }
+    }
+}
+
+/// What a run has captured beside a backup, and what it saw of that.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    /// The databases.
+    pub(crate) dumped: Dumped,
+    /// When objects were read and snapshots cut, where that was looked at.
+    pub(crate) past: Option<Between>,
+    /// When all of it was done.
+    pub(crate) over: Option<Between>,
+}
+
+impl Beside {
+    /// Tells when everything was captured by the run's clock, which databases are told by: Velero's and the storage's are other ones.
+    fn witnessed(&self, point: &mut RecoveryPoint) {
+        if self.past.is_none() {
+            return;
+        }
+        for component in &mut point.components {
+            match component {
+                Component::Resources(resources) => resources.between = witness::interval(self.past),
+                // Files are copied one by one, until the end.
+                Component::Volume(volume) if volume.method == "file-system" => volume.between = witness::interval(self.over),
+                Component::Volume(volume) => volume.between = witness::interval(self.past),
+                Component::Database(_) | Component::Keys(_) => {}
+            }
+        }
+    }
+}
 
 /// What became of one backup.
 #[derive(Debug)]
@@ -83,16 +147,17 @@ pub async fn orphans(store: &Store, environment: Option<&str>) -> Result<(Vec<Or
     Ok((orphans, failed))
 }
 
-/// Adopts backups, with the sealing keys of their environments. A backup that cannot be adopted does not keep the others from it.
+/// Adopts backups, by what is known of their environments. A backup that cannot be adopted does not keep the others from it.
 pub async fn adopt_all(
     store: &Store,
     orphans: Vec<Orphan>,
-    keys: &BTreeMap<EnvironmentName, SealingKeys>,
+    adopters: &BTreeMap<EnvironmentName, Adopter>,
 ) -> Result<Vec<Adoption>, RunError> {
     let results: Vec<(String, Result<Option<RecoveryPoint>, RunError>)> = stream::iter(orphans)
         .map(|orphan| async move {
-            let keys = keys.get(&orphan.environment).cloned();
-            (orphan.name.clone(), adopt_orphan(store, &orphan, keys).await)
+            let nobody = Adopter::default();
+            let adopter = adopters.get(&orphan.environment).unwrap_or(&nobody);
+            (orphan.name.clone(), adopt_orphan(store, &orphan, adopter, None).await)
         })
         .buffered(IN_FLIGHT)
         .collect()
@@ -109,15 +174,45 @@ pub async fn adopt_all(
     Ok(adoptions)
 }
 
-/// Adopts one backup. `None` when it has a manifest, is not over, or is none of dxdr's.
-pub async fn adopt(store: &Store, name: &str, keys: Option<SealingKeys>) -> Result<Option<RecoveryPoint>, RunError> {
-    match orphan(store, name, None).await? {
-        Some(orphan) => adopt_orphan(store, &orphan, keys).await,
+/// Adopts the backup of a run, with what that captured beside it. `None` when it has a manifest, is not over, or is none of dxdr's.
+pub(crate) async fn adopt(
+    store: &Store,
+    name: &str,
+    adopter: &Adopter,
+    beside: &Beside,
+) -> Result<Option<RecoveryPoint>, RunError> {
+    match unfinished(store, name, None).await? {
+        Some(orphan) => adopt_orphan(store, &orphan, adopter, Some(beside)).await,
         None => Ok(None),
     }
 }
 
+/// One that nobody is at work on.
 async fn orphan(store: &Store, name: &str, environment: Option<&str>) -> Result<Option<Orphan>, RunError> {
+    let Some(orphan) = unfinished(store, name, environment).await? else { return Ok(None) };
+    let Some(run) = orphan.capturing() else { return Ok(Some(orphan)) };
+    let history = History::read(store, run).await?;
+    let at_work = history.is_some_and(|history| history.outcome().is_none());
+    Ok(Some(orphan).filter(|_| !at_work))
+}
+
+impl Orphan {
+    /// The run that captures databases beside it.
+    fn capturing(&self) -> Option<&str> {
+        self.backup.metadata.annotations.get(DATABASES_ANNOTATION).map(String::as_str)
+    }
+
+    /// Why there is nothing of a database that is captured by a dump or an export.
+    fn without_database(&self) -> String {
+        let why = match self.capturing() {
+            Some(run) => format!("{run}, which was to capture it beside Velero's backup, ended without"),
+            None => "Velero made the backup by itself, and captures no databases".to_owned(),
+        };
+        format!("{why}; `dxdr backup now {}` takes a point with them", self.environment)
+    }
+}
+
+async fn unfinished(store: &Store, name: &str, environment: Option<&str>) -> Result<Option<Orphan>, RunError> {
     let manifest_key = store.layout.manifest_key(name);
     match store.storage.stat(&manifest_key).await {
         Ok(_) => return Ok(None),
@@ -131,11 +226,16 @@ async fn orphan(store: &Store, name: &str, environment: Option<&str>) -> Result<
     Ok(of.map(|environment| Orphan { name: name.to_owned(), environment, backup }))
 }
 
-async fn adopt_orphan(store: &Store, orphan: &Orphan, keys: Option<SealingKeys>) -> Result<Option<RecoveryPoint>, RunError> {
+async fn adopt_orphan(
+    store: &Store,
+    orphan: &Orphan,
+    adopter: &Adopter,
+    beside: Option<&Beside>,
+) -> Result<Option<RecoveryPoint>, RunError> {
     let (name, backup) = (orphan.name.as_str(), &orphan.backup);
     let manifest_key = store.layout.manifest_key(name);
     let format = |key: &str, source| RunError::Format { key: key.to_owned(), store: store.storage.describe(), source };
-    let (objects, Facts { archive, sealed }) = read(store, name, keys).await?;
+    let (objects, Facts { archive, sealed }) = read(store, name, adopter.keys.clone()).await?;
     let side = |object: BackupObject| async move {
         let key = store.layout.backup_object_key(name, object);
         Ok::<_, RunError>(store.read(&key).await?.map(|bytes| (key, bytes)))
@@ -150,6 +250,7 @@ async fn adopt_orphan(store: &Store, orphan: &Orphan, keys: Option<SealingKeys>)
     };
     let folder = Folder { backup, archive: &archive, volumes: &volumes, results: &results, objects };
     let Some(mut point) = adoption::recovery_point(folder) else { return Ok(None) };
+    note_databases(&mut point, orphan, adopter, beside).await?;
     note_keys(&mut point, sealed);
     catalog::index(store, &point).await?;
     match store.write(&manifest_key, manifest::encode(&point), PutCondition::IfAbsent).await {
@@ -165,14 +266,15 @@ async fn adopt_orphan(store: &Store, orphan: &Orphan, keys: Option<SealingKeys>)
 pub async fn mend(
     store: &Store,
     points: &[Entry],
-    keys: &BTreeMap<EnvironmentName, SealingKeys>,
+    adopters: &BTreeMap<EnvironmentName, Adopter>,
 ) -> Result<Vec<String>, RunError> {
     let mut mended = Vec::new();
     for entry in points {
         let Entry::Ours(point) = entry else { continue };
         let lacks = point.gaps.iter().any(|gap| gap.what == SEALING_KEYS)
             && !point.components.iter().any(|component| matches!(component, Component::Keys(_)));
-        let Some(keys) = keys.get(&point.environment).filter(|_| lacks && point.engine == Engine::Velero) else { continue };
+        let keys = adopters.get(&point.environment).and_then(|adopter| adopter.keys.as_ref());
+        let Some(keys) = keys.filter(|_| lacks && point.engine == Engine::Velero) else { continue };
         if keys.problem.is_some() {
             continue;
         }
@@ -190,6 +292,34 @@ pub async fn mend(
         mended.push(point.name);
     }
     Ok(mended)
+}
+
+/// Enters the databases into a point: what a run captured, and the instants in logs, which follow from those of the volumes.
+async fn note_databases(
+    point: &mut RecoveryPoint,
+    orphan: &Orphan,
+    adopter: &Adopter,
+    beside: Option<&Beside>,
+) -> Result<(), RunError> {
+    let (volumes, objects) = adoption::instants(point);
+    let logged = log::logs(adopter.instances.as_deref(), &adopter.databases, &volumes, objects).await;
+    let captured = match beside {
+        Some(beside) => {
+            beside.witnessed(point);
+            beside.dumped.clone()
+        }
+        None => {
+            let missing = adopter.databases.iter().filter(|database| database.is_in_store());
+            Dumped::without(missing.map(|database| (database.what(), orphan.without_database())))
+        }
+    };
+    let dumped = captured.joined(logged);
+    point.instant = dumped.latest().map_or(point.instant, |latest| latest.max(point.instant));
+    point.components.extend(dumped.components());
+    point.objects.extend(dumped.objects()?);
+    point.objects.sort_by_key(|object| object.key == METADATA);
+    point.gaps.extend(adopter.databases.iter().filter_map(DatabasePlan::gap).chain(dumped.gaps()));
+    Ok(())
 }
 
 /// Says in a point which keys it needs, and what is not known of them.
@@ -215,7 +345,8 @@ async fn read(store: &Store, name: &str, keys: Option<SealingKeys>) -> Result<(V
     let (mut objects, mut facts) = (Vec::new(), None);
     for (key, size) in store.sizes(&prefix).await? {
         let relative = key.strip_prefix(&prefix).unwrap_or(&key).to_owned();
-        if relative == MANIFEST {
+        // What lies there is a run's, which knows what of it is whole.
+        if relative == MANIFEST || relative.starts_with(DATABASES_FOLDER) {
             continue;
         }
         let source = store.storage.get(&key, None).await?.stream;

@@ -1,4 +1,4 @@
-//! A recovery point that a Velero server takes: asked for, followed, adopted.
+//! A recovery point that a Velero server takes: asked for, followed, adopted, with databases captured beside it.
 
 use std::time::Duration;
 
@@ -6,13 +6,18 @@ use bytes::Bytes;
 use dxdr_catalog::{Entry, RecoveryPoint};
 use dxdr_environment::Environment;
 use dxdr_format::journal::{Evidence, Outcome, Planned, RunKind};
-use dxdr_plan::velero::{VeleroBackupPlan, backup_plan, location_of, storage_locations};
-use dxdr_policy::{BackupPolicy, BackupStore};
+use dxdr_plan::{
+    Step,
+    velero::{VeleroBackupPlan, backup_plan, location_of, storage_locations},
+};
+use dxdr_policy::{BackupPolicy, BackupStore, HoldTime};
 use dxdr_provider::{ClusterErrorKind, cluster::WriteOptions};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    adoption,
+    adoption::{self, Adopter, Beside},
     follow::{follow, phase},
     server::{self, FIELD_MANAGER},
 };
@@ -21,9 +26,13 @@ use crate::{
     backup::{living_namespace, reachable_store, recorded, seed},
     catalog,
     context::RunContext,
+    database::{self, steps::DatabaseSteps},
     error::RunError,
     journal::History,
     lease,
+    readiness::claims,
+    snapshot,
+    witness::{Between, Witness},
 };
 
 /// Velero writes the metadata into the store before it says that the backup is over; a store may be a little behind.
@@ -45,7 +54,18 @@ pub async fn plan(
     living_namespace(context, environment.namespace.as_str()).await?;
     let locations = server::objects(context.cluster.as_ref(), &storage_locations(), namespace).await?;
     let location = location_of(store, &locations, namespace)?;
-    Ok(backup_plan(environment, policy, (store, &location), namespace, context.clock.now(), seed(context)))
+    let databases = database::planned(&context.store, environment, Some(policy));
+    let volumes = !databases.is_empty() && has_volumes(context, environment).await?;
+    Ok(backup_plan(environment, policy, (store, &location), (databases, volumes), namespace, context.clock.now(), seed(context)))
+}
+
+/// Whether there are volumes that Velero may capture: where nobody tells us, there may be some.
+async fn has_volumes(context: &RunContext, environment: &Environment) -> Result<bool, RunError> {
+    match claims(context.cluster.as_ref(), environment).await {
+        Ok(claims) => Ok(!claims.is_empty()),
+        Err(RunError::Cluster(error)) if error.kind == ClusterErrorKind::Forbidden => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes the recovery point that `plan` describes.
@@ -98,30 +118,87 @@ async fn carry_out(context: &RunContext, plan: &VeleroBackupPlan, mut run: Activ
 }
 
 async fn steps(context: &RunContext, plan: &VeleroBackupPlan, run: &mut ActiveRun) -> Result<RecoveryPoint, RunError> {
+    let of = plan.point_databases();
+    let witness = Witness::new(&context.clock, plan.started, run.resumed());
+    let steps = (plan.steps.dump.as_ref(), plan.steps.export.as_ref());
+    let mut databases = DatabaseSteps::open(context, of, steps, run).await?;
+    let mut since = witness.now();
     if run.earlier(&plan.steps.ask).is_none() {
         run.start(&plan.steps.ask).await?;
-        let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false, retry: true };
-        let body = Bytes::from(plan.object.value.to_string());
-        match context.cluster.create(&plan.object.reference, body, &options).await {
-            Ok(_) => {}
-            // Its name is this run's own: an earlier process asked, or the first try of this one did.
-            Err(error) if error.kind == ClusterErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error.into()),
+        // What an earlier process asked for has perhaps begun: it is too late to hold anything before.
+        if context.cluster.get(&plan.object.reference).await?.is_none() {
+            databases.databases().hold(context, of, HoldTime::BeforeSnapshots, &witness).await?;
+            since = witness.now();
         }
+        ask(context, plan).await?;
         run.finish(&plan.steps.ask, &format!("backup {} is asked for", plan.point), Evidence::new()).await?;
     }
-    if run.earlier(&plan.steps.follow).is_none() {
-        run.start(&plan.steps.follow).await?;
-        let over = |object: &Value| phase(object).is_some_and(|phase| OVER.contains(&phase));
-        let (cluster, reporter) = (context.cluster.as_ref(), context.reporter.as_ref());
-        let object = follow(cluster, reporter, &context.stop, &plan.object.reference, &plan.steps.follow.id, over).await?;
-        let summary = came_to(&plan.point, &object)?;
-        run.finish(&plan.steps.follow, &summary, Evidence::new()).await?;
-    }
+    let past = match &plan.steps.cut {
+        Some(step) => seen(context, plan, run, (step, is_past), (&witness, since)).await?,
+        None => None,
+    };
+    databases.databases().hold(context, of, HoldTime::Whenever, &witness).await?;
+    let dumped = databases.dump(context, run).await?;
+    let exported = databases.export(context, run, &witness, None).await?;
+    let over = seen(context, plan, run, (&plan.steps.follow, is_over), (&witness, since)).await?;
     run.start(&plan.steps.adopt).await?;
-    let point = adopted(context, plan).await?;
+    let point = adopted(context, plan, &Beside { dumped: dumped.joined(exported), past, over }).await?;
     run.finish(&plan.steps.adopt, "written", Evidence::new()).await?;
     Ok(point)
+}
+
+async fn ask(context: &RunContext, plan: &VeleroBackupPlan) -> Result<(), RunError> {
+    let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false, retry: true };
+    let body = Bytes::from(plan.object.value.to_string());
+    match context.cluster.create(&plan.object.reference, body, &options).await {
+        Ok(_) => Ok(()),
+        // Its name is this run's own: an earlier process asked, or the first try of this one did.
+        Err(error) if error.kind == ClusterErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a process saw of a Backup, for the journal.
+#[derive(Debug, Serialize, Deserialize)]
+struct Seen {
+    /// When what was followed was done. Runs that were begun before anybody asked have none.
+    #[serde(default)]
+    between: Option<Between>,
+}
+
+/// Follows the Backup, which was asked for at `since` or later, to a phase; answers between which instants what it did until then was done.
+async fn seen(
+    context: &RunContext,
+    plan: &VeleroBackupPlan,
+    run: &mut ActiveRun,
+    (step, reached): (&Step, fn(&str) -> bool),
+    (witness, since): (&Witness, Timestamp),
+) -> Result<Option<Between>, RunError> {
+    if let Some(evidence) = run.earlier(step) {
+        return Ok(snapshot::from_evidence::<Seen>(&evidence)?.between);
+    }
+    run.start(step).await?;
+    let reached = |object: &Value| phase(object).is_some_and(reached);
+    let (cluster, reporter) = (context.cluster.as_ref(), context.reporter.as_ref());
+    let object = follow(cluster, reporter, &context.stop, &plan.object.reference, &step.id, reached).await?;
+    let seen = Seen { between: Some(witness.saw_for_the_run(since, witness.now())) };
+    let summary = match phase(&object) {
+        Some(phase) if !is_over(phase) => phase.to_owned(),
+        _ => came_to(&plan.point, &object)?,
+    };
+    run.finish(step, &summary, snapshot::to_evidence(&seen)?).await?;
+    Ok(seen.between)
+}
+
+/// Phases in which objects are yet to be read, or snapshots to be cut. Those behind them wait for what data movers copy out of the snapshots.
+const AT_WORK: [&str; 4] = ["New", "Queued", "ReadyToStart", "InProgress"];
+
+fn is_past(phase: &str) -> bool {
+    !AT_WORK.contains(&phase)
+}
+
+fn is_over(phase: &str) -> bool {
+    OVER.contains(&phase)
 }
 
 /// Phases that a Backup does not leave.
@@ -147,9 +224,11 @@ fn came_to(backup: &str, object: &Value) -> Result<String, RunError> {
     Err(RunError::VeleroBackup { backup: backup.to_owned(), phase: phase.to_owned(), reason })
 }
 
-async fn adopted(context: &RunContext, plan: &VeleroBackupPlan) -> Result<RecoveryPoint, RunError> {
+async fn adopted(context: &RunContext, plan: &VeleroBackupPlan, beside: &Beside) -> Result<RecoveryPoint, RunError> {
+    let adopter =
+        Adopter { keys: context.sealing.clone(), databases: plan.databases.clone(), instances: context.instances.clone() };
     for _ in 0..LOOKS_FOR_METADATA {
-        if let Some(point) = adoption::adopt(&context.store, &plan.point, context.sealing.clone()).await? {
+        if let Some(point) = adoption::adopt(&context.store, &plan.point, &adopter, beside).await? {
             return Ok(point);
         }
         // Somebody else adopted it.

@@ -24,7 +24,8 @@ pub(crate) enum Backup {
     /// Reads every kind of the environment's namespace and what belongs to it, and writes Velero's format into the policy's store.
     /// Volumes are captured by snapshots of their CSI drivers, taken together, between the commands that pods ask for by Velero's hook
     /// annotations; the plan says what becomes of each volume, and one that nothing protects makes the point partial.
-    /// Under a policy with `engine: velero` a Velero server does that: it is asked, followed, and what it wrote becomes the point.
+    /// Under a policy with `engine: velero` a Velero server does that: it is asked, followed, and what it wrote becomes the point, with the
+    /// databases that are captured beside it.
     /// The recovery point exists once its manifest is written, last. A backup adds to the store and changes nothing else, so it
     /// does not ask; `--dry-run` shows the plan and stops there. What could not be read is named, and the exit code is 3.
     #[command(
@@ -85,10 +86,6 @@ async fn by_velero(
 ) -> Result<(), Failure> {
     let store = world.store_declaration(Some(environment))?;
     let plan = velero::backup::plan(&context, environment, policy, store, world.velero_namespace()).await?;
-    if policy.databases.is_some() && !environment.databases.is_empty() {
-        let count = dxdr_report::quantity::counted(environment.databases.len(), "database");
-        terminal.warn(&format!("{count} of {} will not be in the point: Velero knows nothing of databases", environment.name));
-    }
     context.sealing = seal::keys(world, environment, missing(dry_run), global, terminal).await;
     terminal.note(&backup_plan::velero_text(&plan, &context.store.storage.describe()));
     if dry_run {

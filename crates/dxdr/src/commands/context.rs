@@ -56,6 +56,11 @@ impl InstanceAccess for Configured {
     }
 }
 
+/// The way to the service behind database instances.
+pub(crate) fn instances(world: &World) -> Arc<dyn InstanceAccess> {
+    Arc::new(Configured(world.cloud_sql()))
+}
+
 /// Who we are: user, host and process, with the time so that a process number used again is told apart.
 fn holder() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
@@ -75,7 +80,7 @@ pub(crate) fn seed(now: jiff::Timestamp) -> u64 {
 pub(crate) async fn with_store(world: &World, store: Store, global: &Global, terminal: &Terminal) -> Result<RunContext, Failure> {
     let mut context = with(store, world.cluster().await?, terminal, global.log_format);
     context.lease_namespace = world.lease_namespace();
-    context.instances = Some(Arc::new(Configured(world.cloud_sql())));
+    context.instances = Some(instances(world));
     context.velero_namespace = world.velero_namespace().to_owned();
     Ok(context)
 }

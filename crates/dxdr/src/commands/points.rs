@@ -8,10 +8,10 @@ use dxdr_provider::{Clock, StorageErrorKind, clock::SystemClock};
 use dxdr_report::points::{self, Points as Page};
 use dxdr_run::{
     RunError, SEALING_KEYS, Store, catalog,
-    velero::adoption::{self, Adoption},
+    velero::adoption::{self, Adopter, Adoption},
 };
 
-use super::seal;
+use super::{context, seal};
 use crate::{
     app::Global,
     configuration::World,
@@ -49,15 +49,15 @@ async fn adopt(
 ) -> Result<(), Failure> {
     let (orphans, failed) = adoption::orphans(store, only.map(|(name, _)| name)).await?;
     // Keys are looked at, and put into escrow, only where something is to be adopted that may need them.
-    let mut keys = BTreeMap::new();
+    let mut adopters = BTreeMap::new();
     for environment in orphans.iter().map(|orphan| &orphan.environment).collect::<BTreeSet<_>>() {
-        if let Some(declared) = world.model.environment(environment.as_str())
-            && let Some(found) = seal::keys(world, declared, seal::Missing::Escrow, global, terminal).await
-        {
-            keys.insert(environment.clone(), found);
+        if let Some(declared) = world.model.environment(environment.as_str()) {
+            let keys = seal::keys(world, declared, seal::Missing::Escrow, global, terminal).await;
+            let instances = Some(context::instances(world));
+            adopters.insert(environment.clone(), Adopter::of(store, declared, world.policy(declared), keys, instances));
         }
     }
-    let mut adoptions = match adoption::adopt_all(store, orphans, &keys).await {
+    let mut adoptions = match adoption::adopt_all(store, orphans, &adopters).await {
         Ok(adoptions) => adoptions,
         Err(RunError::Storage(error)) if error.kind == StorageErrorKind::Forbidden => {
             terminal.warn("Velero's backups are not made recovery points: this account may not write into the store");
@@ -80,8 +80,8 @@ async fn adopt(
         }
     }
     // Others were adopted by somebody who could not have the keys that are at hand now.
-    if !keys.is_empty() {
-        for name in adoption::mend(store, &catalog::all(store, only).await?.entries, &keys).await? {
+    if adopters.values().any(|adopter| adopter.keys.is_some()) {
+        for name in adoption::mend(store, &catalog::all(store, only).await?.entries, &adopters).await? {
             terminal.note(&format!("{name} says now which sealing keys it needs"));
         }
     }

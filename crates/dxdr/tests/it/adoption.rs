@@ -32,6 +32,21 @@ pub(crate) fn zipped(value: &Value) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// An archive of objects, each with its resource's name in archives.
+pub(crate) fn archived(items: &[(&str, Value)]) -> Vec<u8> {
+    let mut archive = ArchiveWriter::new(Vec::new(), Timestamp::UNIX_EPOCH).unwrap();
+    for (group_resource, object) in items {
+        let path = ItemPath {
+            group_resource: (*group_resource).to_owned(),
+            version: object["apiVersion"].as_str().and_then(|version| version.rsplit('/').next()).map(str::to_owned),
+            namespace: object["metadata"]["namespace"].as_str().map(str::to_owned),
+            name: object["metadata"]["name"].as_str().unwrap().to_owned(),
+        };
+        archive.append(&path, object.to_string().as_bytes()).unwrap();
+    }
+    archive.finish().unwrap()
+}
+
 /// A folder as Velero leaves it: two objects, one of them a claim with a CSI snapshot.
 fn backup(place: &Place, name: &str, phase: &str, labels: &Value) {
     backup_with(place, name, phase, labels, &[]);
@@ -47,34 +62,16 @@ pub(crate) fn backup_with(place: &Place, name: &str, phase: &str, labels: &Value
         "status": {"version": 1, "formatVersion": "1.1.0", "phase": phase, "startTimestamp": "2024-05-01T10:00:00Z",
             "completionTimestamp": "2024-05-01T10:00:09Z"}
     });
-    let mut archive = ArchiveWriter::new(Vec::new(), Timestamp::UNIX_EPOCH).unwrap();
-    let items = [("persistentvolumeclaims", "PersistentVolumeClaim", "data"), ("configmaps", "ConfigMap", "settings")];
-    for (group_resource, kind, name) in items {
-        let path = ItemPath {
-            group_resource: group_resource.to_owned(),
-            version: Some("v1".to_owned()),
-            namespace: Some("staging".to_owned()),
-            name: name.to_owned(),
-        };
-        let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "staging"}});
-        if kind == "PersistentVolumeClaim" {
-            object["spec"] = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "volumeMode": "Filesystem"});
-        }
-        archive.append(&path, object.to_string().as_bytes()).unwrap();
-    }
-    for (group_resource, object) in more {
-        let path = ItemPath {
-            group_resource: (*group_resource).to_owned(),
-            version: object["apiVersion"].as_str().and_then(|version| version.rsplit('/').next()).map(str::to_owned),
-            namespace: object["metadata"]["namespace"].as_str().map(str::to_owned),
-            name: object["metadata"]["name"].as_str().unwrap().to_owned(),
-        };
-        archive.append(&path, object.to_string().as_bytes()).unwrap();
-    }
+    let object =
+        |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "staging"}});
+    let mut claim = object("PersistentVolumeClaim", "data");
+    claim["spec"] =
+        json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "volumeMode": "Filesystem"});
+    let items = [("persistentvolumeclaims", claim), ("configmaps", object("ConfigMap", "settings"))];
     let volumes = json!([{"pvcName": "data", "pvcNamespace": "staging", "backupMethod": "CSISnapshot", "result": "succeeded",
         "csiSnapshotInfo": {"snapshotHandle": "snap-1", "size": 1024, "driver": "csi.example.org"}}]);
     let write = |file: &str, bytes: &[u8]| fs::write(folder.join(file), bytes).unwrap();
-    write(&format!("{name}.tar.gz"), &archive.finish().unwrap());
+    write(&format!("{name}.tar.gz"), &archived(&[&items[..], more].concat()));
     write(&format!("{name}-volumeinfo.json.gz"), &zipped(&volumes));
     write("velero-backup.json", metadata.to_string().as_bytes());
 }

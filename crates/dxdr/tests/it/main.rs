@@ -29,3 +29,4 @@ mod scripted_bucket;
 mod scripted_velero;
 mod seal;
 mod served;
+mod velero_databases;

@@ -20,8 +20,29 @@ struct Scripted {
     served: Served,
 }
 
-fn velero(kind: &str, name: &str) -> ObjectReference {
+pub(crate) fn velero(kind: &str, name: &str) -> ObjectReference {
     reference("velero.io", "v1", kind, &format!("{}s", kind.to_lowercase()), Some("velero"), name)
+}
+
+/// Velero's namespace, and some of its kinds.
+pub(crate) fn install(served: &Served, kinds: &[&str]) {
+    served.create(objects::namespace("velero"));
+    for kind in kinds {
+        let plural = format!("{}s", kind.to_lowercase());
+        let name = format!("{plural}.velero.io");
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
+            "spec": {
+                "group": "velero.io", "scope": "Namespaced",
+                "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]
+            }
+        });
+        let group = "apiextensions.k8s.io";
+        let reference = reference(group, "v1", "CustomResourceDefinition", "customresourcedefinitions", None, &name);
+        served.create((reference, definition));
+    }
 }
 
 /// A claim of the archive.
@@ -56,23 +77,7 @@ fn moved(claim: &str, volume: &str) -> Value {
 impl Scripted {
     fn new(volumes: &[Value], objects: &[(&str, Value)]) -> Self {
         let served = Served::new();
-        served.create(objects::namespace("velero"));
-        for kind in ["Backup", "Restore"] {
-            let plural = format!("{}s", kind.to_lowercase());
-            let name = format!("{plural}.velero.io");
-            let definition = json!({
-                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
-                "spec": {
-                    "group": "velero.io", "scope": "Namespaced",
-                    "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
-                    "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
-                        "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]
-                }
-            });
-            let group = "apiextensions.k8s.io";
-            let reference = reference(group, "v1", "CustomResourceDefinition", "customresourcedefinitions", None, &name);
-            served.create((reference, definition));
-        }
+        install(&served, &["Backup", "Restore"]);
         let namespace = [("namespaces", objects::namespace("staging").1)];
         let archived = [&namespace[..], objects].concat();
         backup_with(&served.place, BACKUP, "Completed", &json!({"velero.io/schedule-name": "nightly"}), &archived);

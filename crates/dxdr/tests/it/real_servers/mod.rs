@@ -2,6 +2,7 @@
 
 mod access;
 mod bucket;
+mod databases;
 mod differential;
 mod groups;
 mod hooks;

@@ -101,8 +101,15 @@ fn every_field_of_schedules_locations_and_backups_is_in_the_definitions_of_1_14(
         plan.objects.iter().for_each(|object| assert_known(&object.desired));
     }
     let (environment, policy) = (&model.environments[0], &model.policies[0]);
-    let asked =
-        backup_plan(environment, policy, (&model.stores[0], "primary"), "velero", "2024-05-01T10:00:00Z".parse().unwrap(), 7);
+    let asked = backup_plan(
+        environment,
+        policy,
+        (&model.stores[0], "primary"),
+        (Vec::new(), true),
+        "velero",
+        "2024-05-01T10:00:00Z".parse().unwrap(),
+        7,
+    );
     assert_known(&asked.object);
 
     let mut google = Model::of(&["staging"]);
