@@ -162,7 +162,7 @@ pub struct VolumeComponent {
     pub namespace: String,
     /// Name of the claim; empty of a pod's own volume.
     pub claim: String,
-    /// Whose it is when it has no claim.
+    /// Of a copy made file by file: in which pod it was read.
     pub pod: Option<PodVolume>,
     /// When the storage took the snapshot, by its clock.
     pub instant: Timestamp,
@@ -178,7 +178,7 @@ pub struct VolumeComponent {
     pub size: Option<u64>,
 }
 
-/// A volume that lives as long as its pod, `emptyDir` above all.
+/// A volume as a pod has it: the pod's own, `emptyDir` above all, or that of a claim which it mounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodVolume {
     /// The pod.
@@ -191,8 +191,10 @@ impl fmt::Display for VolumeComponent {
     /// `volume staging/data`, `volume cache of pod staging/web-0`
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.pod {
-            Some(PodVolume { pod, volume }) => write!(formatter, "volume {volume} of pod {}/{pod}", self.namespace),
-            None => write!(formatter, "volume {}/{}", self.namespace, self.claim),
+            Some(PodVolume { pod, volume }) if self.claim.is_empty() => {
+                write!(formatter, "volume {volume} of pod {}/{pod}", self.namespace)
+            }
+            _ => write!(formatter, "volume {}/{}", self.namespace, self.claim),
         }
     }
 }

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use dxdr_catalog::{Entry, coverage};
 use dxdr_plan::{
     Note, Severity,
-    restore::{Action, CapturedVolume, Executor, FieldChange, LeftOutReason, PlannedObject, RestorePlan, VolumeSource},
+    restore::{
+        Action, CapturedVolume, Executor, FieldChange, FileCopies, LeftOutReason, PlannedObject, RestorePlan, VolumeSource,
+        volume::FILE_SYSTEM,
+    },
+    step::Step,
 };
 use serde_json::{Value, json};
 
@@ -68,6 +72,9 @@ pub fn text(plan: &RestorePlan, entry: &Entry, store: &str) -> String {
         for volume in &plan.through_velero {
             text.push_str(&format!("  + {} ({}), as of {}\n", volume.claim, volume.method, instant(volume.instant)));
         }
+    }
+    if let (Some(step), Some(copies)) = (plan.copies_step(), &plan.copies) {
+        copies_text(&mut text, &step, copies);
     }
     if !plan.prune.is_empty() {
         text.push_str(&format!("Remove what was not there ({})\n", plan.prune.len()));
@@ -146,9 +153,30 @@ fn volume_text(volume: &CapturedVolume) -> String {
         VolumeSource::Snapshot { driver, handle } => {
             format!(" filled from snapshot {handle} of {driver}, as of {}", instant(volume.instant))
         }
+        VolumeSource::Files { .. } => format!(" for the copy of its files, as of {}", instant(volume.instant)),
         VolumeSource::Velero { method } => {
             format!(" with the data that Velero kept ({method}), as of {}", instant(volume.instant))
         }
+    }
+}
+
+fn copies_text(text: &mut String, step: &Step, copies: &FileCopies) {
+    text.push_str(&format!("{}: {}\n", step.title, step.reason));
+    for copied in &copies.claims {
+        let carrier = &copied.carrier;
+        text.push_str(&format!(
+            "  > {} (file-system), as of {}, in volume {} of pod {}\n",
+            copied.claim,
+            instant(copied.instant),
+            carrier.volume,
+            carrier.pod
+        ));
+    }
+    let mut alongside = copies.alongside();
+    if let Some(first) = alongside.next() {
+        let others = alongside.count();
+        let more = if others > 0 { format!(" and {others} more") } else { String::new() };
+        text.push_str(&format!("  Velero cannot tell pod {}{more} from these; no node gets what comes along\n", first.name));
     }
 }
 
@@ -207,6 +235,13 @@ pub fn json(plan: &RestorePlan, entry: &Entry) -> Value {
         "throughVelero": plan.through_velero.iter().map(|volume| json!({
             "object": volume.claim.to_string(), "method": volume.method, "instant": volume.instant.to_string(),
         })).collect::<Vec<_>>(),
+        "files": plan.copies.as_ref().map(|copies| json!({
+            "claims": copies.claims.iter().map(|copied| json!({
+                "object": copied.claim.to_string(), "instant": copied.instant.to_string(),
+                "pod": {"name": copied.carrier.pod, "volume": copied.carrier.volume},
+            })).collect::<Vec<_>>(),
+            "alongside": copies.alongside().map(|pod| pod.name.as_str()).collect::<Vec<_>>(),
+        })),
         "prune": plan.prune.iter().map(|object| json!({"object": object.reference.to_string(), "uid": object.uid})).collect::<Vec<_>>(),
         "counts": {
             "items": plan.counts.items, "create": plan.counts.create, "update": plan.counts.update, "same": plan.counts.same,
@@ -230,6 +265,7 @@ fn note_json(note: &Note) -> Value {
 fn volume_json(volume: &CapturedVolume, restored: bool) -> Value {
     let (method, driver, handle) = match &volume.source {
         VolumeSource::Snapshot { driver, handle } => ("csi-snapshot", Some(driver), Some(handle)),
+        VolumeSource::Files { .. } => (FILE_SYSTEM, None, None),
         VolumeSource::Velero { method } => (method.as_str(), None, None),
     };
     json!({

@@ -131,6 +131,9 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// Copies made file by file are not in their volumes.
+    #[error("files did not come back: {0}")]
+    Files(String),
     /// An object that was being followed was deleted.
     #[error("{object} was deleted by somebody while it was being followed")]
     Vanished {

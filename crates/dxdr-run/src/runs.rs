@@ -10,7 +10,7 @@ use dxdr_format::{
 };
 use dxdr_plan::{
     backup::{BackupPlan, DATABASES_FOLDER, HookTime, RecordedBackup},
-    restore::{RecordedDatabase, RestoreRequest},
+    restore::{RecordedDatabase, RestoreRequest, copies::FILES},
     velero::VeleroBackupPlan,
 };
 use jiff::Timestamp;
@@ -283,8 +283,14 @@ async fn remove(context: &RunContext, history: &History) -> Result<Leftovers, Ru
     for key in &left.keys {
         context.store.storage.delete(key).await?;
     }
-    if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
+    if let Some(planned) = history.planned().filter(|planned| planned.kind == RunKind::Restore) {
         restore::discard_snapshots(context, &history.run).await?;
+        let texts = texts(planned);
+        if history.started(FILES)
+            && let Some(namespace) = texts.get("beside").or_else(|| texts.get("source-namespace"))
+        {
+            restore::copies::discard(context, &history.run, namespace).await?;
+        }
     }
     let unknown = unknown.into_iter().map(|(database, error)| (format!("database `{}`", database.beside), error));
     let mut stuck = stuck.into_iter().chain(unknown);
@@ -376,6 +382,8 @@ pub async fn prepare(context: &RunContext, environment: &Environment, mut histor
                 let recorded = restore::databases::of_run(&history);
                 prepared.plan.databases = recorded.into_iter().filter_map(|database| database.of_point(point)).collect();
             }
+            let notes = restore::copies::examine(context, &prepared.plan).await;
+            prepared.plan.notes.extend(notes);
             let order = RestoreOrder { run: planned.run.clone(), entry, request, protective };
             Ok(Resumption::Restore { order: Box::new(order), prepared: Box::new(prepared), history })
         }

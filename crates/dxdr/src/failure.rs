@@ -363,6 +363,14 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
             let more = format!("`velero restore describe {restore} --details` and `velero restore logs {restore}` say more");
             (Kind::Failed, mends(reason).chain([more, VELERO_LOCATION.to_owned()]).collect())
         }
+        RunError::Files(reason) => {
+            let more = [
+                "nothing that mounts these volumes was made; mend the reason, and go on".to_owned(),
+                "`kubectl --namespace velero get podvolumerestores` and the logs of DaemonSet `node-agent` say more".to_owned(),
+                "a restore with `--empty-volumes` does without".to_owned(),
+            ];
+            (Kind::Failed, mends(reason).chain(more).collect())
+        }
         RunError::Vanished { .. } => {
             (Kind::Failed, vec!["whoever deleted it had a reason; take another recovery point".to_owned()])
         }

@@ -166,9 +166,10 @@ fn captured(volume: &VolumeInfo) -> bool {
     !volume.skipped && volume.result != "failed" && volume.handle().is_some()
 }
 
-/// Whose the volume is when Velero names no claim: a pod's own, as `emptyDir` is, which Velero copies, too.
+/// The namespace of what was copied file by file, and in which pod it was read. Where Velero names no claim the volume is the pod's own,
+/// as `emptyDir` is.
 fn of_pod(volume: &VolumeInfo) -> Option<(String, PodVolume)> {
-    let info = volume.pvb_info.as_ref().filter(|_| volume.pvc_name.is_empty())?;
+    let info = volume.pvb_info.as_ref()?;
     Some((info.pod_namespace.clone(), PodVolume { pod: info.pod_name.clone(), volume: info.volume_name.clone() }))
 }
 
@@ -191,7 +192,10 @@ fn component(volume: &VolumeInfo, archive: &ArchiveFacts, completed: Timestamp) 
     let taken = csi.and_then(|info| archive.taken.get(&info.snapshot_handle)).copied();
     let instant = taken.or(volume.completion_timestamp).unwrap_or(completed);
     let since = volume.start_timestamp.filter(|since| taken.is_none() && *since <= instant);
-    let (namespace, pod) = of_pod(volume).map_or((volume.pvc_namespace.clone(), None), |(namespace, pod)| (namespace, Some(pod)));
+    let (namespace, pod) = match of_pod(volume) {
+        Some((namespace, pod)) if volume.pvc_name.is_empty() => (namespace, Some(pod)),
+        copied => (volume.pvc_namespace.clone(), copied.map(|(_, pod)| pod)),
+    };
     VolumeComponent {
         namespace,
         claim: volume.pvc_name.clone(),
@@ -362,7 +366,7 @@ mod tests {
             let expected = VolumeComponent {
                 namespace: "staging".to_owned(),
                 claim: "data".to_owned(),
-                pod: None,
+                pod: (method == "file-system").then(|| PodVolume { pod: "db-0".to_owned(), volume: "data".to_owned() }),
                 instant: instant.parse().unwrap(),
                 // Of what Velero says itself: from the beginning to the end of the second in which it was done.
                 between: (instant == velero).then(|| Interval {

@@ -142,6 +142,17 @@ fn restore(model: &Model<'_>, environment: &Environment, taken: &[String], group
             rights.extend(each(&["create", "delete"], "volumegroupsnapshotcontents.groupsnapshot.storage.k8s.io", None));
         }
     }
+    if model.policy_of(environment).is_some_and(|policy| policy.engine == Engine::Velero) {
+        // What only Velero can read comes back through Restores of its own; copies made file by file through pods that are removed again.
+        let velero = Some(model.velero_namespace);
+        rights.extend(each(&["get"], "backups.velero.io", velero));
+        rights.extend(each(&["get", "create", "watch"], "restores.velero.io", velero));
+        rights.extend(each(&["list"], "podvolumerestores.velero.io", velero));
+        rights.extend(each(&["create", "patch", "delete"], "configmaps", velero));
+        rights.extend(each(&["get"], "daemonsets.apps", velero));
+        rights.extend(each(&["list", "delete"], "pods", namespace));
+        rights.extend(each(&["get", "update"], "persistentvolumeclaims", namespace));
+    }
     activity(format!("restore {}", environment.name), "restore", rights)
 }
 

@@ -292,6 +292,36 @@ fn a_server_that_does_not_answer_leaves_the_stores_to_be_looked_at() {
 }
 
 #[test]
+fn a_restore_of_what_velero_backed_up_needs_rights_where_velero_is() {
+    let rights = |engine| {
+        let (environments, policies) = ([environment()], [policy(engine, VolumeMethod::None)]);
+        let (velero_namespace, lease_namespace) = ("velero", "dxdr-system");
+        let model = Model { environments: &environments, policies: &policies, stores: &[], velero_namespace, lease_namespace };
+        let restore = activities(&model, &ready().kinds).into_iter().find(|activity| activity.role == "restore").unwrap();
+        let there =
+            restore.rights.into_iter().filter(|right| right.namespace.as_deref() == Some("velero") || right.resource == "pods");
+        there.map(|right| format!("{} {}", right.verb, right.group_resource())).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        rights(Engine::Velero),
+        [
+            "create configmaps",
+            "create restores.velero.io",
+            "delete configmaps",
+            "delete pods",
+            "get daemonsets.apps",
+            "get backups.velero.io",
+            "get restores.velero.io",
+            "list pods",
+            "list podvolumerestores.velero.io",
+            "patch configmaps",
+            "watch restores.velero.io",
+        ]
+    );
+    assert_eq!(rights(Engine::Native), [""; 0]);
+}
+
+#[test]
 fn a_restore_of_volumes_needs_what_stands_for_their_snapshots() {
     let contents = |volumes| {
         let (environments, policies) = ([environment()], [policy(Engine::Velero, volumes)]);

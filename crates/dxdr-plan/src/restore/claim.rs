@@ -1,12 +1,13 @@
 //! What becomes of the volume of a claim.
 
 use dxdr_catalog::{PodVolume, VolumeComponent};
-use dxdr_environment::{ObjectReference, ResourceKind};
+use dxdr_environment::ObjectReference;
 use serde_json::Value;
 
 use super::{
+    copies::{Awaited, pod_reference},
     finding::Finding,
-    plan::{Action, LeftOutReason},
+    plan::{Action, LeaveReason, LeftOutReason},
     planner::RestorePlanner,
     request::{Executor, Volumes},
     volume::{CapturedVolume, VeleroVolume, VolumeSource, contents},
@@ -29,7 +30,9 @@ impl RestorePlanner {
         }
         let captured = self.captured_volumes.get(claim).cloned();
         if *action != Action::Create {
-            if captured.is_some() {
+            if let Some(captured) = &captured
+                && !self.goes_on(target, action, captured)
+            {
                 self.findings.of(Finding::VolumesStay, target);
             }
             return Ok(captured.map(Box::new));
@@ -48,10 +51,12 @@ impl RestorePlanner {
                 self.look_at_storage(target, driver);
                 Ok(Some(Box::new(captured)))
             }
+            VolumeSource::Files { pod } => {
+                self.look_at_room(target, object);
+                self.await_copy(target, pod.as_ref(), captured.instant);
+                Ok(Some(Box::new(captured)))
+            }
             VolumeSource::Velero { method } => {
-                if method == FILE_SYSTEM {
-                    self.findings.of(Finding::FileSystemCopies, target);
-                }
                 let reason = LeftOutReason::ThroughVelero { method: method.clone() };
                 self.through_velero.push(VeleroVolume {
                     claim: target.clone(),
@@ -64,20 +69,47 @@ impl RestorePlanner {
         }
     }
 
+    /// Whether the copy of a claim that is there is still to come: an earlier run made the claim, and nobody has filled it.
+    fn goes_on(&mut self, target: &ObjectReference, action: &Action, captured: &CapturedVolume) -> bool {
+        let VolumeSource::Files { pod } = &captured.source else { return false };
+        let leaving = matches!(action, Action::Leave { reason: LeaveReason::BeingDeleted, .. });
+        if leaving || self.request.executor == Executor::Velero || self.request.volumes == Volumes::Empty {
+            return false;
+        }
+        match self.live.as_ref().and_then(|live| live.awaits_copy(target)) {
+            None => false,
+            Some(point) if point == self.request.point => {
+                self.await_copy(target, pod.as_ref(), captured.instant);
+                true
+            }
+            Some(point) => {
+                self.findings.of(Finding::AwaitsOther { point }, target);
+                true
+            }
+        }
+    }
+
+    fn await_copy(&mut self, target: &ObjectReference, pod: Option<&PodVolume>, instant: jiff::Timestamp) {
+        match pod {
+            Some(pod) => self.awaited.push(Awaited { claim: target.clone(), pod: pod.clone(), instant }),
+            None => self.findings.of(Finding::CopyWithoutPod, target),
+        }
+    }
+
     /// What of a pod's own volume nobody but Velero brings back, and only into the pod itself.
     pub(super) fn look_at_pod_volume(&mut self, component: &VolumeComponent, volume: &PodVolume) {
         if self.request.executor == Executor::Velero || self.request.volumes == Volumes::Empty {
             return;
         }
-        let kind = ResourceKind {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: "Pod".to_owned(),
-            plural: "pods".to_owned(),
-            namespaced: true,
-        };
-        let pod = ObjectReference { kind, namespace: Some(component.namespace.clone()), name: volume.pod.clone() };
-        self.findings.of(Finding::PodVolumes, &pod);
+        self.findings.of(Finding::PodVolumes, &pod_reference(&component.namespace, &volume.pod));
+    }
+
+    /// Whether the target makes a volume for the claim that a copy is written to: a pod that waits for one waits for ever.
+    fn look_at_room(&mut self, target: &ObjectReference, object: &Value) {
+        let class = object.pointer("/spec/storageClassName").and_then(Value::as_str);
+        if class == Some("") || class.is_some_and(|class| self.cluster_has(CLASSES, class) == Some(false)) {
+            self.findings.of(Finding::NoRoom { class: class.unwrap_or_default().to_owned() }, target);
+        }
     }
 
     /// Whether the target can use a snapshot of `driver`.
@@ -96,7 +128,7 @@ impl RestorePlanner {
     fn look_at_class(&mut self, target: &ObjectReference, object: &Value) {
         let class = object.pointer("/spec/storageClassName").and_then(Value::as_str).filter(|class| !class.is_empty());
         if let Some(class) = class
-            && self.cluster_has("storageclasses.storage.k8s.io", class) == Some(false)
+            && self.cluster_has(CLASSES, class) == Some(false)
         {
             self.findings.of(Finding::NoStorageClass { class: class.to_owned() }, target);
         }
@@ -110,5 +142,4 @@ impl RestorePlanner {
     }
 }
 
-/// The method whose copies come back with the pods that mount them.
-const FILE_SYSTEM: &str = "file-system";
+const CLASSES: &str = "storageclasses.storage.k8s.io";

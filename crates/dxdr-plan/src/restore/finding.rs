@@ -19,7 +19,11 @@ pub(super) enum Finding {
     BeingDeleted,
     Unknown { kind: String, reason: String },
     SnapshotsNotServed,
-    FileSystemCopies,
+    CopyWithoutPod,
+    AwaitsOther { point: String },
+    NoRoom { class: String },
+    PodsInTheWay,
+    TooManyPods,
     EmptyVolumes { asked: bool },
     PodVolumes,
     VolumesStay,
@@ -52,7 +56,11 @@ impl Finding {
             | Self::Terminating { .. }
             | Self::NamespaceMissing { .. }
             | Self::SnapshotsNotServed
-            | Self::FileSystemCopies
+            | Self::CopyWithoutPod
+            | Self::AwaitsOther { .. }
+            | Self::NoRoom { .. }
+            | Self::PodsInTheWay
+            | Self::TooManyPods
             | Self::SharedThroughVelero { .. }
             | Self::Quota { stands: true, .. } => Severity::Fatal,
             Self::Recreated | Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } => Severity::Information,
@@ -97,9 +105,29 @@ impl Finding {
                     if count == 1 { "its snapshot" } else { "their snapshots" }
                 )
             }
-            Self::FileSystemCopies => format!(
-                "of {} there is a copy made file by file, which Velero alone brings back, while the pods that mount it start",
+            Self::CopyWithoutPod => format!(
+                "of {} there is a copy made file by file, which comes back in the pod alone that it was read in, and the archive has no such pod that ran",
                 volumes(count)
+            ),
+            Self::AwaitsOther { point } => {
+                format!("{} there and half filled with the copy that recovery point {point} has", claims(count, "is", "are"))
+            }
+            Self::NoRoom { class } if class.is_empty() => format!(
+                "{} for a volume that somebody makes by hand, and there is none to write the copy of the files to",
+                claims(count, "asks", "ask")
+            ),
+            Self::NoRoom { class } => format!(
+                "{} for a volume of class `{class}` to write the copy of the files to, and the target has no such class",
+                claims(count, "asks", "ask")
+            ),
+            Self::PodsInTheWay => format!(
+                "{} there that {} a volume whose files are to come back, or {} a pod's place that Velero needs for that",
+                if count == 1 { "1 pod is".to_owned() } else { format!("{count} pods are") },
+                if count == 1 { "mounts" } else { "mount" },
+                if count == 1 { "takes" } else { "take" },
+            ),
+            Self::TooManyPods => format!(
+                "{count} pods carry the labels by which Velero finds those that files come back through: too many to be told what not to run"
             ),
             Self::EmptyVolumes { asked } => {
                 let why = if *asked { "as asked" } else { "nothing of their data was captured" };
@@ -198,7 +226,16 @@ impl Finding {
             Self::SnapshotsNotServed => {
                 "install the snapshot controller and its definitions, restore where the storage is, or take `--empty-volumes`"
             }
-            Self::FileSystemCopies => "let Velero restore everything with `--executor velero`, or take `--empty-volumes`",
+            Self::CopyWithoutPod | Self::TooManyPods => {
+                "let Velero restore everything with `--executor velero`, or take `--empty-volumes`"
+            }
+            Self::AwaitsOther { .. } => "restore that point, or delete the claim: it is then made and filled anew",
+            Self::NoRoom { .. } => {
+                "name a class that is there with `--storage-class OLD=NEW`; `--empty-volumes` leaves the volumes empty"
+            }
+            Self::PodsInTheWay => {
+                "scale down what runs them (`kubectl scale --replicas=0 …`), and restore again; or restore beside"
+            }
             Self::EmptyVolumes { .. } => "bring their data back from where else it is: exports of databases, replicas",
             Self::PodVolumes => "let Velero restore everything with `--executor velero`, where they hold more than a cache",
             Self::VolumesStay => {

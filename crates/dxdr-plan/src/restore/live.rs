@@ -5,9 +5,10 @@ use std::{
     fmt,
 };
 
-use dxdr_environment::{Difference, ResourceKind, full_difference};
+use dxdr_environment::{Difference, ObjectReference, ResourceKind, full_difference};
 use serde_json::Value;
 
+use super::copies::{AWAITS_COPY, CARRIER_LABEL};
 use crate::order::StageName;
 
 /// Live objects of the target, as the server's bytes. Parsed one by one, when they are compared.
@@ -30,6 +31,13 @@ pub(super) struct LiveObject {
     pub(super) archived: bool,
 }
 
+impl LiveObject {
+    /// As a value; one that a server sent and nobody can read has nothing in it.
+    fn parsed(&self) -> Value {
+        serde_json::from_slice(&self.json).unwrap_or_default()
+    }
+}
+
 impl LiveObjects {
     /// Whether a cluster-scoped kind must be known for a plan: a restore may meet it.
     pub fn wants(kind: &ResourceKind) -> bool {
@@ -44,6 +52,27 @@ impl LiveObjects {
                     | StageName::Bindings
                     | StageName::Gates
             )
+    }
+
+    /// Takes away the pods that an earlier run had Velero make to bring files back through: they go before anything else comes.
+    pub(super) fn without_carriers(mut self) -> Self {
+        if let Some(pods) = self.kinds.get_mut("pods") {
+            let label = format!("/metadata/labels/{}", CARRIER_LABEL.replace('/', "~1"));
+            pods.objects.retain(|_, pod| pod.parsed().pointer(&label).is_none());
+        }
+        self
+    }
+
+    /// The point whose copy the claim was made for and has not got.
+    pub(super) fn awaits_copy(&self, claim: &ObjectReference) -> Option<String> {
+        let live = self.get(&claim.kind.group_resource(), claim.namespace.as_deref(), &claim.name)?.parsed();
+        Some(live.get("metadata")?.get("annotations")?.get(AWAITS_COPY)?.as_str()?.to_owned())
+    }
+
+    /// The pods, by name.
+    pub(super) fn pods(&self) -> impl Iterator<Item = (&str, Value)> {
+        let pods = self.kinds.get("pods").into_iter().flat_map(|kind| &kind.objects);
+        pods.map(|((_, name), pod)| (name.as_str(), pod.parsed()))
     }
 
     /// Adds one object. List items come without `apiVersion` and `kind`; neither is needed here.

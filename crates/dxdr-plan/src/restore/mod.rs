@@ -9,9 +9,11 @@
 //! Items stream through in the archive's order, each looked at once; what is kept of one is its name and its verdict. Planner and
 //! executor share [`transform`](transform::transform), so what is compared is what is written.
 
+mod carrier;
 pub mod change;
 pub mod choice;
 mod claim;
+pub mod copies;
 pub mod database;
 mod finding;
 pub mod live;
@@ -28,8 +30,11 @@ mod shared_storage;
 pub mod transform;
 pub mod volume;
 
+pub use carrier::InertPod;
+pub(crate) use carrier::REPLACES;
 pub use change::{Change, Changes};
 pub use choice::{Considered, RouteKind, Verdict, Window};
+pub use copies::{CopiedClaim, FileCopies};
 pub use database::{DatabaseOrder, DatabaseRestore, DatabaseRestores, RecordedDatabase, recorded as recorded_databases};
 pub use live::{FieldChange, LiveObjects};
 pub use plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, PrunedObject, RestorePlan, Stage};

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     change::Changes,
+    copies::{FILES, FileCopies},
     database::{DatabaseRestore, DatabaseRestores, STEPS},
     live::FieldChange,
     request::Executor,
@@ -46,6 +47,8 @@ pub struct RestorePlan {
     pub left_out: Vec<LeftOut>,
     /// Claims that a Restore of Velero's brings back, limited to them.
     pub through_velero: Vec<VeleroVolume>,
+    /// Claims that are made empty, and filled by Velero with copies made file by file.
+    pub copies: Option<FileCopies>,
     /// Databases that are brought back, before any object.
     pub databases: Vec<DatabaseRestore>,
     /// What is removed afterwards, in the reverse of the stages' order.
@@ -69,7 +72,7 @@ impl RestorePlan {
         }
         let stages = self.stages.iter().filter(|stage| stage.objects.iter().any(PlannedObject::writes));
         let (early, late): (Vec<_>, Vec<_>) = stages.partition(|stage| !stage.behind_claims());
-        let early = early.into_iter().map(Stage::step).chain(self.velero_step());
+        let early = early.into_iter().map(Stage::step).chain(self.velero_step()).chain(self.copies_step());
         databases
             .chain(early)
             .chain(late.into_iter().map(Stage::step))
@@ -95,6 +98,18 @@ impl RestorePlan {
                 true,
             )
         })
+    }
+
+    /// The step in which Velero writes copies made file by file into the claims that are there for them, when there are any.
+    pub fn copies_step(&self) -> Option<Step> {
+        let count = self.copies.as_ref()?.claims.len();
+        let volumes = if count == 1 { "1 volume".to_owned() } else { format!("{count} volumes") };
+        Some(Step::new(
+            FILES,
+            format!("Have Velero copy the files of {volumes} back"),
+            "it does so in the pods alone that they were read in: these run nothing of their own, and are removed before anything that mounts the volumes is made",
+            true,
+        ))
     }
 
     /// The step that lets go of the snapshots which new volumes were made from, when there are any.
@@ -136,7 +151,11 @@ impl RestorePlan {
     /// Whether everything is as it was.
     pub fn nothing_to_do(&self) -> bool {
         let nothing_written = self.counts.create == 0 && self.counts.update == 0;
-        nothing_written && self.databases.is_empty() && self.through_velero.is_empty() && self.prune.is_empty()
+        nothing_written
+            && self.databases.is_empty()
+            && self.through_velero.is_empty()
+            && self.copies.is_none()
+            && self.prune.is_empty()
     }
 
     /// Objects that stay different because nobody can change them.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     change::Changes,
+    copies::{ArchivedPods, Awaited},
     finding::{Finding, Findings},
     live::{LiveObjects, differences},
     plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, RestorePlan, Stage},
@@ -20,7 +21,7 @@ use super::{
     rules,
     shared_storage::ArchivedStorage,
     transform::{self, strip},
-    volume::{CapturedVolume, VeleroVolume},
+    volume::{CapturedVolume, FILE_SYSTEM, VeleroVolume},
 };
 use crate::{
     error::PlanError,
@@ -55,6 +56,10 @@ pub struct RestorePlanner {
     /// What was captured of volumes, by the claim in the source namespace.
     pub(super) captured_volumes: HashMap<String, CapturedVolume>,
     pub(super) through_velero: Vec<VeleroVolume>,
+    /// Claims that copies made file by file come back into.
+    pub(super) awaited: Vec<Awaited>,
+    /// The archive's pods, where it has such copies.
+    pub(super) pods: Option<ArchivedPods>,
     pub(super) storage: ArchivedStorage,
     archived_kinds: BTreeSet<String>,
 }
@@ -109,7 +114,7 @@ impl RestorePlanner {
             include: names(&request.include)?,
             exclude: names(&request.exclude)?,
             served: kinds.map(|kinds| kinds.iter().map(|kind| (kind.kind.group_resource(), kind.clone())).collect()),
-            live,
+            live: live.map(LiveObjects::without_carriers),
             captured: None,
             rate: USUAL_RATE,
             items: Vec::new(),
@@ -122,6 +127,8 @@ impl RestorePlanner {
             quotas: Vec::new(),
             captured_volumes: HashMap::new(),
             through_velero: Vec::new(),
+            awaited: Vec::new(),
+            pods: None,
             storage: ArchivedStorage::default(),
             archived_kinds: BTreeSet::new(),
             request,
@@ -145,11 +152,14 @@ impl RestorePlanner {
             if component.namespace != self.request.source_namespace {
                 continue;
             }
+            if component.method == FILE_SYSTEM {
+                self.pods.get_or_insert_default().copied(component);
+            }
             match &component.pod {
-                None => {
+                Some(volume) if component.claim.is_empty() => self.look_at_pod_volume(component, volume),
+                _ => {
                     self.captured_volumes.insert(component.claim.clone(), CapturedVolume::of(component));
                 }
-                Some(volume) => self.look_at_pod_volume(component, volume),
             }
         }
         self
@@ -206,6 +216,9 @@ impl RestorePlanner {
         let source = ObjectReference { kind, namespace: namespace.map(str::to_owned), name: name.to_owned() };
         if namespace == Some(&self.request.source_namespace) {
             self.archived_kinds.insert(group_resource.to_owned());
+            if let (Some(pods), "pods") = (&mut self.pods, group_resource) {
+                pods.observe(name, &object);
+            }
         }
         let item = match self.refusal(&source, &object) {
             Some(reason) => {
@@ -560,6 +573,7 @@ impl RestorePlanner {
     }
 
     fn assemble(mut self) -> RestorePlan {
+        let copies = self.copies();
         let mut counts = Counts { items: self.items.len() as u64, ..Counts::default() };
         let mut stages: BTreeMap<StageName, Vec<PlannedObject>> = BTreeMap::new();
         let (mut left_out, mut created) = (Vec::new(), KindCounts::new());
@@ -639,6 +653,7 @@ impl RestorePlanner {
             stages: stages.into_iter().map(|(name, objects)| Stage::new(name, objects)).collect(),
             left_out,
             through_velero: self.through_velero,
+            copies,
             databases: Vec::new(),
             prune,
             notes: self.findings.into_notes(),

@@ -11,6 +11,7 @@ use dxdr_environment::{ObjectReference, ResourceKind};
 use serde_json::Value;
 
 use super::{
+    carrier::labels,
     finding::Finding,
     planner::RestorePlanner,
     request::{ClusterScoped, Executor},
@@ -52,11 +53,6 @@ impl ArchivedStorage {
     pub(super) fn labels_of(&self, claim: &str) -> BTreeMap<String, String> {
         self.claims.get(claim).map(|claim| claim.labels.clone()).unwrap_or_default()
     }
-}
-
-fn labels(object: &Value) -> BTreeMap<String, String> {
-    let labels = object.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
-    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// Label selectors that find `volumes`, and as little else as there can be; empty: something of them has no label, and nothing but

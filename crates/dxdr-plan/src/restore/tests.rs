@@ -1,3 +1,4 @@
+mod copies;
 mod planning;
 mod properties;
 mod transformation;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     change::{Change, Changes},
+    copies::AWAITS_COPY,
     mapping,
     request::RestoreRequest,
     rules,
@@ -156,7 +157,7 @@ pub(super) fn strip(group: &str, kind: &str, object: &mut Value, beside: bool) -
 }
 
 /// Annotations that controllers keep for themselves.
-const CONTROLLER_ANNOTATIONS: [&str; 12] = [
+const CONTROLLER_ANNOTATIONS: [&str; 13] = [
     "deployment.kubernetes.io/revision",
     "deprecated.daemonset.template.generation",
     "endpoints.kubernetes.io/last-change-trigger-time",
@@ -169,6 +170,7 @@ const CONTROLLER_ANNOTATIONS: [&str; 12] = [
     "velero.io/volume-snapshot-name",
     "autoscaling.alpha.kubernetes.io/conditions",
     "autoscaling.alpha.kubernetes.io/current-metrics",
+    AWAITS_COPY,
 ];
 
 /// Annotations by which a controller outside of the namespace takes an object for its own.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dxdr_catalog::VolumeComponent;
+use dxdr_catalog::{PodVolume, VolumeComponent};
 use dxdr_environment::{DesiredObject, ObjectReference, Quantity, ResourceKind};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,6 +11,9 @@ use crate::{backup::GROUP_SNAPSHOT_GROUP, velero::RUN_LABEL};
 
 /// API group of snapshots.
 pub const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
+
+/// The method whose copies come back with the pods that mount them.
+pub const FILE_SYSTEM: &str = "file-system";
 
 /// How the data of a claim comes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +27,13 @@ pub enum VolumeSource {
     },
     /// From what only Velero can read.
     Velero {
-        /// `data-mover`, `file-system`, `native-snapshot`.
+        /// `data-mover`, `native-snapshot`.
         method: String,
+    },
+    /// From a copy made file by file, which Velero alone brings back, and into a pod only.
+    Files {
+        /// In which pod it was read; `None`: nobody wrote it down.
+        pod: Option<PodVolume>,
     },
 }
 
@@ -45,6 +53,7 @@ impl CapturedVolume {
     pub fn of(component: &VolumeComponent) -> Self {
         let source = match component.method.as_str() {
             "csi-snapshot" => VolumeSource::Snapshot { driver: component.driver.clone(), handle: component.handle.clone() },
+            FILE_SYSTEM => VolumeSource::Files { pod: component.pod.clone() },
             method => VolumeSource::Velero { method: method.to_owned() },
         };
         Self { source, instant: component.instant, size: component.size }

@@ -25,7 +25,7 @@ pub use backup::{DATABASES_ANNOTATION, NoLocation, RUN_LABEL, VeleroBackupPlan, 
 pub use observed::{CredentialObserved, Observed};
 pub use plan::{SchedulePlan, SchedulesRequest, plan};
 pub use remedy::remedy;
-pub use restore::{restore_of_everything, restore_of_volumes};
+pub use restore::{RestoreOfFiles, restore_of_everything, restore_of_files, restore_of_volumes};
 pub use schedule::{schedule_name, time_to_live};
 pub use snapshot_class::snapshot_classes;
 pub use version::{CronParser, VeleroVersion};
@@ -69,6 +69,16 @@ pub fn backups() -> ResourceKind {
 /// `restores.velero.io`
 pub fn restores() -> ResourceKind {
     kind("Restore", "restores")
+}
+
+/// `configmaps`, in which Velero is told how to change what it restores.
+pub fn configmaps() -> ResourceKind {
+    ResourceKind { group: String::new(), ..kind("ConfigMap", "configmaps") }
+}
+
+/// `podvolumerestores.velero.io`
+pub fn pod_volume_restores() -> ResourceKind {
+    kind("PodVolumeRestore", "podvolumerestores")
 }
 
 /// `serverstatusrequests.velero.io`

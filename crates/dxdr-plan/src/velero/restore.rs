@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use dxdr_catalog::name;
 use dxdr_environment::{DesiredObject, ObjectReference};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{backup::RUN_LABEL, restores};
-use crate::restore::{ClusterScoped, Existing, RestorePlan, RestoreRequest, Volumes, selectors};
+use super::{backup::RUN_LABEL, configmaps, restores};
+use crate::restore::{
+    ClusterScoped, Existing, FileCopies, InertPod, REPLACES, RestorePlan, RestoreRequest, Volumes, copies::CARRIER_LABEL,
+    selectors,
+};
+
+const MANAGER_LABEL: &str = "app.kubernetes.io/managed-by";
 
 /// What Velero needs to bring back the volumes that only it can read: the claims, and the volumes behind them, to which it comes
 /// through the claims only.
@@ -30,6 +35,65 @@ pub fn restore_of_volumes(plan: &RestorePlan, run: &str, namespace: &str) -> Des
         spec["orLabelSelectors"] = selectors.into();
     }
     object(&name, run, namespace, spec)
+}
+
+/// What Velero is asked for so that it copies files back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreOfFiles {
+    /// The ConfigMap that tells how pods are changed: without it Velero refuses the Restore.
+    pub modifiers: DesiredObject,
+    /// The Restore of pods.
+    pub restore: DesiredObject,
+}
+
+/// The Restore, in Velero's `namespace`, of the pods through which `copies` come back, none of which runs anything of its own. The
+/// claims are not in it: they are there, and so no volume of the archive can come along.
+pub fn restore_of_files(plan: &RestorePlan, copies: &FileCopies, run: &str, namespace: &str) -> RestoreOfFiles {
+    let name = format!("{run}-files");
+    let rules: Vec<Value> = copies.pods.iter().flat_map(|pod| rules(pod, run)).collect();
+    let rules = json!({"version": "v1", "resourceModifierRules": rules});
+    let mut spec = json!({
+        "backupName": plan.point,
+        "includedNamespaces": [plan.source_namespace],
+        "includedResources": ["pods"],
+        "namespaceMapping": mapping(&plan.source_namespace, &plan.target_namespace),
+        "existingResourcePolicy": "none",
+        "resourceModifier": {"kind": "ConfigMap", "name": name},
+    });
+    let selectors: Vec<_> = copies.selectors.iter().map(|labels| json!({"matchLabels": labels})).collect();
+    if !selectors.is_empty() {
+        spec["orLabelSelectors"] = selectors.into();
+    }
+    let restore = object(&name, run, namespace, spec);
+    let kind = configmaps();
+    let value = json!({
+        "apiVersion": "v1", "kind": kind.kind, "metadata": restore.value["metadata"], "data": {"rules.json": rules.to_string()},
+    });
+    let reference = ObjectReference { kind, namespace: Some(namespace.to_owned()), name };
+    RestoreOfFiles { modifiers: DesiredObject { reference, value }, restore }
+}
+
+/// How the pod is changed. Velero looks for it by its name in the archive.
+fn rules(pod: &InertPod, run: &str) -> Vec<Value> {
+    let conditions = json!({"groupResource": "pods", "resourceNameRegex": format!("^{}$", pod.name.replace('.', "\\."))});
+    let mut patch = pod.patch.clone();
+    let mut labels = json!({MANAGER_LABEL: "dxdr", CARRIER_LABEL: run_value(run)});
+    if pod.labelled {
+        labels[REPLACES] = "replace".into();
+    }
+    patch["metadata"]["labels"] = labels;
+    let mut rules = vec![json!({"conditions": conditions, "strategicPatches": [{"patchData": patch.to_string()}]})];
+    if pod.unnamed_hook && pod.carries {
+        // All others are gone: it is right behind Velero's own.
+        let patch = json!({"operation": "remove", "path": "/spec/initContainers/1"});
+        rules.push(json!({"conditions": conditions, "patches": [patch]}));
+    }
+    rules
+}
+
+/// The value by which the run finds what is made for it.
+fn run_value(run: &str) -> String {
+    name::shortened(run, name::LONGEST)
 }
 
 /// The Restore, in Velero's `namespace`, of everything that `request` asks for.
@@ -59,9 +123,9 @@ fn mapping<'a>(source: &'a str, target: &'a str) -> BTreeMap<&'a str, &'a str> {
     if source == target { BTreeMap::new() } else { BTreeMap::from([(source, target)]) }
 }
 
-fn object(name: &str, run: &str, namespace: &str, spec: serde_json::Value) -> DesiredObject {
+fn object(name: &str, run: &str, namespace: &str, spec: Value) -> DesiredObject {
     let kind = restores();
-    let labels = json!({"app.kubernetes.io/managed-by": "dxdr", RUN_LABEL: name::shortened(run, name::LONGEST)});
+    let labels = json!({MANAGER_LABEL: "dxdr", RUN_LABEL: run_value(run)});
     let value = json!({
         "apiVersion": kind.api_version(), "kind": kind.kind,
         "metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": spec,

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    Prepared, RestoreReport, volumes,
+    Prepared, RestoreReport, copies, volumes,
     write::{Written, write},
 };
 use crate::{
@@ -62,7 +62,7 @@ pub async fn stages(
         let mut written = Ok(());
         for stage in pass {
             if stage.behind_claims() && !std::mem::replace(&mut claims_are_there, true) {
-                volumes::through_velero(context, prepared, run, report).await?;
+                through_velero(context, prepared, run, report).await?;
             }
             written = write_stage(&writing, stage, &mut receiver, run, report).await;
             if written.is_err() {
@@ -75,9 +75,20 @@ pub async fn stages(
         written?;
     }
     if !claims_are_there {
-        volumes::through_velero(context, prepared, run, report).await?;
+        through_velero(context, prepared, run, report).await?;
     }
     volumes::release(context, prepared, run).await
+}
+
+/// What needs every claim to be there, and comes before anything that mounts one.
+async fn through_velero(
+    context: &RunContext,
+    prepared: &Prepared,
+    run: &mut ActiveRun,
+    report: &mut RestoreReport,
+) -> Result<(), RunError> {
+    volumes::through_velero(context, prepared, run, report).await?;
+    copies::bring_back(context, prepared, run).await
 }
 
 /// What all stages of a restore share.

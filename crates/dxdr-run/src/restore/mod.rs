@@ -12,6 +12,7 @@
 
 pub mod apply;
 pub mod archive;
+pub mod copies;
 pub mod databases;
 pub mod live;
 mod volumes;
@@ -350,7 +351,7 @@ async fn by_velero(
     let step = RestorePlan::velero_restore();
     run.start(&step).await?;
     let object = restore_of_everything(&order.request, run.id(), &context.velero_namespace);
-    let outcome = velero::restore(context, &object, &order.request.point, &step).await?;
+    let outcome = velero::restore(context, &object, &order.request.point, &step, velero::Adopted::Carried).await?;
     let now = prepare(&context.store, Some(&context.cluster), &order.entry, order.request.clone()).await?;
     report.left = now.plan.counts.leave;
     for planned in now.plan.stages.iter().flat_map(|stage| &stage.objects) {

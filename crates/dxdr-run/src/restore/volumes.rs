@@ -43,7 +43,7 @@ use crate::{
     event::{Event, Reporter},
     stop::StopRequest,
     store::Store,
-    velero::restore::{VeleroOutcome, restore},
+    velero::restore::{Adopted, VeleroOutcome, restore},
 };
 
 /// A storage that has the snapshot answers within seconds.
@@ -399,7 +399,7 @@ pub(super) async fn through_velero(
     let Some(step) = prepared.plan.velero_step() else { return Ok(()) };
     run.start(&step).await?;
     let object = restore_of_volumes(&prepared.plan, run.id(), &context.velero_namespace);
-    let outcome = restore(context, &object, &prepared.plan.point, &step).await?;
+    let outcome = restore(context, &object, &prepared.plan.point, &step, Adopted::Carried).await?;
     let mut back = 0;
     for volume in &prepared.plan.through_velero {
         if context.cluster.get(&volume.claim).await?.is_some() {

@@ -9,7 +9,7 @@ use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptio
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::volumes;
+use super::{copies, volumes};
 use crate::{adaptive_limit::AdaptiveLimit, stop::StopRequest};
 
 /// The field manager of everything dxdr restores.
@@ -66,10 +66,11 @@ pub async fn write(
         Err(error) => return Written::Failed(unreadable(cluster, &planned.target, &error)),
     };
     let mut desired = transform::transform(request, object).object;
-    if let (Action::Create, Some(volume)) = (&planned.action, &planned.volume)
-        && let Err(error) = volumes::fill(cluster, stop, run, &planned.target, volume, &mut desired).await
-    {
-        return Written::Failed(error);
+    if let (Action::Create, Some(volume)) = (&planned.action, &planned.volume) {
+        copies::mark(volume, &request.point, &mut desired);
+        if let Err(error) = volumes::fill(cluster, stop, run, &planned.target, volume, &mut desired).await {
+            return Written::Failed(error);
+        }
     }
     let body = Bytes::from(desired.to_string());
     let mut pause = Duration::from_millis(100);

@@ -26,9 +26,29 @@ const OVER: [&str; 4] = ["Completed", "PartiallyFailed", "Failed", "FailedValida
 /// Those of them in which it was not carried out, or not to its end.
 const FAILED: [&str; 2] = ["Failed", "FailedValidation"];
 
+/// Which Restores of an earlier process, or an earlier attempt, still stand for what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopted {
+    /// Those that did not fail, as a whole.
+    Carried,
+    /// Those that are not over.
+    Running,
+}
+
+impl Adopted {
+    fn stands(self, restore: &Value) -> bool {
+        let over: &[&str] = if self == Self::Carried { &FAILED } else { &OVER };
+        !phase(restore).is_some_and(|phase| over.contains(&phase))
+    }
+}
+
 /// What Velero says came of a Restore.
 #[derive(Debug, Default)]
 pub struct VeleroOutcome {
+    /// By which what Velero made for it is found.
+    pub uid: String,
+    /// Whether it was over before it was asked for here.
+    pub found_over: bool,
     /// `Completed`, `PartiallyFailed`.
     pub phase: String,
     /// What it says went wrong.
@@ -39,14 +59,20 @@ pub struct VeleroOutcome {
     pub restored: Vec<Restored>,
 }
 
-/// Asks for `restore` of backup `point` and follows it to its end. Repeatable: its name is the run's own, and one that failed is asked for
-/// again, under the next name.
+/// Asks for `restore` of backup `point` and follows it to its end. Repeatable: its name is the run's own, and one that is not `adopted` is
+/// asked for again, under the next name.
 ///
 /// # Errors
 /// When Velero does not know the backup, or refuses, or fails.
-pub async fn restore(context: &RunContext, restore: &DesiredObject, point: &str, step: &Step) -> Result<VeleroOutcome, RunError> {
+pub async fn restore(
+    context: &RunContext,
+    restore: &DesiredObject,
+    point: &str,
+    step: &Step,
+    adopted: Adopted,
+) -> Result<VeleroOutcome, RunError> {
     synchronized(context, point, step).await?;
-    let restore = ask(context, restore).await?;
+    let (restore, found_over) = ask(context, restore, adopted).await?;
     let over = |object: &Value| phase(object).is_some_and(|phase| OVER.contains(&phase));
     let (cluster, reporter) = (context.cluster.as_ref(), context.reporter.as_ref());
     let object = follow(cluster, reporter, &context.stop, &restore, &step.id, over).await?;
@@ -54,7 +80,8 @@ pub async fn restore(context: &RunContext, restore: &DesiredObject, point: &str,
     let (errors, warnings) = said(context, &restore.name).await;
     if matches!(phase.as_str(), "Completed" | "PartiallyFailed") {
         let restored = restored(context, &restore.name).await;
-        return Ok(VeleroOutcome { phase, errors, warnings, restored });
+        let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned();
+        return Ok(VeleroOutcome { uid, found_over, phase, errors, warnings, restored });
     }
     let refusals = object.pointer("/status/validationErrors").and_then(Value::as_array).into_iter().flatten();
     let mut reasons: Vec<String> = refusals.filter_map(Value::as_str).map(str::to_owned).collect();
@@ -64,16 +91,16 @@ pub async fn restore(context: &RunContext, restore: &DesiredObject, point: &str,
     Err(RunError::VeleroRestore { restore: restore.name, phase, reason })
 }
 
-/// Asks for `restore` unless an earlier process of the run has, and answers which object stands for it.
-async fn ask(context: &RunContext, restore: &DesiredObject) -> Result<ObjectReference, RunError> {
+/// Asks for `restore` unless an earlier process of the run has, and answers which object stands for it, and whether that was over already.
+async fn ask(context: &RunContext, restore: &DesiredObject, adopted: Adopted) -> Result<(ObjectReference, bool), RunError> {
     let no_velero = |error| server::no_velero(error, &context.velero_namespace);
     let mut asked = restore.clone();
     let mut attempt = 1_u32;
     loop {
         let Some(live) = context.cluster.get(&asked.reference).await.map_err(no_velero)? else { break };
         let live: Value = serde_json::from_slice(&live).unwrap_or_default();
-        if !phase(&live).is_some_and(|phase| FAILED.contains(&phase)) {
-            return Ok(asked.reference);
+        if adopted.stands(&live) {
+            return Ok((asked.reference, phase(&live).is_some_and(|phase| OVER.contains(&phase))));
         }
         attempt += 1;
         asked.reference.name = format!("{}-{attempt}", restore.reference.name);
@@ -81,9 +108,9 @@ async fn ask(context: &RunContext, restore: &DesiredObject) -> Result<ObjectRefe
     }
     let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false, retry: true };
     match context.cluster.create(&asked.reference, Bytes::from(asked.value.to_string()), &options).await {
-        Ok(_) => Ok(asked.reference),
+        Ok(_) => Ok((asked.reference, false)),
         // The first try of this process did.
-        Err(error) if error.kind == ClusterErrorKind::AlreadyExists => Ok(asked.reference),
+        Err(error) if error.kind == ClusterErrorKind::AlreadyExists => Ok((asked.reference, false)),
         Err(error) => Err(no_velero(error)),
     }
 }

@@ -26,6 +26,7 @@ mod readiness;
 mod real_servers;
 mod schedules;
 mod scripted_bucket;
+mod scripted_files;
 mod scripted_velero;
 mod seal;
 mod served;

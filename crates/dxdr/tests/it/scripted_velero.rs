@@ -12,12 +12,12 @@ use crate::{
     served::Served,
 };
 
-const BACKUP: &str = "nightly-20240501100000";
+pub(crate) const BACKUP: &str = "nightly-20240501100000";
 const CLAIMS: &str = "persistentvolumeclaims";
 
 /// A cluster with Velero's kinds, and a backup of Velero's in the store.
-struct Scripted {
-    served: Served,
+pub(crate) struct Scripted {
+    pub(crate) served: Served,
 }
 
 pub(crate) fn velero(kind: &str, name: &str) -> ObjectReference {
@@ -75,9 +75,9 @@ fn moved(claim: &str, volume: &str) -> Value {
 }
 
 impl Scripted {
-    fn new(volumes: &[Value], objects: &[(&str, Value)]) -> Self {
+    pub(crate) fn new(volumes: &[Value], objects: &[(&str, Value)]) -> Self {
         let served = Served::new();
-        install(&served, &["Backup", "Restore"]);
+        install(&served, &["Backup", "Restore", "PodVolumeRestore"]);
         let namespace = [("namespaces", objects::namespace("staging").1)];
         let archived = [&namespace[..], objects].concat();
         backup_with(&served.place, BACKUP, "Completed", &json!({"velero.io/schedule-name": "nightly"}), &archived);
@@ -106,12 +106,12 @@ impl Scripted {
     }
 
     /// The Restore that dxdr asks for.
-    fn asked(&self, program: &Running) -> Value {
+    pub(crate) fn asked(&self, program: &Running) -> Value {
         self.asked_again(program, 1)
     }
 
     /// The same when it is the one of that number.
-    fn asked_again(&self, program: &Running, number: usize) -> Value {
+    pub(crate) fn asked_again(&self, program: &Running, number: usize) -> Value {
         for _ in 0..2400 {
             let mut restores = self.served.list(&velero("Restore", "").kind, "velero");
             if restores.len() == number {
@@ -133,7 +133,7 @@ impl Scripted {
     }
 
     /// Ends it, with what Velero says of it in the store.
-    fn ends(&self, restore: &Value, status: &Value, results: &Value, list: &Value) {
+    pub(crate) fn ends(&self, restore: &Value, status: &Value, results: &Value, list: &Value) {
         let name = restore["metadata"]["name"].as_str().unwrap();
         let folder = self.served.store().join("restores").join(name);
         fs::create_dir_all(&folder).unwrap();
@@ -145,7 +145,7 @@ impl Scripted {
     }
 }
 
-const LIMITED: [&str; 7] = ["restore", "staging", "--point", BACKUP, "--into", "copy", "--yes"];
+pub(crate) const LIMITED: [&str; 7] = ["restore", "staging", "--point", BACKUP, "--into", "copy", "--yes"];
 
 #[test]
 fn what_only_velero_can_read_comes_back_through_a_restore_of_just_that() {

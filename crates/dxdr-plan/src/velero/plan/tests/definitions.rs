@@ -6,8 +6,8 @@ use dxdr_policy::GcsLocation;
 
 use super::*;
 use crate::{
-    restore::{ClusterScoped, Executor, Existing, RestorePlanner, RestoreRequest, Target, VeleroVolume, Volumes},
-    velero::{backup_plan, restore_of_everything, restore_of_volumes},
+    restore::{ClusterScoped, Executor, Existing, FileCopies, RestorePlanner, RestoreRequest, Target, VeleroVolume, Volumes},
+    velero::{backup_plan, restore_of_everything, restore_of_files, restore_of_volumes},
 };
 
 /// Fields and types of each kind's `spec`.
@@ -146,6 +146,10 @@ fn every_field_of_restores_is_in_the_definitions_of_1_14() {
     let limited = restore_of_volumes(&plan, "a-run", "velero");
     assert!(limited.value["spec"].get("orLabelSelectors").is_some());
     assert_known(&limited);
+    let copies = FileCopies { claims: Vec::new(), pods: Vec::new(), selectors: [plan.through_velero[0].labels.clone()].into() };
+    let of_files = restore_of_files(&plan, &copies, "a-run", "velero").restore;
+    assert!(of_files.value["spec"].get("orLabelSelectors").is_some());
+    assert_known(&of_files);
 }
 
 #[test]

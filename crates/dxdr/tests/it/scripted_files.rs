@@ -1,0 +1,235 @@
+//! Copies made file by file, which come back through pods that a Velero server restores: the test plays the server and its node agents.
+
+use dxdr_environment::ObjectReference;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::{
+    gated::Running,
+    objects::{core, reference},
+    scripted_velero::{BACKUP, LIMITED, Scripted, velero},
+};
+
+const AWAITS: &str = "/metadata/annotations/dxdr.io~1awaits-copy";
+const CARRIER: &str = "dxdr.io/carrier";
+
+fn deployment(namespace: &str) -> ObjectReference {
+    reference("apps", "v1", "Deployment", "deployments", Some(namespace), "db")
+}
+
+/// A pod of the archive that nothing controls, with the volume of claim `data`.
+fn tool() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tool", "namespace": "staging", "labels": {"app": "tool"}},
+        "spec": {
+            "containers": [{"name": "app", "image": "app:1", "volumeMounts": [{"name": "files", "mountPath": "/data"}]}],
+            "volumes": [{"name": "files", "persistentVolumeClaim": {"claimName": "data"}}]
+        },
+        "status": {"phase": "Running"}
+    })
+}
+
+fn archived_deployment() -> Value {
+    let labels = json!({"app": "db"});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "db", "namespace": "staging"},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "db", "image": "db:1"}]}}
+        }
+    })
+}
+
+/// A backup with a copy of the files of claim `data`; `agents`: whether Velero has node agents.
+fn scripted(agents: bool) -> Scripted {
+    let copied = json!({"pvcName": "data", "pvcNamespace": "staging", "pvName": "pv-1", "backupMethod": "PodVolumeBackup", "result": "succeeded",
+        "pvbInfo": {"snapshotHandle": "k77", "size": 4096, "uploaderType": "kopia", "volumeName": "files", "podName": "tool",
+            "podNamespace": "staging", "nodeName": "n1"}});
+    let scripted = Scripted::new(&[copied], &[("pods", tool()), ("deployments.apps", archived_deployment())]);
+    if agents {
+        let labels = json!({"name": "node-agent"});
+        let agent = json!({
+            "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "node-agent", "namespace": "velero"},
+            "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "node-agent", "image": "velero"}]}}}
+        });
+        scripted.served.create((reference("apps", "v1", "DaemonSet", "daemonsets", Some("velero"), "node-agent"), agent));
+    }
+    scripted
+}
+
+fn claim() -> ObjectReference {
+    core("PersistentVolumeClaim", Some("copy"), "data")
+}
+
+fn pod() -> ObjectReference {
+    core("Pod", Some("copy"), "tool")
+}
+
+fn modifiers(restore: &Value) -> ObjectReference {
+    core("ConfigMap", Some("velero"), restore["spec"]["resourceModifier"]["name"].as_str().unwrap())
+}
+
+/// Restores the pod as the modifiers say, as far as it matters here.
+fn carrier_comes(scripted: &Scripted, restore: &Value) {
+    let rules = scripted.served.get(&modifiers(restore)).unwrap();
+    let rules: Value = serde_json::from_str(rules["data"]["rules.json"].as_str().unwrap()).unwrap();
+    let [rule] = rules["resourceModifierRules"].as_array().unwrap().as_slice() else { panic!("{rules:#}") };
+    assert_eq!(rule["conditions"]["resourceNameRegex"], "^tool$");
+    let patch: Value = serde_json::from_str(rule["strategicPatches"][0]["patchData"].as_str().unwrap()).unwrap();
+    let mut labels = patch["metadata"]["labels"].clone();
+    labels.as_object_mut().unwrap().remove("$patch");
+    let mut carrier = tool();
+    carrier["metadata"] = json!({"name": "tool", "namespace": "copy", "labels": labels});
+    carrier["spec"]["initContainers"] = json!([{"name": "restore-wait", "image": "velero"}]);
+    scripted.served.create((pod(), carrier));
+    let ended = json!([{"name": "restore-wait", "image": "velero", "imageID": "", "ready": true, "restartCount": 0,
+        "state": {"terminated": {"exitCode": 0}}}]);
+    scripted.served.set_status(&pod(), &json!({"phase": "Failed", "initContainerStatuses": ended}));
+}
+
+/// Says what became of copying.
+fn copied(scripted: &Scripted, restore: &Value, status: &Value) {
+    let name = format!("{}-x", restore["metadata"]["name"].as_str().unwrap());
+    let object = json!({
+        "apiVersion": "velero.io/v1", "kind": "PodVolumeRestore",
+        "metadata": {"name": name, "namespace": "velero", "labels": {"velero.io/restore-uid": restore["metadata"]["uid"]}},
+        "spec": {"pod": {"name": "tool", "namespace": "copy"}, "volume": "files"}, "status": status
+    });
+    scripted.served.create((velero("PodVolumeRestore", &name), object));
+}
+
+fn completes(scripted: &Scripted, restore: &Value) {
+    carrier_comes(scripted, restore);
+    copied(scripted, restore, &json!({"phase": "Completed"}));
+    scripted.ends(restore, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+}
+
+/// The files are back, and whatever brought them is gone.
+fn is_whole(scripted: &Scripted, program: Running, restore: &Value) {
+    let (code, said) = program.ends();
+    assert_eq!(code, Some(0), "{said}");
+    let served = &scripted.served;
+    assert_eq!(served.get(&claim()).unwrap().pointer(AWAITS), None);
+    assert_eq!(served.get(&modifiers(restore)), None);
+    // The pod of the archive has taken the carrier's place.
+    let tool = served.get(&pod()).unwrap();
+    assert_eq!((&tool["metadata"]["labels"], tool["spec"].get("initContainers")), (&json!({"app": "tool"}), None), "{tool:#}");
+    assert!(served.get(&deployment("copy")).is_some());
+}
+
+fn runs_of(scripted: &Scripted) -> Vec<String> {
+    let runs = scripted.served.run(&["runs", "list", "--output", "json"]).exits(0).stdout;
+    let runs: Value = serde_json::from_str(&runs).unwrap();
+    runs["runs"].as_array().unwrap().iter().map(|run| run["run"].as_str().unwrap().to_owned()).collect()
+}
+
+fn run_of(scripted: &Scripted) -> String {
+    runs_of(scripted).remove(0)
+}
+
+#[test]
+fn files_come_back_through_pods_that_are_gone_before_anything_that_mounts_the_volume_is_made() {
+    let scripted = scripted(true);
+    let served = &scripted.served;
+    let restore = served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    assert_eq!(
+        asked["spec"],
+        json!({
+            "backupName": BACKUP, "includedNamespaces": ["staging"], "namespaceMapping": {"staging": "copy"},
+            "includedResources": ["pods"], "orLabelSelectors": [{"matchLabels": {"app": "tool"}}], "existingResourcePolicy": "none",
+            "resourceModifier": {"kind": "ConfigMap", "name": asked["metadata"]["name"]}
+        })
+    );
+    assert_eq!(served.get(&claim()).unwrap().pointer(AWAITS), Some(&json!(BACKUP)));
+    assert_eq!((served.get(&deployment("copy")), served.get(&pod())), (None, None));
+    completes(&scripted, &asked);
+    is_whole(&scripted, restore, &asked);
+    let again = served.run(&["restore", "staging", "--point", BACKUP, "--into", "copy", "--dry-run"]).exits(0).stdout;
+    assert!(again.contains("Volume claims: 1 as they were") && !again.contains("copy the files"), "{again}");
+}
+
+#[test]
+fn the_plan_says_what_is_copied_back_and_through_which_pod() {
+    let scripted = scripted(true);
+    let said = scripted.served.run(&["restore", "staging", "--point", BACKUP, "--into", "copy", "--dry-run"]).exits(0).stdout;
+    assert!(said.contains("Have Velero copy the files of 1 volume"), "{said}");
+    assert!(said.contains("> persistentvolumeclaims copy/data (file-system), as of "), "{said}");
+    assert!(said.contains("in volume files of pod tool"), "{said}");
+    let plan = ["restore", "staging", "--point", BACKUP, "--into", "copy", "--plan", "--output", "json"];
+    let plan: Value = serde_json::from_str(&scripted.served.run(&plan).exits(0).stdout).unwrap();
+    assert_eq!(plan["files"]["claims"][0]["object"], "persistentvolumeclaims copy/data", "{plan:#}");
+    assert_eq!(plan["files"]["claims"][0]["pod"], json!({"name": "tool", "volume": "files"}));
+    assert_eq!(plan["files"]["alongside"], json!([]));
+}
+
+#[test]
+fn where_nobody_copies_files_the_restore_is_refused_before_anything_is_written() {
+    let said = scripted(false).served.refuses_and_changes_nothing(&LIMITED, 4);
+    assert!(said.stderr.contains("copied back by Velero's node agents, and none is in namespace `velero`"), "{}", said.stderr);
+    assert!(said.stderr.contains("--use-node-agent"), "{}", said.stderr);
+}
+
+#[test]
+fn what_does_not_come_back_ends_the_run_before_anything_mounts_it_and_is_asked_for_again() {
+    let scripted = scripted(true);
+    let served = &scripted.served;
+    let restore = served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    carrier_comes(&scripted, &asked);
+    copied(&scripted, &asked, &json!({"phase": "Failed", "message": "error to connect to the repository"}));
+    scripted.ends(&asked, &json!({"phase": "PartiallyFailed", "errors": 1}), &json!({}), &json!({}));
+    let (code, said) = restore.ends();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("persistentvolumeclaims copy/data: Velero's copying of it is Failed: error to connect"), "{said}");
+    assert_eq!((served.get(&pod()), served.get(&deployment("copy")), served.get(&modifiers(&asked))), (None, None, None));
+    assert!(served.get(&claim()).unwrap().pointer(AWAITS).is_some());
+
+    let resumed = served.start(&["runs", "resume", &run_of(&scripted), "--yes"]);
+    let again = scripted.asked_again(&resumed, 2);
+    assert_eq!(again["metadata"]["name"], format!("{}-2", asked["metadata"]["name"].as_str().unwrap()));
+    completes(&scripted, &again);
+    is_whole(&scripted, resumed, &again);
+}
+
+#[test]
+fn a_run_that_is_killed_while_velero_copies_goes_on_with_the_same_restore() {
+    let scripted = scripted(true);
+    let restore = scripted.served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    restore.kill();
+    carrier_comes(&scripted, &asked);
+    copied(&scripted, &asked, &json!({"phase": "Completed"}));
+    let resumed = scripted.served.start(&["runs", "resume", &run_of(&scripted), "--yes"]);
+    scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+    is_whole(&scripted, resumed, &asked);
+    assert_eq!(scripted.served.list(&velero("Restore", "").kind, "velero").len(), 1);
+}
+
+#[test]
+fn a_run_that_is_cleaned_up_leaves_no_carriers_which_would_be_in_the_next_one_s_way() {
+    let scripted = scripted(true);
+    let served = &scripted.served;
+    let restore = served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    carrier_comes(&scripted, &asked);
+    // Unlike a crash, this lets go of the environment at once.
+    restore.signal(Signal::TERM);
+    restore.ends();
+    let run = run_of(&scripted);
+    let said = served.run(&LIMITED).refuses(1);
+    assert!(said.stderr.contains(&format!("pods of run {run} are in the way: `dxdr runs clean {run}`")), "{}", said.stderr);
+    // Both began in one second, maybe.
+    let other = runs_of(&scripted).into_iter().find(|other| *other != run).unwrap();
+    served.run(&["runs", "clean", &run, "--yes"]).exits(0);
+    assert_eq!((served.get(&pod()), served.get(&modifiers(&asked))), (None, None));
+    let resumed = served.start(&["runs", "resume", &other, "--yes"]);
+    scripted.asked_again(&resumed, 2);
+    let again = served.get(&velero("Restore", &format!("{other}-files"))).unwrap();
+    carrier_comes(&scripted, &again);
+    assert_eq!(served.get(&pod()).unwrap()["metadata"]["labels"][CARRIER], other.as_str());
+    copied(&scripted, &again, &json!({"phase": "Completed"}));
+    scripted.ends(&again, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+    is_whole(&scripted, resumed, &again);
+}
