@@ -1,11 +1,6 @@
 //! Refusals, as the API says them.
 
-use axum::{
-    Json,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,13 +38,10 @@ impl Failure {
             "Operation failed because another operation was already in progress. Try your request after the current operation is complete.",
         )
     }
-}
 
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
+    /// As status and body.
+    pub(crate) fn said(&self) -> (u16, Value) {
         let detail = json!({"message": self.message, "domain": "global", "reason": self.reason});
-        let body = json!({"error": {"code": self.status, "message": self.message, "errors": [detail]}});
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, Json(body)).into_response()
+        (self.status, json!({"error": {"code": self.status, "message": self.message, "errors": [detail]}}))
     }
 }

@@ -41,6 +41,11 @@ impl Faults {
         self.locked().push(Fault { request: request.to_owned(), failing });
     }
 
+    /// Nothing goes wrong any more that was not met yet.
+    pub fn end(&self) {
+        self.locked().clear();
+    }
+
     /// How many were not met yet.
     pub fn left(&self) -> usize {
         self.locked().len()

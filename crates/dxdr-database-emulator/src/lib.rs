@@ -1,4 +1,4 @@
-//! The Cloud SQL Admin API, emulated by one HTTP server on loopback.
+//! The Cloud SQL Admin API, emulated: by one HTTP server on loopback, or by a value that is asked without one.
 //!
 //! It speaks as much of the API as programs need it that back databases up and bring them back: instances, databases, users, backup runs, exports and imports
 //! that write and read objects by the JSON API of Cloud Storage, clones as of an instant, recovery windows, `executeSql`, and operations. What
@@ -13,9 +13,12 @@
 //! what the server answers, and a clone as of an instant is recovered from the log, up to the last transaction that was committed by then.
 //!
 //! ```text
-//! request ─► fault ─► identity ─► server ─► state: one operation an instance ─► operation: waits, works, ends ─► object store
-//!                                                                                     └─► postgresql, where the instance is real
+//! HTTP ─► request ─► fault ─► identity ─► service ─► state: one operation an instance ─► operation: waits, works, ends ─► object store
+//!                                                                                              └─► postgresql, where the instance is real
 //! ```
+//!
+//! [`Service`] is all of it but HTTP. With [objects in memory](Storage::Memory) it needs no socket, its operations sleep by tokio's time and its clock is the caller's: a test can let hours of it pass in
+//! no time.
 //!
 //! What it does not do: evaluate SQL of instances that are lists (there, `executeSql` sees, marks and renames databases, and answers queries with rows that a test prepared),
 //! engines other than PostgreSQL's, replicas, certificates, flags, maintenance windows; such requests are answered with 404.
@@ -32,25 +35,31 @@ mod instance;
 mod object_store;
 mod operation;
 mod postgresql;
+mod request;
 mod server;
 mod state;
 
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
+    ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 pub use dxdr_postgresql_server::Installation;
 pub use fault::{Failing, Fault, Faults};
 pub use identity::Identity;
 pub use instance::Instance;
+pub use object_store::{Objects, Storage};
+pub use request::Request;
 
 use postgresql::{Cluster, Servers, SqlError};
 
 use instance::Machine;
+use object_store::Store;
 use state::State;
 
 /// Where the server reads the time.
@@ -63,8 +72,8 @@ pub struct Options {
     pub address: SocketAddr,
     /// The time of operations and statements; the system's by default, and where instances are real servers, which live in it.
     pub clock: Clock,
-    /// Where the JSON API of Cloud Storage is, for exports and imports: `http://127.0.0.1:4443`. `None`: they fail.
-    pub storage: Option<String>,
+    /// Where exports are written and imports read. `None`: they fail.
+    pub storage: Option<Storage>,
     /// Who may do what. Empty: everybody may do everything, with and without credentials.
     pub identities: Vec<Identity>,
     /// Names of operations are made of it: the same seed, the same names.
@@ -98,7 +107,7 @@ struct Shared {
     faults: Faults,
     options: Options,
     servers: Option<Arc<Servers>>,
-    client: reqwest::Client,
+    store: Option<Store>,
     /// What operations run on, also when somebody outside of it begins one.
     runtime: tokio::runtime::Handle,
 }
@@ -113,9 +122,14 @@ impl Shared {
     }
 }
 
-/// A running server. It stops when it is dropped.
-pub struct Emulator {
+/// The service, without a way to it. Its operations end, and its instances that are real servers stop, when it is dropped.
+pub struct Service {
     shared: Arc<Shared>,
+}
+
+/// A running server of a [`Service`]. It stops when it is dropped.
+pub struct Emulator {
+    service: Service,
     address: SocketAddr,
     task: tokio::task::JoinHandle<()>,
 }
@@ -125,24 +139,44 @@ impl Emulator {
     pub async fn start(options: Options) -> io::Result<Self> {
         let listener = tokio::net::TcpListener::bind(options.address).await?;
         let address = listener.local_addr()?;
-        // A proxy of the environment has no business on loopback.
-        let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
-        let state = Mutex::new(State::new(options.seed));
-        let runtime = tokio::runtime::Handle::current();
-        let servers = options.postgresql.clone().map(Servers::new).transpose()?.map(Arc::new);
-        let shared = Arc::new(Shared { state, faults: Faults::default(), options, servers, client, runtime });
-        let router = server::router(Arc::clone(&shared));
+        let service = Service::new(options)?;
+        let router = server::router(Arc::clone(&service.shared));
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::warn!(%error, "the database emulator ended");
             }
         });
-        Ok(Self { shared, address, task })
+        Ok(Self { service, address, task })
     }
 
     /// `http://127.0.0.1:PORT`
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+}
+
+/// What listens is the service, and more.
+impl Deref for Emulator {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.service
+    }
+}
+
+impl Service {
+    /// Has no instances. Operations run on the runtime of tokio in which this is called.
+    pub fn new(options: Options) -> io::Result<Self> {
+        let state = Mutex::new(State::new(options.seed));
+        let store = options.storage.clone().map(Store::new).transpose()?;
+        let runtime = tokio::runtime::Handle::current();
+        let servers = options.postgresql.clone().map(Servers::new).transpose()?.map(Arc::new);
+        Ok(Self { shared: Arc::new(Shared { state, faults: Faults::default(), options, servers, store, runtime }) })
+    }
+
+    /// Answers a request as the server would: a status of HTTP, and JSON. One that [is to be silent](Failing::Silent) never answers.
+    pub async fn ask(&self, request: Request) -> (u16, Value) {
+        request::answer(&self.shared, request).await
     }
 
     /// Creates an instance that is a real server, without an operation, and waits until it runs: seconds.
@@ -246,6 +280,11 @@ impl Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
         self.shared.state().abort();
         if let Some(servers) = &self.shared.servers {
             servers.close();
@@ -257,6 +296,12 @@ impl Drop for Emulator {
 fn said(done: Result<(), SqlError>) {
     if let Err(error) = done {
         tracing::warn!(%error, "the server refused");
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Service").field("options", &self.shared.options).finish_non_exhaustive()
     }
 }
 

@@ -1,10 +1,71 @@
-//! Objects of Cloud Storage, by its JSON API, written and read as the instance's account would.
+//! Where exports go and imports come from: Cloud Storage by its JSON API, written and read as the instance's account would, or objects in memory.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    collections::{BTreeMap, btree_map},
+    io::{self, Read as _, Write as _},
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use jiff::Timestamp;
 
 use crate::Shared;
+
+/// Where exports are written and imports read.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// The JSON API of Cloud Storage, there: `http://127.0.0.1:4443`.
+    Endpoint(String),
+    /// Objects in memory, which everybody may read and write, and nobody replace.
+    Memory(Objects),
+}
+
+/// Objects in memory, by their URIs: `gs://BUCKET/OBJECT`. A clone has the same ones.
+#[derive(Debug, Clone, Default)]
+pub struct Objects(Arc<Mutex<BTreeMap<String, (Bytes, Timestamp)>>>);
+
+impl Objects {
+    /// What one consists of, and when it was written.
+    pub fn get(&self, uri: &str) -> Option<(Bytes, Timestamp)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uri).cloned()
+    }
+
+    /// Writes one that is not there yet; otherwise it stays as it is, and the answer is false.
+    pub fn create(&self, uri: &str, bytes: Bytes, at: Timestamp) -> bool {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(uri.to_owned()) {
+            btree_map::Entry::Occupied(_) => false,
+            btree_map::Entry::Vacant(place) => {
+                place.insert((bytes, at));
+                true
+            }
+        }
+    }
+
+    /// The URIs of all, in order.
+    pub fn uris(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+}
+
+/// A [`Storage`], and what it takes to reach it.
+pub(crate) enum Store {
+    Api { base: String, client: reqwest::Client },
+    Memory(Objects),
+}
+
+impl Store {
+    pub(crate) fn new(storage: Storage) -> io::Result<Self> {
+        Ok(match storage {
+            Storage::Endpoint(base) => {
+                // A proxy of the environment has no business on loopback.
+                let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
+                Self::Api { base: base.trim_end_matches('/').to_owned(), client }
+            }
+            Storage::Memory(objects) => Self::Memory(objects),
+        })
+    }
+}
 
 /// Why an object could not be written or read: code and message of the operation.
 pub(crate) type Refused = (String, String);
@@ -23,17 +84,25 @@ pub(crate) async fn put(
     uri: &str,
     body: reqwest::Body,
 ) -> Result<(), Refused> {
-    let (base, bucket, object) = place(shared, uri)?;
+    let (store, bucket, object) = place(shared, uri)?;
+    let (base, client) = match store {
+        Store::Api { base, client } => (base, client),
+        Store::Memory(objects) => {
+            let broken = |error: axum::Error| ("INTERNAL_ERROR".to_owned(), format!("The dump broke off: {error}."));
+            let bytes = axum::body::to_bytes(axum::body::Body::new(body), usize::MAX).await.map_err(broken)?;
+            return if objects.create(uri, bytes, shared.now()) { Ok(()) } else { Err(exists(uri)) };
+        }
+    };
     let url = format!("{base}/upload/storage/v1/b/{bucket}/o");
-    let query = [("uploadType", "media"), ("name", object.as_str()), ("ifGenerationMatch", "0")];
-    let mut request = shared.client.post(url).query(&query).header("content-type", "application/octet-stream").body(body);
+    let query = [("uploadType", "media"), ("name", object), ("ifGenerationMatch", "0")];
+    let mut request = client.post(url).query(&query).header("content-type", "application/octet-stream").body(body);
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }
     let response = request.send().await.map_err(|error| failed(&error))?;
     match response.status().as_u16() {
         200..=299 => Ok(()),
-        412 => Err(("ERROR_RDBMS".to_owned(), format!("The Google Cloud Storage object {uri} already exists."))),
+        412 => Err(exists(uri)),
         401 | 403 => Err((
             "ERROR_RDBMS".to_owned(),
             format!("{account} does not have storage.objects.create access to the Google Cloud Storage object {uri}."),
@@ -45,9 +114,16 @@ pub(crate) async fn put(
 
 /// Reads an object, whose bytes are still to come.
 pub(crate) async fn get(shared: &Shared, token: Option<&str>, account: &str, uri: &str) -> Result<reqwest::Response, Refused> {
-    let (base, bucket, object) = place(shared, uri)?;
+    let (store, bucket, object) = place(shared, uri)?;
+    let (base, client) = match store {
+        Store::Api { base, client } => (base, client),
+        Store::Memory(objects) => {
+            let (bytes, _) = objects.get(uri).ok_or_else(|| missing(uri))?;
+            return Ok(reqwest::Response::from(axum::http::Response::new(bytes)));
+        }
+    };
     let object: String = object.bytes().map(escaped).collect();
-    let mut request = shared.client.get(format!("{base}/storage/v1/b/{bucket}/o/{object}")).query(&[("alt", "media")]);
+    let mut request = client.get(format!("{base}/storage/v1/b/{bucket}/o/{object}")).query(&[("alt", "media")]);
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }
@@ -58,7 +134,7 @@ pub(crate) async fn get(shared: &Shared, token: Option<&str>, account: &str, uri
             "ERROR_RDBMS".to_owned(),
             format!("{account} does not have storage.objects.get access to the Google Cloud Storage object {uri}."),
         )),
-        404 => Err(("ERROR_RDBMS".to_owned(), format!("The Google Cloud Storage object {uri} does not exist."))),
+        404 => Err(missing(uri)),
         status => Err(("INTERNAL_ERROR".to_owned(), format!("Cloud Storage answered {status}."))),
     }
 }
@@ -76,15 +152,23 @@ pub(crate) async fn read(shared: &Shared, token: Option<&str>, account: &str, ur
     read.map(|_| text).map_err(|error| ("ERROR_RDBMS".to_owned(), format!("The object {uri} is no text: {error}.")))
 }
 
-fn place<'a>(shared: &'a Shared, uri: &str) -> Result<(&'a str, String, String), Refused> {
+fn place<'a>(shared: &'a Shared, uri: &'a str) -> Result<(&'a Store, &'a str, &'a str), Refused> {
     let invalid = || ("INVALID_ARGUMENT".to_owned(), format!("{uri} is not the URI of an object of Cloud Storage."));
     let (bucket, object) = uri.strip_prefix("gs://").and_then(|rest| rest.split_once('/')).ok_or_else(invalid)?;
     if bucket.is_empty() || object.is_empty() {
         return Err(invalid());
     }
-    let base = shared.options.storage.as_deref().map(|base| base.trim_end_matches('/'));
-    let base = base.ok_or_else(|| ("INTERNAL_ERROR".to_owned(), "This emulator has no Cloud Storage.".to_owned()))?;
-    Ok((base, bucket.to_owned(), object.to_owned()))
+    let store = shared.store.as_ref();
+    let store = store.ok_or_else(|| ("INTERNAL_ERROR".to_owned(), "This emulator has no Cloud Storage.".to_owned()))?;
+    Ok((store, bucket, object))
+}
+
+fn exists(uri: &str) -> Refused {
+    ("ERROR_RDBMS".to_owned(), format!("The Google Cloud Storage object {uri} already exists."))
+}
+
+fn missing(uri: &str) -> Refused {
+    ("ERROR_RDBMS".to_owned(), format!("The Google Cloud Storage object {uri} does not exist."))
 }
 
 pub(crate) fn failed(error: &reqwest::Error) -> Refused {

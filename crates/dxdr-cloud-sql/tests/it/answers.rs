@@ -162,7 +162,10 @@ async fn every_refusal_has_its_kind_and_its_remedy() {
 #[tokio::test]
 async fn done_with_an_error_is_a_failure_with_a_remedy() {
     let bucket = storage(Some("another")).await;
-    let options = dxdr_database_emulator::Options { storage: Some(bucket.endpoint()), ..Default::default() };
+    let options = dxdr_database_emulator::Options {
+        storage: Some(dxdr_database_emulator::Storage::Endpoint(bucket.endpoint())),
+        ..Default::default()
+    };
     let emulator = emulator(options).await;
     let service = service(&emulator).await;
     let failure = async || -> OperationFailure {

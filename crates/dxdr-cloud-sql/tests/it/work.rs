@@ -28,7 +28,10 @@ fn export(object: &str) -> InstanceRequest {
 #[tokio::test]
 async fn an_export_is_found_by_its_object_and_imported_beside() {
     let bucket = storage(None).await;
-    let options = dxdr_database_emulator::Options { storage: Some(bucket.endpoint()), ..Default::default() };
+    let options = dxdr_database_emulator::Options {
+        storage: Some(dxdr_database_emulator::Storage::Endpoint(bucket.endpoint())),
+        ..Default::default()
+    };
     let emulator = emulator(options).await;
     emulator.execute("p", "shared", "app", "create table orders (id int)");
     let service = service(&emulator).await;

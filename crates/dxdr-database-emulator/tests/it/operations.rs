@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use dxdr_database_emulator::{Emulator, Failing, Identity, Instance, Options};
+use dxdr_database_emulator::{Emulator, Failing, Identity, Instance, Options, Storage};
 use serde_json::{Value, json};
 
 use super::storage;
@@ -69,7 +69,7 @@ async fn an_instance_does_one_operation_at_a_time_and_names_the_other() {
 #[tokio::test]
 async fn an_offloaded_export_lets_everything_go_on_but_exports_and_imports() {
     let bucket = storage(None).await;
-    let api = Api::start(Options { storage: Some(bucket.endpoint()), ..Options::default() }).await;
+    let api = Api::start(Options { storage: Some(Storage::Endpoint(bucket.endpoint())), ..Options::default() }).await;
     api.emulator.faults().next("export", Failing::Held);
     let (_, export) = api.export("one.sql", true).await;
     assert_eq!(api.export("two.sql", true).await.0, 409);
@@ -86,7 +86,7 @@ async fn an_offloaded_export_lets_everything_go_on_but_exports_and_imports() {
 #[tokio::test]
 async fn an_export_whose_object_exists_is_accepted_and_fails() {
     let bucket = storage(None).await;
-    let api = Api::start(Options { storage: Some(bucket.endpoint()), ..Options::default() }).await;
+    let api = Api::start(Options { storage: Some(Storage::Endpoint(bucket.endpoint())), ..Options::default() }).await;
     for failed in [false, true] {
         let (status, operation) = api.export("one.sql.gz", true).await;
         assert_eq!(status, 200);
@@ -99,7 +99,7 @@ async fn an_export_whose_object_exists_is_accepted_and_fails() {
 #[tokio::test]
 async fn a_bucket_is_written_by_the_account_of_the_instance() {
     let bucket = storage(Some("right")).await;
-    let api = Api::start(Options { storage: Some(bucket.endpoint()), ..Options::default() }).await;
+    let api = Api::start(Options { storage: Some(Storage::Endpoint(bucket.endpoint())), ..Options::default() }).await;
     let (_, operation) = api.export("one.sql", true).await;
     let message = api.done(&operation).await["error"]["errors"][0]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("gserviceaccount.com does not have storage.objects.create access"), "{message}");
@@ -111,7 +111,7 @@ async fn a_bucket_is_written_by_the_account_of_the_instance() {
 #[tokio::test]
 async fn what_was_exported_is_imported_into_an_empty_database_only() {
     let bucket = storage(None).await;
-    let api = Api::start(Options { storage: Some(bucket.endpoint()), ..Options::default() }).await;
+    let api = Api::start(Options { storage: Some(Storage::Endpoint(bucket.endpoint())), ..Options::default() }).await;
     api.emulator.execute("p", "shared", "app", "create table a (b int)");
     api.emulator.execute("p", "shared", "app", "insert into a values (1)");
     let (_, operation) = api.export("one.sql.gz", false).await;

@@ -23,7 +23,11 @@ impl World {
             return None;
         };
         let bucket = storage(None).await;
-        let options = Options { storage: Some(bucket.endpoint()), postgresql: Some(installation), ..Options::default() };
+        let options = Options {
+            storage: Some(dxdr_database_emulator::Storage::Endpoint(bucket.endpoint())),
+            postgresql: Some(installation),
+            ..Options::default()
+        };
         let world = Self { bucket, api: Api::start(options).await };
         world.api.emulator.create_server("p", "real", Instance::default()).unwrap();
         for (database, number) in [("orders", 1), ("neighbour", 7)] {

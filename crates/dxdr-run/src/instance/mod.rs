@@ -16,6 +16,8 @@ mod look;
 #[cfg(test)]
 mod mortal;
 mod reap;
+#[cfg(test)]
+mod schedules;
 mod statement;
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,8 @@ impl Cloud {
     pub(crate) async fn start(environments: &[Environment]) -> Result<Self, Failure> {
         let storage = storage::Emulator::start(storage::Options::default()).await?;
         storage.create_bucket(BUCKET, storage::Bucket::default());
-        let options = database::Options { storage: Some(storage.endpoint()), ..database::Options::default() };
+        let options =
+            database::Options { storage: Some(database::Storage::Endpoint(storage.endpoint())), ..database::Options::default() };
         let sql = database::Emulator::start(options).await?;
         let mut instances: Vec<(&str, &str)> = Vec::new();
         for (project, instance, name) in environments.iter().flat_map(databases) {

@@ -3,7 +3,7 @@
 use std::{process::Stdio, sync::Arc, time::Duration};
 
 use dxdr_cloud_sql::CloudSql;
-use dxdr_database_emulator::{Emulator, Failing, Installation, Instance, Options};
+use dxdr_database_emulator::{Emulator, Failing, Installation, Instance, Options, Storage};
 use dxdr_environment::InstanceName;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_plan::instance::{Job, Priority, Work};
@@ -91,7 +91,8 @@ impl Cloud {
         let storage = runtime.block_on(dxdr_storage_emulator::Emulator::start(Default::default())).unwrap();
         storage.create_bucket("b", dxdr_storage_emulator::Bucket::default());
         let real = installation.is_some();
-        let options = Options { storage: Some(storage.endpoint()), postgresql: installation, ..Options::default() };
+        let options =
+            Options { storage: Some(Storage::Endpoint(storage.endpoint())), postgresql: installation, ..Options::default() };
         let emulator = runtime.block_on(Emulator::start(options)).unwrap();
         if real {
             emulator.create_server("dx-nonprod", "shared", Instance::default()).unwrap();

@@ -1,0 +1,180 @@
+//! The emulated service, asked in this process: no socket, no real time.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dxdr_database_emulator::{Emulator, Request, Service};
+use dxdr_environment::InstanceName;
+use dxdr_provider::{
+    InstanceError, InstanceErrorKind, Instances,
+    instance::{Instance, InstanceOperation, InstanceRequest, OperationFailure, OperationState, RecoveryWindow, Rows},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// Where the service is.
+#[derive(Debug)]
+pub(super) enum Place {
+    Here(Service),
+    BehindHttp(Emulator),
+}
+
+impl Place {
+    pub(super) fn service(&self) -> &Service {
+        match self {
+            Self::Here(service) => service,
+            Self::BehindHttp(emulator) => emulator,
+        }
+    }
+}
+
+/// Somebody who asks it in this process.
+#[derive(Debug, Clone)]
+pub(super) struct Emulated {
+    pub(super) place: Arc<Place>,
+    pub(super) token: &'static str,
+}
+
+impl Emulated {
+    pub(super) async fn ask(&self, method: &str, project: &str, path: &str, body: Value) -> Result<Value, InstanceError> {
+        let (method, path) = (method.parse().unwrap(), format!("/v1/projects/{project}/{path}"));
+        let (status, answer) = self.place.service().ask(Request { method, path, token: Some(self.token.to_owned()), body }).await;
+        if status == 200 { Ok(answer) } else { Err(refusal(status, &answer["error"])) }
+    }
+
+    async fn begin(&self, method: &str, instance: &InstanceName, path: &str, body: Value) -> Result<String, InstanceError> {
+        let path = format!("instances/{}{path}", instance.instance);
+        Ok(text(&self.ask(method, &instance.project, &path, body).await?["name"]).unwrap())
+    }
+}
+
+/// In the words of the provider; what the adapter makes of refusals has tests of its own.
+fn refusal(status: u16, error: &Value) -> InstanceError {
+    let kind = match (status, error["errors"][0]["reason"].as_str().unwrap_or_default()) {
+        (_, "operationInProgress") => InstanceErrorKind::Busy,
+        (429, _) => InstanceErrorKind::Throttled,
+        (403, _) => InstanceErrorKind::Forbidden,
+        (404, _) => InstanceErrorKind::NotFound,
+        (500.., _) => InstanceErrorKind::Unavailable,
+        _ => InstanceErrorKind::Invalid,
+    };
+    failed(kind, error["message"].as_str().unwrap_or_default())
+}
+
+pub(super) fn failed(kind: InstanceErrorKind, message: &str) -> InstanceError {
+    let what = "the emulated instance".to_owned();
+    InstanceError { kind, action: "ask", what, message: message.to_owned(), hint: None, source: None }
+}
+
+#[async_trait]
+impl Instances for Emulated {
+    fn describe(&self) -> String {
+        "the emulated service".to_owned()
+    }
+
+    async fn instance(&self, _: &InstanceName) -> Result<Instance, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn instances(&self, _: &str) -> Result<Vec<Instance>, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn granted(&self, _: &str, _: &[&str]) -> Result<Vec<String>, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn recovery_window(&self, _: &InstanceName) -> Result<Option<RecoveryWindow>, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn databases(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError> {
+        let list = self.ask("GET", &instance.project, &format!("instances/{}/databases", instance.instance), json!({})).await?;
+        Ok(items(&list).filter_map(|database| text(&database["name"])).collect())
+    }
+
+    async fn operations(&self, instance: &InstanceName) -> Result<Vec<InstanceOperation>, InstanceError> {
+        let path = format!("operations?instance={}&maxResults=50", instance.instance);
+        Ok(items(&self.ask("GET", &instance.project, &path, json!({})).await?).map(operation).collect())
+    }
+
+    async fn operation(&self, project: &str, name: &str) -> Result<Option<InstanceOperation>, InstanceError> {
+        match self.ask("GET", project, &format!("operations/{name}"), json!({})).await {
+            Ok(found) => Ok(Some(operation(&found))),
+            Err(error) if error.kind == InstanceErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn submit(&self, instance: &InstanceName, request: &InstanceRequest) -> Result<String, InstanceError> {
+        match request {
+            InstanceRequest::Export { database, uri, offload } => {
+                let context = json!({"uri": uri, "databases": [database], "offload": offload});
+                self.begin("POST", instance, "/export", json!({ "exportContext": context })).await
+            }
+            InstanceRequest::Import { database, uri } => {
+                let context = json!({"uri": uri, "database": database});
+                self.begin("POST", instance, "/import", json!({ "importContext": context })).await
+            }
+            InstanceRequest::CreateDatabase { database } => {
+                self.begin("POST", instance, "/databases", json!({ "name": database })).await
+            }
+            InstanceRequest::DeleteDatabase { database } => {
+                self.begin("DELETE", instance, &format!("/databases/{database}"), json!({})).await
+            }
+            other => unreachable!("nobody asks for {other:?}"),
+        }
+    }
+
+    async fn execute(&self, instance: &InstanceName, database: &str, statement: &str) -> Result<Rows, InstanceError> {
+        let path = format!("instances/{}/executeSql", instance.instance);
+        let body = json!({"database": database, "sqlStatement": statement});
+        let answer = self.ask("POST", &instance.project, &path, body).await?;
+        if let Some(message) = answer["status"]["message"].as_str() {
+            return Err(failed(InstanceErrorKind::Invalid, message));
+        }
+        let result = &answer["results"][0];
+        let row = |row: &Value| row["values"].as_array().unwrap().iter().map(|value| text(&value["value"])).collect();
+        let values = result["rows"].as_array().into_iter().flatten().map(row).collect();
+        Ok(Rows { columns: Vec::new(), values, truncated: result["partialResult"].as_bool().unwrap_or(false) })
+    }
+}
+
+/// What a list has.
+pub(super) fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list["items"].as_array().into_iter().flatten()
+}
+
+fn operation(found: &Value) -> InstanceOperation {
+    let time = |key: &str| found[key].as_str().map(|time| time.parse::<Timestamp>().unwrap());
+    let (export, import) = (&found["exportContext"], &found["importContext"]);
+    let error = &found["error"]["errors"][0];
+    let state = match found["status"].as_str().unwrap() {
+        "PENDING" => OperationState::Pending,
+        "RUNNING" => OperationState::Running,
+        _ if error.is_null() => OperationState::Succeeded,
+        _ => {
+            let message = text(&error["message"]).unwrap_or_default();
+            OperationState::Failed(OperationFailure { kind: InstanceErrorKind::Other, message, hint: None })
+        }
+    };
+    let exported = export["databases"].as_array().into_iter().flatten().filter_map(text);
+    InstanceOperation {
+        name: text(&found["name"]).unwrap(),
+        kind: text(&found["operationType"]).unwrap(),
+        uri: text(&export["uri"]).or_else(|| text(&import["uri"])),
+        databases: exported.chain(text(&import["database"])).collect(),
+        offloaded: export["offload"].as_bool().unwrap_or(false),
+        target: text(&found["targetId"]).unwrap(),
+        description: None,
+        user: text(&found["user"]).unwrap(),
+        accepted: time("insertTime"),
+        started: time("startTime"),
+        ended: time("endTime"),
+        state,
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
