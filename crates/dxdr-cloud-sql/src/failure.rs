@@ -73,6 +73,18 @@ pub(crate) fn of_statement(instance: &InstanceName, what: String, message: Strin
     InstanceError { kind, action: "query", what, message, hint, source: None }
 }
 
+/// A name that the API would take for another one.
+pub(crate) fn of_name(instance: &InstanceName, database: &str) -> InstanceError {
+    InstanceError {
+        kind: InstanceErrorKind::Invalid,
+        action: "delete",
+        what: format!("database `{}` of `{instance}`", database.escape_debug()),
+        message: "its name cannot be a part of a URL, by which the service is told what to delete".to_owned(),
+        hint: Some("drop it by SQL, with its name in double quotes: `DROP DATABASE`".to_owned()),
+        source: None,
+    }
+}
+
 fn reason_of(details: &StatusDetails) -> Option<String> {
     match details {
         StatusDetails::ErrorInfo(info) if !info.reason.is_empty() => Some(info.reason.clone()),

@@ -56,6 +56,13 @@ pub(crate) fn clone(destination: &str, at: Option<jiff::Timestamp>) -> model::Cl
     }
 }
 
+/// Whether a name means the same when it is a part of a URL. The client puts it there as it is, encodes most of what has to be, and leaves what is encoded
+/// or a separator: `a%62c` would be another database's name, and so would what is behind `..`.
+pub(crate) fn names_itself(database: &str) -> bool {
+    !matches!(database, "" | "." | "..")
+        && !database.contains(|letter: char| matches!(letter, '/' | '\\' | '%') || letter.is_control())
+}
+
 /// What was tried, for errors, and the permission that it takes.
 pub(crate) fn action(request: &InstanceRequest) -> (&'static str, &'static str) {
     match request {

@@ -242,7 +242,12 @@ impl Instances for CloudSql {
                 let body = model::Database::new().set_name(database).set_project(project).set_instance(name);
                 send!(self.databases.insert().set_body(body))
             }
-            InstanceRequest::DeleteDatabase { database } => send!(self.databases.delete().set_database(database)),
+            InstanceRequest::DeleteDatabase { database } => {
+                if !request::names_itself(database) {
+                    return Err(failure::of_name(instance, database));
+                }
+                send!(self.databases.delete().set_database(database))
+            }
             InstanceRequest::Label { labels, deletion_protection } => {
                 let labels = labels.iter().map(|(key, value)| (key.clone(), value.clone()));
                 let settings = model::Settings::new().set_user_labels(labels);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use dxdr_cloud_sql::CloudSql;
 use dxdr_provider::{
-    Instances as _,
+    InstanceErrorKind, Instances as _,
     instance::{InstanceOperation, InstanceRequest, OperationState},
 };
 
@@ -56,6 +56,29 @@ async fn an_export_is_found_by_its_object_and_imported_beside() {
     let name = service.submit(&shared(), &InstanceRequest::DeleteDatabase { database: beside() }).await.unwrap();
     done(&service, &name).await;
     assert!(!service.databases(&shared()).await.unwrap().contains(&beside()));
+}
+
+#[tokio::test]
+async fn a_database_is_deleted_by_its_own_name_or_not_at_all() {
+    let emulator = emulator(dxdr_database_emulator::Options::default()).await;
+    let service = service(&emulator).await;
+    let long = "ü".repeat(31);
+    for name in ["a b", "A", "a.b", "a?b", "a#b", "a+b", "a&b=c", "a\"b", "a'b", "$x", "a:b", "日本", "..a", &long] {
+        emulator.create_database("p", "shared", name);
+        let request = InstanceRequest::DeleteDatabase { database: name.to_owned() };
+        let operation = service.submit(&shared(), &request).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(done(&service, &operation).await.state, OperationState::Succeeded, "{name}");
+        assert_eq!(emulator.database_names("p", "shared"), ["app", "postgres"], "{name}");
+    }
+    // Each of them would be another one, or part of a path.
+    for name in ["%61pp", "app%2F", "x/../app", "x\\..\\app", "a\tpp", "ap\np", ".."] {
+        emulator.create_database("p", "shared", name);
+        let request = InstanceRequest::DeleteDatabase { database: name.to_owned() };
+        let error = service.submit(&shared(), &request).await.unwrap_err();
+        assert_eq!((error.kind, error.hint.is_some()), (InstanceErrorKind::Invalid, true), "{name}");
+        assert!(emulator.database_names("p", "shared").contains(&"app".to_owned()), "{name}");
+    }
+    assert!(emulator.operations_of("DELETE_DATABASE").len() == 14, "what cannot be named is not sent");
 }
 
 #[tokio::test]

@@ -291,16 +291,19 @@ pub fn attempted(beside: &str, attempt: u32) -> String {
 }
 
 /// The name with something behind it. Where both are too long the name gives way, to a fingerprint of all of it: two that begin alike must not become one.
+/// So does what has a meaning in a URL: by one the service is told what to delete.
 fn named(database: &str, suffix: &str) -> String {
-    if database.len() + suffix.len() <= LONGEST_NAME {
+    let means_something = |letter: char| matches!(letter, '/' | '\\' | '%') || letter.is_control();
+    let plain = database.replace(means_something, "_");
+    if plain == database && database.len() + suffix.len() <= LONGEST_NAME {
         return format!("{database}{suffix}");
     }
     let suffix = format!("-{}{suffix}", name::fingerprint(database));
-    let mut end = database.len().min(LONGEST_NAME.saturating_sub(suffix.len()));
-    while !database.is_char_boundary(end) {
+    let mut end = plain.len().min(LONGEST_NAME.saturating_sub(suffix.len()));
+    while !plain.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}{suffix}", database.get(..end).unwrap_or_default())
+    format!("{}{suffix}", plain.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -494,6 +497,15 @@ mod tests {
         assert_eq!(named("orders", "_restored_20240501t100000z"), "orders_restored_20240501t100000z");
         let long = named(&"é".repeat(40), "_before_20240501t100000z");
         assert!(long.len() <= LONGEST_NAME && long.starts_with("ééé") && long.ends_with("_before_20240501t100000z"), "{long}");
+    }
+
+    #[test]
+    fn what_has_a_meaning_in_a_url_is_in_no_name_that_a_restore_gives() {
+        let names = ["a/b", "a%b", "a\\b", "a\tb", "a_b"].map(|database| named(database, "_restored_20240501t100000z"));
+        assert_eq!(names[4], "a_b_restored_20240501t100000z");
+        assert!(names.iter().all(|name| !name.contains(['/', '%', '\\', '\t']) && name.starts_with("a_b")), "{names:?}");
+        let different: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
     }
 
     #[test]
