@@ -32,7 +32,7 @@ impl Beside {
         let job = source.job(&format!("{destination}/clone"), Work::Clone { destination: destination.clone() });
         let request = InstanceRequest::Clone { destination, at: Some(clone.at) };
         let there = Exists { beside: &beside };
-        if carry_out(&source.turns, &job, &request, &there).await? == Done::Made {
+        if carry_out(&source.turns, &job, &request, &there).await.map_err(not_again)? == Done::Made {
             // No operation tells whose it is, so its labels have to.
             let found = beside.instance().await?;
             if !found.is_some_and(|found| is_clone_of(&found.labels, &self.order.run)) {
@@ -107,6 +107,14 @@ impl Beside {
             "it is left alone; delete it yourself if nobody needs it, or restore again, which takes another name".to_owned();
         self.error(InstanceErrorKind::NameTaken, action, message, Some(hint))
     }
+}
+
+/// Says of an operation that failed what becomes of it in this run: the service remembers it, and would answer the same. See [`Work::is_same`].
+pub(crate) fn not_again(error: RunError) -> RunError {
+    let RunError::InstanceOperation { instance, what, operation, message, hint } = error else { return error };
+    let again = "what failed is not asked for again under its name: end this run, which removes what it made, and restore again";
+    let hint = Some(hint.map_or_else(|| again.to_owned(), |hint| format!("{hint}; {again}")));
+    RunError::InstanceOperation { instance, what, operation, message, hint }
 }
 
 impl InstanceTurns {

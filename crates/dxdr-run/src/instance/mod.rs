@@ -18,6 +18,7 @@ mod mortal;
 mod reap;
 #[cfg(test)]
 mod schedules;
+mod settle;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use dxdr_provider::{
 use jiff::Timestamp;
 
 pub(crate) use beside::{Beside, BesideOrder, HandedOver, Import};
+pub(crate) use clone::not_again;
 pub use export::{ExportOrder, Exported, attempted, export};
 pub use ledger::LedgerLease;
 pub use look::{examine, look};

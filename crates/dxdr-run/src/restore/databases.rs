@@ -434,6 +434,7 @@ async fn drop_all(
     databases: &[&str],
 ) -> Result<Vec<String>, RunError> {
     let way = open(context, history, recorded).await?;
+    way.settle(recorded.clone_route()).await?;
     let mut dropped = Vec::new();
     for name in databases {
         if way.discard(name, &history.run).await? {

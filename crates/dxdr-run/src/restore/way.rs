@@ -125,11 +125,21 @@ impl Way {
                     timeout: restore.timeout,
                     priority: Priority::Restore,
                 };
-                let exported = instance::export(&beside.of_clone(clone).turns, &context.store, &order).await?;
+                let exported = instance::export(&beside.of_clone(clone).turns, &context.store, &order).await;
+                let exported = exported.map_err(instance::not_again)?;
                 beside.import(&import(restore, &exported.url)).await
             }
             _ => Err(mismatched(restore)),
         }
+    }
+
+    /// Waits for what an earlier process asked for and did not see the end of: until it is there, nothing tells that it is the run's.
+    pub(super) async fn settle(&self, clone: Option<&CloneRoute>) -> Result<(), RunError> {
+        let Self::Instance(beside) = self else { return Ok(()) };
+        if let Some(clone) = clone {
+            beside.settle_clone(clone).await?;
+        }
+        beside.settle_databases().await
     }
 
     /// Deletes the clone and what was exported from it, if they are there and carry the labels of the run. What was deleted.

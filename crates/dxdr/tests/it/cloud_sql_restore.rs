@@ -54,6 +54,14 @@ impl Cloud {
     /// Stops a command at the first operation of that kind, which is held, and lets that end. Its run.
     pub(crate) fn stopped_in(&self, request: &str, kind: &str, arguments: &[&str]) -> String {
         self.emulator.faults().next(request, Failing::Held);
+        let run = self.stopped_after(kind, arguments);
+        let [operation] = &self.emulator.operations_of(kind)[..] else { panic!("{kind} was asked for more than once") };
+        assert!(self.emulator.release(operation));
+        run
+    }
+
+    /// Stops a command once an operation of that kind was accepted. Its run.
+    pub(crate) fn stopped_after(&self, kind: &str, arguments: &[&str]) -> String {
         let mut command = self.served.place.command(arguments);
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         while self.emulator.operations_of(kind).is_empty() {
@@ -63,8 +71,6 @@ impl Cloud {
         rustix::process::kill_process(rustix::process::Pid::from_child(&process), rustix::process::Signal::TERM).unwrap();
         let ended = process.wait_with_output().unwrap();
         assert_eq!(ended.status.code(), Some(130), "{}", String::from_utf8_lossy(&ended.stderr));
-        let [operation] = &self.emulator.operations_of(kind)[..] else { panic!("{kind} was asked for more than once") };
-        assert!(self.emulator.release(operation));
         let runs = self.json(&["runs", "list"], 0);
         runs["runs"][0]["run"].as_str().unwrap().to_owned()
     }

@@ -1,5 +1,7 @@
 //! Databases of Cloud SQL that come back from the log of their instance, on the emulator.
 
+use std::time::Duration;
+
 use dxdr_database_emulator::{Failing, Instance};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -117,6 +119,24 @@ fn in_place_one_database_of_a_clone_takes_the_place_of_the_original_and_the_clon
 }
 
 #[test]
+fn what_is_still_being_made_when_its_run_is_ended_is_waited_for_and_removed() {
+    let cloud = dedicated("orders", "pointInTime");
+    let point = point_of_production(&cloud);
+    next_second();
+    for (request, kind, removal) in [("clone", "CLONE", "DELETE"), ("databases", "CREATE_DATABASE", "DELETE_DATABASE")] {
+        let before = cloud.emulator.operations_of(removal).len();
+        cloud.emulator.faults().next(request, Failing::Slow(Duration::from_secs(5)));
+        let run = cloud.stopped_after(kind, &["restore", "production", "--point", &point, "--in-place", "--yes"]);
+        cloud.run(&["runs", "clean", &run, "--yes"]).exits(0);
+        assert!(cloud.emulator.operations_of(removal).len() > before, "{kind}: it was there, and is removed");
+        assert_eq!(cloud.emulator.instance_names(PROJECT), ["own", "shared"], "{kind}");
+        assert_eq!(cloud.emulator.database_names(PROJECT, "own"), ["orders", "postgres"], "{kind}");
+        next_second();
+    }
+    assert_eq!(of_instance(&cloud, "own", "orders"), [MADE, LATER]);
+}
+
+#[test]
 fn of_an_instance_that_others_use_one_database_is_taken_and_never_the_whole() {
     let cloud = Cloud::exporting();
     cloud.served.place.write("policies/policy.yaml", &policy("preview", "method: pointInTime"));
@@ -173,7 +193,10 @@ fn what_keeps_an_instance_from_being_cloned_is_one_refusal_with_what_to_do() {
     }
     // The operation ends, and has achieved nothing.
     cloud.emulator.faults().next("clone", Failing::Fails("INTERNAL_ERROR".to_owned(), "An unknown error occurred.".to_owned()));
-    refused(1, &["An unknown error occurred.", "try again later"]);
+    refused(
+        1,
+        &["An unknown error occurred.", "try again later; what failed is not asked for again", "end this run", "dxdr runs clean"],
+    );
     assert_eq!(cloud.emulator.instance_names(PROJECT), ["own", "shared"]);
 }
 

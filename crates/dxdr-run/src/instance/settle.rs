@@ -1,0 +1,100 @@
+//! What an earlier process of a run asked for, and did not see the end of, before what the run made is removed.
+//!
+//! An instance and a database carry nothing of ours before they are there and somebody has labelled or marked them. Who removes what a run has left looks for labels
+//! and marks alone, and would find nothing yet: what came to be afterwards would be nobody's.
+
+use dxdr_plan::{
+    instance::{Entry, Operation, OperationStatus, Progress, Work, label::is_clone_of},
+    restore::CloneRoute,
+};
+use dxdr_provider::{InstanceErrorKind, instance::Instance};
+
+use super::{
+    Beside, operation_of,
+    statement::{self, ADMINISTRATION},
+};
+use crate::error::RunError;
+
+impl Beside {
+    /// Waits for the clone that is still being made, and labels it.
+    pub(crate) async fn settle_clone(&self, clone: &CloneRoute) -> Result<(), RunError> {
+        let (source, beside) = (self.on(&clone.source), self.of_clone(clone));
+        let work = Work::Clone { destination: clone.destination.clone() };
+        source.visible(|other| other.is_same(&work)).await?;
+        let operations = source.turns.instances.operations(&clone.source).await?;
+        let ours = operations.iter().map(operation_of).find(|operation| operation.work.is_same(&work));
+        let unlabelled = |found: &Instance| !is_clone_of(&found.labels, &self.order.run);
+        let wanted = match ours {
+            Some(operation) if operation.is_running() => true,
+            Some(Operation { status: OperationStatus::Succeeded, .. }) => {
+                match beside.turns.instances.instance(&beside.turns.instance).await {
+                    Ok(found) => unlabelled(&found),
+                    Err(error) if error.kind == InstanceErrorKind::NotFound => false,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            _ => false,
+        };
+        // It is found by its operation, so nothing is asked for but its labels.
+        if wanted { self.clone_instance(clone).await.map(|_| ()) } else { Ok(()) }
+    }
+
+    /// Waits for the databases that are still being made, and marks them.
+    pub(crate) async fn settle_databases(&self) -> Result<(), RunError> {
+        for entry in self.visible(|work| matches!(work, Work::CreateDatabase { .. })).await? {
+            let (Work::CreateDatabase { database }, Progress::Accepted { operation }) = (&entry.job.work, &entry.progress) else {
+                continue;
+            };
+            self.ended(&entry.job.work, operation).await?;
+            let (instances, instance) = (&self.turns.instances, &self.turns.instance);
+            let rows = instances.execute(instance, ADMINISTRATION, statement::CATALOGUE).await?;
+            let found = statement::catalogue(&rows).unwrap_or_default();
+            if found.iter().any(|found| found.name == *database && found.comment.is_none()) {
+                // By the ledger this run made it, and nobody but this run knows the name.
+                instances.execute(instance, ADMINISTRATION, &statement::marking(database, &self.order.run, None)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of an operation, as long as the run waits for one.
+    async fn ended(&self, work: &Work, operation: &str) -> Result<(), RunError> {
+        let (instances, instance) = (&self.turns.instances, &self.turns.instance);
+        let end = self.turns.clock.now().saturating_add(self.order.timeout).unwrap_or(jiff::Timestamp::MAX);
+        loop {
+            let seen = instances.operation(&instance.project, operation).await?.as_ref().map(operation_of);
+            let Some(running) = seen.filter(Operation::is_running) else { return Ok(()) };
+            if self.turns.clock.now() > end {
+                let since = running.started.or(running.accepted);
+                return Err(RunError::InstanceOverdue {
+                    instance: instance.to_string(),
+                    what: work.to_string(),
+                    operation: operation.to_owned(),
+                    since: since.map_or_else(|| "some time".to_owned(), |since| format!("{since:.0}")),
+                });
+            }
+            self.pause().await?;
+        }
+    }
+
+    /// What the ledger has of such work of this run, once everything that was sent for it would be visible.
+    async fn visible(&self, which: impl Fn(&Work) -> bool) -> Result<Vec<Entry>, RunError> {
+        loop {
+            let ledger = self.turns.lease.current().await?;
+            let now = self.turns.clock.now();
+            let ours = ledger.entries.into_iter().filter(|entry| entry.job.run == self.order.run && which(&entry.job.work));
+            let ours: Vec<Entry> = ours.collect();
+            if ours.iter().all(|entry| !entry.is_in_flight(now)) {
+                return Ok(ours);
+            }
+            self.pause().await?;
+        }
+    }
+
+    async fn pause(&self) -> Result<(), RunError> {
+        tokio::select! {
+            () = tokio::time::sleep(self.turns.first_pause) => Ok(()),
+            () = self.turns.stop.wait() => Err(RunError::Interrupted),
+        }
+    }
+}
