@@ -258,7 +258,7 @@ fn assembled(
         unknown_volumes: Vec::new(),
         hooks: Vec::new(),
         databases: Vec::new(),
-        keys: keys(&point),
+        keys: keys(&point, false),
         steps,
         filters: request.filters.clone(),
         selection,
@@ -281,11 +281,12 @@ impl BackupPlan {
         let dumps = of.dumps().map(|(_, dump)| dump.key.clone());
         let databases: Vec<String> = dumps.chain(of.exports().map(|(_, export)| export.key.clone())).collect();
         let (dumps, exports, logs) = (of.dumps().count(), of.exports().count(), of.logs().count());
-        self.keys = keys(&self.point);
+        let snapshots = self.snapshots().count();
+        self.keys = keys(&self.point, snapshots > 0);
         // Behind the archive, before what makes the backup visible to Velero.
         self.keys.splice(1..1, databases);
         let quantities = Quantities {
-            snapshots: self.snapshots().count(),
+            snapshots,
             before: self.hooks(HookTime::Before).count(),
             after: self.hooks(HookTime::After).count(),
             dumps,
@@ -342,7 +343,8 @@ fn named(namespaces: &[String]) -> String {
 }
 
 /// Velero's objects in the order in which they are written; its metadata, which makes the backup visible to Velero, behind the rest.
-fn keys(point: &str) -> Vec<String> {
+fn keys(point: &str, snapshots: bool) -> Vec<String> {
+    let contents = snapshots.then_some("csi-volumesnapshotcontents.json.gz");
     [
         "tar.gz",
         "logs.gz",
@@ -353,8 +355,9 @@ fn keys(point: &str) -> Vec<String> {
         "itemoperations.json.gz",
         "volumeinfo.json.gz",
     ]
-    .iter()
-    .map(|suffix| if *suffix == "tar.gz" { format!("{point}.{suffix}") } else { format!("{point}-{suffix}") })
+    .into_iter()
+    .chain(contents)
+    .map(|suffix| if suffix == "tar.gz" { format!("{point}.{suffix}") } else { format!("{point}-{suffix}") })
     .chain(["velero-backup.json".to_owned()])
     .collect()
 }

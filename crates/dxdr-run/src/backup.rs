@@ -446,6 +446,7 @@ fn side_objects(plan: &BackupPlan, content: &Content) -> Result<Vec<(String, Byt
         resource_list: &captured.resource_list,
         errors: &errors,
         volumes: &volumes.infos(plan),
+        snapshots: volumes.snapshots(),
         started: plan.started,
         completed: captured.instant,
         items: captured.items,

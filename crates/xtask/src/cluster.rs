@@ -50,6 +50,8 @@ pub(crate) enum Command {
         /// Also build Velero with its plugin for S3
         #[arg(long)]
         velero: bool,
+        #[command(flatten)]
+        version: VeleroVersion,
         /// Also build the Sealed Secrets controller, and kubeseal
         #[arg(long)]
         sealed_secrets: bool,
@@ -92,7 +94,7 @@ impl Place {
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Build { s3, csi, velero, sealed_secrets, node } => {
+        Command::Build { s3, csi, velero, version, sealed_secrets, node } => {
             let programs = programs::build()?;
             println!("{}", programs.directory_of_kubectl().display());
             if s3 {
@@ -102,7 +104,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
                 println!("{}", programs::build_volumes()?.driver.display());
             }
             if velero {
-                println!("{}", programs::build_velero()?.velero.display());
+                println!("{}", programs::build_velero(version.line)?.velero.display());
             }
             if sealed_secrets {
                 println!("{}", programs::build_sealed_secrets()?.kubeseal.display());
@@ -140,12 +142,22 @@ pub(crate) struct Parts {
     /// Also start a Velero server whose storage location is in the bucket
     #[arg(long, requires = "s3")]
     pub(crate) velero: bool,
+    #[command(flatten)]
+    pub(crate) version: VeleroVersion,
     /// Also start the Sealed Secrets controller
     #[arg(long)]
     pub(crate) sealed_secrets: bool,
     /// Also start a node, on which pods run that tolerate its taint (takes root)
     #[arg(long)]
     pub(crate) node: bool,
+}
+
+/// Which Velero.
+#[derive(Clone, Copy, Default, Args)]
+pub(crate) struct VeleroVersion {
+    /// Velero's minor version
+    #[arg(id = "velero_version", long = "velero-version", value_enum, default_value_t, value_name = "VERSION")]
+    pub(crate) line: velero::Line,
 }
 
 /// What shall be started, built.
@@ -174,7 +186,7 @@ impl Built {
         if let Some((programs, storage)) = self.velero.as_ref().zip(object_storage.as_ref()) {
             velero::start(processes, programs, &administrator, storage)?;
         }
-        let (kubectl, velero) = (self.programs.kubectl, self.velero.is_some());
+        let (kubectl, velero) = (self.programs.kubectl, self.velero.map(|programs| programs.version));
         Ok(Cluster { directory, kubectl, object_storage, volumes, velero, sealed_secrets, node })
     }
 }
@@ -185,7 +197,8 @@ pub(crate) struct Cluster {
     kubectl: PathBuf,
     object_storage: Option<seaweedfs::Endpoint>,
     volumes: Option<volumes::Volumes>,
-    velero: bool,
+    /// Its version.
+    velero: Option<String>,
     sealed_secrets: Option<sealed_secrets::SealedSecrets>,
     node: Option<node::Node>,
 }
@@ -200,7 +213,7 @@ impl Cluster {
             weed,
             programs: programs::build()?,
             volumes: if parts.csi { Some(programs::build_volumes()?) } else { None },
-            velero: if parts.velero { Some(programs::build_velero()?) } else { None },
+            velero: if parts.velero { Some(programs::build_velero(parts.version.line)?) } else { None },
             sealed_secrets: if parts.sealed_secrets { Some(programs::build_sealed_secrets()?) } else { None },
             node: if parts.node { Some(programs::build_node()?) } else { None },
         };
@@ -255,8 +268,8 @@ impl Cluster {
         if let Some(node) = &self.node {
             variables.extend(node.test_variables());
         }
-        if self.velero {
-            variables.extend(velero::test_variables());
+        if let Some(version) = &self.velero {
+            variables.extend(velero::test_variables(version));
         }
         variables
     }

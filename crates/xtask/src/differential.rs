@@ -6,7 +6,11 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::{checkout, cluster::Parts, end_to_end};
+use crate::{
+    checkout,
+    cluster::{Parts, VeleroVersion},
+    end_to_end,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -16,6 +20,8 @@ pub(crate) struct Arguments {
     /// The first number: another one makes other namespaces
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     first: u32,
+    #[command(flatten)]
+    version: VeleroVersion,
     /// Leave the servers running afterwards, and say how to stop them
     #[arg(long)]
     keep: bool,
@@ -23,7 +29,8 @@ pub(crate) struct Arguments {
 
 /// The exit code is that of `cargo test`; 3 when a program that is needed is not installed.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    end_to_end::in_cluster(Parts { s3: true, csi: true, velero: true, ..Parts::default() }, arguments.keep, |cluster, _| {
+    let parts = Parts { s3: true, csi: true, velero: true, version: arguments.version, ..Parts::default() };
+    end_to_end::in_cluster(parts, arguments.keep, |cluster, _| {
         let mut variables = cluster.test_variables();
         variables.push(("DXDR_TEST_SEEDS", arguments.seeds.to_string()));
         variables.push(("DXDR_TEST_REQUIRED", "servers,velero".to_owned()));

@@ -13,11 +13,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::{Cluster, Parts, node, wheels};
+use crate::cluster::{Cluster, Parts, VeleroVersion, node, velero, wheels};
 use crate::{checkout, interruption};
 
 /// Crates with tests that talk to real servers.
 const CRATES: [&str; 5] = ["dxdr-object-storage", "dxdr-storage-emulator", "dxdr-kubernetes", "dxdr-sandbox", "dxdr"];
+/// The tests of `dxdr` that talk to a Velero server: those that an older one is run for.
+const OF_VELERO: [&str; 8] = [
+    "real_servers::velero::",
+    "real_servers::schedules::",
+    "real_servers::unfinished::",
+    "real_servers::volumes::",
+    "real_servers::groups::",
+    "real_servers::retained::",
+    "real_servers::hooks::",
+    "a_point_that_velero_took",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -32,6 +43,8 @@ pub(crate) struct Arguments {
     /// Start neither Velero nor volumes with snapshots nor a node; the tests that need them say so and do not run
     #[arg(long)]
     without_velero: bool,
+    #[command(flatten)]
+    version: VeleroVersion,
     /// Write what will not run, and why, into this file, a line each
     #[arg(long, value_name = "FILE")]
     not_run: Option<PathBuf>,
@@ -52,7 +65,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !all {
         not_run.push("tests that need Velero, volumes or a node: --without-velero".to_owned());
     }
-    in_cluster(Parts { s3: true, csi: all, velero: all, sealed_secrets: true, node }, arguments.keep, |cluster, folder| {
+    let parts = Parts { s3: true, csi: all, velero: all, version: arguments.version, sealed_secrets: true, node };
+    in_cluster(parts, arguments.keep, |cluster, folder| {
         let mut variables = cluster.test_variables();
         let proxied = variables.iter().any(|(name, _)| *name == "DXDR_TEST_SEALED_SECRETS_NAMESPACE");
         if !proxied {
@@ -74,17 +88,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         beside_a_second(folder, |second| {
             variables.extend(second);
             let mut command = Command::new(checkout::cargo());
-            command.arg("test");
-            for name in CRATES {
-                command.args(["--package", name]);
-            }
-            command.arg("--no-fail-fast").args(&arguments.test_arguments);
+            command.arg("test").args(tests(arguments));
             let begin = Instant::now();
             let code = test(&mut command, &variables);
             eprintln!("end-to-end tests took {} s", begin.elapsed().as_secs());
             code
         })
     })
+}
+
+/// Which tests, as `cargo test` is told. With an older Velero those that do not talk to it are what they are with the newest.
+fn tests(arguments: &Arguments) -> Vec<OsString> {
+    let older = arguments.version.line != velero::Line::default();
+    let chosen: Vec<OsString> = match (arguments.test_arguments.as_slice(), older) {
+        ([], true) => ["--test", "it", "--"].into_iter().chain(OF_VELERO).map(OsString::from).collect(),
+        (given, _) => given.to_vec(),
+    };
+    let crates = if older { &["dxdr"][..] } else { &CRATES[..] };
+    let packages = crates.iter().flat_map(|name| ["--package", name]).chain(["--no-fail-fast"]).map(OsString::from);
+    packages.chain(chosen).collect()
 }
 
 /// The parts that are there, by the names that the tests have for them.
@@ -194,6 +216,24 @@ fn kubeconfig_of(kubectl: &Path, context: &str, folder: &Path) -> Result<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_older_velero_is_for_the_tests_that_talk_to_it() {
+        #[derive(clap::Parser)]
+        struct Program {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        let told = |line: &str| -> String {
+            let arguments = <Program as clap::Parser>::parse_from(line.split(' ')).arguments;
+            tests(&arguments).join(" ".as_ref()).into_string().unwrap_or_default()
+        };
+        assert!(!told("end-to-end").contains("velero") && told("end-to-end").contains("dxdr-sandbox"));
+        assert!(
+            told("end-to-end --velero-version 1.14").starts_with("--package dxdr --no-fail-fast --test it -- real_servers::")
+        );
+        assert!(told("end-to-end --velero-version 1.14 -- one").ends_with("--package dxdr --no-fail-fast one"));
+    }
 
     #[test]
     fn what_was_started_is_required_and_nothing_else() {

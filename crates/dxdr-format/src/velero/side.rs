@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{
+    csi_snapshot::CsiSnapshot,
     item_operation,
     layout::BackupObject,
     pod_volume_backup,
@@ -28,6 +30,8 @@ pub struct SideObjects<'a> {
     pub errors: &'a [String],
     /// What became of each volume.
     pub volumes: &'a [VolumeInfo],
+    /// What the storage has taken of them.
+    pub snapshots: &'a [CsiSnapshot],
     /// When capturing began.
     pub started: Timestamp,
     /// When it ended.
@@ -40,7 +44,7 @@ impl SideObjects<'_> {
     /// Their keys in the backup's folder, and their bytes: the same for the same arguments.
     pub fn encode(&self) -> Result<Vec<(String, Vec<u8>)>, FormatError> {
         let errors = Messages { velero: self.errors.to_vec(), ..Messages::default() };
-        let objects = [
+        let mut objects = vec![
             (BackupObject::Logs, compressed::compress("log", self.log().as_bytes())?),
             (BackupObject::Results, results::encode(&Results { errors, warnings: Messages::default() })?),
             (BackupObject::ResourceList, resource_list::encode(&ResourceList(self.resource_list.clone()))?),
@@ -49,6 +53,13 @@ impl SideObjects<'_> {
             (BackupObject::VolumeSnapshots, volume_snapshot::encode(&[])?),
             (BackupObject::PodVolumeBackups, pod_volume_backup::encode(&[])?),
         ];
+        if !self.snapshots.is_empty() {
+            // Servers up to 1.15 delete the storage's snapshots through the contents in the cluster, and make those of others' backups from this
+            // object; later ones make them of the archive.
+            let contents: Vec<Value> =
+                self.snapshots.iter().map(|snapshot| snapshot.volume_snapshot_content(self.name)).collect();
+            objects.push((BackupObject::CsiVolumeSnapshotContents, volume_snapshot::encode_csi(&contents)?));
+        }
         Ok(objects.into_iter().map(|(object, bytes)| (object.file_name(self.name), bytes)).collect())
     }
 

@@ -70,6 +70,11 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<VolumeSnapshot>, FormatError> {
     compressed::decode(WHAT, bytes)
 }
 
+/// One of the three CSI files, for a store.
+pub fn encode_csi(objects: &[Value]) -> Result<Vec<u8>, FormatError> {
+    compressed::encode(CSI, &objects)
+}
+
 /// One of the three CSI files, from a store: VolumeSnapshots, VolumeSnapshotContents or VolumeSnapshotClasses as the API has them.
 pub fn decode_csi(bytes: &[u8]) -> Result<Vec<Value>, FormatError> {
     compressed::decode(CSI, bytes)

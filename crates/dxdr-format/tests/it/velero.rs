@@ -6,6 +6,7 @@ use dxdr_catalog::ForeignBackup;
 use dxdr_format::velero::{
     archive::{ArchiveReader, ArchiveWriter, ItemPath, Limits},
     backup,
+    csi_snapshot::CsiSnapshot,
     item_operation::{self, ItemOperation, OperationSpec, OperationStatus, ResourceIdentifier},
     layout::BackupObject,
     pod_volume_backup::{self, PodVolumeBackup},
@@ -208,6 +209,7 @@ fn the_objects_beside_our_archive_are_all_there_and_always_the_same() {
         resource_list: &list,
         errors: &["secrets in s: forbidden, \"as they say\"".to_owned()],
         volumes: &[],
+        snapshots: &[],
         started: "2024-05-01T10:00:00Z".parse().unwrap(),
         completed: "2024-05-01T10:00:04Z".parse().unwrap(),
         items: 2,
@@ -237,4 +239,27 @@ fn the_objects_beside_our_archive_are_all_there_and_always_the_same() {
     let bytes = &objects.iter().find(|(key, _)| key.ends_with("-results.gz")).unwrap().1;
     let expected = Messages { velero: side.errors.to_vec(), ..Messages::default() };
     assert_eq!(results::decode(bytes).unwrap().errors, expected);
+
+    let snapshot = CsiSnapshot {
+        namespace: "s".to_owned(),
+        claim: "data".to_owned(),
+        volume: "pv-1".to_owned(),
+        driver: "disks.example.org".to_owned(),
+        class: "disks".to_owned(),
+        name: "staging-1-data".to_owned(),
+        uid: "1".to_owned(),
+        content: "snapcontent-1".to_owned(),
+        content_uid: "2".to_owned(),
+        handle: "snap-1".to_owned(),
+        taken: "2024-05-01T10:00:01Z".parse().unwrap(),
+        size: Some(1),
+        volume_mode: None,
+        group: None,
+    };
+    let with = SideObjects { snapshots: std::slice::from_ref(&snapshot), ..side }.encode().unwrap();
+    let added: Vec<_> = with.iter().filter(|object| !objects.contains(object)).collect();
+    let [(key, bytes)] = added.as_slice() else { panic!("{added:?}") };
+    assert_eq!(key, "staging-1-csi-volumesnapshotcontents.json.gz");
+    // The same that the archive has.
+    assert_eq!(volume_snapshot::decode_csi(bytes).unwrap(), [snapshot.volume_snapshot_content("staging-1")]);
 }

@@ -74,7 +74,11 @@ fn server(model: &Model<'_>, found: &VeleroObserved) -> Row {
             Row::warning(SERVER, format!("{version} is newer than what dxdr was tried with, v1.18"))
                 .remedy("look for a newer dxdr, or try a backup and a restore before you rely on them")
         }
-        Some(version) => Row::good(SERVER, version.to_string()),
+        Some(version) => {
+            let differences = version.differences();
+            let unlike = if differences.is_empty() { "" } else { ", unlike newer ones: " };
+            Row::good(SERVER, format!("{version}{unlike}{}", differences.join("; ")))
+        }
         None => Row::warning(SERVER, format!("its version `{text}` is no number, so that nobody knows what it does differently"))
             .remedy("run a released version of Velero, v1.14 to v1.18"),
     }

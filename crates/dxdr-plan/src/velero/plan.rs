@@ -9,6 +9,7 @@ use dxdr_environment::{
 use dxdr_policy::{
     BackupPolicy, BackupStore, Because, Engine, SnapshotLocation, Timing, Together, VolumeMethod, timings, together,
 };
+use jiff::tz::Offset;
 use serde_json::Value;
 
 use super::{
@@ -68,6 +69,8 @@ impl SchedulePlan {
 /// Compiles policies and stores, and compares them with what is there.
 pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan {
     let version = observed.server_version.as_deref().and_then(VeleroVersion::parse);
+    // Of a server of which nothing is known the best is hoped.
+    let parser = version.map_or(CronParser::GoCron, VeleroVersion::cron_parser);
     let mut notes = Vec::new();
     look_at_server(observed, version, &mut notes);
     let policies: Vec<&BackupPolicy> = request.policies.iter().filter(|policy| policy.engine == Engine::Velero).collect();
@@ -90,7 +93,7 @@ pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan
             let snapshots = store.map(|store| snapshot_location::names(policy, store)).unwrap_or_default();
             let places = Places { location, snapshots: &snapshots };
             let Some(timing) = timings.get(name) else { continue };
-            desired.push(schedule(environment, policy, &timing.schedule, &places, request.namespace, request.standby));
+            desired.push(schedule(environment, policy, &timing.schedule, &places, request.namespace, parser, request.standby));
             look_at_timing(environment, timing, &mut notes);
         }
         look_at_policy(policy, version, &mut notes);
@@ -124,6 +127,11 @@ fn look_at_server(observed: &Observed, version: Option<VeleroVersion>, notes: &m
         (Some(_), Some(version)) if version.untried() => {
             notes.push(note(Severity::Warning, format!("Velero {version} is newer than what dxdr was tried with, v1.18"), None))
         }
+        (Some(_), Some(version)) if version.cron_parser() == CronParser::RobfigWithoutZones => notes.push(note(
+            Severity::Information,
+            format!("Velero {version} reads schedules in its own time zone, so that they are right where that is UTC"),
+            Some("it is UTC unless Velero's Deployment sets `TZ`; v1.15 and newer read `CRON_TZ`"),
+        )),
         (Some(text), None) => notes.push(note(
             Severity::Warning,
             format!("the server's version `{text}` is no number, so that nobody knows what it does differently"),
@@ -355,11 +363,20 @@ fn look_at_policy(policy: &BackupPolicy, version: Option<VeleroVersion>, notes: 
             Some("Velero cannot tell them apart; a restore leaves them to their owner"),
         ));
     }
-    let skips = version.is_some_and(|version| version.cron_parser() == CronParser::Robfig);
-    let zoned = policy.schedule.as_ref().is_some_and(|schedule| schedule.zone().to_fixed_offset().is_err());
-    if skips && zoned {
-        let text = format!("policy `{}`: this version of Velero does not fire in the hour that spring takes away", policy.name);
-        notes.push(note(Severity::Information, text, Some("v1.18.3 and newer make up for it when the hour ends")));
+    let (Some(version), Some(schedule)) = (version, &policy.schedule) else { return };
+    let zone = schedule.zone();
+    match version.cron_parser() {
+        CronParser::RobfigWithoutZones if zone.to_fixed_offset().ok() != Some(Offset::UTC) => notes.push(note(
+            Severity::Fatal,
+            format!("policy `{}`: Velero {version} refuses a schedule that names a time zone", policy.name),
+            Some("update Velero to v1.15 or newer, or write the schedule for `timeZone: UTC`"),
+        )),
+        CronParser::Robfig if zone.to_fixed_offset().is_err() => notes.push(note(
+            Severity::Information,
+            format!("policy `{}`: this version of Velero does not fire in the hour that spring takes away", policy.name),
+            Some("v1.18.3 and newer make up for it when the hour ends"),
+        )),
+        _ => {}
     }
 }
 

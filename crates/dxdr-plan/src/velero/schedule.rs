@@ -9,7 +9,7 @@ use dxdr_policy::{BackupPolicy, ResourceFilters, Retention, Schedule, VolumeMeth
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
-use super::{POLICY_LABEL, schedules};
+use super::{POLICY_LABEL, schedules, version::CronParser};
 
 /// Velero puts `-20240501100000` behind the name for its backups, whose name it makes a label of.
 const LONGEST_NAME: usize = name::LONGEST - 15;
@@ -48,17 +48,22 @@ pub(super) struct Places<'a> {
     pub(super) snapshots: &'a [&'a str],
 }
 
-/// The Schedule of `environment` under `policy` that fires at `when`, writing to `places`; paused on a standby cluster.
+/// The Schedule of `environment` under `policy` that fires at `when`, writing to `places`, for a server that reads it by `parser`; paused on a
+/// standby cluster.
 pub(super) fn schedule(
     environment: &Environment,
     policy: &BackupPolicy,
     when: &Schedule,
     places: &Places<'_>,
     namespace: &str,
+    parser: CronParser,
     paused: bool,
 ) -> DesiredObject {
-    // A zone of the database always has a name; without one it can only be UTC.
-    let zone = when.zone().iana_name().unwrap_or("UTC");
+    let expression = match parser {
+        CronParser::RobfigWithoutZones => when.expression().to_owned(),
+        // A zone of the database always has a name; without one it can only be UTC.
+        _ => format!("CRON_TZ={} {}", when.zone().iana_name().unwrap_or("UTC"), when.expression()),
+    };
     let name = schedule_name(environment.name.as_str());
     let labels = json!({
         "app.kubernetes.io/managed-by": "dxdr",
@@ -70,7 +75,7 @@ pub(super) fn schedule(
         "kind": schedules().kind,
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {
-            "schedule": format!("CRON_TZ={zone} {}", when.expression()),
+            "schedule": expression,
             "paused": paused,
             // Deleting the Schedule must not delete what it made.
             "useOwnerReferencesInBackup": false,
@@ -166,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_policy_becomes_a_schedule_that_says_everything_whose_default_differs() {
-        let object = schedule(&environment("staging"), &policy(), &when(), &PRIMARY, "velero", false);
+        let object = schedule(&environment("staging"), &policy(), &when(), &PRIMARY, "velero", CronParser::GoCron, false);
         let labels =
             json!({"app.kubernetes.io/managed-by": "dxdr", "dxdr.io/environment": "staging", "dxdr.io/policy": "non-production"});
         assert_eq!(
@@ -189,8 +194,17 @@ mod tests {
     #[test]
     fn snapshot_locations_are_named_where_the_store_names_them() {
         let places = Places { snapshots: &["aws-default"], ..PRIMARY };
-        let spec = schedule(&environment("staging"), &policy(), &when(), &places, "velero", false).value["spec"].clone();
+        let spec =
+            schedule(&environment("staging"), &policy(), &when(), &places, "velero", CronParser::GoCron, false).value["spec"]
+                .clone();
         assert_eq!(spec["template"]["volumeSnapshotLocations"], json!(["aws-default"]));
+    }
+
+    #[test]
+    fn a_server_that_reads_no_zone_is_given_none() {
+        let object =
+            schedule(&environment("staging"), &policy(), &when(), &PRIMARY, "velero", CronParser::RobfigWithoutZones, false);
+        assert_eq!(object.value["spec"]["schedule"], "*/30 * * * *");
     }
 
     #[test]
@@ -198,11 +212,13 @@ mod tests {
         let mut policy = policy();
         policy.resources.excluded_namespace_scoped = vec!["pods".to_owned()];
         policy.volumes.method = VolumeMethod::DataMover;
-        let template = &schedule(&environment("staging"), &policy, &when(), &PRIMARY, "velero", false).value["spec"]["template"];
+        let template = &schedule(&environment("staging"), &policy, &when(), &PRIMARY, "velero", CronParser::GoCron, false).value
+            ["spec"]["template"];
         assert_eq!(template["excludedNamespaceScopedResources"], json!(["pods"]));
         assert_eq!(template["snapshotMoveData"], true);
         policy.resources = ResourceFilters { include_cluster_resources: Some(false), ..ResourceFilters::default() };
-        let template = &schedule(&environment("staging"), &policy, &when(), &PRIMARY, "velero", false).value["spec"]["template"];
+        let template = &schedule(&environment("staging"), &policy, &when(), &PRIMARY, "velero", CronParser::GoCron, false).value
+            ["spec"]["template"];
         assert_eq!(template["includeClusterResources"], false);
     }
 

@@ -6,7 +6,17 @@ use std::fmt;
 const OLDEST: (u32, u32) = (1, 14);
 /// The newest version that this was tried with.
 const NEWEST: (u32, u32) = (1, 18);
-/// From this one on, schedules are read by another parser.
+/// From this one on, a schedule may name its time zone.
+const ZONES: (u32, u32, u32) = (1, 15, 0);
+/// From this one on, nothing in the cluster stands for a backup's snapshots, and they are deleted with it all the same.
+const DELETION_BY_HANDLE: (u32, u32, u32) = (1, 16, 0);
+/// From this one on, volumes that belong together are taken together.
+const GROUPS: (u32, u32, u32) = (1, 17, 0);
+/// From this one on, backups that wait are `Queued` and have a position.
+const QUEUE: (u32, u32, u32) = (1, 18, 0);
+/// From this one on, a snapshot of a group is restored where its driver says that it is of one.
+const MEMBERS: (u32, u32, u32) = (1, 18, 1);
+/// From this one on, schedules are read by another parser, and no backup is run because its metadata lies in the store.
 const GO_CRON: (u32, u32, u32) = (1, 18, 3);
 
 /// `v1.18.3`, as a server says it.
@@ -23,7 +33,9 @@ pub struct VeleroVersion {
 /// Which library reads the schedules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CronParser {
-    /// `robfig/cron`: a firing in a spring gap does not happen.
+    /// `robfig/cron` 1: knows the server's zone only, and refuses an expression that names one.
+    RobfigWithoutZones,
+    /// `robfig/cron` 3: a firing in a spring gap does not happen.
     Robfig,
     /// `netresearch/go-cron`: it happens when the gap ends.
     GoCron,
@@ -53,7 +65,36 @@ impl VeleroVersion {
 
     /// Which library reads its schedules.
     pub fn cron_parser(self) -> CronParser {
-        if (self.major, self.minor, self.patch) >= GO_CRON { CronParser::GoCron } else { CronParser::Robfig }
+        if self.is_since(GO_CRON) {
+            CronParser::GoCron
+        } else if self.is_since(ZONES) {
+            CronParser::Robfig
+        } else {
+            CronParser::RobfigWithoutZones
+        }
+    }
+
+    /// What it does otherwise than the newest version does, where that can be seen.
+    pub fn differences(self) -> Vec<&'static str> {
+        [
+            (ZONES, "a schedule can be in the server's own time zone only"),
+            (
+                DELETION_BY_HANDLE,
+                "snapshots keep a VolumeSnapshotContent in the cluster, without which they are not deleted with their backup",
+            ),
+            (GROUPS, "its own backups take the volumes of a group one after the other"),
+            (QUEUE, "a backup that waits for another one stays `New`"),
+            (MEMBERS, "its own restores wait in vain for a snapshot whose driver says that it is of a group"),
+            (GO_CRON, "a schedule does not fire in the hour that spring takes away"),
+        ]
+        .into_iter()
+        .filter(|(since, _)| !self.is_since(*since))
+        .map(|(_, difference)| difference)
+        .collect()
+    }
+
+    fn is_since(self, version: (u32, u32, u32)) -> bool {
+        (self.major, self.minor, self.patch) >= version
     }
 }
 
@@ -79,11 +120,20 @@ mod tests {
     }
 
     #[test]
-    fn the_parser_changed_within_a_minor_version() {
+    fn the_parser_changed_twice_once_within_a_minor_version() {
         let parser = |text| VeleroVersion::parse(text).unwrap().cron_parser();
+        assert_eq!(parser("v1.14.1"), CronParser::RobfigWithoutZones);
+        assert_eq!(parser("v1.15.0"), CronParser::Robfig);
         assert_eq!(parser("v1.18.2"), CronParser::Robfig);
         assert_eq!(parser("v1.18.3"), CronParser::GoCron);
         assert_eq!(parser("v1.19.0"), CronParser::GoCron);
+    }
+
+    #[test]
+    fn older_versions_differ_in_more() {
+        let count = |text| VeleroVersion::parse(text).unwrap().differences().len();
+        let versions = ["v1.14.1", "v1.15.2", "v1.16.2", "v1.17.2", "v1.18.0", "v1.18.1", "v1.18.3", "v1.19.0"];
+        assert_eq!(versions.map(count), [6, 5, 4, 3, 2, 1, 0, 0]);
     }
 
     #[test]

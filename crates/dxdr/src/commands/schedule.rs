@@ -1,7 +1,7 @@
 //! `dxdr schedule`
 
 use dxdr_environment::DesiredObject;
-use dxdr_plan::velero::{Observed, SchedulePlan, SchedulesRequest, plan};
+use dxdr_plan::velero::{Observed, SchedulePlan, SchedulesRequest, VeleroVersion, plan};
 use dxdr_provider::{Clock, Cluster, clock::SystemClock};
 use dxdr_report::schedule_plan;
 use dxdr_run::velero::{schedules, server::FIELD_MANAGER};
@@ -21,8 +21,10 @@ use crate::{
 )]
 pub(crate) enum ScheduleCommand {
     /// Print the objects that the policies with `engine: velero` compile to, as YAML; asks no cluster.
-    #[command(after_help = "Examples:\n  dxdr schedule render\n  dxdr schedule render --standby")]
-    Render(Which),
+    #[command(
+        after_help = "Examples:\n  dxdr schedule render\n  dxdr schedule render --standby\n  dxdr schedule render --velero-version 1.14"
+    )]
+    Render(Render),
     /// Compare the policies with what Velero has, field by field. Exit code 3 when they differ.
     ///
     /// Asks the server for its version by a ServerStatusRequest, which is removed again.
@@ -38,6 +40,19 @@ pub(crate) struct Which {
     /// For a cluster that only stands by: Schedules paused, locations read-only.
     #[arg(long)]
     standby: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Render {
+    #[command(flatten)]
+    which: Which,
+    /// The server's version, such as `1.14`, where that is not the newest: before 1.15, a schedule must not name its time zone.
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    velero_version: Option<VeleroVersion>,
+}
+
+fn version(text: &str) -> Result<VeleroVersion, &'static str> {
+    VeleroVersion::parse(text).ok_or("a version is written as `1.14` or `v1.14.1`")
 }
 
 #[derive(Debug, clap::Args)]
@@ -62,7 +77,7 @@ pub(crate) struct Apply {
 pub(crate) async fn run(command: ScheduleCommand, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let world = World::load(global)?;
     match command {
-        ScheduleCommand::Render(which) => render(&world, &which, terminal),
+        ScheduleCommand::Render(arguments) => render(&world, &arguments, terminal),
         ScheduleCommand::Diff(which) => {
             let cluster = world.cluster().await?;
             let plan = planned(&world, &which, cluster.as_ref()).await?;
@@ -87,8 +102,9 @@ fn request<'a>(world: &'a World, which: &Which) -> SchedulesRequest<'a> {
     }
 }
 
-fn render(world: &World, which: &Which, terminal: &Terminal) -> Result<(), Failure> {
-    let plan = plan(&request(world, which), &Observed::default());
+fn render(world: &World, arguments: &Render, terminal: &Terminal) -> Result<(), Failure> {
+    let server_version = arguments.velero_version.map(|version| version.to_string());
+    let plan = plan(&request(world, &arguments.which), &Observed { server_version, ..Observed::default() });
     let desired = plan.objects.iter().map(|object| &object.desired);
     let objects: Vec<Value> = desired.map(|DesiredObject { value, .. }| value.clone()).collect();
     if objects.is_empty() {

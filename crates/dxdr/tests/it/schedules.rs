@@ -39,3 +39,15 @@ fn a_cluster_that_stands_by_gets_paused_schedules_and_read_only_locations() {
     let yaml = place.run(&["schedule", "render", "--standby"]).exits(0).stdout;
     assert!(yaml.contains("accessMode: ReadOnly") && yaml.contains("paused: true"), "{yaml}");
 }
+
+#[test]
+fn a_server_that_reads_no_time_zone_gets_none() {
+    let place = place();
+    let schedule = |version: &str| {
+        let said = place.run(&["schedule", "render", "--velero-version", version, "--output", "json"]).exits(0);
+        let list: Value = serde_json::from_str(&said.stdout).unwrap();
+        list["items"][1]["spec"]["schedule"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(schedule("1.15"), format!("CRON_TZ=UTC {}", schedule("v1.14.1")));
+    place.run(&["schedule", "render", "--velero-version", "old"]).exits(2);
+}

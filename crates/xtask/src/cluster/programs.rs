@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
+use super::velero::Line;
 use crate::failure::MissingProgram;
 use crate::{checkout, interruption};
 
@@ -100,15 +101,16 @@ pub(crate) struct VeleroPrograms {
     pub(crate) version: String,
 }
 
-/// As [`build`]; from empty Go caches four minutes.
-pub(crate) fn build_velero() -> Result<VeleroPrograms> {
+/// As [`build`]; from empty Go caches four minutes. The plugin is the newest, whatever the server: they speak gRPC, and
+/// what they say to each other has not changed. Not every Go proxy has older ones.
+pub(crate) fn build_velero(line: Line) -> Result<VeleroPrograms> {
     const VELERO: &str = "github.com/vmware-tanzu/velero";
     const PLUGIN: &str = "github.com/vmware-tanzu/velero-plugin-for-aws";
     let cache = checkout::tool_cache()?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
     let _lock = lock(&cache)?;
-    let velero = Module::read("velero", VELERO)?;
-    let plugin = Module::read("velero", PLUGIN)?;
+    let velero = Module::read(line.module(), VELERO)?;
+    let plugin = Module::read(Line::default().module(), PLUGIN)?;
     let link_flags = format!(
         "-X {VELERO}/pkg/buildinfo.Version={} \
          -X sigs.k8s.io/controller-runtime/pkg/metrics/server.DefaultBindAddress=0",

@@ -27,8 +27,38 @@ const DEFINITIONS_OF_TESTS: &str = include_str!("definitions.yaml");
 /// Asked to stop, it waits for a restore that is being finished, up to half a minute.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(crate) fn test_variables() -> Vec<(&'static str, String)> {
+/// A minor version, of which `tools/` pins a patch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Line {
+    #[value(name = "1.14")]
+    V1_14,
+    #[value(name = "1.15")]
+    V1_15,
+    #[value(name = "1.16")]
+    V1_16,
+    #[value(name = "1.17")]
+    V1_17,
+    #[default]
+    #[value(name = "1.18")]
+    V1_18,
+}
+
+impl Line {
+    /// The folder of its Go module below `tools/`.
+    pub(crate) fn module(self) -> &'static str {
+        match self {
+            Self::V1_14 => "velero-1.14",
+            Self::V1_15 => "velero-1.15",
+            Self::V1_16 => "velero-1.16",
+            Self::V1_17 => "velero-1.17",
+            Self::V1_18 => "velero",
+        }
+    }
+}
+
+pub(crate) fn test_variables(version: &str) -> Vec<(&'static str, String)> {
     vec![
+        ("DXDR_TEST_VELERO_VERSION", version.to_owned()),
         ("DXDR_TEST_VELERO_NAMESPACE", NAMESPACE.to_owned()),
         ("DXDR_TEST_VELERO_LOCATION", LOCATION.to_owned()),
         ("DXDR_TEST_VELERO_PREFIX", PREFIX.to_owned()),

@@ -129,6 +129,26 @@ fn a_server_that_is_too_old_or_does_not_answer_or_lacks_the_plugin_is_told() {
 }
 
 #[test]
+fn a_server_that_reads_schedules_otherwise_is_told_of_or_refused() {
+    let mut model = Model::of(&["staging"]);
+    let of = |version: &str| Observed { server_version: Some(version.to_owned()), ..server() };
+    let expression = |plan: &SchedulePlan| plan.objects[1].desired.value["spec"]["schedule"].clone();
+    let plan = model.plan(&of("v1.14.1"));
+    assert_eq!((plan.refusals().count(), expression(&plan)), (0, json!("5 * * * *")));
+    assert!(texts(&plan)[0].starts_with("Velero v1.14.1 reads schedules in its own time zone"));
+    let plan = model.plan(&of("v1.15.0"));
+    assert_eq!((texts(&plan).len(), expression(&plan)), (0, json!("CRON_TZ=UTC 5 * * * *")));
+
+    model.policies[0].schedule = Some(Schedule::parse("30 2 * * *", Some("Europe/Berlin")).unwrap());
+    let refused = model.plan(&of("v1.14.1"));
+    let refusals: Vec<&str> = refused.refusals().map(|note| note.text.as_str()).collect();
+    assert_eq!(refusals, ["policy `all`: Velero v1.14.1 refuses a schedule that names a time zone"]);
+    let told = ["policy `all`: this version of Velero does not fire in the hour that spring takes away"];
+    assert_eq!(texts(&model.plan(&of("v1.17.2"))), told);
+    assert_eq!(texts(&model.plan(&of("v1.18.3"))), [""; 0]);
+}
+
+#[test]
 fn what_snapshots_need_is_part_of_it_where_a_policy_takes_them() {
     let mut model = Model::of(&["staging"]);
     let class = json!({

@@ -120,6 +120,10 @@ fn a_group_with_a_volume_that_is_left_out_is_taken_singly_and_the_plan_says_why(
 #[test]
 fn velero_restores_a_member_of_a_group_from_a_point_of_dxdr() {
     let Some(velero) = Velero::named() else { return };
+    // The snapshot controller waits for a content of the group, which older ones do not make.
+    if !velero.has_since((1, 18, 1), "restore a snapshot whose driver says that it is of a group") {
+        return;
+    }
     let world = with_group(&velero, "group-velero");
     let point = world.point();
     let backup = velero.object("Backup", &point);

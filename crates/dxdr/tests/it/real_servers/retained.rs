@@ -85,6 +85,11 @@ fn a_volume_that_somebody_made_by_hand_is_bound_to_no_second_claim() {
     assert!(said.stderr.contains(&format!("persistentvolumes {}", volume.name)), "{}", said.stderr);
     assert_eq!(world.get(&core("Namespace", None, &everything)), None);
 
+    // A CSI snapshot stands for the data mover's copy; asked for claims alone, older servers do not take its VolumeSnapshot along.
+    if !velero.has_since((1, 17, 0), "bring a claim back from its CSI snapshot when asked for claims alone") {
+        velero.delete(&world, &backup);
+        return;
+    }
     moved(&velero, &world, &backup);
     let limited = world.beside("limited");
     let said = world.run(&["restore", "journey", "--point", &backup, "--into", &limited, "--yes"]).exits(0);

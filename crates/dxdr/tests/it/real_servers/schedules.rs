@@ -7,7 +7,8 @@ use std::{
 };
 
 use dxdr_environment::ObjectReference;
-use serde_json::Value;
+use dxdr_plan::velero::{CronParser, VeleroVersion};
+use serde_json::{Value, json};
 
 use super::{
     World,
@@ -36,8 +37,8 @@ fn written(object: &Value) -> Option<&Value> {
     managers.iter().find(|fields| fields["manager"] == "dxdr-velero").map(|fields| &fields["time"])
 }
 
-/// Environments with one Schedule each that fires next January, and a store with a location of its own.
-fn fleet(world: &World, count: usize, secret: &str) -> (Vec<String>, String) {
+/// Environments with one Schedule each that fires next January in `zone`, and a store with a location of its own.
+fn fleet(world: &World, count: usize, secret: &str, zone: &str) -> (Vec<String>, String) {
     let prefix = &world.namespace;
     let names: Vec<String> = (0..count).map(|number| format!("{prefix}-{number}")).collect();
     let mut text = String::new();
@@ -52,7 +53,7 @@ fn fleet(world: &World, count: usize, secret: &str) -> (Vec<String>, String) {
         "apiVersion: dxdr.io/v1alpha1\nkind: BackupStore\nmetadata: {{name: primary}}\nspec:\n  s3: {{bucket: {bucket}, prefix: {prefix}, region: us-east-1, endpoint: \"{endpoint}\", forcePathStyle: true}}\n  velero: {{location: {prefix}, credential: {{name: {secret}, key: cloud}}}}\n---\n"
     ));
     text.push_str(&format!(
-        "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {{name: all}}\nspec:\n  environments: [{}]\n  objectives: {{dataLoss: 8808h, recoveryTime: 1h}}\n  schedule: {{cron: \"0 3 1 1 *\", timeZone: UTC}}\n  engine: velero\n  volumes: {{method: csiSnapshot}}\n  store: primary\n  retention: {{yearly: 2}}\n",
+        "apiVersion: dxdr.io/v1alpha1\nkind: BackupPolicy\nmetadata: {{name: all}}\nspec:\n  environments: [{}]\n  objectives: {{dataLoss: 8808h, recoveryTime: 1h}}\n  schedule: {{cron: \"0 3 1 1 *\", timeZone: {zone}}}\n  engine: velero\n  volumes: {{method: csiSnapshot}}\n  store: primary\n  retention: {{yearly: 2}}\n",
         names.join(", ")
     ));
     world.place.write("policies/journey.yaml", &text);
@@ -84,7 +85,7 @@ fn seen_by_argo_cd(world: &World, manifests: &str) -> Vec<Value> {
 fn a_hundred_environments_are_applied_once_and_are_clean_for_argo_cd() {
     let Some(velero) = Velero::named() else { return };
     let world = World::new(&velero.servers, "fleet");
-    let (names, location) = fleet(&world, 100, "cloud-credentials");
+    let (names, location) = fleet(&world, 100, "cloud-credentials", "UTC");
     let apply = ["schedule", "apply", "--yes"];
     let first = world.run(&apply).exits(0);
     assert_eq!(first.stderr.matches("applied ").count(), 101, "{}", first.stderr);
@@ -104,7 +105,7 @@ fn a_hundred_environments_are_applied_once_and_are_clean_for_argo_cd() {
     assert_eq!((versions(), written(&world.get(&location).unwrap()).cloned()), before);
     assert!(before.1.is_some());
 
-    let rendered = world.run(&["schedule", "render"]).exits(0).stdout;
+    let rendered = world.run(&["schedule", "render", "--velero-version", &velero.version.to_string()]).exits(0).stdout;
     let seen = seen_by_argo_cd(&world, &rendered);
     assert_eq!(seen.len(), 101);
     for object in seen {
@@ -115,20 +116,55 @@ fn a_hundred_environments_are_applied_once_and_are_clean_for_argo_cd() {
 }
 
 #[test]
+fn a_schedule_in_a_zone_is_in_force_or_refused_before_it_is_written() {
+    let Some(velero) = Velero::named() else { return };
+    let world = World::new(&velero.servers, "zone");
+    let (names, _) = fleet(&world, 1, "cloud-credentials", "Europe/Berlin");
+    let settles = |schedule: &ObjectReference| {
+        let mut phase = Value::Null;
+        world.wait_until("Velero has read the schedule", |world| {
+            phase = world.get(schedule).map(|mut live| live["status"]["phase"].take()).unwrap_or_default();
+            phase.is_string()
+        });
+        phase
+    };
+    // What a server makes of it that nobody has asked before.
+    let specification = json!({
+        "schedule": "CRON_TZ=Europe/Berlin 0 3 1 1 *",
+        "template": {"includedNamespaces": [names[0]], "storageLocation": velero.location}
+    });
+    let unasked = velero.create(&world, "Schedule", &format!("{}-unasked", names[0]), &specification);
+    let (phase, applied) = (settles(&unasked), world.run(&["schedule", "apply", "--yes"]));
+    let ours = object("Schedule", &format!("dxdr-{}", names[0]));
+    if velero.version.cron_parser() == CronParser::RobfigWithoutZones {
+        assert_eq!(phase, "FailedValidation");
+        let said = applied.refuses(4);
+        assert!(said.stderr.contains("refuses a schedule that names a time zone"), "{}", said.stderr);
+        assert_eq!(world.get(&ours), None);
+    } else {
+        assert_eq!(phase, "Enabled");
+        applied.exits(0);
+        assert_eq!(settles(&ours), "Enabled");
+    }
+}
+
+#[test]
 fn a_secret_that_is_not_there_is_told_before_and_after() {
     let Some(velero) = Velero::named() else { return };
     let world = World::new(&velero.servers, "no-secret");
-    let (names, location) = fleet(&world, 1, "not-there");
+    let (names, location) = fleet(&world, 1, "not-there", "UTC");
     let applied = world.run(&["schedule", "apply", "--yes"]).exits(0);
     assert!(applied.stdout.contains("Secret `not-there` in namespace"), "{}", applied.stdout);
     let location = object("BackupStorageLocation", &location);
     world.wait_until("Velero has tried the location", |world| {
         world.get(&location).is_some_and(|live| live["status"]["phase"] == "Unavailable")
     });
-    // Velero makes no backup there, and says why.
+    // Velero makes no backup there, and says why; older servers try.
     world.create(objects::namespace(&names[0]));
     let refused = world.run(&["backup", "now", &names[0]]).refuses(1);
-    assert!(refused.stderr.contains("as FailedValidation: ") && refused.stderr.contains("Unavailable"), "{}", refused.stderr);
+    let validated = velero.version >= VeleroVersion { major: 1, minor: 16, patch: 0 };
+    let words = if validated { ["as FailedValidation: ", "Unavailable"] } else { ["as Failed: ", "\"not-there\" not found"] };
+    assert!(words.iter().all(|words| refused.stderr.contains(words)), "{}", refused.stderr);
     assert!(refused.stderr.contains("no recovery point comes of backup"), "{}", refused.stderr);
     let runs: Value = serde_json::from_str(&world.run(&["runs", "list", "--output", "json"]).exits(0).stdout).unwrap();
     world.run(&["runs", "clean", runs["runs"][0]["run"].as_str().unwrap(), "--yes"]).exits(0);

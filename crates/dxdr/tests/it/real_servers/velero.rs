@@ -3,7 +3,7 @@
 use std::{env, fs, path::PathBuf};
 
 use dxdr_environment::ObjectReference;
-use dxdr_plan::restore::volume;
+use dxdr_plan::{restore::volume, velero::VeleroVersion};
 use serde_json::{Value, json};
 
 use super::{Servers, World, missing};
@@ -14,6 +14,7 @@ pub(super) const CONTENT: &str = "rows of a database";
 /// Velero, and the driver whose volumes it takes snapshots of.
 pub(super) struct Velero {
     pub(super) servers: Servers,
+    pub(super) version: VeleroVersion,
     namespace: String,
     pub(super) location: String,
     pub(super) storage_class: String,
@@ -28,6 +29,7 @@ impl Velero {
         let servers = Servers::named()?;
         let found = (|| {
             Some(Self {
+                version: VeleroVersion::parse(&named("DXDR_TEST_VELERO_VERSION")?)?,
                 servers: Servers { prefix: Some(named("DXDR_TEST_VELERO_PREFIX")?), ..servers },
                 namespace: named("DXDR_TEST_VELERO_NAMESPACE")?,
                 location: named("DXDR_TEST_VELERO_LOCATION")?,
@@ -40,6 +42,15 @@ impl Velero {
             missing("velero", "no Velero is named by DXDR_TEST_VELERO_*, or no CSI driver by DXDR_TEST_CSI_DATA");
         }
         found
+    }
+
+    /// Whether it is of this version or newer; of an older one, says what it cannot do.
+    pub(super) fn has_since(&self, (major, minor, patch): (u32, u32, u32), what: &str) -> bool {
+        let has = self.version >= VeleroVersion { major, minor, patch };
+        if !has {
+            eprintln!("did not run: Velero {} does not {what}; v{major}.{minor}.{patch} and newer do", self.version);
+        }
+        has
     }
 
     /// A namespace with settings, a Service on a port that the API server chose, and a volume with content.
@@ -268,6 +279,11 @@ fn a_check_of_the_cluster_finds_what_velero_would_stumble_over() {
     let page: Value = serde_json::from_str(&world.run(&namespaced).exits(0).stdout).unwrap();
     let rows = page["rows"].as_array().unwrap();
     let result = |what: &str| rows.iter().find(|row| row["what"] == what).map(|row| row["result"].as_str().unwrap_or_default());
+    let server = rows.iter().find(|row| row["what"] == "velero: server").unwrap()["detail"].as_str().unwrap();
+    assert!(server.starts_with(&velero.version.to_string()), "{server}");
+    for difference in velero.version.differences() {
+        assert!(server.contains(difference), "{server}");
+    }
     let driver = format!("snapshots: class for driver {}", env::var("DXDR_TEST_CSI_DRIVER").unwrap());
     for what in [
         "velero: server",
