@@ -38,7 +38,7 @@ use dxdr_provider::object_storage::{
 use self::connection::{Connection, GOOGLE};
 pub(crate) use self::hints::hints;
 pub use self::{
-    document::{GcsHold, GcsProtection},
+    document::{BucketRole, GcsHold, GcsProtection},
     failure::GcsFailure,
     options::{GcsCredentials, GcsOptions, GcsPatience},
 };
@@ -100,6 +100,12 @@ impl GcsStorage {
         let call = self.valid_call("read", key)?;
         let protection = self.resource(key).await.map(|resource| resource.protection());
         self.done(&call, protection)
+    }
+
+    /// Roles that the bucket's own policy gives to a service account. What the account has by its project is not among them.
+    pub async fn roles_of(&self, account: &str) -> Result<Vec<BucketRole>, StorageError> {
+        let call = Call { action: "read", key: String::new(), store: self.shared.description.clone() };
+        self.done(&call, self.policy().await.map(|policy| policy.roles_of(account)))
     }
 
     /// Places a hold on an object, or releases it. Answers what protects the object from then on; may be repeated.

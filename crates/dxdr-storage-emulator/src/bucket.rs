@@ -23,6 +23,8 @@ pub struct Bucket {
     pub default_event_based_hold: bool,
     /// The key that encrypts objects which name none.
     pub default_kms_key: Option<String>,
+    /// Roles that its policy says somebody has, each with who: `serviceAccount:NAME`. They are shown; who may do what is said by identities.
+    pub roles: Vec<(String, String)>,
 }
 
 /// A bucket as it is stored.

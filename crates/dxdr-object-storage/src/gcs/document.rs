@@ -78,6 +78,38 @@ pub enum GcsHold {
     EventBased,
 }
 
+/// A role that the bucket's policy gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketRole {
+    /// `roles/storage.objectUser`
+    pub role: String,
+    /// Whether it is given with a condition.
+    pub conditional: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Policy {
+    #[serde(default)]
+    bindings: Vec<Binding>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Binding {
+    role: String,
+    #[serde(default)]
+    members: Vec<String>,
+    condition: Option<serde_json::Value>,
+}
+
+impl Policy {
+    /// The roles of an account.
+    pub(super) fn roles_of(&self, account: &str) -> Vec<BucketRole> {
+        let member = format!("serviceAccount:{account}");
+        let of = self.bindings.iter().filter(|binding| binding.members.contains(&member));
+        of.map(|binding| BucketRole { role: binding.role.clone(), conditional: binding.condition.is_some() }).collect()
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
@@ -95,6 +127,16 @@ impl GcsStorage {
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.connection().client.request(method, url)
+    }
+
+    pub(super) async fn policy(&self) -> Result<Policy, GcsFailure> {
+        let url = self.connection().url(&["storage", "v1", "b", self.bucket(), "iam"]);
+        let asked = || async {
+            // An older version shows no conditions.
+            let request = self.request(Method::GET, url.clone()).query(&[("optionsRequestedPolicyVersion", "3")]);
+            parsed(self.connection().send(request).await?).await
+        };
+        self.connection().persist(0, asked).await
     }
 
     pub(super) async fn resource(&self, key: &str) -> Result<Resource, GcsFailure> {

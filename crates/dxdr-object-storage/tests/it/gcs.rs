@@ -9,7 +9,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use dxdr_object_storage::{
     GcsOptions, GcsStorage,
-    gcs::{GcsCredentials, GcsHold, GcsPatience},
+    gcs::{BucketRole, GcsCredentials, GcsHold, GcsPatience},
     hints,
 };
 use dxdr_provider::{
@@ -193,6 +193,17 @@ async fn wrong_credentials_are_unauthenticated() {
         assert_eq!(error.kind, StorageErrorKind::Unauthenticated);
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_bucket_says_which_roles_its_policy_gives_to_whom() {
+    let role = |role: &str, account: &str| (role.to_owned(), format!("serviceAccount:{account}"));
+    let roles = vec![role("roles/storage.objectUser", "instance@p"), role("roles/storage.admin", "somebody@p")];
+    let emulator = emulator_with(Options::default(), Bucket { roles, ..Bucket::default() }).await;
+    let storage = storage(&emulator).await;
+    let found = storage.roles_of("instance@p").await.unwrap();
+    assert_eq!(found, [BucketRole { role: "roles/storage.objectUser".to_owned(), conditional: false }]);
+    assert_eq!(storage.roles_of("nobody@p").await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -23,6 +23,11 @@ pub const PERMISSIONS: [(&str, &str); 11] = [
     ("cloudsql.instances.login", "restore"),
 ];
 
+/// Roles with which an account writes and reads objects.
+const USES: [&str; 3] = ["roles/storage.objectUser", "roles/storage.objectAdmin", "roles/storage.admin"];
+/// Roles with which it only writes them.
+const WRITES: [&str; 2] = ["roles/storage.objectCreator", "roles/storage.legacyBucketWriter"];
+
 /// What policies want of an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -87,7 +92,7 @@ pub fn cloud_rows(used: &InstanceUse, examined: &Answer<InstanceExamined>, needs
     }
     rows.extend(about.permissions(&examined.granted));
     rows.push(about.statements(examined));
-    rows.extend(needs.buckets.iter().map(|bucket| about.bucket(seen, bucket)));
+    rows.extend(needs.buckets.iter().map(|bucket| about.bucket(examined, bucket)));
     rows.push(about.window(seen, needs.window));
     rows.extend(about.schedules(needs));
     rows.push(about.automatic_backups(seen));
@@ -203,8 +208,9 @@ impl About<'_> {
         }
     }
 
-    /// Only an export proves that the instance's account may write there: what may be asked answers for ours.
-    fn bucket(&self, seen: &InstanceSeen, bucket: &str) -> Row {
+    /// An export proves whether the instance's account may write there. Before the first one, the bucket's policy says so, unless the account has its role by another way.
+    fn bucket(&self, examined: &InstanceExamined, bucket: &str) -> Row {
+        let seen = &examined.seen;
         let what = self.what(&format!("bucket {bucket}"));
         let account = &seen.service_account;
         let place = format!("gs://{bucket}/");
@@ -228,15 +234,27 @@ impl About<'_> {
                     Some(fault) => Row::failed(what, format!("`{account}` was refused{at}: {}", fault.message)).remedy(grant),
                 }
             }
-            None => Row::new(
-                what,
-                Outcome::Unknown,
-                format!(
-                    "whether `{account}`, the instance's account, may write there shows the first export: there was none yet"
-                ),
-            )
-            .remedy(grant)
-            .remedy("`dxdr backup now` makes one"),
+            None => match examined.buckets.get(bucket) {
+                Some(Ok(roles)) if roles.iter().any(|(role, conditional)| USES.contains(&role.as_str()) && !conditional) => {
+                    Row::good(what, format!("its policy lets `{account}` write and read; no export has proved it yet"))
+                }
+                Some(Ok(roles)) if roles.iter().any(|(role, conditional)| WRITES.contains(&role.as_str()) && !conditional) => {
+                    let detail = format!("its policy lets `{account}` write, and not read: what is exported cannot be imported");
+                    Row::warning(what, detail).remedy(grant)
+                }
+                asked => {
+                    let why = match asked {
+                        Some(Ok(roles)) if roles.is_empty() => ": its own policy does not name it".to_owned(),
+                        Some(Ok(_)) => ": what its policy gives it has a condition, or is none of the usual roles".to_owned(),
+                        Some(Err(trouble)) => format!(": its policy cannot be read ({})", trouble.message),
+                        None => String::new(),
+                    };
+                    let detail = format!(
+                        "whether `{account}`, the instance's account, may write there shows the first export: there was none yet{why}"
+                    );
+                    Row::new(what, Outcome::Unknown, detail).remedy(grant).remedy("`dxdr backup now` makes one")
+                }
+            },
         }
     }
 
@@ -408,6 +426,7 @@ mod tests {
         InstanceExamined {
             granted: Ok(PERMISSIONS.iter().map(|(permission, _)| (*permission).to_owned()).collect()),
             administration: Some(Ok(database())),
+            buckets: BTreeMap::new(),
             databases: BTreeMap::from(databases),
             seen,
         }
@@ -525,6 +544,31 @@ mod tests {
         assert_eq!(of(vec![export(failed(false)), export(OperationStatus::Succeeded)]), Outcome::Good, "for another reason");
         let elsewhere = Work::Export { uri: "gs://b-2/one.sql.gz".to_owned(), offloaded: true };
         assert_eq!(of(vec![Operation { work: elsewhere, ..export(OperationStatus::Succeeded) }]), Outcome::Unknown);
+    }
+
+    #[test]
+    fn before_the_first_export_the_policy_of_the_bucket_tells() {
+        let of = |answer: Option<Answer<Vec<(&str, bool)>>>, operations: Vec<Operation>| {
+            let mut examined = examined(InstanceSeen { operations, ..seen() });
+            let owned =
+                |roles: Vec<(&str, bool)>| roles.into_iter().map(|(role, conditional)| (role.to_owned(), conditional)).collect();
+            examined.buckets = answer.into_iter().map(|answer| ("b".to_owned(), answer.map(owned))).collect();
+            let row = row(&judged(&[("staging", &["a"])], examined), "bucket b").clone();
+            (row.outcome, row.detail)
+        };
+        let user = "roles/storage.objectUser";
+        assert_eq!(of(Some(Ok(vec![(user, false)])), Vec::new()).0, Outcome::Good);
+        assert_eq!(of(Some(Ok(vec![("roles/storage.objectCreator", false)])), Vec::new()).0, Outcome::Warning);
+        assert_eq!(of(Some(Ok(vec![(user, false)])), vec![export(failed(true))]).0, Outcome::Failed, "an export knows better");
+        for (answer, why) in [
+            (Some(Ok(vec![(user, true)])), "has a condition"),
+            (Some(Ok(Vec::new())), "does not name it"),
+            (Some(Err(trouble())), "cannot be read (why not)"),
+            (None, "there was none yet"),
+        ] {
+            let (outcome, detail) = of(answer, Vec::new());
+            assert!(outcome == Outcome::Unknown && detail.contains(why), "{detail}");
+        }
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub struct InstanceExamined {
     pub granted: Answer<Vec<String>>,
     /// What the database says that statements about others are executed in; `None`: nobody could ask.
     pub administration: Option<Answer<DatabaseSeen>>,
+    /// What the policies of buckets say that its databases are exported to, by their names: the roles of the instance's account, each with whether it is given with
+    /// a condition. Those that nobody asked are missing.
+    pub buckets: BTreeMap<String, Answer<Vec<(String, bool)>>>,
     /// What the databases of the model say that are there; those that nobody could ask are missing.
     pub databases: BTreeMap<String, Answer<DatabaseSeen>>,
 }

@@ -142,7 +142,7 @@ async fn once(
     let request = InstanceRequest::Export { database: order.database.clone(), uri: uri.to_owned(), offload: order.offload };
     let object = ObjectInStore { store, key };
     let (operation, asked) = match carry_out(turns, &job, &request, &object).await? {
-        Done::Operation(operation, asked) => (Some(operation), asked),
+        Done::Operation(operation, asked) => (Some(*operation), asked),
         Done::Made => (None, None),
     };
     let seen = turns.clock.now();

@@ -58,7 +58,7 @@ pub async fn examine(
             databases.insert(name.clone(), described(instances, used, name).await.map_err(&told));
         }
     }
-    Ok(InstanceExamined { seen, granted, administration, databases })
+    Ok(InstanceExamined { seen, granted, administration, buckets: BTreeMap::new(), databases })
 }
 
 async fn described(instances: &dyn Instances, used: &InstanceUse, database: &str) -> Result<DatabaseSeen, InstanceError> {

@@ -128,7 +128,7 @@ impl InstanceTurns {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
     /// By this operation, and when this process asked for it, by its own clock; `None`: somebody else did, or nobody knows when.
-    Operation(Operation, Option<Timestamp>),
+    Operation(Box<Operation>, Option<Timestamp>),
     /// What it makes is there, and the service does not list the operation any more.
     Made,
 }
@@ -393,7 +393,7 @@ impl Worker<'_> {
         match conclusion {
             Conclusion::Succeeded(operation) => {
                 let asked = self.asked.as_ref().filter(|(name, _)| *name == operation.name).map(|(_, asked)| *asked);
-                Ok(Done::Operation(operation, asked))
+                Ok(Done::Operation(Box::new(operation), asked))
             }
             Conclusion::Made => Ok(Done::Made),
             Conclusion::Failed(Operation { name, status: OperationStatus::Failed(fault), .. }) => {

@@ -30,6 +30,7 @@ pub(super) async fn operate(call: &Call, rest: &[&str], body: Body) -> Result<Re
                 retention: retention(&document["retentionPolicy"], None)?,
                 default_event_based_hold: document["defaultEventBasedHold"].as_bool().unwrap_or(false),
                 default_kms_key: document["encryption"]["defaultKmsKeyName"].as_str().map(str::to_owned),
+                roles: Vec::new(),
             };
             call.shared.store().create_bucket(name, settings, now)?;
             json_of(call, name)
@@ -58,6 +59,12 @@ pub(super) async fn operate(call: &Call, rest: &[&str], body: Body) -> Result<Re
                 bucket.lock()?;
             }
             json_of(call, name)
+        }
+        (&Method::GET, [name, "iam"]) => {
+            let store = call.shared.store();
+            let roles = store.bucket(name)?.settings.roles.iter();
+            let bindings: Vec<Value> = roles.map(|(role, member)| json!({"role": role, "members": [member]})).collect();
+            Ok(answer(&json!({"kind": "storage#policy", "version": 3, "bindings": bindings})))
         }
         (&Method::GET, [name, "iam", "testPermissions"]) => {
             call.shared.store().bucket(name)?;

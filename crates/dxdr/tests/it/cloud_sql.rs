@@ -226,6 +226,11 @@ fn a_database_is_ready_when_its_instance_is_and_everything_is_looked_at_in_one_p
         row["result"].as_str().unwrap().to_owned()
     };
     assert_eq!(result(&page, ": bucket b"), "unknown", "nobody has exported yet");
+    let account = format!("serviceAccount:{}", Instance::default().service_account);
+    let roles = vec![("roles/storage.objectAdmin".to_owned(), account)];
+    cloud.storage.create_bucket("b", dxdr_storage_emulator::Bucket { roles, ..Default::default() });
+    assert_eq!(result(&checked(0), ": bucket b"), "ok", "its policy says so");
+    cloud.storage.create_bucket("b", dxdr_storage_emulator::Bucket::default());
     cloud.run(&["backup", "now", "preview"]).exits(0);
     assert_eq!(result(&checked(0), ": bucket b"), "ok");
 

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dxdr_environment::{Environment, InstanceName};
+use dxdr_object_storage::{GcsOptions, GcsStorage};
 use dxdr_plan::{
     instance::{DatabaseSeen, InstanceRows, InstanceSeen, InstanceUse, Ledger, Needs, cloud_rows, uses},
     readiness::{Row, Trouble},
@@ -163,12 +164,24 @@ pub(super) async fn examined(world: &World, used: Vec<InstanceUse>) -> Result<Ve
     let told = |error| Trouble::from(&Failure::from(error));
     let mut all = Vec::new();
     for used in used {
-        let seen = examine(instances.as_ref(), &used, told).await.map_err(told);
+        let mut seen = examine(instances.as_ref(), &used, told).await.map_err(told);
         let needs = Needs::of(&used, &world.model.environments, &world.model.policies, &world.model.stores);
+        if let Ok(examined) = &mut seen {
+            for bucket in &needs.buckets {
+                let roles = roles(bucket, &examined.seen.service_account).await;
+                examined.buckets.insert(bucket.clone(), roles.map_err(|failure| Trouble::from(&failure)));
+            }
+        }
         let rows = cloud_rows(&used, &seen, &needs);
         let databases = seen.map(|seen| seen.databases).unwrap_or_default().into_iter();
         let databases = databases.filter_map(|(name, seen)| Some((name, seen.ok()?))).collect();
         all.push(Examined { used, databases, rows });
     }
     Ok(all)
+}
+
+/// What a bucket's policy gives to an account: each role, with whether a condition goes with it.
+async fn roles(bucket: &str, account: &str) -> Result<Vec<(String, bool)>, Failure> {
+    let storage = GcsStorage::connect(GcsOptions { bucket: bucket.to_owned(), ..GcsOptions::default() }).await?;
+    Ok(storage.roles_of(account).await?.into_iter().map(|role| (role.role, role.conditional)).collect())
 }
