@@ -40,7 +40,7 @@ pub struct Checked {
 #[derive(Debug)]
 pub enum Found {
     /// On a server in the cluster: what it is like, or why it cannot be captured.
-    Server(Result<DatabaseFacts, NotReady>),
+    Server(Result<Box<DatabaseFacts>, NotReady>),
     /// On an instance.
     Instance {
         /// What it says of itself, where somebody could ask.

@@ -151,7 +151,7 @@ async fn check(world: &World, named: Option<&str>, terminal: &Terminal) -> Resul
         for unit in environment.databases.iter().flat_map(Database::units) {
             let found = match (&unit.location, &databases) {
                 (DatabaseLocation::Postgresql(_), Some(databases)) => {
-                    Found::Server(inspect(databases, environment.namespace.as_str(), &unit).await)
+                    Found::Server(inspect(databases, environment.namespace.as_str(), &unit).await.map(Box::new))
                 }
                 (DatabaseLocation::CloudSql { project, instance, .. }, _) => {
                     let name = InstanceName::new(project, instance);
