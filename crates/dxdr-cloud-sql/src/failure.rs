@@ -189,7 +189,10 @@ fn operation_hint(kind: InstanceErrorKind, project: &str) -> Option<String> {
                 .to_owned()
         }
         InstanceErrorKind::Unavailable => "Google's own failure: try again later".to_owned(),
-        _ => return None,
+        // In the words of the server, which nobody can foresee.
+        _ => format!(
+            "the log of the instance says more: `gcloud logging read 'resource.type=\"cloudsql_database\" severity>=ERROR' --project {project} --freshness 1h`"
+        ),
     };
     Some(hint)
 }
@@ -307,6 +310,7 @@ mod tests {
             assert_eq!(failure.kind, kind, "{message}");
             assert!(failure.hint.is_some() && failure.message.starts_with("ERROR_RDBMS: "));
         }
-        assert_eq!(of_operation("p", &model::OperationErrors::new()).kind, InstanceErrorKind::Other);
+        let unknown = of_operation("p", &model::OperationErrors::new());
+        assert!(unknown.kind == InstanceErrorKind::Other && unknown.hint.unwrap().contains("gcloud logging read"));
     }
 }

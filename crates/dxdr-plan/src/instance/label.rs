@@ -37,7 +37,17 @@ pub fn clone_labels(run: &str, environment: &str, expires: Timestamp) -> BTreeMa
 
 /// Whether an instance with these labels was made by a run.
 pub fn is_clone_of(labels: &BTreeMap<String, String>, run: &str) -> bool {
-    labels.get(RUN).is_some_and(|label| *label == value(run))
+    labels.get(RUN).is_some_and(|label| names(label, run))
+}
+
+/// Whether the value of the label means that run.
+pub fn names(label: &str, run: &str) -> bool {
+    label == value(run)
+}
+
+/// Whether the value of a label may be the beginning of a name that was too long.
+pub fn may_be_cut(label: &str) -> bool {
+    label.len() >= LONGEST
 }
 
 /// When an instance with these labels may go; `None` where they do not say so.
@@ -80,6 +90,8 @@ mod tests {
             assert!(is_clone_of(&labels, run) && !is_clone_of(&labels, "another"));
             assert_eq!(expires(&labels), Some(at("2024-05-08T10:00:00Z")));
         }
+        let cut = &clone_labels(&long, "s", at("2024-05-08T10:00:00Z"))[RUN];
+        assert!(may_be_cut(cut) && names(cut, &long) && !may_be_cut("20240501t100000z-restore-staging-x7k2v"));
         assert!(!is_clone_of(&clone_labels(&long, "s", at("2024-05-08T10:00:00Z")), &format!("{long}y")));
         assert_eq!(expires(&BTreeMap::from([(EXPIRES.to_owned(), "soon".to_owned())])), None);
     }

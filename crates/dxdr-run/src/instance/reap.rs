@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dxdr_environment::InstanceName;
 use dxdr_plan::instance::{
-    InstanceUse,
+    InstanceUse, label,
     leftover::{Left, LeftTransfer, Leftover, RunProgress, Transfer, judge, judge_transfers, of_database, of_instance},
 };
 use dxdr_provider::{InstanceError, Instances};
@@ -53,6 +53,11 @@ pub async fn leftovers(
             }
         }
     }
+    for left in left.iter_mut().filter(|left| left.database.is_none() && label::may_be_cut(&left.run)) {
+        if let Some(run) = named_by(stores, &left.run).await? {
+            left.run = run;
+        }
+    }
     let mut transfers = Vec::new();
     for store in stores {
         let prefix = store.layout.transfers_prefix();
@@ -79,6 +84,17 @@ async fn marked(instances: &dyn Instances, instance: &InstanceName) -> Result<Ve
     let found = statement::catalogue(&rows).unwrap_or_default();
     let marked = found.iter().filter_map(|found| Some(of_database(instance, &found.name, found.mark()?, found.connections)));
     Ok(marked.collect())
+}
+
+/// The run whose name was too long for a label.
+async fn named_by(stores: &[Store], label: &str) -> Result<Option<String>, RunError> {
+    for store in stores {
+        let runs = store.folders(&store.layout.runs_prefix()).await?;
+        if let Some(run) = runs.into_iter().find(|run| label::names(label, run)) {
+            return Ok(Some(run));
+        }
+    }
+    Ok(None)
 }
 
 /// How far a run is, by whichever store has its journal.

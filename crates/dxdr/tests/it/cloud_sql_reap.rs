@@ -107,6 +107,26 @@ fn what_lies_between_instances_goes_with_its_run_and_never_while_that_may_go_on(
 }
 
 #[test]
+fn a_run_whose_name_is_too_long_for_a_label_is_found_by_it_all_the_same() {
+    let environment = "previews-of-the-branches-of-the-eastern-team";
+    let cloud = crate::cloud_sql_routes::dedicated_to(environment, "orders", "pointInTime");
+    let point = cloud.json(&["backup", "now", environment], 0)["name"].as_str().unwrap().to_owned();
+    crate::databases::next_second();
+    let run = cloud.stopped_in("export", "EXPORT", &["restore", environment, "--point", &point, "--in-place", "--yes"]);
+    let names = cloud.emulator.instance_names(PROJECT);
+    let clone = names.iter().find(|name| name.starts_with("dxdr-")).unwrap();
+    // It is over by its label, and its run may go on.
+    assert!(cloud.emulator.change_instance(PROJECT, clone, |instance| {
+        assert!(run.len() > 63 && instance.labels["dxdr-run"].len() == 63);
+        instance.labels.insert("dxdr-expires".to_owned(), "20240108t100000z".to_owned());
+    }));
+    let found = verdicts(&cloud.json(&["databases", "reap", "--dry-run"], 0));
+    assert_eq!(found[clone], format!("run {run} is unfinished"));
+    cloud.run(&["runs", "clean", &run, "--yes"]).exits(0);
+    assert_eq!(cloud.emulator.instance_names(PROJECT), ["own", "shared"]);
+}
+
+#[test]
 fn where_nobody_may_look_is_said_and_the_rest_is_listed() {
     let cloud = Cloud::exporting();
     cloud.emulator.create_instance(PROJECT, "young", labelled("29990108t100000z", false));

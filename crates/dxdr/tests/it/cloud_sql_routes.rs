@@ -14,10 +14,15 @@ const PROJECT: &str = "dx-nonprod";
 
 /// `production` has the instance `own` for itself, and a policy that relies on its log.
 fn dedicated(databases: &str, method: &str) -> Cloud {
+    dedicated_to("production", databases, method)
+}
+
+/// The same of another name, in the same namespace.
+pub(crate) fn dedicated_to(environment: &str, databases: &str, method: &str) -> Cloud {
     let cloud = Cloud::exporting();
     let manifests = format!(
-        "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata: {{name: production}}\nspec:\n  namespace: production\n  tier: non-production\n  databases: [{{name: orders, cloudSql: {{project: {PROJECT}, instance: own, databases: [{databases}]}}}}]\n---\n{}",
-        policy("production", &format!("method: {method}"))
+        "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata: {{name: {environment}}}\nspec:\n  namespace: production\n  tier: non-production\n  databases: [{{name: orders, cloudSql: {{project: {PROJECT}, instance: own, databases: [{databases}]}}}}]\n---\n{}",
+        policy(environment, &format!("method: {method}"))
     );
     cloud.served.place.write("policies/production.yaml", &manifests);
     cloud.emulator.create_instance(PROJECT, "own", Instance::default());
