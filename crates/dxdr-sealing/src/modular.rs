@@ -51,7 +51,7 @@ impl Modulus {
     /// Numbers multiplied one after the other, R taken away each time; `None` where one is not below the modulus.
     fn product<'b>(&self, start: &[u64], numbers: impl IntoIterator<Item = &'b [u8]>) -> Option<Zeroizing<Vec<u64>>> {
         let start = Zeroizing::new(start.to_vec());
-        numbers.into_iter().try_fold(start, |product, bytes| Some(self.multiply(&product, &*self.number(bytes)?)))
+        numbers.into_iter().try_fold(start, |product, bytes| Some(self.multiply(&product, &self.number(bytes)?)))
     }
 
     /// The number of some bytes, if it is below the modulus.
