@@ -101,10 +101,11 @@ pub(crate) struct VeleroPrograms {
     pub(crate) version: String,
 }
 
+const VELERO: &str = "github.com/vmware-tanzu/velero";
+
 /// As [`build`]; from empty Go caches four minutes. The plugin is the newest, whatever the server: they speak gRPC, and
 /// what they say to each other has not changed. Not every Go proxy has older ones.
 pub(crate) fn build_velero(line: Line) -> Result<VeleroPrograms> {
-    const VELERO: &str = "github.com/vmware-tanzu/velero";
     const PLUGIN: &str = "github.com/vmware-tanzu/velero-plugin-for-aws";
     let cache = checkout::tool_cache()?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
@@ -164,6 +165,8 @@ pub(crate) struct NodePrograms {
     pub(crate) ctr: PathBuf,
     /// The program in the image of pods.
     pub(crate) pod: PathBuf,
+    /// Velero's own beside it: pods that it restores wait by it for their files.
+    pub(crate) restore_helper: PathBuf,
 }
 
 /// As [`build`], which it is quick after; from empty Go caches two minutes.
@@ -178,6 +181,7 @@ pub(crate) fn build_node() -> Result<NodePrograms> {
     // It enters namespaces before Go's threads exist, in C. Without its build tags it needs no library.
     let runc = Module { c: true, ..Module::read("node", RUNC)? };
     let pod = Module::read("pod", "mvdan.cc/sh/v3")?;
+    let velero = Module::read(Line::default().module(), VELERO)?;
     let version = format!("-X {CONTAINERD}/version.Version={}", containerd.version);
     let command = |name: &str| containerd.build(&cache, name, &format!("{CONTAINERD}/cmd/{name}"), &version);
     Ok(NodePrograms {
@@ -192,6 +196,7 @@ pub(crate) fn build_node() -> Result<NodePrograms> {
         ctr: command("ctr")?,
         runc: runc.build(&cache, "runc", RUNC, "")?,
         pod: pod.build(&cache, "pod", ".", "")?,
+        restore_helper: velero.build(&cache, "velero-restore-helper", &format!("{VELERO}/cmd/velero-restore-helper"), "")?,
     })
 }
 

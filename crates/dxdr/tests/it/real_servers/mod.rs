@@ -4,6 +4,7 @@ mod access;
 mod bucket;
 mod databases;
 mod differential;
+mod files;
 mod groups;
 mod hooks;
 mod journey;

@@ -88,7 +88,7 @@ pub(crate) fn start(
     let text = configured(programs, folder, &socket, &plugins, &network);
     fs::write(&configuration, text).with_context(|| format!("cannot write {}", configuration.display()))?;
     let image = folder.join("image.tar");
-    write_image(&programs.pod, &image)?;
+    write_image(&[("bin/pod", &programs.pod), ("velero-restore-helper", &programs.restore_helper)], &image)?;
 
     // The first runs the second: tools/pod/runc.go.
     let bin = folder.join("bin");
@@ -166,15 +166,19 @@ fn said(command: &mut Command) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// An image of one layer with one program, as an archive that containerd reads.
-fn write_image(program: &Path, archive: &Path) -> Result<()> {
-    let program = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+/// An image of one layer with programs by their places, as an archive that containerd reads.
+fn write_image(programs: &[(&'static str, &Path)], archive: &Path) -> Result<()> {
+    let read = |(place, program): &(&'static str, &Path)| {
+        let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+        Ok((*place, bytes))
+    };
+    let programs = programs.iter().map(read).collect::<Result<Vec<_>>>()?;
     let file = File::create(archive).with_context(|| format!("cannot create {}", archive.display()))?;
-    archived(&program, file).with_context(|| format!("cannot write {}", archive.display()))
+    archived(&programs, file).with_context(|| format!("cannot write {}", archive.display()))
 }
 
-fn archived(program: &[u8], file: impl std::io::Write) -> std::io::Result<()> {
-    let layer = layer(program)?;
+fn archived(programs: &[(&str, Vec<u8>)], file: impl std::io::Write) -> std::io::Result<()> {
+    let layer = layer(programs)?;
     let digest = hexadecimal(&Sha256::digest(&layer));
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let configuration = json!({
@@ -196,7 +200,7 @@ fn archived(program: &[u8], file: impl std::io::Write) -> std::io::Result<()> {
     archive.into_inner()?.flush()
 }
 
-fn layer(program: &[u8]) -> std::io::Result<Vec<u8>> {
+fn layer(programs: &[(&str, Vec<u8>)]) -> std::io::Result<Vec<u8>> {
     let mut layer = tar::Builder::new(Cursor::new(Vec::new()));
     let header = |kind: tar::EntryType, mode: u32, size: usize| {
         let mut header = tar::Header::new_ustar();
@@ -208,7 +212,9 @@ fn layer(program: &[u8]) -> std::io::Result<Vec<u8>> {
     for (folder, mode) in [("bin/", 0o755), ("tmp/", 0o1777)] {
         layer.append_data(&mut header(tar::EntryType::Directory, mode, 0), folder, &[][..])?;
     }
-    layer.append_data(&mut header(tar::EntryType::Regular, 0o755, program.len()), "bin/pod", program)?;
+    for (place, program) in programs {
+        layer.append_data(&mut header(tar::EntryType::Regular, 0o755, program.len()), place, &program[..])?;
+    }
     for link in LINKS {
         layer.append_link(&mut header(tar::EntryType::Symlink, 0o777, 0), format!("bin/{link}"), "pod")?;
     }
@@ -247,9 +253,9 @@ mod tests {
     }
 
     #[test]
-    fn the_image_has_the_program_under_each_of_its_names_and_says_what_its_layer_hashes_to() {
+    fn the_image_has_its_programs_under_each_of_their_names_and_says_what_its_layer_hashes_to() {
         let mut archive = Vec::new();
-        archived(b"program", &mut archive).unwrap();
+        archived(&[("bin/pod", b"program".to_vec()), ("helper", b"another".to_vec())], &mut archive).unwrap();
         let outer = files(&archive);
         let manifest: serde_json::Value = serde_json::from_slice(&outer["manifest.json"]).unwrap();
         assert_eq!(manifest[0]["RepoTags"][0], IMAGE);
@@ -257,7 +263,7 @@ mod tests {
         let configuration: serde_json::Value = serde_json::from_slice(&outer[manifest[0]["Config"].as_str().unwrap()]).unwrap();
         assert_eq!(configuration["rootfs"]["diff_ids"][0], format!("sha256:{}", hexadecimal(&Sha256::digest(layer))));
         let inner = files(layer);
-        assert_eq!(inner["bin/pod"], b"program");
+        assert_eq!((&inner["bin/pod"][..], &inner["helper"][..]), (&b"program"[..], &b"another"[..]));
         for link in LINKS {
             assert_eq!(inner[&format!("bin/{link}")], b"pod");
         }
