@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What is written is a function of what lies in the folder, of the sealing keys at hand and of how far the logs of instances go, so that two processes
-//! that adopt the same backup write the same points to return to. One that could not have the keys says so in the point, and the next one that has them
+//! that adopt the same backup write the same points to return to. One that could not have the keys, or could not ask, says so in the point, and the next one that can
 //! mends it. Databases that are captured by dumps or exports are in points of runs alone: Velero's own schedules have nobody take them.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -107,6 +107,8 @@ impl Beside {
 pub enum Adoption {
     /// A recovery point now.
     Adopted(Box<RecoveryPoint>),
+    /// It is left to the run that captures its databases, which has not ended.
+    Left(String, String),
     /// It cannot be one, and why.
     Failed(String, RunError),
 }
@@ -120,7 +122,7 @@ pub struct Orphan {
     backup: Backup,
 }
 
-/// Looks for backups that can be adopted, of `environment` only where one is named; those that cannot be read are failed already.
+/// Looks for backups that can be adopted, of `environment` only where one is named; what became of those that cannot is known already.
 pub async fn orphans(store: &Store, environment: Option<&str>) -> Result<(Vec<Orphan>, Vec<Adoption>), RunError> {
     let names = store.folders(&store.layout.backups_prefix()).await?;
     // A name of ours says whose it is, without reading anything.
@@ -128,7 +130,7 @@ pub async fn orphans(store: &Store, environment: Option<&str>) -> Result<(Vec<Or
         (Some(environment), Some(parsed)) => parsed.is_of(environment),
         _ => true,
     });
-    let found: Vec<(String, Result<Option<Orphan>, RunError>)> = stream::iter(candidates)
+    let found: Vec<(String, Result<Found, RunError>)> = stream::iter(candidates)
         .map(|name| async move {
             let found = orphan(store, &name, environment).await;
             (name, found)
@@ -136,15 +138,17 @@ pub async fn orphans(store: &Store, environment: Option<&str>) -> Result<(Vec<Or
         .buffered(IN_FLIGHT)
         .collect()
         .await;
-    let (mut orphans, mut failed) = (Vec::new(), Vec::new());
+    let (mut orphans, mut others) = (Vec::new(), Vec::new());
     for (name, found) in found {
         match found {
-            Ok(found) => orphans.extend(found),
+            Ok(None) => {}
+            Ok(Some((orphan, None))) => orphans.push(orphan),
+            Ok(Some((_, Some(run)))) => others.push(Adoption::Left(name, run)),
             Err(error @ RunError::Storage(_)) => return Err(error),
-            Err(error) => failed.push(Adoption::Failed(name, error)),
+            Err(error) => others.push(Adoption::Failed(name, error)),
         }
     }
-    Ok((orphans, failed))
+    Ok((orphans, others))
 }
 
 /// Adopts backups, by what is known of their environments. A backup that cannot be adopted does not keep the others from it.
@@ -187,13 +191,17 @@ pub(crate) async fn adopt(
     }
 }
 
-/// One that nobody is at work on.
-async fn orphan(store: &Store, name: &str, environment: Option<&str>) -> Result<Option<Orphan>, RunError> {
+/// A backup without a manifest, and the run that has not ended and is to write it, if there is one.
+type Found = Option<(Orphan, Option<String>)>;
+
+async fn orphan(store: &Store, name: &str, environment: Option<&str>) -> Result<Found, RunError> {
     let Some(orphan) = unfinished(store, name, environment).await? else { return Ok(None) };
-    let Some(run) = orphan.capturing() else { return Ok(Some(orphan)) };
-    let history = History::read(store, run).await?;
-    let at_work = history.is_some_and(|history| history.outcome().is_none());
-    Ok(Some(orphan).filter(|_| !at_work))
+    let history = match orphan.capturing() {
+        Some(run) => History::read(store, run).await?,
+        None => None,
+    };
+    let at_work = history.filter(|history| history.outcome().is_none()).map(|history| history.run);
+    Ok(Some((orphan, at_work)))
 }
 
 impl Orphan {
@@ -261,37 +269,68 @@ async fn adopt_orphan(
     }
 }
 
-/// Looks into points of Velero's that were adopted by somebody who could not have the sealing keys, and says which ones they need. Answers
-/// the names of those that know it now.
+/// Looks again into points of Velero's that were adopted by somebody who could not have the sealing keys, or could not ask an instance how far its log goes. Answers
+/// the names of those that say it now, each with what it says.
 pub async fn mend(
     store: &Store,
     points: &[Entry],
     adopters: &BTreeMap<EnvironmentName, Adopter>,
-) -> Result<Vec<String>, RunError> {
+) -> Result<Vec<(String, String)>, RunError> {
     let mut mended = Vec::new();
     for entry in points {
         let Entry::Ours(point) = entry else { continue };
-        let lacks = point.gaps.iter().any(|gap| gap.what == SEALING_KEYS)
-            && !point.components.iter().any(|component| matches!(component, Component::Keys(_)));
-        let keys = adopters.get(&point.environment).and_then(|adopter| adopter.keys.as_ref());
-        let Some(keys) = keys.filter(|_| lacks && point.engine == Engine::Velero) else { continue };
-        if keys.problem.is_some() {
-            continue;
+        let Some(adopter) = adopters.get(&point.environment).filter(|_| point.engine == Engine::Velero) else { continue };
+        let mut known = point.clone();
+        let keys = mend_keys(store, entry, &mut known, adopter).await?.then_some("which sealing keys it needs");
+        let logs = mend_logs(&mut known, adopter).await.then_some("which instant it stands for in the logs of its databases");
+        let says: Vec<&str> = keys.into_iter().chain(logs).collect();
+        if !says.is_empty() {
+            catalog::index(store, &known).await?;
+            store.write(&store.layout.manifest_key(&known.name), manifest::encode(&known), PutCondition::Always).await?;
+            if known.instant != point.instant {
+                let key = store.layout.point_index_key(point.environment.as_str(), point.instant, &point.name);
+                store.storage.delete(&key).await?;
+            }
+            mended.push((known.name, says.join(", and ")));
         }
-        let examination = Examination::new(Some(keys.clone()));
-        let examined = restore::source(store, entry)
-            .visit(examination, |examination, _, item, json| {
-                examination.observe_item(item, json);
-                Ok(true)
-            })
-            .await?;
-        let mut point = point.clone();
-        point.gaps.retain(|gap| gap.what != SEALING_KEYS);
-        note_keys(&mut point, examined);
-        store.write(&store.layout.manifest_key(&point.name), manifest::encode(&point), PutCondition::Always).await?;
-        mended.push(point.name);
     }
     Ok(mended)
+}
+
+/// Whether a point has learnt which keys it needs.
+async fn mend_keys(store: &Store, entry: &Entry, point: &mut RecoveryPoint, adopter: &Adopter) -> Result<bool, RunError> {
+    let lacks = point.gaps.iter().any(|gap| gap.what == SEALING_KEYS)
+        && !point.components.iter().any(|component| matches!(component, Component::Keys(_)));
+    let Some(keys) = adopter.keys.as_ref().filter(|keys| lacks && keys.problem.is_none()) else { return Ok(false) };
+    let examination = Examination::new(Some(keys.clone()));
+    let examined = restore::source(store, entry)
+        .visit(examination, |examination, _, item, json| {
+            examination.observe_item(item, json);
+            Ok(true)
+        })
+        .await?;
+    point.gaps.retain(|gap| gap.what != SEALING_KEYS);
+    note_keys(point, examined);
+    Ok(true)
+}
+
+/// Whether a point has learnt of an instant in a log. Of a database that is exported as well, nobody can tell any more which of the two is lacking.
+async fn mend_logs(point: &mut RecoveryPoint, adopter: &Adopter) -> bool {
+    let exported: Vec<String> =
+        adopter.databases.iter().filter(|database| database.is_in_store()).map(DatabasePlan::what).collect();
+    let lacking = |database: &&DatabasePlan| {
+        let what = database.what();
+        database.log().is_some() && !exported.contains(&what) && point.gaps.iter().any(|gap| gap.what == what)
+    };
+    let databases: Vec<DatabasePlan> = adopter.databases.iter().filter(lacking).cloned().collect();
+    let (volumes, objects) = adoption::instants(point);
+    let logged = log::logs(adopter.instances.as_deref(), &databases, &volumes, objects).await;
+    let failed: Vec<String> = logged.gaps().map(|gap| gap.what).collect();
+    let found: Vec<String> = databases.iter().map(DatabasePlan::what).filter(|what| !failed.contains(what)).collect();
+    point.gaps.retain(|gap| !found.contains(&gap.what));
+    point.components.extend(logged.components());
+    point.instant = logged.latest().map_or(point.instant, |latest| latest.max(point.instant));
+    !found.is_empty()
 }
 
 /// Enters the databases into a point: what a run captured, and the instants in logs, which follow from those of the volumes.

@@ -47,7 +47,7 @@ async fn adopt(
     global: &Global,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let (orphans, failed) = adoption::orphans(store, only.map(|(name, _)| name)).await?;
+    let (orphans, others) = adoption::orphans(store, only.map(|(name, _)| name)).await?;
     // Keys are looked at, and put into escrow, only where something is to be adopted that may need them.
     let mut adopters = BTreeMap::new();
     for environment in orphans.iter().map(|orphan| &orphan.environment).collect::<BTreeSet<_>>() {
@@ -65,7 +65,7 @@ async fn adopt(
         }
         Err(error) => return Err(error.into()),
     };
-    adoptions.extend(failed);
+    adoptions.extend(others);
     for adoption in adoptions {
         match adoption {
             Adoption::Adopted(point) => {
@@ -74,15 +74,18 @@ async fn adopt(
                     terminal.warn(&format!("{} is partial: {}", point.name, gap.reason));
                 }
             }
+            Adoption::Left(name, run) => terminal.note(&format!(
+                "{name} is left to run {run}, which captures its databases; if nobody is at work on it, `dxdr runs resume {run}` goes on"
+            )),
             Adoption::Failed(name, error) => {
                 terminal.warn(&format!("{name} cannot be adopted: {}", dxdr_run::active::chain(&error)))
             }
         }
     }
-    // Others were adopted by somebody who could not have the keys that are at hand now.
-    if adopters.values().any(|adopter| adopter.keys.is_some()) {
-        for name in adoption::mend(store, &catalog::all(store, only).await?.entries, &adopters).await? {
-            terminal.note(&format!("{name} says now which sealing keys it needs"));
+    // Others were adopted by somebody who could not have the keys that are at hand now, or could not ask the instances.
+    if !adopters.is_empty() {
+        for (name, says) in adoption::mend(store, &catalog::all(store, only).await?.entries, &adopters).await? {
+            terminal.note(&format!("{name} says now {says}"));
         }
     }
     Ok(())

@@ -225,8 +225,8 @@ fn what_a_killed_run_held_is_held_again_too_late_and_the_point_says_so() {
     let run = world.stopped(program);
     world.velero.writes(&backup["metadata"]);
     phase(&world.served, &backup, "Completed");
-    world.json(&["points", "staging"]);
-    assert!(!world.has_manifest(&backup));
+    let said = world.served.run(&["points", "staging"]).exits(0).stderr;
+    assert!(!world.has_manifest(&backup) && said.contains(&format!("{name} is left to run {run}")), "{said}");
     let said = world.served.run(&["runs", "resume", &run, "--yes"]).refuses(3).stderr;
     assert!(said.contains("it lacks the consistency of database orders") && said.contains("captured again later"), "{said}");
     let point = world.point(name).unwrap();
@@ -272,9 +272,16 @@ fn what_a_schedule_made_has_an_instant_in_the_log_of_its_database_and_comes_back
     cloud.served.place.write("policies/policy.yaml", &of_preview("method: pointInTime"));
     let velero = Velero::of(&cloud.served, &cloud.storage);
     velero.writes(&scheduled("dxdr-preview-20240501100000"));
+    // Who cannot ask the service makes it a point without, and the next one that can mends it.
+    let mut command = cloud.served.place.command(&["points", "preview"]);
+    let said = command.env("DXDR_CLOUD_SQL_ENDPOINT", "http://127.0.0.1:1").output().unwrap();
+    assert!(String::from_utf8_lossy(&said.stdout).contains("partial"), "{said:?}");
+    velero.writes(&scheduled("dxdr-preview-20240501110000"));
     let listed = cloud.json(&["points", "preview"], 0);
-    let point = &listed["points"][0];
-    assert_eq!((&point["state"], &point["engine"]), (&json!("complete"), &json!("velero")), "{point:#}");
+    let states: Vec<&Value> = listed["points"].as_array().unwrap().iter().map(|point| &point["state"]).collect();
+    assert_eq!(states, ["complete", "complete"], "{listed:#}");
+    let point = &listed["points"][1];
+    assert_eq!((&point["name"], &point["engine"]), (&json!("dxdr-preview-20240501100000"), &json!("velero")), "{point:#}");
     let database = database_of(point);
     assert_eq!((&database["method"], &database["consistency"]), (&json!("pointInTime"), &json!("aligned")), "{point:#}");
 
