@@ -1,12 +1,13 @@
-//! `dxdr sandbox`: the embedded Kubernetes API as a process of its own, with a directory store and a configuration beside it.
+//! `dxdr sandbox`: the embedded Kubernetes API as a process of its own, with emulated Cloud SQL instances, an emulated bucket and a configuration beside it.
 //!
 //! ```text
 //! .dxdr/config.yaml                 what every other command finds
-//! .dxdr/sandbox/manifests/*.yaml    environments, policies, and a store in this folder
+//! .dxdr/sandbox/manifests/*.yaml    environments, policies, and a store in the bucket
 //! .dxdr/sandbox/kubeconfig          for kubectl
-//! .dxdr/sandbox/store/              the store
+//! .dxdr/sandbox/cloud               where the emulators listen
 //! .dxdr/sandbox/running             the server's address; there as long as it runs
-//! .dxdr/sandbox/stop                asks it to stop
+//! .dxdr/sandbox/stop                asks it to stop, and says what becomes of the bucket
+//! .dxdr/sandbox/store/              what the bucket held when it stopped, unless it was to be discarded
 //! ```
 
 use std::{
@@ -17,15 +18,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dxdr_object_storage::DirectoryStorage;
+use dxdr_provider::object_storage::{ListRequest, ObjectBody, ObjectStorage, PutCondition};
 use dxdr_sandbox::Sandbox;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     app::Global,
     configuration::{
-        file::{Configuration, FOLDER},
+        file::{CloudSqlConfiguration, CloudStorageConfiguration, Configuration, FOLDER},
         manifests,
     },
-    demonstration::{manifests as shipped, seed},
+    demonstration::{
+        cloud::{BUCKET, Cloud},
+        manifests as shipped, seed,
+    },
     failure::{Failure, Kind},
     interruption,
     terminal::Terminal,
@@ -33,6 +40,8 @@ use crate::{
 
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// In the file that asks the server to stop: what the bucket holds is not to be kept.
+const DISCARD: &str = "discard";
 /// First line of a configuration that `up` may replace and `down` may remove.
 const MARK: &str = "# Written by `dxdr sandbox up`; `dxdr sandbox down` removes it.";
 
@@ -42,6 +51,9 @@ const MARK: &str = "# Written by `dxdr sandbox up`; `dxdr sandbox down` removes 
 )]
 pub(crate) enum SandboxCommand {
     /// Start a Kubernetes API on loopback, with dev, staging and production in it.
+    ///
+    /// Their databases are on emulated Cloud SQL instances, and the store is an emulated bucket: everything is in memory, in one process. What the
+    /// bucket holds is kept in `.dxdr/sandbox/store` by `dxdr sandbox down --keep-store`, and is there again the next time.
     #[command(
         after_help = "Examples:\n  dxdr sandbox up\n  dxdr sandbox up --empty --port 6443\n  kubectl --kubeconfig .dxdr/sandbox/kubeconfig get pods -A"
     )]
@@ -95,6 +107,13 @@ pub(crate) async fn run(command: SandboxCommand, _global: &Global, terminal: &Te
     }
 }
 
+/// How other processes reach the emulators.
+#[derive(Debug, Serialize, Deserialize)]
+struct Endpoints {
+    cloud_sql: CloudSqlConfiguration,
+    cloud_storage: CloudStorageConfiguration,
+}
+
 /// The address of a server that runs from `folder` and answers.
 fn running(folder: &Path) -> Option<SocketAddr> {
     let address: SocketAddr = fs::read_to_string(folder.join("running")).ok()?.trim().parse().ok()?;
@@ -113,19 +132,9 @@ async fn start(up: &Up, folder: &Path, terminal: &Terminal) -> Result<(), Failur
     }
     // The manifests of the last time may be older than this program.
     fs::create_dir_all(folder.join("manifests"))?;
-    fs::create_dir_all(folder.join("store"))?;
-    let store = fs::canonicalize(folder.join("store"))?;
-    for (name, text) in shipped::in_directory(&store) {
+    for (name, text) in shipped::in_bucket(BUCKET) {
         fs::write(folder.join("manifests").join(name), text)?;
     }
-    let configuration = Configuration {
-        manifests: vec![folder.join("manifests")],
-        kubeconfig: Some(folder.join("kubeconfig")),
-        ..Configuration::default()
-    };
-    let text = serde_saphyr::to_string(&configuration).map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
-    fs::write(&configuration_file, format!("{MARK}\n{text}"))?;
-
     let _ = fs::remove_file(folder.join("running"));
     let _ = fs::remove_file(folder.join("stop"));
     let log = fs::File::create(folder.join("log"))?;
@@ -153,13 +162,36 @@ async fn start(up: &Up, folder: &Path, terminal: &Terminal) -> Result<(), Failur
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
+    let cloud: Endpoints = serde_json::from_slice(&fs::read(folder.join("cloud"))?)
+        .map_err(|error| Failure::new(Kind::Failed, format!("{}: {error}", folder.join("cloud").display())))?;
+    let (cloud_sql, cloud_storage) = (cloud.cloud_sql.endpoint.clone(), cloud.cloud_storage.endpoint.clone());
+    let configuration = Configuration {
+        manifests: vec![folder.join("manifests")],
+        kubeconfig: Some(folder.join("kubeconfig")),
+        cloud_sql: Some(cloud.cloud_sql),
+        cloud_storage: Some(cloud.cloud_storage),
+        ..Configuration::default()
+    };
+    let text = serde_saphyr::to_string(&configuration).map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
+    fs::write(&configuration_file, format!("{MARK}\n{text}"))?;
+    let store = format!("gs://{BUCKET}");
     terminal.value(
-        &serde_json::json!({"format": "dxdr.io/sandbox/v1", "running": true, "address": format!("http://{address}"), "kubeconfig": folder.join("kubeconfig"), "store": store}),
+        &serde_json::json!({
+            "format": "dxdr.io/sandbox/v1", "running": true, "address": format!("http://{address}"), "kubeconfig": folder.join("kubeconfig"),
+            "store": store, "cloudSql": cloud_sql, "cloudStorage": cloud_storage
+        }),
         || {
             let kubeconfig = folder.join("kubeconfig");
+            let (within, databases) = if up.empty {
+                ("nothing in it", "")
+            } else {
+                (
+                    "dev, staging and production in it, and their databases on emulated Cloud SQL instances",
+                    "  dxdr databases instances\n",
+                )
+            };
             format!(
-                "The sandbox runs at http://{address}, with {}.\n\n  kubectl --kubeconfig {} get deployments -A\n  dxdr backup now staging\n  dxdr points staging\n  dxdr sandbox down\n",
-                if up.empty { "nothing in it" } else { "dev, staging and production in it" },
+                "The sandbox runs at http://{address}, with {within}.\n\n  kubectl --kubeconfig {} get deployments -A\n{databases}  dxdr backup now staging\n  dxdr points staging\n  dxdr restore --at -0s staging --in-place\n  dxdr sandbox down\n",
                 kubeconfig.display()
             )
         },
@@ -173,7 +205,7 @@ async fn stop(down: &Down, folder: &Path, terminal: &Terminal) -> Result<(), Fai
         return Ok(());
     }
     if running(folder).is_some() {
-        fs::write(folder.join("stop"), "")?;
+        fs::write(folder.join("stop"), if down.keep_store { "" } else { DISCARD })?;
         let deadline = Instant::now() + PATIENCE;
         while running(folder).is_some() {
             if Instant::now() > deadline {
@@ -183,7 +215,7 @@ async fn stop(down: &Down, folder: &Path, terminal: &Terminal) -> Result<(), Fai
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-    for name in ["running", "stop", "log", "kubeconfig"] {
+    for name in ["running", "stop", "log", "kubeconfig", "cloud"] {
         let _ = fs::remove_file(folder.join(name));
     }
     let _ = fs::remove_dir_all(folder.join("manifests"));
@@ -222,20 +254,49 @@ async fn serve_until_asked(serve: &Serve, terminal: &Terminal) -> Result<(), Fai
         .await
         .map_err(|error| Failure::from_error(Kind::Failed, error).context("cannot listen on loopback"))?;
     let address = server.address();
+    let environments = if serve.empty { Vec::new() } else { manifests::load(&[serve.folder.join("manifests")])?.environments };
+    let cloud = Cloud::start(&environments).await?;
     if !serve.empty {
-        let model = manifests::load(&[serve.folder.join("manifests")])?;
         let cluster = super::quickstart::in_process(&sandbox)?;
-        let environments: Vec<_> = model.environments.iter().collect();
-        seed::environments(cluster.as_ref(), &environments)
+        seed::environments(cluster.as_ref(), &environments.iter().collect::<Vec<_>>())
             .await
             .map_err(|error| Failure::from_error(Kind::Failed, error).context("cannot fill the sandbox"))?;
     }
+    let store = serve.folder.join("store");
+    fs::create_dir_all(&store)?;
+    let (bucket, kept) = (cloud.store().await?, DirectoryStorage::new(&store));
+    copy(&kept, bucket.storage.as_ref()).await?;
+    let (cloud_sql, cloud_storage) = cloud.endpoints();
+    let endpoints = serde_json::to_vec(&Endpoints { cloud_sql, cloud_storage });
+    fs::write(serve.folder.join("cloud"), endpoints.map_err(|error| Failure::new(Kind::Failed, error.to_string()))?)?;
     fs::write(serve.folder.join("kubeconfig"), sandbox.kubeconfig(address))?;
     fs::write(serve.folder.join("running"), address.to_string())?;
     while !stop.asked() && !serve.folder.join("stop").exists() && serve.folder.exists() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    // As long as somebody answers, nobody takes it for stopped.
+    let discard = fs::read_to_string(serve.folder.join("stop")).is_ok_and(|what| what == DISCARD);
+    if !discard && serve.folder.exists() {
+        // What was removed from the bucket meanwhile is not to come back.
+        fs::remove_dir_all(&store)?;
+        fs::create_dir_all(&store)?;
+        copy(bucket.storage.as_ref(), &kept).await?;
+    }
     server.stop().await;
     let _ = fs::remove_file(serve.folder.join("running"));
     Ok(())
+}
+
+/// Copies every object.
+async fn copy(from: &dyn ObjectStorage, to: &dyn ObjectStorage) -> Result<(), Failure> {
+    let mut request = ListRequest::default();
+    loop {
+        let page = from.list(&request).await?;
+        for object in page.objects {
+            let content = from.get(&object.key, None).await?.stream;
+            to.put(&object.key, ObjectBody::Stream(content), PutCondition::Always).await?;
+        }
+        let Some(continuation) = page.continuation else { return Ok(()) };
+        request.continuation = Some(continuation);
+    }
 }

@@ -43,6 +43,9 @@ pub(crate) struct Configuration {
     /// How Cloud SQL is reached, where that is not as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cloud_sql: Option<CloudSqlConfiguration>,
+    /// How Google Cloud Storage is reached, where that is not as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cloud_storage: Option<CloudStorageConfiguration>,
 }
 
 /// How Cloud SQL is reached.
@@ -55,6 +58,15 @@ pub(crate) struct CloudSqlConfiguration {
     /// The key of a service account, as JSON in a file. Without it: application default credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) service_account_key: Option<PathBuf>,
+}
+
+/// How Google Cloud Storage is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct CloudStorageConfiguration {
+    /// URL of another server than Google's, for emulation. No credentials are sent to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
 }
 
 /// Finds and reads the configuration; the empty one where there is none. A file that was named must be there.
@@ -73,7 +85,7 @@ pub(crate) fn load(named: Option<&Path>) -> Result<Configuration, Failure> {
     })?;
     let mut configuration: Configuration = serde_saphyr::from_str(&text).map_err(|error| {
         Failure::new(Kind::BadInput, error.to_string()).context(format!("the configuration {} is wrong", path.display())).hint(
-            "its fields: manifests, kubeconfig, context, environment, store, timeZone, leaseNamespace, veleroNamespace, cloudSql",
+            "its fields: manifests, kubeconfig, context, environment, store, timeZone, leaseNamespace, veleroNamespace, cloudSql, cloudStorage",
         )
     })?;
     let folder = base(&path);

@@ -7,7 +7,7 @@ use dxdr_cloud_sql::CloudSql;
 use dxdr_environment::{Environment, EnvironmentName};
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::{ConnectOptions, KubernetesCluster};
-use dxdr_object_storage::{DirectoryStorage, GcsOptions, GcsStorage, S3Encryption, S3Options, S3Storage};
+use dxdr_object_storage::{DirectoryStorage, GcsOptions, GcsStorage, S3Encryption, S3Options, S3Storage, gcs::GcsCredentials};
 use dxdr_policy::{BackupPolicy, BackupStore, MAX_SKEW, StoreLocation};
 use dxdr_provider::{Cluster, Instances, ObjectStorage};
 use dxdr_run::Store;
@@ -102,7 +102,39 @@ impl World {
 
     /// Opens the environment's store.
     pub(crate) async fn store(&self, environment: Option<&Environment>) -> Result<Store, Failure> {
-        open(self.store_declaration(environment)?).await
+        self.open(self.store_declaration(environment)?).await
+    }
+
+    /// How a bucket of Google Cloud Storage is reached.
+    pub(crate) fn google_bucket(&self, name: &str) -> GcsOptions {
+        let endpoint = self.configuration.cloud_storage.clone().and_then(|configured| configured.endpoint);
+        let credentials = if endpoint.is_some() { GcsCredentials::Anonymous } else { GcsCredentials::default() };
+        GcsOptions { bucket: name.to_owned(), endpoint, credentials, ..GcsOptions::default() }
+    }
+
+    /// Opens a declared store.
+    pub(crate) async fn open(&self, declared: &BackupStore) -> Result<Store, Failure> {
+        let (storage, prefix): (Arc<dyn ObjectStorage>, String) = match &declared.location {
+            StoreLocation::Directory { path } => (Arc::new(DirectoryStorage::new(path)), String::new()),
+            StoreLocation::S3(location) => {
+                let options = S3Options {
+                    bucket: location.bucket.clone(),
+                    region: location.region.clone(),
+                    endpoint: location.endpoint.clone(),
+                    force_path_style: location.force_path_style,
+                    profile: location.profile.clone(),
+                    certificate_authority: location.certificate_authority.clone(),
+                    encryption: location.kms_key.clone().map(|key| S3Encryption::Kms(Some(key))),
+                    ..S3Options::default()
+                };
+                (Arc::new(S3Storage::connect(options).await?), location.prefix.clone())
+            }
+            StoreLocation::Gcs(location) => {
+                let options = GcsOptions { kms_key: location.kms_key.clone(), ..self.google_bucket(&location.bucket) };
+                (Arc::new(GcsStorage::connect(options).await?), location.prefix.clone())
+            }
+        };
+        Ok(Store { name: declared.name.to_string(), storage, layout: StoreLayout::new(&prefix) })
     }
 
     /// Connects to the cluster.
@@ -168,30 +200,4 @@ pub(crate) fn connect_options(global: &Global, configuration: &Configuration) ->
 pub(crate) async fn connect(global: &Global, configuration: &Configuration) -> Result<Arc<dyn Cluster>, Failure> {
     let cluster: KubernetesCluster = dxdr_kubernetes::connect(connect_options(global, configuration)).await?;
     Ok(Arc::new(cluster))
-}
-
-/// Opens a declared store.
-pub(crate) async fn open(declared: &BackupStore) -> Result<Store, Failure> {
-    let (storage, prefix): (Arc<dyn ObjectStorage>, String) = match &declared.location {
-        StoreLocation::Directory { path } => (Arc::new(DirectoryStorage::new(path)), String::new()),
-        StoreLocation::S3(location) => {
-            let options = S3Options {
-                bucket: location.bucket.clone(),
-                region: location.region.clone(),
-                endpoint: location.endpoint.clone(),
-                force_path_style: location.force_path_style,
-                profile: location.profile.clone(),
-                certificate_authority: location.certificate_authority.clone(),
-                encryption: location.kms_key.clone().map(|key| S3Encryption::Kms(Some(key))),
-                ..S3Options::default()
-            };
-            (Arc::new(S3Storage::connect(options).await?), location.prefix.clone())
-        }
-        StoreLocation::Gcs(location) => {
-            let options =
-                GcsOptions { bucket: location.bucket.clone(), kms_key: location.kms_key.clone(), ..GcsOptions::default() };
-            (Arc::new(GcsStorage::connect(options).await?), location.prefix.clone())
-        }
-    };
-    Ok(Store { name: declared.name.to_string(), storage, layout: StoreLayout::new(&prefix) })
 }

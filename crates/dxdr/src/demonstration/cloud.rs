@@ -11,10 +11,13 @@ use dxdr_provider::Instances;
 use dxdr_run::{Store, active, instance::InstanceAccess};
 use dxdr_storage_emulator as storage;
 
-use crate::failure::Failure;
+use crate::{
+    configuration::file::{CloudSqlConfiguration, CloudStorageConfiguration},
+    failure::Failure,
+};
 
 /// The bucket of the demonstration.
-pub(crate) const BUCKET: &str = "dxdr-quickstart";
+pub(crate) const BUCKET: &str = "dxdr-demonstration";
 /// Operations of emulated instances are done at once.
 const SOON: Duration = Duration::from_millis(20);
 
@@ -64,6 +67,12 @@ impl Cloud {
     /// The way to the instances.
     pub(crate) fn instances(&self) -> Arc<dyn InstanceAccess> {
         Arc::new(Emulated(self.sql.endpoint()))
+    }
+
+    /// How other processes reach both.
+    pub(crate) fn endpoints(&self) -> (CloudSqlConfiguration, CloudStorageConfiguration) {
+        let sql = CloudSqlConfiguration { endpoint: Some(self.sql.endpoint()), ..CloudSqlConfiguration::default() };
+        (sql, CloudStorageConfiguration { endpoint: Some(self.storage.endpoint()) })
     }
 
     /// Executes a statement in the databases of an environment, as its application would.

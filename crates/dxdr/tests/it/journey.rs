@@ -26,6 +26,24 @@ fn a_second_sandbox_is_refused_and_stopping_twice_is_harmless() {
 }
 
 #[test]
+fn a_sandbox_has_databases_and_keeps_its_points_where_that_is_asked_for() {
+    let place = Place::with_sandbox();
+    let point = place.run(&["backup", "now", "staging"]).exits(0).stdout.trim().to_owned();
+    let points = place.run(&["points", "staging", "--output", "json"]).exits(0).stdout;
+    assert!(points.contains("\"kind\": \"database\"") && points.contains("gs://dxdr-demonstration/"), "{points}");
+    assert!(place.run(&["databases", "instances"]).exits(0).stdout.contains("staging_orders"));
+    place.run(&["databases", "operations"]).exits(0);
+    place.run(&["sandbox", "down", "--keep-store"]).exits(0);
+    place.run(&["sandbox", "up"]).exits(0);
+    assert!(place.run(&["points", "staging"]).exits(0).stdout.contains(&point));
+    let restored =
+        place.run(&["restore", "--point", &point, "staging", "--in-place", "--yes", "--output", "json"]).exits(0).stdout;
+    let restored: serde_json::Value = serde_json::from_str(&restored).unwrap();
+    assert_eq!(restored["databases"][0]["database"], "staging_orders", "{restored:#}");
+    place.run(&["databases", "undo", restored["run"].as_str().unwrap(), "--yes"]).exits(0);
+}
+
+#[test]
 fn an_environment_is_backed_up_planned_and_restored_beside_and_in_place() {
     let place = Place::with_sandbox();
     let point = place.run(&["backup", "now", "staging"]).exits(0).stdout.trim().to_owned();

@@ -10,7 +10,7 @@ use dxdr_run::readiness::{Look, Remedies, observe};
 use crate::{
     app::Global,
     commands::seal,
-    configuration::{World, hints, world},
+    configuration::{World, hints},
     failure::{Failure, Kind},
     terminal::Terminal,
 };
@@ -21,7 +21,7 @@ pub(super) async fn run(dry_run: bool, global: &Global, terminal: &Terminal) -> 
     let lease_namespace = world.lease_namespace();
     let mut stores = BTreeMap::new();
     for store in &world.model.stores {
-        stores.insert(store.name.clone(), world::open(store).await.map_err(|failure| Trouble::from(&failure)));
+        stores.insert(store.name.clone(), world.open(store).await.map_err(|failure| Trouble::from(&failure)));
     }
     let connected = world.cluster().await;
     let model = Model {

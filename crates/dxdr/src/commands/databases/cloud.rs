@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dxdr_environment::{Environment, InstanceName};
-use dxdr_object_storage::{GcsOptions, GcsStorage};
+use dxdr_object_storage::GcsStorage;
 use dxdr_plan::{
     instance::{DatabaseSeen, InstanceRows, InstanceSeen, InstanceUse, Ledger, Needs, cloud_rows, uses},
     readiness::{Row, Trouble},
@@ -168,7 +168,7 @@ pub(super) async fn examined(world: &World, used: Vec<InstanceUse>) -> Result<Ve
         let needs = Needs::of(&used, &world.model.environments, &world.model.policies, &world.model.stores);
         if let Ok(examined) = &mut seen {
             for bucket in &needs.buckets {
-                let roles = roles(bucket, &examined.seen.service_account).await;
+                let roles = roles(world, bucket, &examined.seen.service_account).await;
                 examined.buckets.insert(bucket.clone(), roles.map_err(|failure| Trouble::from(&failure)));
             }
         }
@@ -181,7 +181,7 @@ pub(super) async fn examined(world: &World, used: Vec<InstanceUse>) -> Result<Ve
 }
 
 /// What a bucket's policy gives to an account: each role, with whether a condition goes with it.
-async fn roles(bucket: &str, account: &str) -> Result<Vec<(String, bool)>, Failure> {
-    let storage = GcsStorage::connect(GcsOptions { bucket: bucket.to_owned(), ..GcsOptions::default() }).await?;
+async fn roles(world: &World, bucket: &str, account: &str) -> Result<Vec<(String, bool)>, Failure> {
+    let storage = GcsStorage::connect(world.google_bucket(bucket)).await?;
     Ok(storage.roles_of(account).await?.into_iter().map(|role| (role.role, role.conditional)).collect())
 }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     app::Global,
-    configuration::{World, world},
+    configuration::World,
     failure::{Failure, Kind},
     terminal::Terminal,
 };
@@ -95,7 +95,7 @@ impl Vault {
             refused(format!("there is no BackupStore `{}`", policy.escrow.store))
                 .hint("`dxdr check` says what is wrong with the manifests")
         })?;
-        Ok(Self { policy: policy.clone(), store: world::open(declared).await? })
+        Ok(Self { policy: policy.clone(), store: world.open(declared).await? })
     }
 
     /// The keys in escrow, the newest first.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     app::Global,
-    configuration::{World, world::open},
+    configuration::World,
     failure::{Failure, Kind},
     terminal::Terminal,
 };
@@ -164,7 +164,7 @@ async fn needs(
     // Every store: an environment may have had another one, and others than the policy's may use the controller.
     let mut looked = 0;
     for declared in &world.model.stores {
-        let store = open(declared).await?;
+        let store = world.open(declared).await?;
         let found = catalog::all(&store, None).await?;
         if let Some((name, reason)) = found.unreadable.first() {
             return Err(refused(format!("what recovery point {name} needs is not known: {reason}")).hint("nothing was changed"));

@@ -17,7 +17,7 @@ use super::{
     key_files::{kind, list},
 };
 use crate::{
-    configuration::{World, world},
+    configuration::World,
     failure::{Failure, Kind},
 };
 
@@ -174,7 +174,7 @@ pub(super) async fn archived(store: &Store, entry: &Entry, name: &str) -> Result
 /// The point of that name, in whichever of the declared stores it is.
 pub(super) async fn point(world: &World, name: &str) -> Result<(Store, Entry), Failure> {
     for declared in &world.model.stores {
-        let store = world::open(declared).await?;
+        let store = world.open(declared).await?;
         if let Some(entry) = catalog::named(&store, name).await? {
             return Ok((store, entry));
         }
