@@ -111,7 +111,7 @@ pub fn recovery_point(folder: Folder<'_>) -> Option<RecoveryPoint> {
     let between = Some(Interval { first: started, last: Interval::told(completed).last });
     let resources = ResourcesComponent { instant: completed, between, items: archive.items, bytes: archive.bytes, kinds };
     let mut components = vec![Component::Resources(resources)];
-    components.extend(captured_volumes(volumes, archive, completed).map(Component::Volume));
+    components.extend(captured_volumes(volumes, archive, (started, completed)).map(Component::Volume));
     // Everything in the point was captured at or before its instant; a copy of a volume may have taken longer.
     let instant = components.iter().map(Component::instant).max().unwrap_or(completed);
     Some(RecoveryPoint {
@@ -152,13 +152,13 @@ pub fn instants(point: &RecoveryPoint) -> (Vec<Timestamp>, Timestamp) {
     (volumes.collect(), objects)
 }
 
-/// What Velero kept of volumes. `completed`: the instant of what nothing else is known of.
+/// What Velero kept of volumes. `backup`: when it was started and completed, between which all was taken that nothing else is known of.
 pub fn captured_volumes<'a>(
     volumes: &'a [VolumeInfo],
     archive: &'a ArchiveFacts,
-    completed: Timestamp,
+    backup: (Timestamp, Timestamp),
 ) -> impl Iterator<Item = VolumeComponent> + 'a {
-    volumes.iter().filter(|volume| captured(volume)).map(move |volume| component(volume, archive, completed))
+    volumes.iter().filter(|volume| captured(volume)).map(move |volume| component(volume, archive, backup))
 }
 
 /// Whether something of the volume was kept.
@@ -173,7 +173,7 @@ fn of_pod(volume: &VolumeInfo) -> Option<(String, PodVolume)> {
     Some((info.pod_namespace.clone(), PodVolume { pod: info.pod_name.clone(), volume: info.volume_name.clone() }))
 }
 
-fn component(volume: &VolumeInfo, archive: &ArchiveFacts, completed: Timestamp) -> VolumeComponent {
+fn component(volume: &VolumeInfo, archive: &ArchiveFacts, (started, completed): (Timestamp, Timestamp)) -> VolumeComponent {
     let csi = volume.csi_snapshot_info.as_ref();
     let method = match (volume.backup_method.as_str(), volume.snapshot_data_moved) {
         (_, true) => "data-mover",
@@ -191,7 +191,9 @@ fn component(volume: &VolumeInfo, archive: &ArchiveFacts, completed: Timestamp) 
     // A copy file by file is of no instant: what it has was there at its end at the latest.
     let taken = csi.and_then(|info| archive.taken.get(&info.snapshot_handle)).copied();
     let instant = taken.or(volume.completion_timestamp).unwrap_or(completed);
-    let since = volume.start_timestamp.filter(|since| taken.is_none() && *since <= instant);
+    // What a data mover says begins with its copying, behind the snapshot that it copies.
+    let since = if volume.snapshot_data_moved { Some(started) } else { volume.start_timestamp };
+    let since = since.filter(|since| taken.is_none() && *since <= instant);
     let (namespace, pod) = match of_pod(volume) {
         Some((namespace, pod)) if volume.pvc_name.is_empty() => (namespace, Some(pod)),
         copied => (volume.pvc_namespace.clone(), copied.map(|(_, pod)| pod)),
@@ -334,10 +336,11 @@ mod tests {
 
     #[test]
     fn what_was_kept_of_a_volume_is_told_by_its_method() {
+        let begun = "2024-05-01T10:00:01Z";
         let info = |method: &str, moved: bool, more: serde_json::Value| -> VolumeInfo {
             let mut info = json!({
                 "pvcName": "data", "pvcNamespace": "staging", "pvName": "pv-1", "backupMethod": method, "snapshotDataMoved": moved,
-                "preserveLocalSnapshot": false, "skipped": false, "result": "succeeded", "startTimestamp": "2024-05-01T10:00:01Z",
+                "preserveLocalSnapshot": false, "skipped": false, "result": "succeeded", "startTimestamp": begun,
                 "completionTimestamp": "2024-05-01T10:00:07Z"
             });
             info.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -368,9 +371,13 @@ mod tests {
                 claim: "data".to_owned(),
                 pod: (method == "file-system").then(|| PodVolume { pod: "db-0".to_owned(), volume: "data".to_owned() }),
                 instant: instant.parse().unwrap(),
-                // Of what Velero says itself: from the beginning to the end of the second in which it was done.
+                // Of what Velero says itself: from the beginning to the end of the second in which it was done. A data mover begins behind the snapshot.
                 between: (instant == velero).then(|| Interval {
-                    first: "2024-05-01T10:00:01Z".parse().unwrap(),
+                    first: if method == "data-mover" {
+                        backup("Completed").status.start_timestamp.unwrap()
+                    } else {
+                        begun.parse().unwrap()
+                    },
                     last: "2024-05-01T10:00:08Z".parse().unwrap(),
                 }),
                 method: method.to_owned(),

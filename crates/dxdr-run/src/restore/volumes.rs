@@ -75,7 +75,8 @@ pub(super) async fn captured(store: &Store, entry: &Entry) -> Result<Vec<VolumeC
             let format = |source| RunError::Format { key: key.clone(), store: store.storage.describe(), source };
             let volumes = volume_info::decode(&bytes).map_err(format)?;
             let completed = backup.completed.or(backup.started).unwrap_or_default();
-            Ok(captured_volumes(&volumes, &ArchiveFacts::default(), completed).collect())
+            let started = backup.started.unwrap_or(completed);
+            Ok(captured_volumes(&volumes, &ArchiveFacts::default(), (started, completed)).collect())
         }
     }
 }
