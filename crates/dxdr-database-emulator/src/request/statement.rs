@@ -65,7 +65,7 @@ enum Change {
 
 impl Change {
     fn read(statement: &str) -> Option<Self> {
-        if matches!(statement, "BEGIN" | "COMMIT")
+        if matches!(statement, "BEGIN" | "BEGIN READ WRITE" | "COMMIT")
             || statement.starts_with("SELECT pg_terminate_backend(pid) FROM pg_stat_activity ")
             || statement.starts_with("GRANT CONNECT ON DATABASE ")
         {

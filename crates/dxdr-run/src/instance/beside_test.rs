@@ -245,7 +245,7 @@ impl Instances for Service {
                 let row = ["TABLE", "public.t", owner, "no", grants].map(|value| Some(value.to_owned())).to_vec();
                 return Ok(rows(vec![row]));
             }
-            if text.starts_with("BEGIN;\n") && !text.contains("RENAME") {
+            if text.starts_with("BEGIN") && !text.contains("RENAME") {
                 state.handed.insert((database.to_owned(), text.to_owned()));
                 return Ok(Rows::default());
             }
@@ -348,7 +348,7 @@ async fn whoever_dies_anywhere_is_followed_by_one_who_does_nothing_twice() {
 const HANDED: [(&str, &str); 2] = [
     (
         NEW,
-        "BEGIN;\nALTER TABLE public.t OWNER TO app;\nGRANT SELECT ON TABLE public.t TO report;\nREVOKE SELECT ON TABLE public.t FROM PUBLIC;\nCOMMIT;",
+        "BEGIN READ WRITE;\nALTER TABLE public.t OWNER TO app;\nGRANT SELECT ON TABLE public.t TO report;\nREVOKE SELECT ON TABLE public.t FROM PUBLIC;\nCOMMIT;",
     ),
     (
         "postgres",

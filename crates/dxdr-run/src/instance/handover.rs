@@ -108,17 +108,34 @@ pub(super) fn objects(rows: &Rows) -> Option<Objects> {
     if rows.truncated {
         return None;
     }
+    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b' ');
     let one = |row: &Vec<Option<String>>| {
         let [Some(kind), Some(name), Some(owner), Some(follows), rights] = row.as_slice() else { return None };
         let right = |line: &str| {
             let (privilege, role) = line.split_once(' ')?;
-            let grantable = privilege.ends_with('*');
-            Some(((role.to_owned(), privilege.trim_end_matches('*').to_owned()), grantable))
+            let (privilege, grantable) = privilege.strip_suffix('*').map_or((privilege, false), |privilege| (privilege, true));
+            (is_word(privilege) && is_quoted(role)).then(|| ((role.to_owned(), privilege.to_owned()), grantable))
         };
-        let rights = rights.as_deref().unwrap_or_default().lines().filter_map(right).collect();
+        // All of them, or no answer: what is in no quotation would become part of a statement.
+        let rights = rights
+            .as_deref()
+            .unwrap_or_default()
+            .split('\n')
+            .filter(|line| !line.is_empty())
+            .map(right)
+            .collect::<Option<_>>()?;
         Some(((kind.clone(), name.clone()), Owned { owner: owner.clone(), follows: follows == "yes", rights }))
     };
     rows.values.iter().map(one).collect()
+}
+
+/// Whether a text is one name as `quote_ident` writes it: a plain word, or something in quotation marks.
+fn is_quoted(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    match text.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"').is_some_and(|name| !name.is_empty() && !name.replace("\"\"", "").contains('"')),
+        None => text == "PUBLIC" || !text.is_empty() && text.bytes().all(plain),
+    }
 }
 
 /// One change of something in a database.
@@ -189,7 +206,8 @@ fn differing(both: Vec<(&Name, &Owned, &Owned)>) -> Vec<Handover> {
 pub(super) fn transactions(changes: &[Handover]) -> Vec<String> {
     let text = |changes: &[Handover]| {
         let statements: Vec<String> = changes.iter().map(Handover::statement).collect();
-        format!("BEGIN;\n{};\nCOMMIT;", statements.join(";\n"))
+        // Said, because a setting that was handed over may be to read only.
+        format!("BEGIN READ WRITE;\n{};\nCOMMIT;", statements.join(";\n"))
     };
     changes.chunks(AT_ONCE).map(text).collect()
 }
@@ -247,9 +265,28 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "BEGIN;\nALTER TABLE public.t OWNER TO app;\nGRANT SELECT ON TABLE public.t TO \"a b\";\nREVOKE SELECT ON TABLE public.t FROM PUBLIC;\nCOMMIT;"
+                "BEGIN READ WRITE;\nALTER TABLE public.t OWNER TO app;\nGRANT SELECT ON TABLE public.t TO \"a b\";\nREVOKE SELECT ON TABLE public.t FROM PUBLIC;\nCOMMIT;"
             ]
         );
+    }
+
+    #[test]
+    fn what_is_in_no_quotation_is_no_answer() {
+        let objects_with =
+            |rights: &str| objects(&rows(&[&[Some("TABLE"), Some("public.t"), Some("app"), Some("no"), Some(rights)]]));
+        for rights in ["SELECT app", "SELECT* \"a b\"", "SELECT \"a\"\"b\"\nUSAGE PUBLIC", "SELECT \"a;b\""] {
+            assert!(objects_with(rights).is_some(), "{rights}");
+        }
+        for rights in [
+            "SELECT \"a\nSELECT public; DROP TABLE t; --\"",
+            "SELECT \"a\" ; --",
+            "SELECT a b",
+            "select app",
+            "SELECT \"a\"b\"",
+            "SELECT",
+        ] {
+            assert_eq!(objects_with(rights), None, "{rights}");
+        }
     }
 
     fn any_objects() -> impl Strategy<Value = Objects> {
