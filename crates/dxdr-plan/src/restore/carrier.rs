@@ -85,8 +85,9 @@ pub(super) fn inert(
     InertPod {
         name: name.to_owned(),
         carries,
-        // Its annotations are hooks of Velero's, and switches of what changes pods as they are made.
-        patch: json!({"metadata": {"annotations": {REPLACES: "replace"}}, "spec": changed}),
+        // Its annotations are hooks of Velero's, and switches of what changes pods as they are made; whoever takes finalizers away knows the pod by labels that it
+        // does not have here.
+        patch: json!({"metadata": {"annotations": {REPLACES: "replace"}, "finalizers": null}, "spec": changed}),
         labelled: !labels(pod).is_empty(),
         unnamed_hook: hook == Some(None),
     }

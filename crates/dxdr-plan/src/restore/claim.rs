@@ -30,9 +30,7 @@ impl RestorePlanner {
         }
         let captured = self.captured_volumes.get(claim).cloned();
         if *action != Action::Create {
-            if let Some(captured) = &captured
-                && !self.goes_on(target, action, captured)
-            {
+            if !self.half_filled(target, action, captured.as_ref()) && captured.is_some() {
                 self.findings.of(Finding::VolumesStay, target);
             }
             return Ok(captured.map(Box::new));
@@ -69,24 +67,22 @@ impl RestorePlanner {
         }
     }
 
-    /// Whether the copy of a claim that is there is still to come: an earlier run made the claim, and nobody has filled it.
-    fn goes_on(&mut self, target: &ObjectReference, action: &Action, captured: &CapturedVolume) -> bool {
-        let VolumeSource::Files { pod } = &captured.source else { return false };
-        let leaving = matches!(action, Action::Leave { reason: LeaveReason::BeingDeleted, .. });
-        if leaving || self.request.executor == Executor::Velero || self.request.volumes == Volumes::Empty {
+    /// Whether a claim that is there still waits for a copy: an earlier run made it, and nobody has filled it. Unless this restore does, whatever mounts it
+    /// would start on half of its files.
+    fn half_filled(&mut self, target: &ObjectReference, action: &Action, captured: Option<&CapturedVolume>) -> bool {
+        if matches!(action, Action::Leave { reason: LeaveReason::BeingDeleted, .. }) {
             return false;
         }
-        match self.live.as_ref().and_then(|live| live.awaits_copy(target)) {
-            None => false,
-            Some(point) if point == self.request.point => {
-                self.await_copy(target, pod.as_ref(), captured.instant);
-                true
+        let Some(point) = self.live.as_ref().and_then(|live| live.awaits_copy(target)) else { return false };
+        let ours =
+            point == self.request.point && self.request.executor != Executor::Velero && self.request.volumes == Volumes::Captured;
+        match captured {
+            Some(CapturedVolume { source: VolumeSource::Files { pod }, instant, .. }) if ours => {
+                self.await_copy(target, pod.as_ref(), *instant);
             }
-            Some(point) => {
-                self.findings.of(Finding::AwaitsOther { point }, target);
-                true
-            }
+            _ => self.findings.of(Finding::AwaitsOther { point }, target),
         }
+        true
     }
 
     fn await_copy(&mut self, target: &ObjectReference, pod: Option<&PodVolume>, instant: jiff::Timestamp) {

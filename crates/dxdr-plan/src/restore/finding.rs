@@ -229,7 +229,9 @@ impl Finding {
             Self::CopyWithoutPod | Self::TooManyPods => {
                 "let Velero restore everything with `--executor velero`, or take `--empty-volumes`"
             }
-            Self::AwaitsOther { .. } => "restore that point, or delete the claim: it is then made and filled anew",
+            Self::AwaitsOther { .. } => {
+                "restore that point with its volumes, or delete the claim if nobody has used it since: it is then made anew"
+            }
             Self::NoRoom { .. } => {
                 "name a class that is there with `--storage-class OLD=NEW`; `--empty-volumes` leaves the volumes empty"
             }

@@ -178,8 +178,13 @@ async fn missing(
     let mut missing = BTreeMap::new();
     for CopiedClaim { claim, carrier, .. } in &copies.claims {
         let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let of_claim =
-            |object: &&Value| text(object, "/spec/pod/name") == carrier.pod && text(object, "/spec/volume") == carrier.volume;
+        // One that was deleted since and made again has the same name, and nothing in it.
+        let live = context.cluster.get(claim).await?.and_then(|live| serde_json::from_slice::<Value>(&live).ok());
+        let made = live.as_ref().and_then(uid).map(str::to_owned).unwrap_or_default();
+        let of_claim = |object: &&Value| {
+            let of_pod = text(object, "/spec/pod/name") == carrier.pod && text(object, "/spec/volume") == carrier.volume;
+            of_pod && text(object, "/metadata/labels/velero.io~1pvc-uid") == made
+        };
         let found = copied.iter().find(of_claim);
         let reason = match found.map(|object| (text(object, "/status/phase"), text(object, "/status/message"))) {
             Some((phase, _)) if phase == "Completed" => continue,

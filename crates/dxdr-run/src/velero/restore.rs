@@ -96,15 +96,17 @@ async fn ask(context: &RunContext, restore: &DesiredObject, adopted: Adopted) ->
     let no_velero = |error| server::no_velero(error, &context.velero_namespace);
     let mut asked = restore.clone();
     let mut attempt = 1_u32;
-    loop {
-        let Some(live) = context.cluster.get(&asked.reference).await.map_err(no_velero)? else { break };
+    // Of several the newest counts: another one was asked for because those before it had not brought everything.
+    let mut newest = None;
+    while let Some(live) = context.cluster.get(&asked.reference).await.map_err(no_velero)? {
         let live: Value = serde_json::from_slice(&live).unwrap_or_default();
-        if adopted.stands(&live) {
-            return Ok((asked.reference, phase(&live).is_some_and(|phase| OVER.contains(&phase))));
-        }
+        newest = Some((asked.reference.clone(), live));
         attempt += 1;
         asked.reference.name = format!("{}-{attempt}", restore.reference.name);
         asked.value["metadata"]["name"] = asked.reference.name.as_str().into();
+    }
+    if let Some((reference, live)) = newest.filter(|(_, live)| adopted.stands(live)) {
+        return Ok((reference, phase(&live).is_some_and(|phase| OVER.contains(&phase))));
     }
     let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false, retry: true };
     match context.cluster.create(&asked.reference, Bytes::from(asked.value.to_string()), &options).await {

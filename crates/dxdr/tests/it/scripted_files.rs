@@ -91,9 +91,10 @@ fn carrier_comes(scripted: &Scripted, restore: &Value) {
 /// Says what became of copying.
 fn copied(scripted: &Scripted, restore: &Value, status: &Value) {
     let name = format!("{}-x", restore["metadata"]["name"].as_str().unwrap());
+    let claim = scripted.served.get(&claim()).unwrap();
+    let labels = json!({"velero.io/restore-uid": restore["metadata"]["uid"], "velero.io/pvc-uid": claim["metadata"]["uid"]});
     let object = json!({
-        "apiVersion": "velero.io/v1", "kind": "PodVolumeRestore",
-        "metadata": {"name": name, "namespace": "velero", "labels": {"velero.io/restore-uid": restore["metadata"]["uid"]}},
+        "apiVersion": "velero.io/v1", "kind": "PodVolumeRestore", "metadata": {"name": name, "namespace": "velero", "labels": labels},
         "spec": {"pod": {"name": "tool", "namespace": "copy"}, "volume": "files"}, "status": status
     });
     scripted.served.create((velero("PodVolumeRestore", &name), object));

@@ -151,7 +151,7 @@ fn a_carrier_keeps_what_decides_where_its_volume_lies_and_runs_nothing() {
         patch(&rules[0]),
         json!({
             "metadata": {
-                "annotations": {"$patch": "replace"},
+                "annotations": {"$patch": "replace"}, "finalizers": null,
                 "labels": {"$patch": "replace", "app.kubernetes.io/managed-by": "dxdr", CARRIER_LABEL: "a-run"}
             },
             "spec": {
@@ -320,6 +320,14 @@ fn who_comes_behind_a_run_that_died_goes_on_with_claims_that_are_marked() {
             "1 volume claim is there and half filled with the copy that recovery point {ANOTHER_POINT} has [persistentvolumeclaims staging/data]"
         )
     );
+    // Nor does anything start on half of the files because this restore brings none back.
+    let half = marked("staging-20240501t100000z-x7k2v");
+    let without = RestoreRequest { volumes: Volumes::Empty, ..in_place() };
+    let by_velero = RestoreRequest { executor: Executor::Velero, ..in_place() };
+    for (request, copies) in [(in_place(), Vec::new()), (without, copies().to_vec()), (by_velero, copies().to_vec())] {
+        let refused = refusal(&plan_of(&archive(), &request, &copies, Some(&half)));
+        assert!(refused.starts_with("1 volume claim is there and half filled"), "{refused}");
+    }
     // A claim without the mark is whole, or somebody else's.
     let whole = plan_of(&archive(), &in_place(), &copies(), Some(&World::of(&archive())));
     assert!(
