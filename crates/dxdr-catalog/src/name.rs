@@ -109,6 +109,11 @@ fn prefix(environment: &str) -> String {
     shortened(environment, LONGEST_PREFIX)
 }
 
+/// The value of a label that names a run: the run's name, or as much of it as a label holds.
+pub fn in_label(run: &str) -> String {
+    shortened(run, LONGEST)
+}
+
 /// `name`, or as much of it as fits into `longest` bytes and a fingerprint of all of it. Names of Kubernetes are ASCII.
 pub fn shortened(name: &str, longest: usize) -> String {
     if name.len() <= longest {

@@ -96,7 +96,7 @@ pub fn imported(
 ) -> ImportedSnapshot {
     let (driver, handle) = source;
     let namespace = claim.namespace.clone().unwrap_or_default();
-    let labels = json!({"app.kubernetes.io/managed-by": "dxdr", RUN_LABEL: dxdr_catalog::name::shortened(run, dxdr_catalog::name::LONGEST)});
+    let labels = json!({"app.kubernetes.io/managed-by": "dxdr", RUN_LABEL: dxdr_catalog::name::in_label(run)});
     let kind = contents();
     let mut content = json!({
         "apiVersion": kind.api_version(), "kind": kind.kind,

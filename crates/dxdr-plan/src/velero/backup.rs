@@ -160,7 +160,7 @@ pub fn backup_plan(
         "app.kubernetes.io/managed-by": "dxdr",
         ENVIRONMENT_LABEL: environment.name.as_str(),
         POLICY_LABEL: policy.name,
-        RUN_LABEL: name::shortened(&run, name::LONGEST),
+        RUN_LABEL: name::in_label(&run),
     });
     let places = Places { location, snapshots: &snapshot_location::names(policy, store) };
     let mut spec = template(environment, policy, &places, Value::Null);

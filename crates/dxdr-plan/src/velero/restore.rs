@@ -77,7 +77,7 @@ pub fn restore_of_files(plan: &RestorePlan, copies: &FileCopies, run: &str, name
 fn rules(pod: &InertPod, run: &str) -> Vec<Value> {
     let conditions = json!({"groupResource": "pods", "resourceNameRegex": format!("^{}$", pod.name.replace('.', "\\."))});
     let mut patch = pod.patch.clone();
-    let mut labels = json!({MANAGER_LABEL: "dxdr", CARRIER_LABEL: run_value(run)});
+    let mut labels = json!({MANAGER_LABEL: "dxdr", CARRIER_LABEL: name::in_label(run)});
     if pod.labelled {
         labels[REPLACES] = "replace".into();
     }
@@ -89,11 +89,6 @@ fn rules(pod: &InertPod, run: &str) -> Vec<Value> {
         rules.push(json!({"conditions": conditions, "patches": [patch]}));
     }
     rules
-}
-
-/// The value by which the run finds what is made for it.
-fn run_value(run: &str) -> String {
-    name::shortened(run, name::LONGEST)
 }
 
 /// The Restore, in Velero's `namespace`, of everything that `request` asks for.
@@ -125,7 +120,7 @@ fn mapping<'a>(source: &'a str, target: &'a str) -> BTreeMap<&'a str, &'a str> {
 
 fn object(name: &str, run: &str, namespace: &str, spec: Value) -> DesiredObject {
     let kind = restores();
-    let labels = json!({MANAGER_LABEL: "dxdr", RUN_LABEL: run_value(run)});
+    let labels = json!({MANAGER_LABEL: "dxdr", RUN_LABEL: name::in_label(run)});
     let value = json!({
         "apiVersion": kind.api_version(), "kind": kind.kind,
         "metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": spec,

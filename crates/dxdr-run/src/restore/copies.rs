@@ -139,10 +139,10 @@ pub(super) async fn bring_back(context: &RunContext, prepared: &Prepared, run: &
 
 /// Removes the pods and the modifiers of a run that is cleaned up.
 pub(crate) async fn discard(context: &RunContext, run: &str, namespace: &str) -> Result<(), RunError> {
-    for pod in labelled(context, &pods(), Some(namespace), &format!("{CARRIER_LABEL}={}", value_of(run))).await? {
+    for pod in labelled(context, &pods(), Some(namespace), &format!("{CARRIER_LABEL}={}", name::in_label(run))).await? {
         delete(context, &reference(&pods(), &pod), uid(&pod)).await?;
     }
-    let selector = format!("{RUN_LABEL}={}", value_of(run));
+    let selector = format!("{RUN_LABEL}={}", name::in_label(run));
     for modifiers in labelled(context, &configmaps(), Some(&context.velero_namespace), &selector).await? {
         delete(context, &reference(&configmaps(), &modifiers), uid(&modifiers)).await?;
     }
@@ -234,7 +234,7 @@ struct Carriers<'a> {
 
 impl Carriers<'_> {
     async fn list(&self) -> Result<Vec<Value>, RunError> {
-        let selector = format!("{CARRIER_LABEL}={}", value_of(self.run));
+        let selector = format!("{CARRIER_LABEL}={}", name::in_label(self.run));
         labelled(self.context, &pods(), Some(self.namespace), &selector).await
     }
 
@@ -242,7 +242,7 @@ impl Carriers<'_> {
     async fn clear_way(&self) -> Result<(), RunError> {
         let there = labelled(self.context, &pods(), Some(self.namespace), CARRIER_LABEL).await?;
         let run = |pod: &Value| pod.get("metadata")?.get("labels")?.get(CARRIER_LABEL)?.as_str().map(str::to_owned);
-        match there.iter().filter_map(run).find(|run| *run != value_of(self.run)) {
+        match there.iter().filter_map(run).find(|run| *run != name::in_label(self.run)) {
             Some(other) => {
                 Err(RunError::Files(format!("pods of run {other} are in the way: `dxdr runs clean {other}` removes them")))
             }
@@ -376,10 +376,6 @@ fn uid(object: &Value) -> Option<&str> {
 async fn delete(context: &RunContext, object: &ObjectReference, uid: Option<&str>) -> Result<(), RunError> {
     context.cluster.delete(object, uid, &options()).await?;
     Ok(())
-}
-
-fn value_of(run: &str) -> String {
-    name::shortened(run, name::LONGEST)
 }
 
 fn options() -> WriteOptions {

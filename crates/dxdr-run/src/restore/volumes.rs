@@ -249,7 +249,7 @@ pub(super) async fn release(context: &RunContext, prepared: &Prepared, run: &mut
             "claim {} is not bound yet, so {} stays: delete it, and the VolumeSnapshotContent of that name, when it is (`kubectl delete volumesnapshot,volumesnapshotcontent -l {RUN_LABEL}={} -n {}`)",
             snapshot.claim,
             snapshot.reference,
-            name::shortened(run.id(), name::LONGEST),
+            name::in_label(run.id()),
             prepared.plan.target_namespace,
         );
         context.reporter.report(&Event::Warning { text });
@@ -327,7 +327,7 @@ struct Held {
 
 /// The run's snapshots or contents. None where the kind is not served, or may not be listed: then nothing was made of it either.
 async fn of_run(cluster: &dyn Cluster, run: &str, kind: ResourceKind, namespace: Option<&str>) -> Result<Vec<Held>, RunError> {
-    let selector = format!("{RUN_LABEL}={}", name::shortened(run, name::LONGEST));
+    let selector = format!("{RUN_LABEL}={}", name::in_label(run));
     let scope = ListScope { namespace: namespace.map(str::to_owned), label_selector: Some(selector) };
     let (mut held, mut continuation) = (Vec::new(), None::<String>);
     loop {

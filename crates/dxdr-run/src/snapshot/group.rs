@@ -206,7 +206,7 @@ pub(super) fn labels(plan: &BackupPlan) -> Map<String, Value> {
     let pairs = [
         ("app.kubernetes.io/managed-by", "dxdr".to_owned()),
         (ENVIRONMENT_LABEL, plan.environment.to_string()),
-        (RUN_LABEL, name::shortened(&plan.run, name::LONGEST)),
+        (RUN_LABEL, name::in_label(&plan.run)),
         // It belongs to this point alone: no backup takes it along as one of the environment's own.
         (EXCLUDE_LABEL, "true".to_owned()),
     ];

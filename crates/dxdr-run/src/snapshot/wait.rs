@@ -68,7 +68,7 @@ pub(super) async fn wait(
         deadline: Instant::now() + timeout,
         timeout,
     };
-    let run = name::shortened(&plan.run, name::LONGEST);
+    let run = name::in_label(&plan.run);
     let selector = format!("{RUN_LABEL}={run}");
     let kind = super::kind("VolumeSnapshot", "volumesnapshots", true);
     while all.left() > 0 {
