@@ -156,7 +156,6 @@ impl Failure {
     }
 }
 
-/// A command line that makes no sense, for programs: people are shown it as clap writes it.
 /// As a row of a check tells it.
 impl From<&Failure> for Trouble {
     fn from(failure: &Failure) -> Self {
@@ -165,6 +164,7 @@ impl From<&Failure> for Trouble {
     }
 }
 
+/// A command line that makes no sense, for programs: people are shown it as clap writes it.
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
         use clap::error::ErrorKind;
