@@ -29,15 +29,19 @@ async fn an_instance_that_is_not_there_is_named_with_how_to_list_those_that_are(
     assert_eq!(error.to_string(), "cannot look at instance `projects/p/instances/other`: The Cloud SQL instance does not exist.");
 }
 
-#[tokio::test]
-async fn a_wrong_project_and_a_missing_permission_name_what_is_needed() {
-    let identity = Identity {
+fn who_may_not_export() -> Identity {
+    Identity {
         token: "secret-token".to_owned(),
         email: "dxdr@example.org".to_owned(),
         projects: vec!["p".to_owned()],
         lacks: vec!["cloudsql.instances.export".to_owned()],
-    };
-    let emulator = emulator(dxdr_database_emulator::Options { identities: vec![identity], ..Default::default() }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_project_and_a_missing_permission_name_what_is_needed() {
+    let emulator =
+        emulator(dxdr_database_emulator::Options { identities: vec![who_may_not_export()], ..Default::default() }).await;
     let options =
         |token: &str| Options { endpoint: Some(emulator.endpoint()), credentials: Some(Credentials::Token(token.to_owned())) };
     let service = CloudSql::connect(options("secret-token")).await.unwrap();
@@ -54,13 +58,8 @@ async fn a_wrong_project_and_a_missing_permission_name_what_is_needed() {
 
 #[tokio::test]
 async fn what_we_may_do_in_a_project_is_said_by_its_permissions() {
-    let identity = Identity {
-        token: "secret-token".to_owned(),
-        email: "dxdr@example.org".to_owned(),
-        projects: vec!["p".to_owned()],
-        lacks: vec!["cloudsql.instances.export".to_owned()],
-    };
-    let emulator = emulator(dxdr_database_emulator::Options { identities: vec![identity], ..Default::default() }).await;
+    let emulator =
+        emulator(dxdr_database_emulator::Options { identities: vec![who_may_not_export()], ..Default::default() }).await;
     let service = |token: &str| {
         let credentials = Some(Credentials::Token(token.to_owned()));
         CloudSql::connect(Options { endpoint: Some(emulator.endpoint()), credentials })
