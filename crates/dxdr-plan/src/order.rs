@@ -117,6 +117,11 @@ impl StageName {
         }
     }
 
+    /// Whether pods may start because of what is written in it, be it by an operator or an autoscaler.
+    pub fn starts(self) -> bool {
+        matches!(self, Self::Workloads | Self::Scaling | Self::Others | Self::Jobs)
+    }
+
     /// Stable between releases: `workloads`.
     pub fn id(self) -> &'static str {
         match self {

@@ -5,9 +5,9 @@ use dxdr_environment::ObjectReference;
 use serde_json::Value;
 
 use super::{
-    copies::{Awaited, pod_reference},
+    copies::{Awaited, FileCopies, pod_reference},
     finding::Finding,
-    plan::{Action, LeaveReason, LeftOutReason},
+    plan::{Action, LeftOutReason, PrunedObject},
     planner::RestorePlanner,
     request::{Executor, Volumes},
     volume::{CapturedVolume, VeleroVolume, VolumeSource, contents},
@@ -30,7 +30,7 @@ impl RestorePlanner {
         }
         let captured = self.captured_volumes.get(claim).cloned();
         if *action != Action::Create {
-            if !self.half_filled(target, action, captured.as_ref()) && captured.is_some() {
+            if !self.half_filled(target, captured.as_ref()) && captured.is_some() {
                 self.findings.of(Finding::VolumesStay, target);
             }
             return Ok(captured.map(Box::new));
@@ -67,22 +67,30 @@ impl RestorePlanner {
         }
     }
 
-    /// Whether a claim that is there still waits for a copy: an earlier run made it, and nobody has filled it. Unless this restore does, whatever mounts it
-    /// would start on half of its files.
-    fn half_filled(&mut self, target: &ObjectReference, action: &Action, captured: Option<&CapturedVolume>) -> bool {
-        if matches!(action, Action::Leave { reason: LeaveReason::BeingDeleted, .. }) {
-            return false;
-        }
+    /// Whether a claim that is there still waits for a copy: an earlier run made it, and nobody has filled it. A restore of that copy goes on with it.
+    fn half_filled(&mut self, target: &ObjectReference, captured: Option<&CapturedVolume>) -> bool {
         let Some(point) = self.live.as_ref().and_then(|live| live.awaits_copy(target)) else { return false };
         let ours =
             point == self.request.point && self.request.executor != Executor::Velero && self.request.volumes == Volumes::Captured;
-        match captured {
-            Some(CapturedVolume { source: VolumeSource::Files { pod }, instant, .. }) if ours => {
-                self.await_copy(target, pod.as_ref(), *instant);
-            }
-            _ => self.findings.of(Finding::AwaitsOther { point }, target),
+        if ours && let Some(CapturedVolume { source: VolumeSource::Files { pod }, instant, .. }) = captured {
+            self.await_copy(target, pod.as_ref(), *instant);
         }
         true
+    }
+
+    /// Names every claim of the target that waits for a copy and is not filled by this restore, whether its filters come to it or not: whatever mounts
+    /// the claim would start on half of its files. Those that are removed are in nobody's way.
+    pub(super) fn look_at_half_filled(&mut self, copies: Option<&FileCopies>, pruned: &[PrunedObject], starts: bool) {
+        let Some(live) = &self.live else { return };
+        let filled = |claim: &ObjectReference| {
+            copies.is_some_and(|copies| copies.claims.iter().any(|copied| copied.claim == *claim))
+                || pruned.iter().any(|pruned| pruned.reference == *claim)
+        };
+        for (claim, point) in live.awaiting_copies(self.request.target_namespace()) {
+            if !filled(&claim) {
+                self.findings.of(Finding::HalfFilled { point, starts }, &claim);
+            }
+        }
     }
 
     fn await_copy(&mut self, target: &ObjectReference, pod: Option<&PodVolume>, instant: jiff::Timestamp) {

@@ -20,7 +20,7 @@ pub(super) enum Finding {
     Unknown { kind: String, reason: String },
     SnapshotsNotServed,
     CopyWithoutPod,
-    AwaitsOther { point: String },
+    HalfFilled { point: String, starts: bool },
     NoRoom { class: String },
     PodsInTheWay,
     TooManyPods,
@@ -57,7 +57,7 @@ impl Finding {
             | Self::NamespaceMissing { .. }
             | Self::SnapshotsNotServed
             | Self::CopyWithoutPod
-            | Self::AwaitsOther { .. }
+            | Self::HalfFilled { starts: true, .. }
             | Self::NoRoom { .. }
             | Self::PodsInTheWay
             | Self::TooManyPods
@@ -109,9 +109,11 @@ impl Finding {
                 "of {} there is a copy made file by file, which comes back in the pod alone that it was read in, and the archive has no such pod that ran",
                 volumes(count)
             ),
-            Self::AwaitsOther { point } => {
-                format!("{} there and half filled with the copy that recovery point {point} has", claims(count, "is", "are"))
-            }
+            Self::HalfFilled { point, starts } => format!(
+                "{} there and half filled with the copy that recovery point {point} has{}",
+                claims(count, "is", "are"),
+                if *starts { "" } else { "; nothing that is written now starts anything" }
+            ),
             Self::NoRoom { class } if class.is_empty() => format!(
                 "{} for a volume that somebody makes by hand, and there is none to write the copy of the files to",
                 claims(count, "asks", "ask")
@@ -229,7 +231,7 @@ impl Finding {
             Self::CopyWithoutPod | Self::TooManyPods => {
                 "let Velero restore everything with `--executor velero`, or take `--empty-volumes`"
             }
-            Self::AwaitsOther { .. } => {
+            Self::HalfFilled { .. } => {
                 "restore that point with its volumes, or delete the claim if nobody has used it since: it is then made anew"
             }
             Self::NoRoom { .. } => {

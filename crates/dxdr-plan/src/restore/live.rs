@@ -36,6 +36,12 @@ impl LiveObject {
     fn parsed(&self) -> Value {
         serde_json::from_slice(&self.json).unwrap_or_default()
     }
+
+    fn awaits_copy(&self) -> Option<String> {
+        let live = self.parsed();
+        let metadata = live.get("metadata").filter(|metadata| metadata.get("deletionTimestamp").is_none())?;
+        Some(metadata.get("annotations")?.get(AWAITS_COPY)?.as_str()?.to_owned())
+    }
 }
 
 impl LiveObjects {
@@ -63,10 +69,23 @@ impl LiveObjects {
         self
     }
 
-    /// The point whose copy the claim was made for and has not got.
+    /// The point whose copy the claim was made for and has not got. One that is being deleted waits for nothing.
     pub(super) fn awaits_copy(&self, claim: &ObjectReference) -> Option<String> {
-        let live = self.get(&claim.kind.group_resource(), claim.namespace.as_deref(), &claim.name)?.parsed();
-        Some(live.get("metadata")?.get("annotations")?.get(AWAITS_COPY)?.as_str()?.to_owned())
+        self.get(&claim.kind.group_resource(), claim.namespace.as_deref(), &claim.name)?.awaits_copy()
+    }
+
+    /// All claims of a namespace that wait for a copy, by name, each with the point that has it.
+    pub(super) fn awaiting_copies(&self, namespace: &str) -> Vec<(ObjectReference, String)> {
+        let Some(claims) = self.kinds.get("persistentvolumeclaims") else { return Vec::new() };
+        let in_namespace = claims.objects.iter().filter(|((of, _), _)| of.as_deref() == Some(namespace));
+        let mut awaiting: Vec<_> = in_namespace
+            .filter_map(|((namespace, name), claim)| {
+                let reference = ObjectReference { kind: claims.kind.clone(), namespace: namespace.clone(), name: name.clone() };
+                Some((reference, claim.awaits_copy()?))
+            })
+            .collect();
+        awaiting.sort_unstable();
+        awaiting
     }
 
     /// The pods, by name.

@@ -258,12 +258,15 @@ impl RestorePlanner {
     }
 
     /// Of the kinds that could not be read in the target, names those that matter: what is written may be there, what is to be
-    /// removed cannot be found, and a namespace or a quota may stand in the way.
+    /// removed cannot be found, a namespace or a quota may stand in the way, and a claim may wait for its files.
     fn name_unknown_kinds(&mut self) {
         let Some(live) = &self.live else { return };
         for (kind, reason) in &live.unknown {
             let is_pruned = self.request.prune && self.captured.as_ref().is_none_or(|captured| captured.contains(kind));
-            if is_pruned || self.archived_kinds.contains(kind) || ["namespaces", "resourcequotas"].contains(&kind.as_str()) {
+            if is_pruned
+                || self.archived_kinds.contains(kind)
+                || ["namespaces", "resourcequotas", "persistentvolumeclaims"].contains(&kind.as_str())
+            {
                 self.findings.add(Finding::Unknown { kind: kind.clone(), reason: reason.clone() });
             }
         }
@@ -637,6 +640,9 @@ impl RestorePlanner {
         for object in prune.iter().filter(|object| object.reference.kind.plural == "persistentvolumeclaims") {
             self.findings.of(Finding::ClaimsRemoved, &object.reference);
         }
+        let written = |object: &PlannedObject| matches!(object.action, Action::Create | Action::Update { .. });
+        let starts = stages.iter().any(|(name, objects)| name.starts() && objects.iter().any(written));
+        self.look_at_half_filled(copies.as_ref(), &prune, starts);
         for (name, _) in self.include.iter().chain(&self.exclude).filter(|(name, used)| !used && !name.is_everything()) {
             self.findings.add(Finding::UnresolvedKind { name: name.as_str().to_owned() });
         }

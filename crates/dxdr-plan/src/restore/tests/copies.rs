@@ -276,6 +276,21 @@ fn scaled_down() -> World {
     world
 }
 
+/// The same, with a claim that a run left behind which died while files came from `point`.
+fn marked(point: &str) -> World {
+    let mut world = scaled_down();
+    world.put(marked_claim("data", point));
+    // The run's own carrier is in nobody's way, and no pod that was there.
+    world.put(object("pods", "db-0", json!({"metadata": {"labels": {CARRIER_LABEL: "a-run"}}})));
+    world
+}
+
+fn marked_claim(name: &str, point: &str) -> Value {
+    let mut live = object(CLAIMS, name, claim("fast"));
+    live["metadata"]["annotations"] = json!({AWAITS_COPY: point});
+    live
+}
+
 #[test]
 fn in_place_nothing_may_run_that_mounts_the_volume_or_has_a_carrier_s_name() {
     let files = json!([{"name": "anything", "persistentVolumeClaim": {"claimName": "data"}}]);
@@ -298,15 +313,6 @@ fn in_place_nothing_may_run_that_mounts_the_volume_or_has_a_carrier_s_name() {
 
 #[test]
 fn who_comes_behind_a_run_that_died_goes_on_with_claims_that_are_marked() {
-    let marked = |point: &str| {
-        let mut world = scaled_down();
-        let mut live = object(CLAIMS, "data", claim("fast"));
-        live["metadata"]["annotations"] = json!({AWAITS_COPY: point});
-        world.put(live);
-        // The run's own carrier is in nobody's way, and no pod that was there.
-        world.put(object("pods", "db-0", json!({"metadata": {"labels": {CARRIER_LABEL: "a-run"}}})));
-        world
-    };
     let plan = plan_of(&archive(), &in_place(), &copies(), Some(&marked("staging-20240501t100000z-x7k2v")));
     assert_eq!(copies_of(&plan).claims.len(), 1);
     assert!(shown(&plan).contains(&"claims: same persistentvolumeclaims staging/data".to_owned()), "{:?}", shown(&plan));
@@ -340,6 +346,49 @@ fn who_comes_behind_a_run_that_died_goes_on_with_claims_that_are_marked() {
     captured.0[2].1["metadata"]["annotations"] = json!({AWAITS_COPY: ANOTHER_POINT});
     let plan = plan_of(&captured, &in_place(), &copies(), Some(&World::of(&archive())));
     assert!(shown(&plan).contains(&"claims: same persistentvolumeclaims staging/data".to_owned()), "{:?}", shown(&plan));
+}
+
+#[test]
+fn a_claim_that_waits_for_its_files_is_seen_whatever_is_restored() {
+    const HALF: &str =
+        "1 volume claim is there and half filled with the copy that recovery point staging-20240501t100000z-x7k2v has";
+    let half = marked("staging-20240501t100000z-x7k2v");
+    let only = |kinds: &[&str]| RestoreRequest { include: kinds.iter().map(|kind| (*kind).to_owned()).collect(), ..in_place() };
+    let planned = |request: &RestoreRequest, live: &World| plan_of(&archive(), request, &copies(), Some(live));
+    assert_eq!(refusal(&planned(&only(&["pods"]), &half)), format!("{HALF} [persistentvolumeclaims staging/data]"));
+    let without = RestoreRequest { exclude: vec!["pvc".to_owned()], ..in_place() };
+    let mut served_names = served();
+    served_names.iter_mut().filter(|kind| kind.kind.plural == CLAIMS).for_each(|kind| kind.short_names = vec!["pvc".to_owned()]);
+    let planner = RestorePlanner::new(without, Some(&served_names), Some(half.live())).unwrap();
+    assert_eq!(refusal(&archive().feed(planner.volumes(&copies()))), format!("{HALF} [persistentvolumeclaims staging/data]"));
+
+    // Nothing starts: it is said.
+    let mut changed = half;
+    changed.objects.retain(|(kind, ..), _| kind != "serviceaccounts");
+    let plan = planned(&only(&["serviceaccounts"]), &changed);
+    assert!(!plan.refused() && !plan.nothing_to_do(), "{:?}", notes(&plan));
+    let told = format!("warning: {HALF}; nothing that is written now starts anything");
+    assert!(notes(&plan).contains(&told), "{:?}", notes(&plan));
+
+    // One that goes is in nobody's way, be it that somebody deletes it or that this restore does.
+    let mut leaving = scaled_down();
+    let mut claim = marked_claim("data", ANOTHER_POINT);
+    claim["metadata"]["deletionTimestamp"] = "2024-05-02T00:00:00Z".into();
+    claim["metadata"]["finalizers"] = json!(["kubernetes.io/pvc-protection"]);
+    leaving.put(claim);
+    assert!(!planned(&only(&["pods"]), &leaving).refused());
+    let mut strange = scaled_down();
+    strange.put(marked_claim("strange", ANOTHER_POINT));
+    let refused = refusal(&planned(&in_place(), &strange));
+    assert!(refused.ends_with("[persistentvolumeclaims staging/strange]"), "{refused}");
+    let pruning = RestoreRequest { prune: true, ..in_place() };
+    copies_of(&planned(&pruning, &strange));
+    // Nor does one of another namespace matter.
+    let mut elsewhere = scaled_down();
+    let mut claim = marked_claim("data", ANOTHER_POINT);
+    claim["metadata"]["namespace"] = "production".into();
+    elsewhere.put(claim);
+    copies_of(&planned(&in_place(), &elsewhere));
 }
 
 #[test]
