@@ -5,7 +5,7 @@ use std::time::Duration;
 use dxdr_provider::{
     DatabaseError, DatabaseErrorKind,
     database::Swap,
-    mark::{mark, marked, placed, unmarked, was_placed},
+    mark::{aside, in_place, mark, placed, was_placed},
 };
 use serde::Deserialize;
 
@@ -98,14 +98,14 @@ pub(crate) async fn swap(server: Server<'_>, swap: &Swap) -> Result<(), Database
 fn script(swap: &Swap, live: Option<Option<String>>, from: Option<String>) -> String {
     let (name, kept) = (identifier(&swap.name), identifier(&swap.kept));
     let mut script = "BEGIN;\n".to_owned();
-    let unmarked = from.and_then(|comment| unmarked(&comment));
+    let plain = in_place(&swap.run, from.as_deref());
     let comment = match live {
         Some(live) => {
-            let comment = literal(&marked(&swap.run, live.as_deref()));
+            let comment = literal(&aside(&swap.run, live.as_deref()));
             script.push_str(&format!("ALTER DATABASE {name} RENAME TO {kept};\nCOMMENT ON DATABASE {kept} IS {comment};\n"));
-            unmarked
+            plain
         }
-        None => Some(placed(&swap.run, &swap.from, unmarked.as_deref())),
+        None => Some(placed(&swap.run, &swap.from, plain.as_deref())),
     };
     let comment = comment.map_or_else(|| "NULL".to_owned(), |comment| literal(&comment));
     script.push_str(&format!(

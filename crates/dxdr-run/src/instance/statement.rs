@@ -8,7 +8,7 @@ use dxdr_provider::{
     InstanceErrorKind,
     database::Swap,
     instance::Rows,
-    mark::{mark, marked, placed, unmarked, was_placed},
+    mark::{aside, in_place, mark, marked, placed, was_placed},
     quoting::{identifier, literal},
 };
 
@@ -148,15 +148,15 @@ pub(crate) fn changes(found: &[Found], swap: &Swap) -> Result<Vec<Change>, Refus
     let of = |name: &str| found.iter().find(|found| found.name == name);
     let named = |name: &str, comment: Option<String>| Change::Comment { database: name.to_owned(), comment };
     let renamed = |from: &str, to: &str| Change::Rename { from: from.to_owned(), to: to.to_owned() };
-    let plain = |found: &Found| found.comment.as_deref().and_then(unmarked);
+    let plain = |found: &Found| in_place(&swap.run, found.comment.as_deref());
     match (of(&swap.name), of(&swap.from), of(&swap.kept)) {
         // Without the mark it only looks as if it was done: what was to take the place may have been dropped.
-        (Some(live), None, Some(kept)) if kept.mark() == Some(swap.run.as_str()) => match live.mark() {
-            None => Ok(Vec::new()),
-            Some(_) => Ok(vec![named(&swap.name, plain(live))]),
+        (Some(live), None, Some(kept)) if kept.mark() == Some(swap.run.as_str()) => match plain(live) {
+            comment if comment == live.comment => Ok(Vec::new()),
+            comment => Ok(vec![named(&swap.name, comment)]),
         },
         (Some(live), Some(from), None) => Ok(vec![
-            named(&swap.name, Some(marked(&swap.run, plain(live).as_deref()))),
+            named(&swap.name, Some(aside(&swap.run, live.comment.as_deref()))),
             renamed(&swap.name, &swap.kept),
             renamed(&swap.from, &swap.name),
             named(&swap.name, plain(from)),
@@ -229,14 +229,16 @@ mod tests {
 
     #[test]
     fn a_swap_that_breaks_off_anywhere_is_finished_and_can_be_undone_and_touches_no_neighbour() {
-        for with_original in [true, false] {
+        // What a person wrote, and what another run did: its mark is its own, and so is its word that it put a database there.
+        let words = ["words", "dxdr put in place by run r-0, from elsewhere\nwords", "dxdr run r-0\nwords"];
+        for (with_original, words) in words.map(|words| (true, words)).into_iter().chain([(false, "")]) {
             for swap in [swap(), swap().reversed()] {
                 let mut before: Server = BTreeMap::from([
                     ("neighbour".to_owned(), ("neighbour", Some("dxdr run r-1".to_owned()))),
                     (swap.from.clone(), ("brought", Some("dxdr run r-1\nas it was".to_owned()))),
                 ]);
                 if with_original {
-                    before.insert(swap.name.clone(), ("live", Some("words".to_owned())));
+                    before.insert(swap.name.clone(), ("live", Some(words.to_owned())));
                 }
                 let all = changes(&seen(&before), &swap).unwrap();
                 for done in 0..=all.len() {
@@ -262,7 +264,7 @@ mod tests {
                     assert_eq!(server["orders"], ("brought", Some(comment)), "{done} of {all:?}");
                     assert_eq!(server.len(), before.len());
                     if with_original {
-                        assert_eq!(server[&swap.kept], ("live", Some("dxdr run r-1\nwords".to_owned())));
+                        assert_eq!(server[&swap.kept], ("live", Some(format!("dxdr run r-1\n{words}"))));
                         assert_eq!(changes(&seen(&server), &swap), Ok(Vec::new()), "done again, nothing is left to do");
                         let back = changes(&seen(&server), &swap.reversed()).unwrap();
                         back.iter().for_each(|change| make(&mut server, change));
