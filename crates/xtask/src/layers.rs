@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   application   dxdr  dxdr-bench
-//!   adapters      dxdr-kubernetes  dxdr-object-storage  dxdr-postgresql  dxdr-sealing        (never each other)
+//!   adapters      dxdr-cloud-sql  dxdr-kubernetes  dxdr-object-storage  dxdr-postgresql  dxdr-sealing   (never each other)
 //!   shell         dxdr-report ─► dxdr-run ─► dxdr-provider
 //!   edge          dxdr-api  dxdr-format
-//!   domain        dxdr-plan ─► dxdr-policy ─► dxdr-catalog ─► dxdr-environment
+//!   domain        dxdr-plan ─► dxdr-policy, dxdr-catalog ─► dxdr-environment
 //!   world         dxdr-sandbox  dxdr-storage-emulator  dxdr-database-emulator ─► dxdr-postgresql-server   (know nothing of dxdr)
 //! ```
 //!
@@ -46,10 +46,10 @@ enum Layer {
 
 /// Every crate of the workspace has a line here; a new one gets its layer before anything else.
 const LAYERS: &[(&str, Layer)] = &[
-    ("dxdr-environment", Layer::Domain),
-    ("dxdr-catalog", Layer::Domain),
-    ("dxdr-policy", Layer::Domain),
     ("dxdr-plan", Layer::Domain),
+    ("dxdr-policy", Layer::Domain),
+    ("dxdr-catalog", Layer::Domain),
+    ("dxdr-environment", Layer::Domain),
     ("dxdr-api", Layer::Edge),
     ("dxdr-format", Layer::Edge),
     ("dxdr-provider", Layer::Provider),
@@ -60,8 +60,8 @@ const LAYERS: &[(&str, Layer)] = &[
     ("dxdr-object-storage", Layer::Adapter),
     ("dxdr-postgresql", Layer::Adapter),
     ("dxdr-sealing", Layer::Adapter),
-    ("dxdr-postgresql-server", Layer::World),
     ("dxdr-database-emulator", Layer::World),
+    ("dxdr-postgresql-server", Layer::World),
     ("dxdr-sandbox", Layer::World),
     ("dxdr-storage-emulator", Layer::World),
     ("dxdr", Layer::Application),
@@ -69,25 +69,29 @@ const LAYERS: &[(&str, Layer)] = &[
     ("xtask", Layer::Chore),
 ];
 
+/// All arrows between crates of one layer, from the first to each of the others.
+const WITHIN_A_LAYER: &[(&str, &[&str])] = &[
+    ("dxdr-plan", &["dxdr-policy", "dxdr-catalog", "dxdr-environment"]),
+    ("dxdr-policy", &["dxdr-environment"]),
+    ("dxdr-catalog", &["dxdr-environment"]),
+    ("dxdr-database-emulator", &["dxdr-postgresql-server"]),
+];
+
 /// Crates of ours that a crate may name, beyond which its layer has no business.
 fn may_name(layer: Layer, own: &str, other: &str, other_layer: Layer) -> bool {
+    let within = || WITHIN_A_LAYER.iter().any(|(from, to)| *from == own && to.contains(&other));
     match layer {
-        // Within the domain the order is that of the table: later ones know earlier ones.
-        Layer::Domain => other_layer == Layer::Domain && place(other) < place(own),
+        Layer::Domain => within(),
         Layer::Edge => other_layer == Layer::Domain,
         Layer::Provider => other == "dxdr-environment",
         Layer::Run => matches!(other_layer, Layer::Domain | Layer::Provider) || other == "dxdr-format",
         Layer::Report => matches!(other_layer, Layer::Domain | Layer::Run) || other == "dxdr-format",
         Layer::Adapter => matches!(other_layer, Layer::Domain | Layer::Provider),
-        // One may stand on another one, in the table's order; none knows what dxdr is.
-        Layer::World => other_layer == Layer::World && place(other) < place(own),
+        // None knows what dxdr is.
+        Layer::World => within(),
         Layer::Chore => false,
         Layer::Application => other_layer != Layer::Chore,
     }
-}
-
-fn place(name: &str) -> Option<usize> {
-    LAYERS.iter().position(|(known, _)| *known == name)
 }
 
 /// Crates from outside that a layer must not name itself.
@@ -117,9 +121,15 @@ fn forbidden_to_reach(layer: Layer) -> &'static [&'static str] {
 const FORBIDDEN_IN_DOMAIN: &[&str] = &[
     "std::fs",
     "std::env",
-    "std::net",
     "std::process",
     "std::thread",
+    // An address is a value like others.
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "UnixStream",
+    "UnixListener",
+    "ToSocketAddrs",
     "SystemTime",
     "Instant::now",
     "Timestamp::now",
@@ -337,24 +347,64 @@ fn badly_named(path: &Path, text: &str) -> Vec<String> {
     of_path.chain(of_text).filter(|name| FORBIDDEN_MODULES.contains(&name.as_str())).collect()
 }
 
-/// Lines, counted from 1, that reach for the outside world. Comments do not count, nor does the module of unit
-/// tests, which ends the file.
+/// Lines, counted from 1, that reach for the outside world; of a `use`, its first. Comments do not count, nor does the
+/// module of unit tests, which ends the file.
 fn impure(text: &str) -> Vec<(usize, &'static str)> {
     let mut found = Vec::new();
-    let mut lines = text.lines().enumerate().peekable();
-    while let Some((number, line)) = lines.next() {
-        let code = line.split("//").next().unwrap_or_default();
-        let tests_follow = lines.peek().is_some_and(|(_, next)| next.trim_start().starts_with("mod "));
+    let mut lines = text.lines().map(without_comment).enumerate().peekable();
+    while let Some((number, code)) = lines.next() {
+        // `mod name;` is a file of its own, and what follows it is not.
+        let tests_follow = lines.peek().is_some_and(|(_, next)| next.trim_start().starts_with("mod ") && next.contains('{'));
         if code.trim() == "#[cfg(test)]" && tests_follow {
             break;
         }
-        for forbidden in FORBIDDEN_IN_DOMAIN {
-            if code.contains(forbidden) {
-                found.push((number + 1, *forbidden));
+        let said = match used(code) {
+            Some(begin) => {
+                let mut tree = begin.to_owned();
+                while !tree.contains(';')
+                    && let Some((_, more)) = lines.next()
+                {
+                    tree.push_str(more.trim());
+                }
+                paths(tree.trim_end_matches(';')).join("\n")
             }
-        }
+            None => code.to_owned(),
+        };
+        found.extend(FORBIDDEN_IN_DOMAIN.iter().filter(|forbidden| said.contains(**forbidden)).map(|what| (number + 1, *what)));
     }
     found
+}
+
+fn without_comment(line: &str) -> &str {
+    line.split("//").next().unwrap_or_default()
+}
+
+/// What follows `use` where a line begins with one.
+fn used(code: &str) -> Option<&str> {
+    let code = code.trim();
+    let code = match code.strip_prefix("pub") {
+        Some(visible) if visible.starts_with('(') => visible.split_once(')')?.1,
+        Some(visible) => visible,
+        None => code,
+    };
+    code.trim_start().strip_prefix("use ")
+}
+
+/// The paths of a tree of imports: `a::b` and `a::c::d` of `a::{b, c::{d}}`.
+fn paths(tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    let Some((begin, group)) = tree.split_once('{') else { return vec![tree.to_owned()] };
+    let group = group.strip_suffix('}').unwrap_or(group);
+    let mut depth = 0_usize;
+    let parts = group.split(|letter| {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        letter == ',' && depth == 0
+    });
+    parts.flat_map(paths).map(|path| format!("{begin}{path}")).collect()
 }
 
 #[cfg(test)]
@@ -380,6 +430,7 @@ mod tests {
     fn arrows_that_point_up_or_sideways_are_found() {
         assert!(accepted("dxdr-plan", &["dxdr-policy", "jiff"], &[]));
         assert!(!accepted("dxdr-policy", &["dxdr-plan"], &[]));
+        assert!(!accepted("dxdr-policy", &["dxdr-catalog"], &[]));
         assert!(!accepted("dxdr-policy", &["serde"], &[]));
         assert!(!accepted("dxdr-plan", &[], &["tokio"]));
         assert!(!accepted("dxdr-format", &[], &["aws-sdk-s3"]));
@@ -415,6 +466,21 @@ mod tests {
     fn the_outside_world_is_found_in_code_and_not_in_comments_or_tests() {
         let text = "// std::fs is not used\nlet t = Timestamp::now(); // why\n#[cfg(test)]\nmod tests {\nuse std::fs;\n}";
         assert_eq!(impure(text), [(2, "Timestamp::now")]);
+    }
+
+    #[test]
+    fn the_outside_world_is_found_in_groups_of_imports() {
+        assert_eq!(impure("use std::{collections::BTreeMap, fs};"), [(1, "std::fs")]);
+        let lines =
+            "//! x\npub(crate) use std::{\n    collections::{BTreeMap, BTreeSet},\n    env::{self, args}, // why\n};\nfn f() {}";
+        assert_eq!(impure(lines), [(2, "std::env")]);
+        assert!(impure("use std::{collections::BTreeMap, net::IpAddr};\nuse crate::{fs, environment};").is_empty());
+    }
+
+    #[test]
+    fn a_file_of_tests_does_not_end_the_file_that_names_it() {
+        let text = "#[cfg(test)]\nmod simulation;\nuse std::fs;\n#[cfg(test)]\nmod tests {\nuse std::env;\n}";
+        assert_eq!(impure(text), [(3, "std::fs")]);
     }
 
     #[test]
