@@ -50,7 +50,7 @@ use crate::{
 const IN_FLIGHT: usize = 4;
 
 /// Who adopts backups of an environment: what it knows, and whom it can ask.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Adopter {
     /// The sealing keys.
     pub keys: Option<SealingKeys>,
@@ -61,15 +61,15 @@ pub struct Adopter {
 }
 
 impl Adopter {
-    /// Of points of `environment` that lie in `store`.
+    /// Of points of `environment` under `policy` that lie in `store`.
     pub fn of(
         store: &Store,
         environment: &Environment,
-        policy: Option<&BackupPolicy>,
+        policy: &BackupPolicy,
         keys: Option<SealingKeys>,
         instances: Option<Arc<dyn InstanceAccess>>,
     ) -> Self {
-        Self { keys, databases: database::planned(store, environment, policy), instances }
+        Self { keys, databases: database::planned(store, environment, Some(policy)), instances }
     }
 }
 
@@ -109,6 +109,8 @@ pub enum Adoption {
     Adopted(Box<RecoveryPoint>),
     /// It is left to the run that captures its databases, which has not ended.
     Left(String, String),
+    /// Nothing is known here of that environment: it waits for somebody who has its manifest.
+    Unknown(String, EnvironmentName),
     /// It cannot be one, and why.
     Failed(String, RunError),
 }
@@ -151,22 +153,28 @@ pub async fn orphans(store: &Store, environment: Option<&str>) -> Result<(Vec<Or
     Ok((orphans, others))
 }
 
-/// Adopts backups, by what is known of their environments. A backup that cannot be adopted does not keep the others from it.
+/// Adopts backups, by what is known of their environments; of one of which nothing is known, nobody here can say what its points lack. A backup that cannot be adopted
+/// does not keep the others from it.
 pub async fn adopt_all(
     store: &Store,
     orphans: Vec<Orphan>,
     adopters: &BTreeMap<EnvironmentName, Adopter>,
 ) -> Result<Vec<Adoption>, RunError> {
-    let results: Vec<(String, Result<Option<RecoveryPoint>, RunError>)> = stream::iter(orphans)
-        .map(|orphan| async move {
-            let nobody = Adopter::default();
-            let adopter = adopters.get(&orphan.environment).unwrap_or(&nobody);
-            (orphan.name.clone(), adopt_orphan(store, &orphan, adopter, None).await)
+    let (mut adoptable, mut adoptions) = (Vec::new(), Vec::new());
+    for orphan in orphans {
+        match adopters.get(&orphan.environment) {
+            Some(adopter) => adoptable.push((orphan, adopter)),
+            None => adoptions.push(Adoption::Unknown(orphan.name, orphan.environment)),
+        }
+    }
+    let results: Vec<(String, Result<Option<RecoveryPoint>, RunError>)> = stream::iter(adoptable)
+        .map(|(orphan, adopter)| async move {
+            let adopted = adopt_orphan(store, &orphan, adopter, None).await;
+            (orphan.name, adopted)
         })
         .buffered(IN_FLIGHT)
         .collect()
         .await;
-    let mut adoptions = Vec::new();
     for (name, result) in results {
         match result {
             Ok(None) => {}

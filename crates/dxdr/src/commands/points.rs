@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dxdr_catalog::{Entry, coverage};
+use dxdr_environment::EnvironmentName;
 use dxdr_policy::Engine;
 use dxdr_provider::{Clock, StorageErrorKind, clock::SystemClock};
 use dxdr_report::points::{self, Points as Page};
@@ -22,7 +23,7 @@ use crate::{
 /// List recovery points, newest first.
 ///
 /// What dxdr's Schedules had a Velero server back up becomes a recovery point here: its objects are hashed, its volumes looked up, and
-/// a manifest is written beside them. Velero's other backups are listed, too: they can be restored, and have no manifest of dxdr's.
+/// a manifest is written beside them; without the manifests of its environment and policy a backup waits for somebody who has them. Velero's other backups are listed, too: they can be restored, and have no manifest of dxdr's.
 /// Points that were deleted, by Velero's time to live or by hand, are taken out of the index.
 /// A point is damaged when one of its objects is missing, or does not have the size that was written.
 /// A point is complete when everything it should hold is in it, and partial when something could not be captured; that is named.
@@ -51,10 +52,12 @@ async fn adopt(
     // Keys are looked at, and put into escrow, only where something is to be adopted that may need them.
     let mut adopters = BTreeMap::new();
     for environment in orphans.iter().map(|orphan| &orphan.environment).collect::<BTreeSet<_>>() {
-        if let Some(declared) = world.model.environment(environment.as_str()) {
+        // Without them nobody can say which databases a point lacks.
+        let declared = world.model.environment(environment.as_str());
+        if let Some((declared, policy)) = declared.and_then(|declared| Some((declared, world.policy(declared)?))) {
             let keys = seal::keys(world, declared, seal::Missing::Escrow, global, terminal).await;
             let instances = Some(context::instances(world));
-            adopters.insert(environment.clone(), Adopter::of(store, declared, world.policy(declared), keys, instances));
+            adopters.insert(environment.clone(), Adopter::of(store, declared, policy, keys, instances));
         }
     }
     let mut adoptions = match adoption::adopt_all(store, orphans, &adopters).await {
@@ -66,6 +69,7 @@ async fn adopt(
         Err(error) => return Err(error.into()),
     };
     adoptions.extend(others);
+    let mut unknown: BTreeMap<EnvironmentName, Vec<String>> = BTreeMap::new();
     for adoption in adoptions {
         match adoption {
             Adoption::Adopted(point) => {
@@ -77,10 +81,20 @@ async fn adopt(
             Adoption::Left(name, run) => terminal.note(&format!(
                 "{name} is left to run {run}, which captures its databases; if nobody is at work on it, `dxdr runs resume {run}` goes on"
             )),
+            Adoption::Unknown(name, environment) => unknown.entry(environment).or_default().push(name),
             Adoption::Failed(name, error) => {
                 terminal.warn(&format!("{name} cannot be adopted: {}", dxdr_run::active::chain(&error)))
             }
         }
+    }
+    for (environment, names) in unknown {
+        terminal.warn(&format!(
+            "not adopted yet: {} of Velero's of environment `{environment}` (the last is {}): the manifests here have no such environment with a \
+             BackupPolicy, and without them nobody knows which databases and keys belong to its points; `dxdr points {environment}` makes them \
+             recovery points where they are",
+            dxdr_report::quantity::counted(names.len(), "backup"),
+            names.iter().max().map(String::as_str).unwrap_or_default(),
+        ));
     }
     // Others were adopted by somebody who could not have the keys that are at hand now, or could not ask the instances.
     if !adopters.is_empty() {

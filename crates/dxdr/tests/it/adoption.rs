@@ -117,6 +117,28 @@ fn a_scheduled_backup_is_adopted_once_and_is_the_same_whoever_does_it() {
 }
 
 #[test]
+fn a_backup_of_an_environment_that_nobody_here_declares_waits_for_somebody_who_does() {
+    let place = Place::empty();
+    fs::create_dir_all(place.path().join("policies")).unwrap();
+    backup(&place, "dxdr-staging-20240501090000", "Completed", &ours());
+    backup(&place, NAME, "Completed", &ours());
+    let manifests = |text: &str| fs::write(place.path().join("policies/all.yaml"), text).unwrap();
+    let without_environment = MANIFESTS.replace("staging", "dev");
+    let policy_of_another = format!("{without_environment}---\n{}", MANIFESTS.split("---\n").next().unwrap());
+    for declared in [without_environment, policy_of_another] {
+        manifests(&declared);
+        let said = place.run(&["points"]).exits(0);
+        let waits = format!("not adopted yet: 2 backups of Velero's of environment `staging` (the last is {NAME})");
+        assert!(said.stderr.contains(&waits) && said.stderr.contains("`dxdr points staging`"), "{}", said.stderr);
+        assert!(said.stdout.contains(NAME), "it is listed as Velero's own: {}", said.stdout);
+        assert_eq!(manifest(&place, NAME), None);
+    }
+    manifests(MANIFESTS);
+    assert_eq!(points(&place, &[])[0]["state"], "complete");
+    assert!(manifest(&place, NAME).is_some());
+}
+
+#[test]
 fn copies_of_volumes_without_a_claim_are_in_the_point_and_what_becomes_of_them_in_the_plan() {
     let place = place();
     backup(&place, NAME, "Completed", &ours());
