@@ -1,5 +1,7 @@
 //! What is asked of the service, in its words.
 
+use std::collections::BTreeMap;
+
 use dxdr_environment::InstanceName;
 use dxdr_provider::instance::InstanceRequest;
 use google_cloud_sql_v1::model;
@@ -56,6 +58,18 @@ pub(crate) fn clone(destination: &str, at: Option<jiff::Timestamp>) -> model::Cl
     }
 }
 
+/// With settings that only a new instance can have: nothing is to be restored over one that is there.
+pub(crate) fn restore(
+    instance: &InstanceName,
+    backup: &str,
+    labels: &BTreeMap<String, String>,
+) -> model::InstancesRestoreBackupRequest {
+    let labels = labels.iter().map(|(key, value)| (key.clone(), value.clone()));
+    let settings = model::Settings::new().set_user_labels(labels).set_deletion_protection_enabled(false);
+    let new = model::DatabaseInstance::new().set_name(&instance.instance).set_project(&instance.project).set_settings(settings);
+    model::InstancesRestoreBackupRequest::new().set_backup(backup).set_restore_instance_settings(new)
+}
+
 /// Whether a name means the same when it is a part of a URL. The client puts it there as it is, encodes most of what has to be, and leaves what is encoded
 /// or a separator: `a%62c` would be another database's name, and so would what is behind `..`.
 pub(crate) fn names_itself(database: &str) -> bool {
@@ -70,6 +84,8 @@ pub(crate) fn action(request: &InstanceRequest) -> (&'static str, &'static str) 
         InstanceRequest::Import { .. } => ("import into", "cloudsql.instances.import"),
         InstanceRequest::Backup { .. } => ("back up", "cloudsql.backupRuns.create"),
         InstanceRequest::Clone { .. } => ("clone", "cloudsql.instances.clone"),
+        InstanceRequest::Restore { .. } => ("make", "cloudsql.instances.restoreBackup"),
+        InstanceRequest::DeleteBackup { .. } => ("delete", "cloudsql.backupRuns.delete"),
         InstanceRequest::CreateDatabase { .. } => ("create", "cloudsql.databases.create"),
         InstanceRequest::DeleteDatabase { .. } => ("delete", "cloudsql.databases.delete"),
         InstanceRequest::Label { .. } => ("label", "cloudsql.instances.update"),
@@ -84,6 +100,8 @@ pub(crate) fn subject(instance: &InstanceName, request: &InstanceRequest) -> Str
         | InstanceRequest::Import { database, .. }
         | InstanceRequest::CreateDatabase { database }
         | InstanceRequest::DeleteDatabase { database } => format!("database `{database}` of `{instance}`"),
+        InstanceRequest::Restore { backup, .. } => format!("instance `{instance}` out of backup `{backup}`"),
+        InstanceRequest::DeleteBackup { backup } => format!("backup `{backup}` of `{instance}`"),
         _ => format!("instance `{instance}`"),
     }
 }

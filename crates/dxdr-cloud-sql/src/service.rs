@@ -11,12 +11,14 @@ use async_trait::async_trait;
 use dxdr_environment::InstanceName;
 use dxdr_provider::{
     InstanceError, InstanceErrorKind, Instances,
-    instance::{Instance, InstanceOperation, InstanceRequest, RecoveryWindow, Rows},
+    instance::{Instance, InstanceBackup, InstanceOperation, InstanceRequest, RecoveryWindow, Rows},
 };
 use google_cloud_auth::credentials::Credentials;
 use google_cloud_gax::{error::Error, options::RequestOptionsBuilder as _, retry_policy::NeverRetry};
 use google_cloud_sql_v1::{
-    client::{SqlBackupRunsService, SqlDatabasesService, SqlInstancesService, SqlOperationsService},
+    client::{
+        SqlBackupRunsService, SqlBackupsService, SqlDatabasesService, SqlInstancesService, SqlOperationsService, SqlUsersService,
+    },
     model,
 };
 
@@ -44,7 +46,9 @@ pub struct CloudSql {
     instances: SqlInstancesService,
     databases: SqlDatabasesService,
     operations: SqlOperationsService,
-    backups: SqlBackupRunsService,
+    runs: SqlBackupRunsService,
+    backups: SqlBackupsService,
+    users: SqlUsersService,
     /// Exports differ by it, and it never changes.
     engines: Mutex<BTreeMap<InstanceName, Engine>>,
 }
@@ -72,7 +76,9 @@ impl CloudSql {
             instances: client!(SqlInstancesService),
             databases: client!(SqlDatabasesService),
             operations: client!(SqlOperationsService),
-            backups: client!(SqlBackupRunsService),
+            runs: client!(SqlBackupRunsService),
+            backups: client!(SqlBackupsService),
+            users: client!(SqlUsersService),
             engines: Mutex::default(),
             credentials,
             options,
@@ -109,7 +115,7 @@ impl CloudSql {
             (id != 0).then(|| (operation.name.clone(), id))
         });
         for (name, id) in backups.take(DESCRIBED) {
-            let run = self.backups.get().set_project(&instance.project).set_instance(&instance.instance).set_id(id);
+            let run = self.runs.get().set_project(&instance.project).set_instance(&instance.instance).set_id(id);
             match run.with_attempt_timeout(REQUEST).send().await {
                 Ok(run) => {
                     described.insert(name, run.description);
@@ -177,6 +183,33 @@ impl Instances for CloudSql {
         Ok(list.items.into_iter().map(|database| database.name).collect())
     }
 
+    async fn users(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError> {
+        let request = self.users.list().set_project(&instance.project).set_instance(&instance.instance);
+        let list = request.with_attempt_timeout(REQUEST).send().await.map_err(looked(instance, "cloudsql.users.list"))?;
+        Ok(list.items.into_iter().map(|user| user.name).collect())
+    }
+
+    async fn backups(&self, instance: &InstanceName) -> Result<Vec<InstanceBackup>, InstanceError> {
+        let mut backups = Vec::new();
+        let mut token = String::new();
+        loop {
+            // Those of an instance are listed by the project: there they are also when it is gone.
+            let request = self.backups.list_backups().set_parent(format!("projects/{}", instance.project));
+            let request = request.set_filter(format!("instance:{}", instance.instance)).set_page_token(token);
+            let page =
+                request.with_attempt_timeout(REQUEST).send().await.map_err(looked(instance, "cloudsql.backupRuns.list"))?;
+            // A filter may find names that only resemble it.
+            let own = page.backups.iter().filter(|backup| translation::is_of(backup, instance));
+            backups.extend(own.map(translation::backup));
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            token = page.next_page_token;
+        }
+        backups.sort_by_key(|backup| std::cmp::Reverse(backup.started));
+        Ok(backups)
+    }
+
     async fn operations(&self, instance: &InstanceName) -> Result<Vec<InstanceOperation>, InstanceError> {
         let request = self.operations.list().set_project(&instance.project).set_instance(&instance.instance);
         let request = request.set_max_results(OPERATIONS).with_attempt_timeout(REQUEST);
@@ -232,11 +265,18 @@ impl Instances for CloudSql {
             }
             InstanceRequest::Backup { description } => {
                 let body = model::BackupRun::new().set_description(description);
-                send!(self.backups.insert().set_body(body))
+                send!(self.runs.insert().set_body(body))
             }
             InstanceRequest::Clone { destination, at } => {
                 let body = model::InstancesCloneRequest::new().set_clone_context(request::clone(destination, *at));
                 send!(self.instances.clone().set_body(body))
+            }
+            InstanceRequest::Restore { backup, labels } => {
+                send!(self.instances.restore_backup().set_body(request::restore(instance, backup, labels)))
+            }
+            InstanceRequest::DeleteBackup { backup } => {
+                let request = self.backups.delete_backup().set_name(backup);
+                request.with_retry_policy(NeverRetry).with_attempt_timeout(REQUEST).send().await
             }
             InstanceRequest::CreateDatabase { database } => {
                 let body = model::Database::new().set_name(database).set_project(project).set_instance(name);

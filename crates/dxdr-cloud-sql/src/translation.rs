@@ -1,7 +1,7 @@
 //! The API's words into ours.
 
 use dxdr_environment::InstanceName;
-use dxdr_provider::instance::{Instance, InstanceOperation, OperationState, Rows};
+use dxdr_provider::instance::{BackupOrigin, Instance, InstanceBackup, InstanceOperation, OperationState, Rows};
 use google_cloud_sql_v1::model;
 use google_cloud_wkt::Timestamp;
 
@@ -58,6 +58,37 @@ pub(crate) fn operation(project: &str, operation: &model::Operation, description
         started: operation.start_time.and_then(instant),
         ended: operation.end_time.and_then(instant),
         state,
+    }
+}
+
+/// Whether a backup is of this instance, which it names with its project or without.
+pub(crate) fn is_of(backup: &model::Backup, instance: &InstanceName) -> bool {
+    let (project, name) = (&instance.project, &instance.instance);
+    backup.instance == *name
+        || backup.instance == format!("{project}:{name}")
+        || backup.instance == format!("projects/{project}/instances/{name}")
+}
+
+pub(crate) fn backup(backup: &model::Backup) -> InstanceBackup {
+    let between = backup.backup_interval.clone().unwrap_or_default();
+    let expires = match &backup.expiration {
+        Some(model::backup::Expiration::ExpiryTime(at)) => instant(**at),
+        _ => None,
+    };
+    InstanceBackup {
+        name: backup.name.clone(),
+        origin: match backup.r#type.name().unwrap_or_default() {
+            "AUTOMATED" => BackupOrigin::Automatic,
+            "ON_DEMAND" => BackupOrigin::Requested,
+            "FINAL" => BackupOrigin::Final,
+            _ => BackupOrigin::Other,
+        },
+        description: backup.description.clone(),
+        whole: backup.state.name() == Some("SUCCESSFUL"),
+        started: between.start_time.and_then(instant),
+        ended: between.end_time.and_then(instant),
+        size: backup.max_chargeable_bytes.and_then(|size| u64::try_from(size).ok()),
+        expires,
     }
 }
 

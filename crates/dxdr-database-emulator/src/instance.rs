@@ -1,6 +1,6 @@
 //! Instances, and the databases on them.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -31,6 +31,8 @@ pub struct Instance {
     pub deletion_protection: bool,
     /// Whether it is backed up every day.
     pub backups: bool,
+    /// Whether its backups stay when it is deleted.
+    pub retains_backups: bool,
     /// For how long its log is kept; `None`: not at all.
     pub log: Option<SignedDuration>,
     /// Gigabytes.
@@ -55,6 +57,7 @@ impl Default for Instance {
             labels: BTreeMap::new(),
             deletion_protection: true,
             backups: true,
+            retains_backups: false,
             log: Some(SignedDuration::from_hours(24 * 7)),
             disk: 10,
             data_api: true,
@@ -68,6 +71,16 @@ impl Instance {
     /// Whether anything can be done on it.
     pub(crate) fn runs(&self) -> bool {
         self.activation == "ALWAYS" && self.state == "RUNNABLE"
+    }
+
+    /// Takes the settings that are named.
+    pub(crate) fn patch(&mut self, settings: &Value) {
+        for (key, value) in settings["userLabels"].as_object().into_iter().flatten() {
+            self.labels.insert(key.clone(), value.as_str().unwrap_or_default().to_owned());
+        }
+        if let Some(protection) = settings["deletionProtectionEnabled"].as_bool() {
+            self.deletion_protection = protection;
+        }
     }
 
     pub(crate) fn json(&self, project: &str, name: &str, created: Timestamp) -> Value {
@@ -90,6 +103,7 @@ impl Instance {
                 "activationPolicy": self.activation,
                 "dataDiskSizeGb": self.disk.to_string(),
                 "deletionProtectionEnabled": self.deletion_protection,
+                "retainBackupsOnDelete": self.retains_backups,
                 "userLabels": self.labels,
                 "dataApiAccess": if self.data_api { "ALLOW_DATA_API" } else { "DISALLOW_DATA_API" },
                 "databaseFlags": [{"name": "cloudsql.iam_authentication", "value": if self.account_login { "on" } else { "off" }}],
@@ -123,25 +137,13 @@ pub(crate) struct Machine {
     /// What people wrote about databases, by their names.
     pub(crate) comments: BTreeMap<String, String>,
     pub(crate) users: Vec<String>,
-    pub(crate) backups: Vec<BackupRun>,
-}
-
-/// A backup of an instance: it as it was.
-#[derive(Debug, Clone)]
-pub(crate) struct BackupRun {
-    pub(crate) id: u64,
-    pub(crate) description: String,
-    pub(crate) at: Timestamp,
-    pub(crate) databases: BTreeMap<String, Vec<Statement>>,
-    /// The files of a server.
-    pub(crate) copy: Option<PathBuf>,
 }
 
 impl Machine {
     pub(crate) fn new(instance: Instance, created: Timestamp) -> Self {
         let databases = BTreeMap::from([("postgres".to_owned(), Vec::new())]);
         let (comments, users) = (BTreeMap::new(), vec!["postgres".to_owned()]);
-        Self { instance, created, server: None, databases, comments, users, backups: Vec::new() }
+        Self { instance, created, server: None, databases, comments, users }
     }
 
     /// What its databases are called. A server is asked, so that nobody must hold the state meanwhile.

@@ -28,6 +28,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod backup;
 mod failure;
 mod fault;
 mod identity;
@@ -58,6 +59,7 @@ pub use request::Request;
 
 use postgresql::{Cluster, Servers, SqlError};
 
+use backup::{Backup, Kept};
 use instance::Machine;
 use object_store::Store;
 use state::State;
@@ -244,6 +246,38 @@ impl Service {
     /// What is written about a database, if anything is.
     pub fn comment(&self, project: &str, instance: &str, database: &str) -> Option<String> {
         self.shared.state().machine(project, instance).ok()?.comments.get(database).cloned()
+    }
+
+    /// Takes a backup as the service does by itself every day, without an operation.
+    pub fn back_up(&self, project: &str, instance: &str) -> io::Result<()> {
+        let started = self.shared.now();
+        let copy = match (&self.shared.servers, self.server(project, instance)) {
+            (Some(servers), Some(server)) => Some(servers.copy_of(&server)?),
+            _ => None,
+        };
+        let mut state = self.shared.state();
+        let machine = state.machine(project, instance).map_err(|failure| io::Error::other(failure.message))?;
+        let kept = Kept { copy, ..Kept::of(machine) };
+        let id = state.next_backup();
+        state.backups.push(Backup {
+            id,
+            project: project.to_owned(),
+            instance: instance.to_owned(),
+            requested: false,
+            description: String::new(),
+            started,
+            ended: self.shared.now(),
+            kept: Some(kept),
+            gone: None,
+        });
+        Ok(())
+    }
+
+    /// Descriptions of the backups of a project, the oldest first; those that the service took by itself have none.
+    pub fn backup_descriptions(&self, project: &str) -> Vec<String> {
+        let state = self.shared.state();
+        let own = state.backups.iter().filter(|backup| backup.project == project);
+        own.map(|backup| backup.description.clone()).collect()
     }
 
     /// Names of the instances of a project.

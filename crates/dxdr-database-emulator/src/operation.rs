@@ -1,6 +1,6 @@
 //! Operations: accepted, waited for, done. What they achieve happens at their end, and all at once.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -8,9 +8,10 @@ use tokio::sync::Notify;
 
 use crate::{
     Shared,
+    backup::{Backup, Kept},
     failure::Failure,
     fault::Failing,
-    instance::{BackupRun, Machine, Statement, dump, read_dump},
+    instance::{Machine, Statement, dump, read_dump},
     object_store::{self, Refused},
     postgresql,
 };
@@ -26,18 +27,55 @@ pub(crate) enum Status {
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
     Nothing,
-    Export { uri: String, databases: Vec<String>, clean: bool },
-    Import { uri: String, database: String, user: Option<String> },
-    Clone { destination: String, at: Option<Timestamp> },
-    Create { machine: Box<Machine> },
+    Export {
+        uri: String,
+        databases: Vec<String>,
+        clean: bool,
+    },
+    Import {
+        uri: String,
+        database: String,
+        user: Option<String>,
+    },
+    Clone {
+        destination: String,
+        at: Option<Timestamp>,
+    },
+    Create {
+        machine: Box<Machine>,
+    },
     Delete,
-    Patch { settings: Value },
-    Backup { id: u64, description: String },
-    RestoreBackup { databases: BTreeMap<String, Vec<Statement>>, copy: Option<PathBuf> },
-    CreateDatabase { database: String },
-    DeleteDatabase { database: String },
-    CreateUser { user: String },
-    DeleteUser { user: String },
+    Patch {
+        settings: Value,
+    },
+    Backup {
+        id: u64,
+        description: String,
+    },
+    DeleteBackup {
+        id: u64,
+    },
+    /// What the backup keeps takes the place of what is on the instance.
+    RestoreBackup {
+        kept: Kept,
+    },
+    /// The instance is made, as it was, but for these settings.
+    CreateOfBackup {
+        kept: Kept,
+        settings: Value,
+    },
+    CreateDatabase {
+        database: String,
+    },
+    DeleteDatabase {
+        database: String,
+    },
+    CreateUser {
+        user: String,
+    },
+    DeleteUser {
+        user: String,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -167,6 +205,10 @@ async fn run(shared: Arc<Shared>, name: String, effect: Effect, failing: Option<
     }) else {
         return;
     };
+    let backup = match &effect {
+        Effect::Backup { id, description } => Some((*id, description.clone())),
+        _ => None,
+    };
     let result = match failing {
         Some(Failing::Fails(code, message)) => Err((code, message)),
         failing => {
@@ -181,8 +223,15 @@ async fn run(shared: Arc<Shared>, name: String, effect: Effect, failing: Option<
             }
         }
     };
+    let started = now;
     let now = shared.now();
-    if let Some(operation) = shared.state().operation_mut(&name) {
+    let mut state = shared.state();
+    if let (Some((id, description)), Err(_)) = (backup, &result) {
+        // What was tried is listed.
+        let kept = None;
+        state.backups.push(Backup { id, project, instance, requested: true, description, started, ended: now, kept, gone: None });
+    }
+    if let Some(operation) = state.operation_mut(&name) {
         operation.status = Status::Done;
         operation.ended = Some(now);
         operation.error = result.err();
@@ -247,22 +296,34 @@ fn at_once(shared: &Shared, project: &str, instance: &str, effect: Effect) -> Op
         Effect::Create { machine } => state.insert_machine(project, instance, *machine),
         Effect::Delete => state.remove_instance(project, instance, now),
         Effect::Patch { settings } => {
-            let instance = &mut state.machine_mut(project, instance)?.instance;
-            if let Some(labels) = settings["userLabels"].as_object() {
-                for (key, value) in labels {
-                    instance.labels.insert(key.clone(), value.as_str().unwrap_or_default().to_owned());
-                }
-            }
-            if let Some(protection) = settings["deletionProtectionEnabled"].as_bool() {
-                instance.deletion_protection = protection;
-            }
+            state.machine_mut(project, instance)?.instance.patch(&settings);
         }
         Effect::Backup { id, description } => {
-            let machine = state.machine_mut(project, instance)?;
-            let databases = machine.databases.clone();
-            machine.backups.push(BackupRun { id, description, at: now, databases, copy: None });
+            let kept = Some(Kept::of(state.machine(project, instance).ok()?));
+            let (project, instance) = (project.to_owned(), instance.to_owned());
+            state.backups.push(Backup {
+                id,
+                project,
+                instance,
+                requested: true,
+                description,
+                started: now,
+                ended: now,
+                kept,
+                gone: None,
+            });
         }
-        Effect::RestoreBackup { databases, .. } => state.machine_mut(project, instance)?.databases = databases,
+        Effect::DeleteBackup { id } => state.backups.retain(|backup| backup.id != id),
+        Effect::RestoreBackup { kept } => {
+            let machine = state.machine_mut(project, instance)?;
+            machine.databases = kept.machine.databases;
+            machine.comments = kept.machine.comments;
+        }
+        Effect::CreateOfBackup { kept, settings } => {
+            let mut machine = Machine { created: now, ..*kept.machine };
+            machine.instance.patch(&settings);
+            state.insert_machine(project, instance, machine);
+        }
         Effect::CreateDatabase { database } => {
             state.machine_mut(project, instance)?.databases.insert(database, Vec::new());
         }

@@ -7,7 +7,7 @@ mod statement;
 use std::sync::Arc;
 
 use axum::http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Identity, Shared, failure::Failure, fault::Failing};
 
@@ -71,6 +71,18 @@ impl Call {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The part of a list that was asked for, of which `limit` says how much.
+    fn page(&self, kind: &str, key: &str, limit: &str, all: Vec<Value>) -> Value {
+        let limit = self.query(limit).and_then(|limit| limit.parse::<usize>().ok()).filter(|limit| *limit > 0).unwrap_or(100);
+        let first = self.query("pageToken").and_then(|token| token.parse::<usize>().ok()).unwrap_or(0);
+        let more = first + limit < all.len();
+        let mut answer = json!({"kind": kind, key: all.into_iter().skip(first).take(limit).collect::<Vec<_>>()});
+        if more {
+            answer["nextPageToken"] = json!((first + limit).to_string());
+        }
+        answer
+    }
+
     /// An operation that was accepted, as the answer to what asked for it.
     fn operation(&self, name: &str) -> Result<Value, Failure> {
         let state = self.shared.state();
@@ -129,6 +141,7 @@ fn request_name<'a>(method: &Method, path: &[&'a str]) -> &'a str {
         ["v1", "projects", _, "instances", _] => "instance",
         ["v1", "projects", _, "instances", _, verb, ..] => verb,
         ["v1", "projects", project] if project.ends_with(GRANTED) => "permissions",
+        ["v1", "projects", _, "backups", ..] if method == Method::DELETE => "deleteBackup",
         ["v1", "projects", _, collection, ..] => collection,
         _ => "unknown",
     }
@@ -149,6 +162,13 @@ fn done(shared: &Arc<Shared>, request: Request) -> Result<Value, Failure> {
             look::granted(&call, project.strip_suffix(GRANTED).unwrap_or_default())
         }
         ["v1", "projects", project, "operations", rest @ ..] => look::operations(&call, project, rest),
+        ["v1", "projects", project, "backups", rest @ ..] if *method == Method::GET => look::backups(&call, project, rest),
+        ["v1", "projects", project, "backups", id] if *method == Method::DELETE => ask::delete_backup(&call, project, id, name),
+        ["v1", "projects", project, "instances", instance, "restoreBackup"]
+            if *method == Method::POST && call.body.get("backup").is_some() =>
+        {
+            ask::restore_backup(&call, project, instance, name)
+        }
         ["v1", "projects", project, "instances"] if *method == Method::GET => look::instances(&call, project),
         ["v1", "projects", project, "instances"] => ask::create(&call, project),
         ["v1", "projects", project, "instances", instance, rest @ ..] if *method == Method::GET => {

@@ -7,6 +7,7 @@ use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::{
     Instance,
+    backup::Backup,
     failure::Failure,
     instance::{Machine, Statement},
     operation::{Operation, Status},
@@ -29,7 +30,9 @@ pub(crate) struct State {
     tasks: Vec<JoinHandle<()>>,
     rows: BTreeMap<String, Rows>,
     seed: u64,
-    backups: u64,
+    /// In the order in which they were made.
+    pub(crate) backups: Vec<Backup>,
+    backup_numbers: u64,
 }
 
 impl State {
@@ -41,7 +44,8 @@ impl State {
             tasks: Vec::new(),
             rows: BTreeMap::new(),
             seed,
-            backups: 0,
+            backups: Vec::new(),
+            backup_numbers: 0,
         }
     }
 
@@ -66,8 +70,14 @@ impl State {
     }
 
     pub(crate) fn remove_instance(&mut self, project: &str, name: &str, now: Timestamp) {
-        if self.instances.remove(&key(project, name)).is_some() {
+        if let Some(machine) = self.instances.remove(&key(project, name)) {
             self.deleted.insert(key(project, name), now);
+            let is_its = |backup: &Backup| backup.gone.is_none() && backup.project == project && backup.instance == name;
+            if machine.instance.retains_backups {
+                self.backups.iter_mut().filter(|backup| is_its(backup)).for_each(|backup| backup.gone = Some(now));
+            } else {
+                self.backups.retain(|backup| !is_its(backup));
+            }
         }
     }
 
@@ -130,8 +140,14 @@ impl State {
     }
 
     pub(crate) fn next_backup(&mut self) -> u64 {
-        self.backups += 1;
-        self.backups
+        self.backup_numbers += 1;
+        self.backup_numbers
+    }
+
+    /// The backup of that name: `projects/p/backups/1`.
+    pub(crate) fn backup(&self, name: &str) -> Result<&Backup, Failure> {
+        let found = self.backups.iter().find(|backup| backup.name() == name);
+        found.ok_or_else(|| Failure::new(404, "backupDoesNotExist", "The backup does not exist."))
     }
 
     /// The operation that keeps `kind` from beginning on an instance.

@@ -28,6 +28,12 @@ pub trait Instances: Debug + Send + Sync {
     /// The databases on it, as the service lists them.
     async fn databases(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError>;
 
+    /// Who may log in to it, as the service lists them. Of PostgreSQL they are roles; there may be more of those than are listed.
+    async fn users(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError>;
+
+    /// The backups of it that there are, the newest first. Those of an instance that is gone may be kept, and are among them.
+    async fn backups(&self, instance: &InstanceName) -> Result<Vec<InstanceBackup>, InstanceError>;
+
     /// Its last operations, the newest first: those that run, and some that ended.
     async fn operations(&self, instance: &InstanceName) -> Result<Vec<InstanceOperation>, InstanceError>;
 
@@ -91,6 +97,40 @@ pub struct RecoveryWindow {
     pub latest: Timestamp,
 }
 
+/// A backup of a whole instance, which the service keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceBackup {
+    /// `projects/PROJECT/backups/ID`: by it, another instance is made of it.
+    pub name: String,
+    /// Who made it.
+    pub origin: BackupOrigin,
+    /// What it is called, if somebody asked for it.
+    pub description: String,
+    /// Whether it is whole, so that an instance can be made of it.
+    pub whole: bool,
+    /// Everything that was written up to then is in it.
+    pub started: Option<Timestamp>,
+    /// Nothing that was written later is in it.
+    pub ended: Option<Timestamp>,
+    /// Bytes that are paid for, at most.
+    pub size: Option<u64>,
+    /// When the service removes it, where that is said.
+    pub expires: Option<Timestamp>,
+}
+
+/// Who made a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupOrigin {
+    /// The service, every day; as many are kept as the instance says.
+    Automatic,
+    /// Somebody asked for it; it is kept until somebody deletes it.
+    Requested,
+    /// The service, when the instance was deleted.
+    Final,
+    /// Anything else.
+    Other,
+}
+
 /// What may be asked of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InstanceRequest {
@@ -121,6 +161,18 @@ pub enum InstanceRequest {
         destination: String,
         /// When; `None`: now.
         at: Option<Timestamp>,
+    },
+    /// The instance itself, which is not there yet, out of a backup of another one. Whether one that is there would be overwritten is documented nowhere.
+    Restore {
+        /// [`InstanceBackup::name`]
+        backup: String,
+        /// Labels that it has from its beginning; it may be deleted.
+        labels: BTreeMap<String, String>,
+    },
+    /// Remove a backup.
+    DeleteBackup {
+        /// [`InstanceBackup::name`]
+        backup: String,
     },
     /// An empty database.
     CreateDatabase {
@@ -156,7 +208,7 @@ pub struct InstanceOperation {
     pub databases: Vec<String>,
     /// Whether it runs on a machine of its own.
     pub offloaded: bool,
-    /// The instance it is about: of a clone, the new one.
+    /// The instance it is about: of a clone, or of what is made out of a backup, the new one.
     pub target: String,
     /// The description of the backup that it makes.
     pub description: Option<String>,

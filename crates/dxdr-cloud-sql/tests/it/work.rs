@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use dxdr_cloud_sql::CloudSql;
+use dxdr_database_emulator::Failing;
+use dxdr_environment::InstanceName;
 use dxdr_provider::{
     InstanceErrorKind, Instances as _,
-    instance::{InstanceOperation, InstanceRequest, OperationState},
+    instance::{BackupOrigin, InstanceOperation, InstanceRequest, OperationState},
 };
 
 use super::{emulator, service, shared, storage};
@@ -117,6 +119,43 @@ async fn a_backup_is_found_by_its_description() {
     done(&service, &name).await;
     let listed = service.operations(&shared()).await.unwrap();
     assert_eq!((listed[0].kind.as_str(), listed[0].description.as_deref()), ("BACKUP_VOLUME", Some("dxdr run r")));
+}
+
+#[tokio::test]
+async fn a_backup_is_listed_with_what_is_in_it_and_becomes_another_instance() {
+    let emulator = emulator(dxdr_database_emulator::Options::default()).await;
+    emulator.create_instance("p", "shared-too", dxdr_database_emulator::Instance::default());
+    emulator.back_up("p", "shared-too").unwrap();
+    emulator.execute("p", "shared", "app", "first");
+    emulator.back_up("p", "shared").unwrap();
+    let service = service(&emulator).await;
+    let asked = InstanceRequest::Backup { description: "dxdr run r".to_owned() };
+    done(&service, &service.submit(&shared(), &asked).await.unwrap()).await;
+    emulator.faults().next("backupRuns", Failing::Fails("INTERNAL_ERROR".to_owned(), "failed".to_owned()));
+    done(&service, &service.submit(&shared(), &asked).await.unwrap()).await;
+    let backups = service.backups(&shared()).await.unwrap();
+    let seen: Vec<_> = backups.iter().map(|backup| (backup.origin, backup.description.as_str(), backup.whole)).collect();
+    let ours = |whole| (BackupOrigin::Requested, "dxdr run r", whole);
+    assert_eq!(seen, [ours(false), ours(true), (BackupOrigin::Automatic, "", true)]);
+    assert!(backups.iter().all(|backup| backup.started.is_some() && backup.started <= backup.ended));
+
+    let new = InstanceName::new("p", "new");
+    let labels = BTreeMap::from([("dxdr-run".to_owned(), "r".to_owned())]);
+    let restore = InstanceRequest::Restore { backup: backups[1].name.clone(), labels: labels.clone() };
+    let operation = done(&service, &service.submit(&new, &restore).await.unwrap()).await;
+    assert_eq!((operation.kind.as_str(), operation.target.as_str()), ("RESTORE_VOLUME", "new"));
+    assert_eq!(emulator.statements("p", "new", "app").unwrap(), ["first"]);
+    let found = service.instance(&new).await.unwrap();
+    assert_eq!((found.labels, found.deletion_protection), (labels, false));
+    // What is there is not written over.
+    let refused = service.submit(&new, &restore).await.unwrap_err();
+    assert_eq!(refused.kind, InstanceErrorKind::NameTaken);
+
+    let delete = InstanceRequest::DeleteBackup { backup: backups[1].name.clone() };
+    done(&service, &service.submit(&shared(), &delete).await.unwrap()).await;
+    assert_eq!(service.backups(&shared()).await.unwrap().len(), 2);
+    assert_eq!(service.submit(&shared(), &delete).await.unwrap_err().kind, InstanceErrorKind::NotFound);
+    assert_eq!(service.users(&shared()).await.unwrap(), ["postgres"]);
 }
 
 #[tokio::test]

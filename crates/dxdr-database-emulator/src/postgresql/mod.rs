@@ -29,6 +29,7 @@ use dxdr_postgresql_server::{Installation, account};
 
 pub(crate) use cluster::Cluster;
 pub(crate) use execution::execute;
+pub(crate) use recovery::Copy;
 pub(crate) use session::SqlError;
 
 /// The superuser, whom nobody outside of this module becomes.

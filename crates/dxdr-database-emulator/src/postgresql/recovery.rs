@@ -35,6 +35,40 @@ impl Servers {
         cluster.begin_anew()?;
         Ok(cluster)
     }
+
+    /// The files of a cluster, which goes on.
+    pub(crate) fn copy_of(&self, source: &Cluster) -> io::Result<Arc<Copy>> {
+        let copy = Copy { folder: self.known().folder()? };
+        source.back_up(&copy.data())?;
+        Ok(Arc::new(copy))
+    }
+
+    /// Another cluster out of such files.
+    pub(crate) fn out_of(&self, backup: &Copy) -> io::Result<Arc<Cluster>> {
+        let cluster = self.place(backup.data().into())?;
+        cluster.restore(backup)?;
+        Ok(cluster)
+    }
+}
+
+/// The files of a cluster as it was. They go with the last who knows them.
+#[derive(Debug)]
+pub(crate) struct Copy {
+    folder: PathBuf,
+}
+
+impl Copy {
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.folder) {
+            tracing::warn!(%error, "a backup stays in {}", self.folder.display());
+        }
+    }
 }
 
 impl Cluster {
@@ -93,29 +127,24 @@ impl Cluster {
         Ok(false)
     }
 
-    /// Copies the cluster while it runs; where to.
-    pub(crate) fn back_up(&self, id: u64) -> io::Result<PathBuf> {
-        let copies = self.folder.join("backups");
-        if !copies.exists() {
-            account::create_directory(&copies)?;
-        }
-        let copy = copies.join(id.to_string());
+    /// Copies the cluster while it runs.
+    fn back_up(&self, to: &Path) -> io::Result<()> {
         let mut command = self.client("pg_basebackup", ADMINISTRATOR, "postgres");
         // What the database is called is for programs that connect to one.
-        command.env_remove("PGDATABASE").arg("--pgdata").arg(&copy);
+        command.env_remove("PGDATABASE").arg("--pgdata").arg(to);
         command.args(["--wal-method=fetch", "--checkpoint=fast", "--no-sync", "--no-password"]);
         let output = command.stderr(std::process::Stdio::piped()).output()?;
         if output.status.success() {
-            return Ok(copy);
+            return Ok(());
         }
         Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
     }
 
     /// Becomes what such a copy is. Its log begins anew: there is no way back to before.
-    pub(crate) fn restore(&self, backup: &Path) -> io::Result<()> {
+    pub(crate) fn restore(&self, backup: &Copy) -> io::Result<()> {
         self.stop();
         remove(&self.data())?;
-        copy(&self.installation, backup, &self.data())?;
+        copy(&self.installation, &backup.data(), &self.data())?;
         // It is consistent once it has read its own log to the end.
         self.start(&["archive_mode=off".to_owned()])?;
         self.begin_anew()

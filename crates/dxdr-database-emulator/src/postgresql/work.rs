@@ -5,7 +5,8 @@ use std::{io, sync::Arc};
 use super::{Cluster, SqlError, programs::Dump, stream};
 use crate::{
     Shared,
-    instance::{BackupRun, Machine},
+    backup::{Backup, Kept},
+    instance::Machine,
     object_store::{self, Refused},
     operation::Effect,
 };
@@ -15,6 +16,16 @@ pub(crate) async fn achieve(shared: &Arc<Shared>, project: &str, instance: &str,
     if let Effect::Create { machine } = effect {
         shared.servers.as_ref()?;
         return Some(create(shared, project, instance, machine).await);
+    }
+    if let Effect::CreateOfBackup { kept, settings } = effect {
+        let (copy, servers) = (Arc::clone(kept.copy.as_ref()?), Arc::clone(shared.servers.as_ref()?));
+        let made = blocking(move || servers.out_of(&copy)).await;
+        return Some(made.map(|cluster| {
+            let now = shared.now();
+            let mut machine = Machine { server: Some(cluster), created: now, ..(*kept.machine).clone() };
+            machine.instance.patch(settings);
+            shared.state().insert_machine(project, instance, machine);
+        }));
     }
     let cluster = shared.state().cluster(project, instance)?;
     match effect {
@@ -39,18 +50,27 @@ pub(crate) async fn achieve(shared: &Arc<Shared>, project: &str, instance: &str,
             }))
         }
         Effect::Backup { id, description } => {
-            let number = *id;
-            let copy = blocking(move || cluster.back_up(number)).await;
+            let (started, servers) = (shared.now(), Arc::clone(shared.servers.as_ref()?));
+            let copy = blocking(move || servers.copy_of(&cluster)).await;
             Some(copy.map(|copy| {
-                let (at, description) = (shared.now(), description.clone());
-                let run = BackupRun { id: number, description, at, databases: Default::default(), copy: Some(copy) };
-                if let Some(machine) = shared.state().machine_mut(project, instance) {
-                    machine.backups.push(run);
-                }
+                let ended = shared.now();
+                let mut state = shared.state();
+                let kept = state.machine(project, instance).ok().map(|machine| Kept { copy: Some(copy), ..Kept::of(machine) });
+                state.backups.push(Backup {
+                    id: *id,
+                    project: project.to_owned(),
+                    instance: instance.to_owned(),
+                    requested: true,
+                    description: description.clone(),
+                    started,
+                    ended,
+                    kept,
+                    gone: None,
+                });
             }))
         }
-        Effect::RestoreBackup { copy, .. } => {
-            let copy = copy.clone();
+        Effect::RestoreBackup { kept } => {
+            let copy = kept.copy.clone();
             let restored = blocking(move || match copy {
                 Some(copy) => cluster.restore(&copy),
                 None => Err(io::Error::other("the backup is of an instance of another kind")),
@@ -75,7 +95,11 @@ pub(crate) async fn achieve(shared: &Arc<Shared>, project: &str, instance: &str,
             });
             ended.await.err().map(Err)
         }
-        Effect::Create { .. } | Effect::Nothing | Effect::Patch { .. } => None,
+        Effect::Create { .. }
+        | Effect::CreateOfBackup { .. }
+        | Effect::DeleteBackup { .. }
+        | Effect::Nothing
+        | Effect::Patch { .. } => None,
     }
 }
 

@@ -32,6 +32,46 @@ pub(super) fn create(call: &Call, project: &str) -> Result<Value, Failure> {
     call.operation(&begin(&call.shared, "instances", operation, effect)?)
 }
 
+/// By a backup's name: over an instance that is there, or, with settings, into a new one.
+pub(super) fn restore_backup(call: &Call, project: &str, instance: &str, request: &str) -> Result<Value, Failure> {
+    call.caller.may(project, "cloudsql.instances.restoreBackup")?;
+    let now = call.shared.now();
+    let name = text(&call.body, "backup").unwrap_or_default();
+    let new = call.body.get("restoreInstanceSettings");
+    let effect = {
+        let state = call.shared.state();
+        let kept = state.backup(&name)?.kept.clone();
+        let kept = kept.ok_or_else(|| Failure::invalid("The backup was not successful."))?;
+        match (state.machine(project, instance), new) {
+            (Ok(machine), None) if machine.instance.runs() => Effect::RestoreBackup { kept },
+            (Ok(_), None) => {
+                return Err(Failure::new(400, "instanceNotRunning", "Invalid request: the instance is not running."));
+            }
+            (there, settings) => {
+                if there.is_err() {
+                    call.caller.may(project, "cloudsql.instances.create")?;
+                }
+                state.free_name(project, instance, now)?;
+                Effect::CreateOfBackup { kept, settings: settings.map(|new| new["settings"].clone()).unwrap_or_default() }
+            }
+        }
+    };
+    let operation = Operation::new(project, instance, "RESTORE_VOLUME", &call.caller.email, now);
+    call.operation(&begin(&call.shared, request, operation, effect)?)
+}
+
+/// Removes a backup, whether or not its instance is there.
+pub(super) fn delete_backup(call: &Call, project: &str, id: &str, request: &str) -> Result<Value, Failure> {
+    call.caller.may(project, "cloudsql.backupRuns.delete")?;
+    let (instance, id) = {
+        let state = call.shared.state();
+        let backup = state.backup(&format!("projects/{project}/backups/{id}"))?;
+        (backup.instance.clone(), backup.id)
+    };
+    let operation = Operation::new(project, &instance, "DELETE_BACKUP", &call.caller.email, call.shared.now());
+    call.operation(&begin(&call.shared, request, operation, Effect::DeleteBackup { id })?)
+}
+
 /// Everything that is asked of an instance that is there.
 pub(super) fn change(call: &Call, project: &str, instance: &str, rest: &[&str], request: &str) -> Result<Value, Failure> {
     let (permission, kind, needs_running) = match (&call.method, rest) {
@@ -114,9 +154,11 @@ fn effect(call: &Call, project: &str, machine: &Machine, operation: &mut Operati
             let id = id.as_str().map(str::to_owned).or_else(|| id.as_u64().map(|id| id.to_string())).unwrap_or_default();
             let source = text(&body["restoreBackupContext"], "instanceId").unwrap_or_else(|| operation.instance.clone());
             let state = call.shared.state();
-            let run = state.machine(project, &source)?.backups.iter().find(|run| run.id.to_string() == id);
-            let run = run.ok_or_else(|| Failure::new(404, "backupRunDoesNotExist", "The backup run does not exist."))?;
-            Effect::RestoreBackup { databases: run.databases.clone(), copy: run.copy.clone() }
+            state.machine(project, &source)?;
+            let found = state.backups.iter().find(|backup| backup.instance == source && backup.id.to_string() == id);
+            let kept = found.filter(|backup| backup.project == project).and_then(|backup| backup.kept.clone());
+            let kept = kept.ok_or_else(|| Failure::new(404, "backupRunDoesNotExist", "The backup run does not exist."))?;
+            Effect::RestoreBackup { kept }
         }
         ("BACKUP_VOLUME", _) => {
             let id = call.shared.state().next_backup();

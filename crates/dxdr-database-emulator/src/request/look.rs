@@ -4,7 +4,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::Call;
-use crate::failure::Failure;
+use crate::{backup::Backup, failure::Failure};
 
 pub(super) fn instances(call: &Call, project: &str) -> Result<Value, Failure> {
     call.caller.may(project, "cloudsql.instances.list")?;
@@ -68,20 +68,11 @@ pub(super) fn instance(call: &Call, project: &str, instance: &str, rest: &[&str]
         }
         ["backupRuns", rest @ ..] => {
             call.caller.may(project, "cloudsql.backupRuns.list")?;
-            let machine = machine()?;
-            let runs = machine.backups.iter().rev().map(|run| {
-                json!({
-                    "kind": "sql#backupRun",
-                    "id": run.id.to_string(),
-                    "instance": instance,
-                    "description": run.description,
-                    "status": "SUCCESSFUL",
-                    "type": "ON_DEMAND",
-                    "enqueuedTime": run.at.to_string(),
-                    "startTime": run.at.to_string(),
-                    "endTime": run.at.to_string(),
-                })
-            });
+            machine()?;
+            let state = call.shared.state();
+            let own = state.backups.iter().rev();
+            let own = own.filter(|backup| backup.gone.is_none() && backup.project == project && backup.instance == instance);
+            let runs = own.map(Backup::run_json);
             let runs: Vec<Value> = runs.collect();
             match rest {
                 [] => Ok(json!({"kind": "sql#backupRunsList", "items": runs})),
@@ -100,14 +91,28 @@ fn database(project: &str, instance: &str, name: &str) -> Value {
     json!({"kind": "sql#database", "name": name, "project": project, "instance": instance, "charset": "UTF8"})
 }
 
+/// Those of a project, also of instances that are gone.
+pub(super) fn backups(call: &Call, project: &str, rest: &[&str]) -> Result<Value, Failure> {
+    call.caller.may(project, "cloudsql.backupRuns.list")?;
+    let state = call.shared.state();
+    match rest {
+        [] => {
+            let wanted = call.query("filter").unwrap_or_default().split_whitespace();
+            let wanted = wanted.filter_map(|part| part.strip_prefix("instance:")).next();
+            let fitting = state.backups.iter().rev().filter(|backup| backup.project == project);
+            let fitting = fitting.filter(|backup| wanted.is_none_or(|wanted| backup.instance == wanted));
+            Ok(call.page("sql#backupsList", "backups", "pageSize", fitting.map(Backup::json).collect()))
+        }
+        [id] => Ok(state.backup(&format!("projects/{project}/backups/{id}"))?.json()),
+        _ => Err(Failure::new(404, "notFound", "Not Found")),
+    }
+}
+
 pub(super) fn operations(call: &Call, project: &str, rest: &[&str]) -> Result<Value, Failure> {
     call.caller.may(project, "cloudsql.instances.get")?;
     match rest {
         [] => {
             let wanted = call.query("instance").filter(|instance| !instance.is_empty());
-            let limit = call.query("maxResults").and_then(|limit| limit.parse::<usize>().ok()).filter(|limit| *limit > 0);
-            let limit = limit.unwrap_or(100);
-            let first = call.query("pageToken").and_then(|token| token.parse::<usize>().ok()).unwrap_or(0);
             let state = call.shared.state();
             if let Some(instance) = wanted
                 && state.operations().all(|operation| !operation.is_on(project, instance))
@@ -119,12 +124,7 @@ pub(super) fn operations(call: &Call, project: &str, rest: &[&str]) -> Result<Va
                 .filter(|operation| wanted.map_or(operation.project == project, |instance| operation.is_on(project, instance)))
                 .map(|operation| operation.json("http://sqladmin"))
                 .collect();
-            let page: Vec<Value> = fitting.iter().skip(first).take(limit).cloned().collect();
-            let mut answer = json!({"kind": "sql#operationsList", "items": page});
-            if first + limit < fitting.len() {
-                answer["nextPageToken"] = json!((first + limit).to_string());
-            }
-            Ok(answer)
+            Ok(call.page("sql#operationsList", "items", "maxResults", fitting))
         }
         [name] => call.operation(name),
         [name, "cancel"] if call.method == Method::POST => {

@@ -236,3 +236,45 @@ async fn queries_answer_what_was_prepared_and_say_when_it_is_not_all() {
     let (_, some) = ask(1).await;
     assert_eq!(some["results"][0]["partialResult"], true);
 }
+
+#[tokio::test]
+async fn a_backup_becomes_another_instance_also_when_its_own_is_gone() {
+    let api = Api::start(Options::default()).await;
+    let emulator = &api.emulator;
+    emulator.change_instance("p", "shared", |instance| {
+        instance.retains_backups = true;
+        instance.deletion_protection = false;
+    });
+    emulator.execute("p", "shared", "app", "first");
+    let (_, operation) = api.ask("POST", "instances/shared/backupRuns", json!({"description": "ours"})).await;
+    api.done(&operation).await;
+    emulator.execute("p", "shared", "app", "second");
+    emulator.back_up("p", "shared").unwrap();
+    let (_, operation) = api.ask("DELETE", "instances/shared", Value::Null).await;
+    api.done(&operation).await;
+    let (_, list) = api.ask("GET", "backups?filter=instance:shared&pageSize=1", Value::Null).await;
+    assert_eq!((list["backups"][0]["type"].as_str(), list["nextPageToken"].as_str()), (Some("AUTOMATED"), Some("1")));
+    let (_, list) = api.ask("GET", "backups?filter=instance:shared&pageSize=1&pageToken=1", Value::Null).await;
+    let backup = &list["backups"][0];
+    assert_eq!((backup["description"].as_str(), backup["state"].as_str()), (Some("ours"), Some("SUCCESSFUL")));
+    assert!(backup["instanceDeletionTime"].is_string() && list.get("nextPageToken").is_none());
+
+    let name = backup["name"].as_str().unwrap();
+    let body = json!({"backup": name, "restoreInstanceSettings": {"name": "new", "settings": {"userLabels": {"a": "b"}}}});
+    let (_, operation) = api.ask("POST", "instances/new/restoreBackup", body.clone()).await;
+    assert_eq!(operation["targetId"], "new");
+    api.done(&operation).await;
+    assert_eq!(emulator.statements("p", "new", "app").unwrap(), ["first"]);
+    assert!(emulator.change_instance("p", "new", |instance| assert_eq!(instance.labels["a"], "b")));
+    // Nothing that is there is written over by what is meant to be new, and no name is used again at once.
+    for taken in ["new", "shared"] {
+        let (status, refused) = api.ask("POST", &format!("instances/{taken}/restoreBackup"), body.clone()).await;
+        assert_eq!((status, reason(&refused)), (409, "instanceAlreadyExists"), "{taken}");
+    }
+    let id = name.rsplit('/').next().unwrap();
+    let (_, operation) = api.ask("DELETE", &format!("backups/{id}"), Value::Null).await;
+    api.done(&operation).await;
+    assert_eq!(emulator.backup_descriptions("p"), [""]);
+    let (status, _) = api.ask("POST", "instances/newer/restoreBackup", body).await;
+    assert_eq!(status, 404);
+}

@@ -161,6 +161,29 @@ async fn a_backup_is_what_the_server_was() {
 }
 
 #[tokio::test]
+async fn a_server_comes_out_of_a_backup_whose_own_is_gone() {
+    let Some(world) = World::new().await else { return };
+    let emulator = &world.api.emulator;
+    assert_eq!(world.operate("instances/real/backupRuns", json!({"description": "ours"})).await, None);
+    world.run("orders", "INSERT INTO t VALUES (2, 'later')");
+    emulator.change_instance("p", "real", |instance| {
+        (instance.retains_backups, instance.deletion_protection) = (true, false);
+    });
+    let (_, operation) = world.api.ask("DELETE", "instances/real", Value::Null).await;
+    world.api.done(&operation).await;
+    let (_, list) = world.api.ask("GET", "backups?filter=instance:real", Value::Null).await;
+    let between = &list["backups"][0]["backupInterval"];
+    let ends = ["startTime", "endTime"].map(|end| between[end].as_str().unwrap().parse::<Timestamp>().unwrap());
+    assert!(ends[0] < ends[1], "{between}");
+    let body = json!({"backup": list["backups"][0]["name"], "restoreInstanceSettings": {"name": "new"}});
+    assert_eq!(world.operate("instances/new/restoreBackup", body).await, None);
+    assert_eq!(world.numbers("new", "orders"), ["1", "99"]);
+    // It has a log of its own.
+    assert_eq!(world.clone("new", "copy", None).await, None);
+    assert_eq!(world.numbers("copy", "orders"), ["1", "99"]);
+}
+
+#[tokio::test]
 async fn statements_answer_what_the_server_answers() {
     let Some(world) = World::new().await else { return };
     let answer = world.execute("orders", "SELECT n, text FROM t ORDER BY n; UPDATE t SET n = n + 1", 1).await;
