@@ -15,7 +15,9 @@ use dxdr_plan::restore::database::attempted;
 use dxdr_provider::{
     Clock, InstanceError, InstanceErrorKind, Instances,
     database::Swap,
-    instance::{Instance, InstanceOperation, InstanceRequest, OperationFailure, OperationState, RecoveryWindow, Rows},
+    instance::{
+        Instance, InstanceBackup, InstanceOperation, InstanceRequest, OperationFailure, OperationState, RecoveryWindow, Rows,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -165,6 +167,14 @@ impl Instances for Service {
     }
 
     async fn recovery_window(&self, _: &InstanceName) -> Result<Option<RecoveryWindow>, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn users(&self, _: &InstanceName) -> Result<Vec<String>, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn backups(&self, _: &InstanceName) -> Result<Vec<InstanceBackup>, InstanceError> {
         unreachable!("nobody asks")
     }
 

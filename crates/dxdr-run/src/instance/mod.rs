@@ -9,6 +9,8 @@ mod beside_test;
 mod clone;
 #[cfg(test)]
 mod clone_test;
+#[cfg(test)]
+mod emulated;
 mod export;
 mod handover;
 mod ledger;

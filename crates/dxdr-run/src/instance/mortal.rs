@@ -1,11 +1,16 @@
 //! What tests of this folder share: time that passes by itself, and a death that comes to whoever asks a service.
 
 use std::sync::{
-    Mutex,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
-use dxdr_provider::Clock;
+use async_trait::async_trait;
+use dxdr_environment::InstanceName;
+use dxdr_provider::{
+    Clock, InstanceError, Instances,
+    instance::{Instance, InstanceBackup, InstanceOperation, InstanceRequest, RecoveryWindow, Rows},
+};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
@@ -45,12 +50,17 @@ impl Death {
 
     /// One call, which is never answered to whoever died.
     pub(super) async fn around<T>(&self, effect: impl FnOnce() -> T) -> T {
+        self.around_async(async { effect() }).await
+    }
+
+    /// The same of one that takes time, which is not cut short.
+    async fn around_async<T>(&self, effect: impl Future<Output = T>) -> T {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         let comes = self.comes.lock().unwrap().filter(|(at, _)| *at == call).map(|(_, with_effect)| with_effect);
         if comes == Some(false) {
             self.die().await;
         }
-        let answer = effect();
+        let answer = effect.await;
         if comes == Some(true) {
             self.die().await;
         }
@@ -60,5 +70,63 @@ impl Death {
     async fn die(&self) {
         self.came.notify_one();
         std::future::pending().await
+    }
+}
+
+/// A service that whoever asks it may die of.
+#[derive(Debug)]
+pub(super) struct Mortal {
+    pub(super) instances: Arc<dyn Instances>,
+    pub(super) death: Death,
+}
+
+#[async_trait]
+impl Instances for Mortal {
+    fn describe(&self) -> String {
+        self.instances.describe()
+    }
+
+    async fn instance(&self, instance: &InstanceName) -> Result<Instance, InstanceError> {
+        self.death.around_async(self.instances.instance(instance)).await
+    }
+
+    async fn instances(&self, project: &str) -> Result<Vec<Instance>, InstanceError> {
+        self.death.around_async(self.instances.instances(project)).await
+    }
+
+    async fn granted(&self, project: &str, permissions: &[&str]) -> Result<Vec<String>, InstanceError> {
+        self.death.around_async(self.instances.granted(project, permissions)).await
+    }
+
+    async fn recovery_window(&self, instance: &InstanceName) -> Result<Option<RecoveryWindow>, InstanceError> {
+        self.death.around_async(self.instances.recovery_window(instance)).await
+    }
+
+    async fn databases(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError> {
+        self.death.around_async(self.instances.databases(instance)).await
+    }
+
+    async fn users(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError> {
+        self.death.around_async(self.instances.users(instance)).await
+    }
+
+    async fn backups(&self, instance: &InstanceName) -> Result<Vec<InstanceBackup>, InstanceError> {
+        self.death.around_async(self.instances.backups(instance)).await
+    }
+
+    async fn operations(&self, instance: &InstanceName) -> Result<Vec<InstanceOperation>, InstanceError> {
+        self.death.around_async(self.instances.operations(instance)).await
+    }
+
+    async fn operation(&self, project: &str, name: &str) -> Result<Option<InstanceOperation>, InstanceError> {
+        self.death.around_async(self.instances.operation(project, name)).await
+    }
+
+    async fn submit(&self, instance: &InstanceName, request: &InstanceRequest) -> Result<String, InstanceError> {
+        self.death.around_async(self.instances.submit(instance, request)).await
+    }
+
+    async fn execute(&self, instance: &InstanceName, database: &str, statement: &str) -> Result<Rows, InstanceError> {
+        self.death.around_async(self.instances.execute(instance, database, statement)).await
     }
 }

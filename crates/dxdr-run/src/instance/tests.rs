@@ -12,7 +12,7 @@ use dxdr_format::{hashing::sha256, layout::StoreLayout};
 use dxdr_plan::instance::Priority;
 use dxdr_provider::{
     ObjectStorage, StorageError, StorageErrorKind,
-    instance::{Instance, OperationFailure, RecoveryWindow, Rows},
+    instance::{Instance, InstanceBackup, OperationFailure, RecoveryWindow, Rows},
     object_storage::{ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, PutCondition},
 };
 use futures::StreamExt as _;
@@ -125,6 +125,14 @@ impl Instances for Desk {
     }
 
     async fn recovery_window(&self, _: &InstanceName) -> Result<Option<RecoveryWindow>, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn users(&self, _: &InstanceName) -> Result<Vec<String>, InstanceError> {
+        unreachable!("nobody asks")
+    }
+
+    async fn backups(&self, _: &InstanceName) -> Result<Vec<InstanceBackup>, InstanceError> {
         unreachable!("nobody asks")
     }
 

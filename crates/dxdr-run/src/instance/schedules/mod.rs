@@ -5,7 +5,6 @@
 //! A schedule follows from its seed alone. `DXDR_TEST_SCHEDULES` says how many are played, `DXDR_TEST_SCHEDULE` which one alone.
 
 mod dice;
-mod emulated;
 mod network;
 
 use std::{
@@ -25,10 +24,14 @@ use dxdr_provider::{Clock, Instances, database::Swap};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Beside, BesideOrder, ExportOrder, Exported, Import, InstanceTurns, LedgerLease, attempted, export, mortal::Watch};
+use super::{
+    Beside, BesideOrder, ExportOrder, Exported, Import, InstanceTurns, LedgerLease, attempted,
+    emulated::{Emulated, Place, items},
+    export,
+    mortal::Watch,
+};
 use crate::{RunError, StopRequest, active::chain, event::Silent, lease::tests::Shelf, store::Store};
 use dice::Dice;
-use emulated::{Emulated, Place, items};
 use network::{Line, Reached, ReachedBucket, ReachedCluster};
 
 /// Played in every suite; the rest is played with the tests that take long.

@@ -19,12 +19,12 @@ use dxdr_provider::{
     Cluster, ClusterError, ClusterErrorKind, InstanceError, InstanceErrorKind, Instances, ObjectStorage, StorageError,
     StorageErrorKind,
     cluster::{Discovery, Executed, ListScope, ObjectPage, PodCommand, ServerVersion, WatchStream, WriteOptions},
-    instance::{Instance, InstanceOperation, InstanceRequest, RecoveryWindow, Rows},
+    instance::{Instance, InstanceBackup, InstanceOperation, InstanceRequest, RecoveryWindow, Rows},
     object_storage::{ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, PutCondition},
 };
 use tokio::sync::{Notify, oneshot};
 
-use super::{dice::Dice, emulated::failed};
+use super::{super::emulated::failed, dice::Dice};
 
 /// How long the client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -223,20 +223,38 @@ impl Instances for Reached {
         self.instances.describe()
     }
 
-    async fn instance(&self, _: &InstanceName) -> Result<Instance, InstanceError> {
-        unreachable!("nobody asks")
+    async fn instance(&self, instance: &InstanceName) -> Result<Instance, InstanceError> {
+        let instance = instance.clone();
+        self.look(|instances| async move { instances.instance(&instance).await }).await
     }
 
-    async fn instances(&self, _: &str) -> Result<Vec<Instance>, InstanceError> {
-        unreachable!("nobody asks")
+    async fn instances(&self, project: &str) -> Result<Vec<Instance>, InstanceError> {
+        let project = project.to_owned();
+        self.look(|instances| async move { instances.instances(&project).await }).await
     }
 
-    async fn granted(&self, _: &str, _: &[&str]) -> Result<Vec<String>, InstanceError> {
-        unreachable!("nobody asks")
+    async fn granted(&self, project: &str, permissions: &[&str]) -> Result<Vec<String>, InstanceError> {
+        let (project, permissions) = (project.to_owned(), permissions.iter().map(|&one| one.to_owned()).collect::<Vec<_>>());
+        self.look(|instances| async move {
+            let permissions: Vec<&str> = permissions.iter().map(String::as_str).collect();
+            instances.granted(&project, &permissions).await
+        })
+        .await
     }
 
-    async fn recovery_window(&self, _: &InstanceName) -> Result<Option<RecoveryWindow>, InstanceError> {
-        unreachable!("nobody asks")
+    async fn recovery_window(&self, instance: &InstanceName) -> Result<Option<RecoveryWindow>, InstanceError> {
+        let instance = instance.clone();
+        self.look(|instances| async move { instances.recovery_window(&instance).await }).await
+    }
+
+    async fn users(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError> {
+        let instance = instance.clone();
+        self.look(|instances| async move { instances.users(&instance).await }).await
+    }
+
+    async fn backups(&self, instance: &InstanceName) -> Result<Vec<InstanceBackup>, InstanceError> {
+        let instance = instance.clone();
+        self.look(|instances| async move { instances.backups(&instance).await }).await
     }
 
     async fn databases(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError> {

@@ -7,20 +7,23 @@ use dxdr_database_emulator::{Emulator, Request, Service};
 use dxdr_environment::InstanceName;
 use dxdr_provider::{
     InstanceError, InstanceErrorKind, Instances,
-    instance::{Instance, InstanceOperation, InstanceRequest, OperationFailure, OperationState, RecoveryWindow, Rows},
+    instance::{
+        BackupOrigin, Instance, InstanceBackup, InstanceOperation, InstanceRequest, OperationFailure, OperationState,
+        RecoveryWindow, Rows,
+    },
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// Where the service is.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(in crate::instance) enum Place {
     Here(Service),
     BehindHttp(Emulator),
 }
 
 impl Place {
-    pub(super) fn service(&self) -> &Service {
+    pub(in crate::instance) fn service(&self) -> &Service {
         match self {
             Self::Here(service) => service,
             Self::BehindHttp(emulator) => emulator,
@@ -30,13 +33,19 @@ impl Place {
 
 /// Somebody who asks it in this process.
 #[derive(Debug, Clone)]
-pub(super) struct Emulated {
-    pub(super) place: Arc<Place>,
-    pub(super) token: &'static str,
+pub(in crate::instance) struct Emulated {
+    pub(in crate::instance) place: Arc<Place>,
+    pub(in crate::instance) token: &'static str,
 }
 
 impl Emulated {
-    pub(super) async fn ask(&self, method: &str, project: &str, path: &str, body: Value) -> Result<Value, InstanceError> {
+    pub(in crate::instance) async fn ask(
+        &self,
+        method: &str,
+        project: &str,
+        path: &str,
+        body: Value,
+    ) -> Result<Value, InstanceError> {
         let (method, path) = (method.parse().unwrap(), format!("/v1/projects/{project}/{path}"));
         let (status, answer) = self.place.service().ask(Request { method, path, token: Some(self.token.to_owned()), body }).await;
         if status == 200 { Ok(answer) } else { Err(refusal(status, &answer["error"])) }
@@ -55,13 +64,14 @@ fn refusal(status: u16, error: &Value) -> InstanceError {
         (429, _) => InstanceErrorKind::Throttled,
         (403, _) => InstanceErrorKind::Forbidden,
         (404, _) => InstanceErrorKind::NotFound,
+        (409, "instanceAlreadyExists") => InstanceErrorKind::NameTaken,
         (500.., _) => InstanceErrorKind::Unavailable,
         _ => InstanceErrorKind::Invalid,
     };
     failed(kind, error["message"].as_str().unwrap_or_default())
 }
 
-pub(super) fn failed(kind: InstanceErrorKind, message: &str) -> InstanceError {
+pub(in crate::instance) fn failed(kind: InstanceErrorKind, message: &str) -> InstanceError {
     let what = "the emulated instance".to_owned();
     InstanceError { kind, action: "ask", what, message: message.to_owned(), hint: None, source: None }
 }
@@ -72,20 +82,49 @@ impl Instances for Emulated {
         "the emulated service".to_owned()
     }
 
-    async fn instance(&self, _: &InstanceName) -> Result<Instance, InstanceError> {
-        unreachable!("nobody asks")
+    async fn instance(&self, instance: &InstanceName) -> Result<Instance, InstanceError> {
+        let path = format!("instances/{}", instance.instance);
+        Ok(seen(&instance.project, &self.ask("GET", &instance.project, &path, json!({})).await?))
     }
 
-    async fn instances(&self, _: &str) -> Result<Vec<Instance>, InstanceError> {
-        unreachable!("nobody asks")
+    async fn instances(&self, project: &str) -> Result<Vec<Instance>, InstanceError> {
+        let list = self.ask("GET", project, "instances", json!({})).await?;
+        Ok(items(&list).map(|instance| seen(project, instance)).collect())
     }
 
-    async fn granted(&self, _: &str, _: &[&str]) -> Result<Vec<String>, InstanceError> {
-        unreachable!("nobody asks")
+    async fn granted(&self, project: &str, permissions: &[&str]) -> Result<Vec<String>, InstanceError> {
+        let (method, path) = ("POST".parse().unwrap(), format!("/v1/projects/{project}:testIamPermissions"));
+        let body = json!({ "permissions": permissions });
+        let (_, answer) = self.place.service().ask(Request { method, path, token: Some(self.token.to_owned()), body }).await;
+        Ok(answer["permissions"].as_array().into_iter().flatten().filter_map(text).collect())
     }
 
-    async fn recovery_window(&self, _: &InstanceName) -> Result<Option<RecoveryWindow>, InstanceError> {
-        unreachable!("nobody asks")
+    async fn recovery_window(&self, instance: &InstanceName) -> Result<Option<RecoveryWindow>, InstanceError> {
+        let path = format!("instances/{}/getLatestRecoveryTime", instance.instance);
+        let window = self.ask("GET", &instance.project, &path, json!({})).await?;
+        let ends = time(&window["earliestRecoveryTime"]).zip(time(&window["latestRecoveryTime"]));
+        Ok(ends.map(|(earliest, latest)| RecoveryWindow { earliest, latest }))
+    }
+
+    async fn users(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError> {
+        let list = self.ask("GET", &instance.project, &format!("instances/{}/users", instance.instance), json!({})).await?;
+        Ok(items(&list).filter_map(|user| text(&user["name"])).collect())
+    }
+
+    async fn backups(&self, instance: &InstanceName) -> Result<Vec<InstanceBackup>, InstanceError> {
+        let path = format!("backups?filter=instance:{}", instance.instance);
+        let list = self.ask("GET", &instance.project, &path, json!({})).await?;
+        let backup = |backup: &Value| InstanceBackup {
+            name: text(&backup["name"]).unwrap(),
+            origin: if backup["type"] == "ON_DEMAND" { BackupOrigin::Requested } else { BackupOrigin::Automatic },
+            description: text(&backup["description"]).unwrap_or_default(),
+            whole: backup["state"] == "SUCCESSFUL",
+            started: time(&backup["backupInterval"]["startTime"]),
+            ended: time(&backup["backupInterval"]["endTime"]),
+            size: None,
+            expires: None,
+        };
+        Ok(list["backups"].as_array().into_iter().flatten().map(backup).collect())
     }
 
     async fn databases(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError> {
@@ -122,7 +161,28 @@ impl Instances for Emulated {
             InstanceRequest::DeleteDatabase { database } => {
                 self.begin("DELETE", instance, &format!("/databases/{database}"), json!({})).await
             }
-            other => unreachable!("nobody asks for {other:?}"),
+            InstanceRequest::Backup { description } => {
+                self.begin("POST", instance, "/backupRuns", json!({ "description": description })).await
+            }
+            InstanceRequest::Clone { destination, at } => {
+                let context = json!({"destinationInstanceName": destination, "pointInTime": at.map(|at| at.to_string())});
+                self.begin("POST", instance, "/clone", json!({ "cloneContext": context })).await
+            }
+            InstanceRequest::Restore { backup, labels } => {
+                let new = json!({"settings": {"userLabels": labels, "deletionProtectionEnabled": false}});
+                let body = json!({"backup": backup, "restoreInstanceSettings": new});
+                self.begin("POST", instance, "/restoreBackup", body).await
+            }
+            InstanceRequest::DeleteBackup { backup } => {
+                let id = backup.rsplit('/').next().unwrap();
+                let begun = self.ask("DELETE", &instance.project, &format!("backups/{id}"), json!({})).await?;
+                Ok(text(&begun["name"]).unwrap())
+            }
+            InstanceRequest::Label { labels, deletion_protection } => {
+                let settings = json!({"userLabels": labels, "deletionProtectionEnabled": deletion_protection});
+                self.begin("PATCH", instance, "", json!({ "settings": settings })).await
+            }
+            InstanceRequest::Delete => self.begin("DELETE", instance, "", json!({})).await,
         }
     }
 
@@ -141,12 +201,11 @@ impl Instances for Emulated {
 }
 
 /// What a list has.
-pub(super) fn items(list: &Value) -> impl Iterator<Item = &Value> {
+pub(in crate::instance) fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list["items"].as_array().into_iter().flatten()
 }
 
 fn operation(found: &Value) -> InstanceOperation {
-    let time = |key: &str| found[key].as_str().map(|time| time.parse::<Timestamp>().unwrap());
     let (export, import) = (&found["exportContext"], &found["importContext"]);
     let error = &found["error"]["errors"][0];
     let state = match found["status"].as_str().unwrap() {
@@ -168,11 +227,37 @@ fn operation(found: &Value) -> InstanceOperation {
         target: text(&found["targetId"]).unwrap(),
         description: None,
         user: text(&found["user"]).unwrap(),
-        accepted: time("insertTime"),
-        started: time("startTime"),
-        ended: time("endTime"),
+        accepted: time(&found["insertTime"]),
+        started: time(&found["startTime"]),
+        ended: time(&found["endTime"]),
         state,
     }
+}
+
+fn seen(project: &str, found: &Value) -> Instance {
+    let settings = &found["settings"];
+    let labels = settings["userLabels"].as_object().into_iter().flatten();
+    Instance {
+        name: InstanceName::new(project, text(&found["name"]).unwrap()),
+        version: text(&found["databaseVersion"]).unwrap(),
+        state: text(&found["state"]).unwrap(),
+        stopped: settings["activationPolicy"] == "NEVER",
+        region: text(&found["region"]).unwrap(),
+        service_account: text(&found["serviceAccountEmailAddress"]).unwrap(),
+        deletion_protection: settings["deletionProtectionEnabled"] == true,
+        automatic_backups: settings["backupConfiguration"]["enabled"] == true,
+        log_kept: settings["backupConfiguration"]["pointInTimeRecoveryEnabled"] == true,
+        log_days: Some(7),
+        statements_allowed: settings["dataApiAccess"] == "ALLOW_DATA_API",
+        account_login: true,
+        labels: labels.map(|(key, value)| (key.clone(), text(value).unwrap())).collect(),
+        disk_gigabytes: None,
+        created: time(&found["createTime"]),
+    }
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    value.as_str().map(|time| time.parse().unwrap())
 }
 
 fn text(value: &Value) -> Option<String> {
