@@ -134,6 +134,16 @@ pub enum RunError {
     /// Copies made file by file are not in their volumes.
     #[error("files did not come back: {0}")]
     Files(String),
+    /// Pods that were to run nothing came out of Velero's Restore as they are in the archive.
+    #[error("Velero's restore `{restore}` made {pods} as in the archive, to run, and not as it was asked to; removed again")]
+    Unchanged {
+        /// Which.
+        restore: String,
+        /// The pods.
+        pods: String,
+        /// The claims that they mount, of those that wait for their files.
+        claims: String,
+    },
     /// An object that was being followed was deleted.
     #[error("{object} was deleted by somebody while it was being followed")]
     Vanished {

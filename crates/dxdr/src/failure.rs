@@ -371,6 +371,13 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
             ];
             (Kind::Failed, mends(reason).chain(more).collect())
         }
+        RunError::Unchanged { restore, claims, .. } => {
+            let why = format!("`velero restore logs {restore}` says why its resource modifier did not change them, in errors");
+            let anew =
+                format!("they may have written to {claims}: delete these before going on, and they are made and filled anew");
+            let without = "a restore with `--empty-volumes` does without".to_owned();
+            (Kind::Failed, [why].into_iter().chain((!claims.is_empty()).then_some(anew)).chain([without]).collect())
+        }
         RunError::Vanished { .. } => {
             (Kind::Failed, vec!["whoever deleted it had a reason; take another recovery point".to_owned()])
         }

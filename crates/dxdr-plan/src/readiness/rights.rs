@@ -146,7 +146,7 @@ fn restore(model: &Model<'_>, environment: &Environment, taken: &[String], group
         // What only Velero can read comes back through Restores of its own; copies made file by file through pods that are removed again.
         let velero = Some(model.velero_namespace);
         rights.extend(each(&["get"], "backups.velero.io", velero));
-        rights.extend(each(&["get", "create", "watch"], "restores.velero.io", velero));
+        rights.extend(each(&["get", "list", "create", "update", "watch"], "restores.velero.io", velero));
         rights.extend(each(&["list"], "podvolumerestores.velero.io", velero));
         rights.extend(each(&["create", "patch", "delete"], "configmaps", velero));
         rights.extend(each(&["get"], "daemonsets.apps", velero));

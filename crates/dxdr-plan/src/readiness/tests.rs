@@ -314,7 +314,9 @@ fn a_restore_of_what_velero_backed_up_needs_rights_where_velero_is() {
             "get restores.velero.io",
             "list pods",
             "list podvolumerestores.velero.io",
+            "list restores.velero.io",
             "patch configmaps",
+            "update restores.velero.io",
             "watch restores.velero.io",
         ]
     );

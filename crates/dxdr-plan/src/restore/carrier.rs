@@ -110,7 +110,7 @@ pub(super) fn mounts(pod: &Value, volume: &str, claim: &str) -> bool {
 }
 
 /// Whether the pod has the volume of `claim`, by whatever name.
-pub(super) fn mounts_claim(pod: &Value, claim: &str) -> bool {
+pub fn mounts_claim(pod: &Value, claim: &str) -> bool {
     claims(pod).any(|(_, of)| of == claim)
 }
 

@@ -30,8 +30,8 @@ mod shared_storage;
 pub mod transform;
 pub mod volume;
 
-pub use carrier::InertPod;
 pub(crate) use carrier::REPLACES;
+pub use carrier::{InertPod, mounts_claim};
 pub use change::{Change, Changes};
 pub use choice::{Considered, RouteKind, Verdict, Window};
 pub use copies::{CopiedClaim, FileCopies};

@@ -25,7 +25,10 @@ pub use backup::{DATABASES_ANNOTATION, NoLocation, RUN_LABEL, VeleroBackupPlan, 
 pub use observed::{CredentialObserved, Observed};
 pub use plan::{SchedulePlan, SchedulesRequest, plan};
 pub use remedy::remedy;
-pub use restore::{RestoreOfFiles, restore_of_everything, restore_of_files, restore_of_volumes};
+pub use restore::{
+    RESTORED_BY, RestoreOfFiles, VOID, attempt, came_with, is_attempt, restore_of_everything, restore_of_files,
+    restore_of_volumes,
+};
 pub use schedule::{schedule_name, time_to_live};
 pub use snapshot_class::snapshot_classes;
 pub use version::{CronParser, VeleroVersion};

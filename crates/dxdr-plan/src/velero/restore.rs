@@ -18,6 +18,34 @@ const MANAGER_LABEL: &str = "app.kubernetes.io/managed-by";
 /// through the claims only.
 const OF_VOLUMES: [&str; 2] = ["persistentvolumeclaims", "persistentvolumes"];
 
+/// Annotation of a Restore that counts for nothing, whatever its phase: what came of it is not what was asked for.
+pub const VOID: &str = "dxdr.io/void";
+/// Velero's label on what it has restored: the Restore.
+pub const RESTORED_BY: &str = "velero.io/restore-name";
+/// What Velero puts in the place of the end of a name that is too long for a label.
+const HASH: usize = 6;
+
+/// The name of a Restore that is asked for the `number`th time.
+pub fn attempt(restore: &str, number: u32) -> String {
+    if number == 1 { restore.to_owned() } else { format!("{restore}-{number}") }
+}
+
+/// Whether Velero made `object` for `restore`, asked for the first time or again.
+pub fn came_with(object: &Value, restore: &str) -> bool {
+    let label = object.pointer("/metadata/labels").and_then(|labels| labels.get(RESTORED_BY)).and_then(Value::as_str);
+    let Some(label) = label else { return false };
+    match restore.get(..name::LONGEST - HASH) {
+        Some(kept) if label.len() == name::LONGEST => label.starts_with(kept),
+        _ => is_attempt(label, restore),
+    }
+}
+
+/// Whether `name` is that of `restore`, asked for the first time or again.
+pub fn is_attempt(name: &str, restore: &str) -> bool {
+    let number = |rest: &str| rest.strip_prefix('-').is_some_and(|number| number.parse::<u32>().is_ok());
+    name.strip_prefix(restore).is_some_and(|rest| rest.is_empty() || number(rest))
+}
+
 /// The Restore, in Velero's `namespace`, of the claims that `plan` leaves to Velero: found by their labels, where all of them have some.
 /// Otherwise it is of every claim, and leaves those alone that are there.
 pub fn restore_of_volumes(plan: &RestorePlan, run: &str, namespace: &str) -> DesiredObject {

@@ -8,11 +8,13 @@
 //! died finds what is left to do: another Restore is asked for where the last one is over and did not bring everything. Nothing that mounts
 //! a claim is made before its mark is gone.
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+mod carriers;
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use dxdr_catalog::name;
-use dxdr_environment::{ObjectReference, ResourceKind};
+use dxdr_environment::{DesiredObject, ObjectReference, ResourceKind};
 use dxdr_format::journal::Evidence;
 use dxdr_plan::{
     Note, Severity,
@@ -20,13 +22,9 @@ use dxdr_plan::{
         CapturedVolume, CopiedClaim, FileCopies, RestorePlan, VolumeSource,
         copies::{AWAITS_COPY, CARRIER_LABEL, pods},
     },
-    step::Step,
     velero::{RUN_LABEL, RestoreOfFiles, configmaps, pod_volume_restores, restore_of_files},
 };
-use dxdr_provider::{
-    ClusterErrorKind,
-    cluster::{ListScope, WriteOptions},
-};
+use dxdr_provider::cluster::WriteOptions;
 use serde_json::Value;
 
 use super::{Prepared, write};
@@ -34,52 +32,69 @@ use crate::{
     active::ActiveRun,
     context::RunContext,
     error::RunError,
-    event::Event,
     velero::{
         restore::{Adopted, VeleroOutcome, restore},
-        server::FIELD_MANAGER,
+        server::{self, amend, labelled, reference, uid},
     },
 };
+use carriers::Carriers;
 
-/// Velero's helper looks once a second whether it is done, and then takes its traces out of the volumes.
-const TIDYING: Duration = Duration::from_secs(20);
-/// How long pods may take to go that have a second to end.
-const GOING: Duration = Duration::from_secs(180);
-/// A pod that no node has by then waits for something that somebody should know of.
-const PLACING: Duration = Duration::from_secs(60);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
-/// Between two looks at whether pods have found a node.
-const BETWEEN_LOOKS_AT_NODES: Duration = Duration::from_secs(10);
-const PAGE: u32 = 500;
-/// The init container that Velero puts first.
-const WAITING: &str = "restore-wait";
+/// Of a cluster whose Restores drop what says how pods are changed.
+const WITHOUT_MODIFIERS: &str =
+    "Velero in pods that must run nothing, and Restores have no field `resourceModifier`, which sees to that, in namespace";
+const NEWER_VELERO: &str = "the definitions of Velero's kinds are older than 1.12: upgrade Velero (1.14 or newer), and them with `velero install --crds-only --dry-run -o yaml | kubectl apply -f -`; `--empty-volumes` leaves the volumes empty";
 /// What runs on every node where files are copied, by the node's system.
 const NODE_AGENTS: [&str; 2] = ["node-agent", "node-agent-windows"];
 const INSTALL_NODE_AGENT: &str = "`velero install --use-node-agent`, or `deployNodeAgent: true` in the Helm chart's values; `--empty-volumes` leaves the volumes empty";
 
-/// What forbids that files come back although the plan has them: nobody is there to copy them.
+/// What forbids that files come back although the plan has them: nobody is there to copy them, or the pods would not come as they are asked
+/// for.
 pub async fn examine(context: &RunContext, plan: &RestorePlan) -> Vec<Note> {
     let Some(copies) = &plan.copies else { return Vec::new() };
+    let (count, first) = (copies.claims.len(), copies.claims.first().map(|copied| copied.claim.clone()));
+    let volumes = if count == 1 { "1 volume is".to_owned() } else { format!("{count} volumes are") };
+    let namespace = &context.velero_namespace;
+    let fatal = |problem: &str, hint: &str| Note {
+        severity: Severity::Fatal,
+        text: format!("the files of {volumes} copied back by {problem} `{namespace}`"),
+        hint: Some(hint.to_owned()),
+        object: first.clone(),
+        count: u32::try_from(count).unwrap_or(u32::MAX),
+    };
+    let mut notes = Vec::new();
+    if without_node_agents(context).await {
+        notes.push(fatal("Velero's node agents, and none is in namespace", INSTALL_NODE_AGENT));
+    }
+    if drops_modifiers(context, &restore_of_files(plan, copies, &plan.point, namespace).restore).await {
+        notes.push(fatal(WITHOUT_MODIFIERS, NEWER_VELERO));
+    }
+    notes
+}
+
+/// Whether nobody copies files. Whoever may not look learns it from Velero.
+async fn without_node_agents(context: &RunContext) -> bool {
     for name in NODE_AGENTS {
         let reference =
             ObjectReference { kind: daemon_sets(), namespace: Some(context.velero_namespace.clone()), name: name.to_owned() };
-        // Whoever may not look learns it from Velero.
         if !matches!(context.cluster.get(&reference).await, Ok(None)) {
-            return Vec::new();
+            return false;
         }
     }
-    let (count, first) = (copies.claims.len(), copies.claims.first().map(|copied| copied.claim.clone()));
-    let volumes = if count == 1 { "1 volume is".to_owned() } else { format!("{count} volumes are") };
-    vec![Note {
-        severity: Severity::Fatal,
-        text: format!(
-            "the files of {volumes} copied back by Velero's node agents, and none is in namespace `{}`",
-            context.velero_namespace
-        ),
-        hint: Some(INSTALL_NODE_AGENT.to_owned()),
-        object: first,
-        count: u32::try_from(count).unwrap_or(u32::MAX),
-    }]
+    true
+}
+
+/// Whether a Restore loses here what says how pods are changed: a definition that does not know the field has the server drop it without a
+/// word, and the pods come and run. The server is asked what it would make of the Restore; where it does not say, the pods themselves
+/// are looked at.
+async fn drops_modifiers(context: &RunContext, restore: &DesiredObject) -> bool {
+    let mut asked = restore.clone();
+    // The Restore itself may be there.
+    asked.reference.name.push_str("-asked");
+    asked.value["metadata"]["name"] = asked.reference.name.as_str().into();
+    let options = WriteOptions { dry_run: true, ..server::options() };
+    let made = context.cluster.create(&asked.reference, Bytes::from(asked.value.to_string()), &options).await;
+    let made = made.ok().and_then(|made| serde_json::from_slice::<Value>(&made).ok());
+    made.is_some_and(|made| made.pointer("/spec/resourceModifier/name").is_none())
 }
 
 /// Marks a claim that is about to be created for a copy of `point`.
@@ -101,19 +116,34 @@ pub(super) async fn bring_back(context: &RunContext, prepared: &Prepared, run: &
     let (Some(step), Some(copies)) = (plan.copies_step(), &plan.copies) else { return Ok(()) };
     run.start(&step).await?;
     let asked = restore_of_files(plan, copies, run.id(), &context.velero_namespace);
-    let carriers = Carriers { context, namespace: &plan.target_namespace, run: run.id(), step: &step };
+    let carriers = Carriers {
+        context,
+        namespace: &plan.target_namespace,
+        run: run.id(),
+        restore: &asked.restore.reference,
+        claims: &copies.claims,
+        step: &step,
+    };
     carriers.clear_way().await?;
     claims_there(context, copies).await?;
+    if drops_modifiers(context, &asked.restore).await {
+        let namespace = &context.velero_namespace;
+        return Err(RunError::Files(format!("they are copied back by {WITHOUT_MODIFIERS} `{namespace}`: {NEWER_VELERO}")));
+    }
     let mut adopted = Adopted::Carried;
     loop {
         provide(context, &asked).await?;
         let outcome = tokio::select! {
             outcome = restore(context, &asked.restore, &plan.point, &step, adopted) => outcome,
-            never = carriers.watch_over() => match never {},
+            error = carriers.watch_over() => Err(error),
         };
         if matches!(outcome, Err(RunError::Interrupted)) {
             return Err(RunError::Interrupted);
         }
+        let outcome = match outcome {
+            Ok(outcome) => carriers.all_changed().await.map(|()| outcome),
+            error => error,
+        };
         let missing = match &outcome {
             Ok(outcome) => missing(context, copies, outcome).await?,
             Err(_) => BTreeMap::new(),
@@ -139,11 +169,12 @@ pub(super) async fn bring_back(context: &RunContext, prepared: &Prepared, run: &
 
 /// Removes the pods and the modifiers of a run that is cleaned up.
 pub(crate) async fn discard(context: &RunContext, run: &str, namespace: &str) -> Result<(), RunError> {
-    for pod in labelled(context, &pods(), Some(namespace), &format!("{CARRIER_LABEL}={}", name::in_label(run))).await? {
+    let (cluster, velero_namespace) = (context.cluster.as_ref(), &context.velero_namespace);
+    for pod in labelled(cluster, &pods(), namespace, &format!("{CARRIER_LABEL}={}", name::in_label(run))).await? {
         delete(context, &reference(&pods(), &pod), uid(&pod)).await?;
     }
     let selector = format!("{RUN_LABEL}={}", name::in_label(run));
-    for modifiers in labelled(context, &configmaps(), Some(&context.velero_namespace), &selector).await? {
+    for modifiers in labelled(cluster, &configmaps(), velero_namespace, &selector).await? {
         delete(context, &reference(&configmaps(), &modifiers), uid(&modifiers)).await?;
     }
     Ok(())
@@ -162,8 +193,8 @@ async fn claims_there(context: &RunContext, copies: &FileCopies) -> Result<(), R
 /// Puts the modifiers where Velero looks for them.
 async fn provide(context: &RunContext, asked: &RestoreOfFiles) -> Result<(), RunError> {
     let modifiers = &asked.modifiers;
-    let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false, retry: true };
-    context.cluster.apply(&modifiers.reference, Bytes::from(modifiers.value.to_string()), true, &options).await?;
+    let body = Bytes::from(modifiers.value.to_string());
+    context.cluster.apply(&modifiers.reference, body, true, &server::options()).await?;
     Ok(())
 }
 
@@ -174,7 +205,8 @@ async fn missing(
     outcome: &VeleroOutcome,
 ) -> Result<BTreeMap<ObjectReference, String>, RunError> {
     let selector = format!("velero.io/restore-uid={}", outcome.uid);
-    let copied = labelled(context, &pod_volume_restores(), Some(&context.velero_namespace), &selector).await?;
+    let (cluster, namespace) = (context.cluster.as_ref(), &context.velero_namespace);
+    let copied = labelled(cluster, &pod_volume_restores(), namespace, &selector).await?;
     let mut missing = BTreeMap::new();
     for CopiedClaim { claim, carrier, .. } in &copies.claims {
         let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -208,146 +240,13 @@ async fn missing(
 
 /// Takes the mark off a claim that is whole.
 async fn unmark(context: &RunContext, claim: &ObjectReference) -> Result<(), RunError> {
-    loop {
-        let Some(live) = context.cluster.get(claim).await? else { return Ok(()) };
-        let mut live: Value = serde_json::from_slice(&live).unwrap_or_default();
+    // Who binds the claim writes to it, too.
+    amend(context.cluster.as_ref(), claim, &options(), |live| {
         let annotations = live.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
-        if annotations.is_none_or(|annotations| annotations.remove(AWAITS_COPY).is_none()) {
-            return Ok(());
-        }
-        match context.cluster.replace(claim, Bytes::from(live.to_string()), &options()).await {
-            Ok(_) => return Ok(()),
-            // Who binds the claim writes to it, too.
-            Err(error) if error.kind == ClusterErrorKind::Conflict => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// The pods that Velero restores for this run.
-struct Carriers<'a> {
-    context: &'a RunContext,
-    namespace: &'a str,
-    run: &'a str,
-    step: &'a Step,
-}
-
-impl Carriers<'_> {
-    async fn list(&self) -> Result<Vec<Value>, RunError> {
-        let selector = format!("{CARRIER_LABEL}={}", name::in_label(self.run));
-        labelled(self.context, &pods(), Some(self.namespace), &selector).await
-    }
-
-    /// Pods of another run are of the same names, and Velero would leave them alone.
-    async fn clear_way(&self) -> Result<(), RunError> {
-        let there = labelled(self.context, &pods(), Some(self.namespace), CARRIER_LABEL).await?;
-        let run = |pod: &Value| pod.get("metadata")?.get("labels")?.get(CARRIER_LABEL)?.as_str().map(str::to_owned);
-        match there.iter().filter_map(run).find(|run| *run != name::in_label(self.run)) {
-            Some(other) => {
-                Err(RunError::Files(format!("pods of run {other} are in the way: `dxdr runs clean {other}` removes them")))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Says of pods that find no node for long, since Velero waits for them without a word. Never ends.
-    async fn watch_over(&self) -> Infallible {
-        let began = tokio::time::Instant::now();
-        loop {
-            tokio::time::sleep(BETWEEN_LOOKS_AT_NODES).await;
-            let pods = match self.list().await {
-                Ok(pods) => pods,
-                // Whoever follows the Restore meets what is for good.
-                Err(error) => {
-                    tracing::debug!(%error, "the pods are looked at again");
-                    continue;
-                }
-            };
-            let waiting = pods.iter().find_map(unplaced);
-            if let (Some(text), true) = (waiting, began.elapsed() > PLACING) {
-                self.context.reporter.report(&Event::Warning { text });
-                return std::future::pending().await;
-            }
-        }
-    }
-
-    /// Removes the pods. `tidy`: once Velero's helper has taken its traces out of the volumes.
-    async fn remove(&self, tidy: bool) -> Result<(), RunError> {
-        let (began, mut told) = (tokio::time::Instant::now(), false);
-        loop {
-            let there = self.list().await?;
-            if there.is_empty() {
-                return Ok(());
-            }
-            let busy = tidy && began.elapsed() < TIDYING;
-            for pod in there.iter().filter(|pod| !busy || tidied(pod)) {
-                told |= tidy && !tidied(pod);
-                delete(self.context, &reference(&pods(), pod), uid(pod)).await?;
-            }
-            if told {
-                let text = "Velero's helper did not end in time: a folder `.velero`, of no use to anybody, stays in the volumes";
-                self.context.reporter.report(&Event::Warning { text: text.to_owned() });
-                told = false;
-            }
-            if began.elapsed() > GOING {
-                let names = there.iter().map(|pod| reference(&pods(), pod).to_string()).collect::<Vec<_>>().join(", ");
-                return Err(RunError::Files(format!("{names} does not go, and what mounts the same volumes cannot come")));
-            }
-            self.context.reporter.report(&Event::Progress {
-                step: self.step.id.clone(),
-                done: 0,
-                total: Some(there.len() as u64),
-                bytes: 0,
-                at: "pods that are removed again".to_owned(),
-            });
-            tokio::select! {
-                () = tokio::time::sleep(BETWEEN_LOOKS) => {}
-                () = self.context.stop.wait() => return Err(RunError::Interrupted),
-            }
-        }
-    }
-}
-
-/// Whether Velero's helper in the pod has ended, or has none to run in.
-fn tidied(pod: &Value) -> bool {
-    let statuses = pod.pointer("/status/initContainerStatuses").and_then(Value::as_array).into_iter().flatten();
-    let ended = |status: &Value| status.pointer("/state/terminated").is_some();
-    let gated = pod.pointer("/spec/schedulingGates").and_then(Value::as_array).is_some_and(|gates| !gates.is_empty());
-    gated || statuses.filter(|status| status.get("name").and_then(Value::as_str) == Some(WAITING)).any(ended)
-}
-
-/// Why a carrier is on no node; nothing of one that is, or that is meant for none.
-fn unplaced(pod: &Value) -> Option<String> {
-    let gated = pod.pointer("/spec/schedulingGates").and_then(Value::as_array).is_some_and(|gates| !gates.is_empty());
-    if gated || pod.pointer("/spec/nodeName").is_some() {
-        return None;
-    }
-    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let scheduled = conditions.filter(|condition| condition.get("type").and_then(Value::as_str) == Some("PodScheduled"));
-    let message = scheduled.filter_map(|condition| condition.get("message")?.as_str()).next().unwrap_or("nobody says why");
-    let pod = reference(&pods(), pod);
-    Some(format!("{pod}, into which files are to be copied, has found no node in {} s: {message}", PLACING.as_secs()))
-}
-
-/// Every object of a kind with a label.
-async fn labelled(
-    context: &RunContext,
-    kind: &ResourceKind,
-    namespace: Option<&str>,
-    selector: &str,
-) -> Result<Vec<Value>, RunError> {
-    let scope = ListScope { namespace: namespace.map(str::to_owned), label_selector: Some(selector.to_owned()) };
-    let (mut objects, mut continuation) = (Vec::new(), None::<String>);
-    loop {
-        let page = context.cluster.list(kind, &scope, PAGE, continuation.as_deref()).await?;
-        for item in &page.items {
-            objects.push(serde_json::from_slice(item).map_err(|error| RunError::Unexpected(format!("a {kind}: {error}")))?);
-        }
-        continuation = page.continuation;
-        if continuation.is_none() {
-            return Ok(objects);
-        }
-    }
+        annotations.is_some_and(|annotations| annotations.remove(AWAITS_COPY).is_some())
+    })
+    .await?;
+    Ok(())
 }
 
 fn daemon_sets() -> ResourceKind {
@@ -358,19 +257,6 @@ fn daemon_sets() -> ResourceKind {
         plural: "daemonsets".to_owned(),
         namespaced: true,
     }
-}
-
-fn reference(kind: &ResourceKind, object: &Value) -> ObjectReference {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    ObjectReference {
-        kind: kind.clone(),
-        namespace: text("/metadata/namespace"),
-        name: text("/metadata/name").unwrap_or_default(),
-    }
-}
-
-fn uid(object: &Value) -> Option<&str> {
-    object.pointer("/metadata/uid").and_then(Value::as_str)
 }
 
 async fn delete(context: &RunContext, object: &ObjectReference, uid: Option<&str>) -> Result<(), RunError> {

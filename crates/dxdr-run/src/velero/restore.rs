@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dxdr_catalog::name;
 use dxdr_environment::{DesiredObject, ObjectReference};
 use dxdr_format::velero::{
     resource_list::{self, Restored},
     results,
 };
 use dxdr_plan::{step::Step, velero};
-use dxdr_provider::{ClusterErrorKind, cluster::WriteOptions};
+use dxdr_provider::ClusterErrorKind;
 use serde_json::Value;
 
 use super::{
     follow::{follow, phase},
-    server::{self, FIELD_MANAGER},
+    server,
 };
 use crate::{context::RunContext, error::RunError, event::Event};
 
@@ -38,7 +39,8 @@ pub enum Adopted {
 impl Adopted {
     fn stands(self, restore: &Value) -> bool {
         let over: &[&str] = if self == Self::Carried { &FAILED } else { &OVER };
-        !phase(restore).is_some_and(|phase| over.contains(&phase))
+        let void = restore.pointer("/metadata/annotations").and_then(|annotations| annotations.get(velero::VOID)).is_some();
+        !void && !phase(restore).is_some_and(|phase| over.contains(&phase))
     }
 }
 
@@ -102,19 +104,38 @@ async fn ask(context: &RunContext, restore: &DesiredObject, adopted: Adopted) ->
         let live: Value = serde_json::from_slice(&live).unwrap_or_default();
         newest = Some((asked.reference.clone(), live));
         attempt += 1;
-        asked.reference.name = format!("{}-{attempt}", restore.reference.name);
+        asked.reference.name = velero::attempt(&restore.reference.name, attempt);
         asked.value["metadata"]["name"] = asked.reference.name.as_str().into();
     }
     if let Some((reference, live)) = newest.filter(|(_, live)| adopted.stands(live)) {
         return Ok((reference, phase(&live).is_some_and(|phase| OVER.contains(&phase))));
     }
-    let options = WriteOptions { manager: FIELD_MANAGER.to_owned(), dry_run: false, retry: true };
-    match context.cluster.create(&asked.reference, Bytes::from(asked.value.to_string()), &options).await {
+    match context.cluster.create(&asked.reference, Bytes::from(asked.value.to_string()), &server::options()).await {
         Ok(_) => Ok((asked.reference, false)),
         // The first try of this process did.
         Err(error) if error.kind == ClusterErrorKind::AlreadyExists => Ok((asked.reference, false)),
         Err(error) => Err(no_velero(error)),
     }
+}
+
+/// Lets nothing count of what came of `restore`, which `run` has asked for, however often it did.
+pub(crate) async fn disregard(context: &RunContext, restore: &ObjectReference, run: &str) -> Result<(), RunError> {
+    for (live, _) in of_run(context, run).await?.iter().filter(|(live, _)| velero::is_attempt(&live.name, &restore.name)) {
+        server::amend(context.cluster.as_ref(), live, &server::options(), |live| {
+            live["metadata"]["annotations"][velero::VOID] = "true".into();
+            true
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// The Restores that a run has asked for.
+async fn of_run(context: &RunContext, run: &str) -> Result<Vec<(ObjectReference, Value)>, RunError> {
+    let (kind, namespace) = (velero::restores(), &context.velero_namespace);
+    let selector = format!("{}={}", velero::RUN_LABEL, name::in_label(run));
+    let found = server::labelled(context.cluster.as_ref(), &kind, namespace, &selector).await?;
+    Ok(found.into_iter().map(|live| (server::reference(&kind, &live), live)).collect())
 }
 
 /// Waits until Velero knows the backup, which it finds in the store by itself.

@@ -173,6 +173,51 @@ fn where_nobody_copies_files_the_restore_is_refused_before_anything_is_written()
 }
 
 #[test]
+fn where_a_restore_cannot_say_how_pods_are_changed_it_is_refused_before_anything_is_written() {
+    let scripted = scripted(true);
+    let (group, name) = ("apiextensions.k8s.io", "restores.velero.io");
+    let definition = reference(group, "v1", "CustomResourceDefinition", "customresourcedefinitions", None, name);
+    // As it was in Velero 1.10: what is not in the schema is dropped by the server.
+    let text = json!({"type": "string"});
+    let list = json!({"type": "array", "items": {"type": "string"}});
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let specification = json!({"type": "object", "properties": {"backupName": text, "existingResourcePolicy": text,
+        "includedNamespaces": list, "includedResources": list, "namespaceMapping": open, "orLabelSelectors": {"type": "array", "items": open}}});
+    scripted.served.change(&definition, |definition| {
+        definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+            json!({"type": "object", "properties": {"spec": specification, "status": open}});
+    });
+    let said = scripted.served.refuses_and_changes_nothing(&LIMITED, 4);
+    assert!(said.stderr.contains("Restores have no field `resourceModifier`"), "{}", said.stderr);
+    assert!(said.stderr.contains("velero install --crds-only"), "{}", said.stderr);
+}
+
+#[test]
+fn pods_that_come_as_they_were_are_removed_and_nothing_counts_that_came_with_them() {
+    let scripted = scripted(true);
+    let served = &scripted.served;
+    let restore = served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    let mut unchanged = tool();
+    unchanged["metadata"] = json!({"name": "tool", "namespace": "copy", "labels": {"app": "tool", "velero.io/restore-name": asked["metadata"]["name"]}});
+    served.create((pod(), unchanged));
+    copied(&scripted, &asked, &json!({"phase": "Completed"}));
+    let (code, said) = restore.ends();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("made pods copy/tool as in the archive, to run"), "{said}");
+    assert!(said.contains("they may have written to persistentvolumeclaims copy/data: delete these before going on"), "{said}");
+    assert_eq!((served.get(&pod()), served.get(&deployment("copy"))), (None, None));
+    assert!(served.get(&claim()).unwrap().pointer(AWAITS).is_some());
+
+    // The claim is the one that it was, and Velero says that the copy is in it.
+    scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+    let resumed = served.start(&["runs", "resume", &run_of(&scripted), "--yes"]);
+    let again = scripted.asked_again(&resumed, 2);
+    completes(&scripted, &again);
+    is_whole(&scripted, resumed, &again);
+}
+
+#[test]
 fn what_does_not_come_back_ends_the_run_before_anything_mounts_it_and_is_asked_for_again() {
     let scripted = scripted(true);
     let served = &scripted.served;

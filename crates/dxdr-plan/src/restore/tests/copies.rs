@@ -7,7 +7,7 @@ use crate::{
         Executor, FileCopies, RestorePlan, RestorePlanner, RestoreRequest, Volumes,
         copies::{AWAITS_COPY, CARRIER_LABEL},
     },
-    velero::restore_of_files,
+    velero::{attempt, came_with, restore_of_files},
 };
 
 const CLAIMS: &str = "persistentvolumeclaims";
@@ -401,4 +401,20 @@ fn more_pods_than_velero_can_be_told_of_are_refused() {
     }
     let refused = refusal(&plan_of(&archive, &beside(), &copies(), None));
     assert!(refused.starts_with("5 pods carry the labels"), "{refused}");
+}
+
+#[test]
+fn what_velero_made_is_known_by_the_restore_that_it_made_it_for() {
+    let labelled = |value: &str| json!({"metadata": {"labels": {"velero.io/restore-name": value}}});
+    assert!(came_with(&labelled("a-run-files"), "a-run-files"));
+    assert!(came_with(&labelled(&attempt("a-run-files", 2)), "a-run-files"));
+    for other in ["a-run-volumes", "a-run", "a-run-files-x", "another-run-files", ""] {
+        assert!(!came_with(&labelled(other), "a-run-files"), "{other}");
+    }
+    assert!(!came_with(&json!({"metadata": {"labels": {"app": "db"}}}), "a-run-files"));
+    // Velero's own: 57 letters and six of a hash.
+    let long = "20240501t100000z-restore-an-environment-of-a-long-name-x7k2v-files";
+    let label = "20240501t100000z-restore-an-environment-of-a-long-name-x7b6cf4e";
+    assert!(came_with(&labelled(label), long));
+    assert!(!came_with(&labelled(&label.replace("0501", "0502")), long));
 }
