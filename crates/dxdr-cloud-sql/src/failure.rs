@@ -23,7 +23,7 @@ pub(crate) fn of_answer(attempt: Attempt<'_>, error: Error) -> InstanceError {
         Some(code) => kind_of(code, reason.as_deref().unwrap_or_default(), &message),
         None => kind_without_answer(&error),
     };
-    let hint = hint(kind, &attempt);
+    let hint = Some(hint(kind, &attempt));
     // What the service said is the message; only what broke below it is a cause.
     let source: Option<Box<dyn std::error::Error + Send + Sync>> = if status.is_some() { None } else { Some(Box::new(error)) };
     InstanceError { kind, action: attempt.action, what: attempt.what, message, hint, source }
@@ -32,7 +32,7 @@ pub(crate) fn of_answer(attempt: Attempt<'_>, error: Error) -> InstanceError {
 /// A refusal over HTTP, by its parts.
 pub(crate) fn of_status(attempt: Attempt<'_>, status: u16, reason: &str, message: &str) -> InstanceError {
     let kind = kind_of(status, reason, message);
-    let hint = hint(kind, &attempt);
+    let hint = Some(hint(kind, &attempt));
     InstanceError { kind, action: attempt.action, what: attempt.what, message: message.to_owned(), hint, source: None }
 }
 
@@ -68,7 +68,17 @@ pub(crate) fn of_statement(instance: &InstanceName, what: String, message: Strin
             "statements are executed as the account's own user of `{}`, by IAM: `GRANT cloudsqlsuperuser TO \"ACCOUNT\"` lets it see and rename databases",
             instance.instance
         )),
-        _ => None,
+        InstanceErrorKind::NameTaken | InstanceErrorKind::NotFound => Some(format!(
+            "somebody has made, renamed or dropped a database meanwhile: `gcloud sql databases list --instance {} --project {}` shows what is there; \
+             then try again",
+            instance.instance, instance.project
+        )),
+        // In the words of the server, which nobody can foresee.
+        _ => Some(format!(
+            "the server did not do it, and the log of `{0}` says more: \
+             `gcloud logging read 'resource.type=\"cloudsql_database\" severity>=ERROR' --project {1} --freshness 1h`",
+            instance.instance, instance.project
+        )),
     };
     InstanceError { kind, action: "query", what, message, hint, source: None }
 }
@@ -133,6 +143,7 @@ fn kind_of(code: u16, reason: &str, message: &str) -> InstanceErrorKind {
         (_, "instanceNotRunning") => InstanceErrorKind::Stopped,
         (_, "invalidPointInTime") => InstanceErrorKind::OutsideWindow,
         (401, _) => InstanceErrorKind::Unauthenticated,
+        (400 | 403 | 412, _) if bucket_refuses(message) => InstanceErrorKind::BucketForbidden,
         (403, _) => InstanceErrorKind::Forbidden,
         (404, _) => InstanceErrorKind::NotFound,
         (400 | 409 | 412, _) if says("already exists") || says("can't reuse the name") => InstanceErrorKind::NameTaken,
@@ -148,13 +159,20 @@ fn kind_of(code: u16, reason: &str, message: &str) -> InstanceErrorKind {
     }
 }
 
-/// What an operation says that is `DONE` and has an error.
-pub(crate) fn of_operation(project: &str, errors: &model::OperationErrors) -> OperationFailure {
+/// Whether Cloud Storage refused the account of the instance. The service says so before it accepts an export or import, or when the operation is done.
+fn bucket_refuses(message: &str) -> bool {
+    let text = message.to_ascii_lowercase();
+    let says = |part: &str| text.contains(part);
+    says("storage.objects.") || says("access denied for") || says("permission") && (says("storage") || says("bucket"))
+}
+
+/// What an operation on the instance says that is `DONE` and has an error.
+pub(crate) fn of_operation(instance: &InstanceName, errors: &model::OperationErrors) -> OperationFailure {
     let texts: Vec<String> = errors.errors.iter().map(|error| format!("{}: {}", error.code, error.message)).collect();
     let message = if texts.is_empty() { "it failed, and the service does not say why".to_owned() } else { texts.join("; ") };
     let text = message.to_ascii_lowercase();
     let says = |part: &str| text.contains(part);
-    let kind = if says("storage.objects.") || says("access denied") || (says("permission") && says("storage")) {
+    let kind = if bucket_refuses(&text) || says("access denied") {
         InstanceErrorKind::BucketForbidden
     } else if says("already exists") && (says("object") || says("gs://")) {
         InstanceErrorKind::ObjectExists
@@ -169,38 +187,62 @@ pub(crate) fn of_operation(project: &str, errors: &model::OperationErrors) -> Op
     } else {
         InstanceErrorKind::Other
     };
-    OperationFailure { kind, message, hint: operation_hint(kind, project) }
+    OperationFailure { kind, message, hint: Some(operation_hint(kind, instance)) }
 }
 
-fn operation_hint(kind: InstanceErrorKind, project: &str) -> Option<String> {
-    let hint = match kind {
-        InstanceErrorKind::BucketForbidden => format!(
-            "the account of the *instance* writes and reads the bucket, not yours: `gcloud sql instances describe INSTANCE --project {project} \
-             --format 'value(serviceAccountEmailAddress)'` names it, `gcloud storage buckets add-iam-policy-binding gs://BUCKET \
-             --member serviceAccount:ACCOUNT --role roles/storage.objectAdmin` lets it"
-        ),
+/// What to do about a bucket that the instance may not use.
+fn bucket_hint(InstanceName { project, instance }: &InstanceName) -> String {
+    format!(
+        "the account of the *instance* writes and reads the bucket, not yours: `gcloud sql instances describe {instance} --project {project} \
+         --format 'value(serviceAccountEmailAddress)'` names it, `gcloud storage buckets add-iam-policy-binding gs://BUCKET \
+         --member serviceAccount:ACCOUNT --role roles/storage.objectAdmin` lets it"
+    )
+}
+
+fn operation_hint(kind: InstanceErrorKind, of: &InstanceName) -> String {
+    let InstanceName { project, instance } = of;
+    match kind {
+        InstanceErrorKind::BucketForbidden => bucket_hint(of),
         InstanceErrorKind::ObjectExists => {
-            "an export never replaces an object: somebody else writes there; another attempt takes another name".to_owned()
+            "an export never replaces an object: `gcloud storage ls -L` of its URL says who wrote it; take another point, which has another name".to_owned()
         }
         InstanceErrorKind::NameTaken => "the database is not empty: import into a new one".to_owned(),
-        InstanceErrorKind::Quota => "the instance's disk or a quota of the project is used up: enlarge it".to_owned(),
-        InstanceErrorKind::NotFound => {
-            "the bucket, the object or the database is not there: `gcloud sql databases list` and `gcloud storage ls` say which"
-                .to_owned()
-        }
+        InstanceErrorKind::Quota => format!(
+            "the disk of the instance or a quota of the project is used up: `gcloud sql instances describe {instance} --project {project}` shows the \
+             disk, `gcloud sql instances patch {instance} --project {project} --storage-size GIGABYTES` enlarges it; \
+             https://console.cloud.google.com/iam-admin/quotas?project={project} shows the quotas"
+        ),
+        InstanceErrorKind::NotFound => format!(
+            "the bucket, the object or the database is not there: `gcloud sql databases list --instance {instance} --project {project}` and \
+             `gcloud storage ls gs://BUCKET` say which"
+        ),
         InstanceErrorKind::Unavailable => "Google's own failure: try again later".to_owned(),
         // In the words of the server, which nobody can foresee.
         _ => format!(
             "the log of the instance says more: `gcloud logging read 'resource.type=\"cloudsql_database\" severity>=ERROR' --project {project} --freshness 1h`"
         ),
-    };
-    Some(hint)
+    }
+}
+
+/// The smallest of the service's own roles that has the permission.
+fn role(permission: &str) -> &'static str {
+    match permission {
+        "cloudsql.instances.get" | "cloudsql.instances.list" | "cloudsql.databases.list" | "cloudsql.backupRuns.get" => {
+            "roles/cloudsql.viewer"
+        }
+        "cloudsql.instances.export"
+        | "cloudsql.instances.update"
+        | "cloudsql.databases.create"
+        | "cloudsql.backupRuns.create" => "roles/cloudsql.editor",
+        // Editors neither clone nor import nor delete.
+        _ => "roles/cloudsql.admin",
+    }
 }
 
 /// What to do about a refusal.
-fn hint(kind: InstanceErrorKind, attempt: &Attempt<'_>) -> Option<String> {
+fn hint(kind: InstanceErrorKind, attempt: &Attempt<'_>) -> String {
     let InstanceName { project, instance } = attempt.instance;
-    let hint = match kind {
+    match kind {
         InstanceErrorKind::Busy => format!("`dxdr databases operations` says what runs on `{instance}`; it ends by itself"),
         InstanceErrorKind::NotFound => format!(
             "`gcloud sql instances list --project {project}` lists what is there; the manifest of the environment names project and instance"
@@ -208,8 +250,9 @@ fn hint(kind: InstanceErrorKind, attempt: &Attempt<'_>) -> Option<String> {
         InstanceErrorKind::Disabled => format!("`gcloud services enable sqladmin.googleapis.com --project {project}` switches the API on"),
         InstanceErrorKind::Forbidden => format!(
             "the account needs `{}` in project `{project}`, if that is the right project: `gcloud projects add-iam-policy-binding {project} \
-             --member MEMBER --role roles/cloudsql.editor` gives it",
-            attempt.permission
+             --member MEMBER --role {}` gives it",
+            attempt.permission,
+            role(attempt.permission)
         ),
         InstanceErrorKind::Unauthenticated => {
             "`gcloud auth application-default login` renews the credentials; `GOOGLE_APPLICATION_CREDENTIALS` names a file of others"
@@ -238,9 +281,20 @@ fn hint(kind: InstanceErrorKind, attempt: &Attempt<'_>) -> Option<String> {
         InstanceErrorKind::Unreachable | InstanceErrorKind::TimedOut | InstanceErrorKind::NotSent => {
             "is there a way to sqladmin.googleapis.com, or to the endpoint that is configured?".to_owned()
         }
-        _ => return None,
-    };
-    Some(hint)
+        InstanceErrorKind::Malformed => {
+            "something else answers than Cloud SQL, or a proxy in between: is `cloudSql.endpoint` of the configuration the Admin API, if it is set?"
+                .to_owned()
+        }
+        InstanceErrorKind::BucketForbidden => bucket_hint(attempt.instance),
+        InstanceErrorKind::Invalid | InstanceErrorKind::ObjectExists => format!(
+            "it would be refused again: does the environment's manifest say what is there? `gcloud sql instances describe {instance} --project {project}` \
+             and `gcloud sql databases list --instance {instance} --project {project}` show it"
+        ),
+        InstanceErrorKind::Other => format!(
+            "what the service means is known to nobody here: `gcloud sql operations list --instance {instance} --project {project}` says whether \
+             anything was begun, and https://status.cloud.google.com whether others are told the same"
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -256,6 +310,19 @@ mod tests {
             (409, "", "you can't reuse the name of the deleted instance", InstanceErrorKind::NameTaken),
             (409, "", "", InstanceErrorKind::Busy),
             (403, "notAuthorized", "", InstanceErrorKind::Forbidden),
+            (
+                403,
+                "forbidden",
+                "gs://b/: Access denied for service account p1@gcp-sa-cloud-sql.iam.gserviceaccount.com, permissions missing are: [storage.objects.delete]",
+                InstanceErrorKind::BucketForbidden,
+            ),
+            (
+                403,
+                "",
+                "The service account does not have the required permissions for the bucket.",
+                InstanceErrorKind::BucketForbidden,
+            ),
+            (403, "forbidden", "The client is not authorized to make this request.", InstanceErrorKind::Forbidden),
             (403, "accessNotConfigured", "", InstanceErrorKind::Disabled),
             (403, "rateLimitExceeded", "", InstanceErrorKind::Throttled),
             (403, "quotaExceeded", "", InstanceErrorKind::Quota),
@@ -287,15 +354,68 @@ mod tests {
             assert_eq!(forbidden.kind, InstanceErrorKind::Forbidden);
             assert!(forbidden.hint.unwrap().contains("GRANT cloudsqlsuperuser"));
         }
-        assert_eq!(of("ERROR:  database \"x\" already exists").kind, InstanceErrorKind::NameTaken);
-        assert_eq!(of("ERROR:  syntax error").kind, InstanceErrorKind::Invalid);
+        for (message, kind, remedy) in [
+            (
+                "ERROR:  database \"x\" already exists",
+                InstanceErrorKind::NameTaken,
+                "gcloud sql databases list --instance i --project p",
+            ),
+            (
+                "ERROR:  database \"x\" does not exist",
+                InstanceErrorKind::NotFound,
+                "gcloud sql databases list --instance i --project p",
+            ),
+            ("ERROR:  syntax error", InstanceErrorKind::Invalid, "gcloud logging read"),
+        ] {
+            let failed = of(message);
+            assert!(failed.kind == kind && failed.hint.is_some_and(|hint| hint.contains(remedy)), "{message}");
+        }
+    }
+
+    #[test]
+    fn who_may_not_is_told_of_a_role_that_may() {
+        let instance = InstanceName::new("p", "i");
+        for (permission, role) in [
+            ("cloudsql.instances.get", "roles/cloudsql.viewer"),
+            ("cloudsql.instances.export", "roles/cloudsql.editor"),
+            ("cloudsql.instances.clone", "roles/cloudsql.admin"),
+            ("cloudsql.instances.executeSql", "roles/cloudsql.admin"),
+        ] {
+            let attempt = Attempt { action: "use", what: "instance `i`".to_owned(), permission, instance: &instance };
+            let hint = of_status(attempt, 403, "notAuthorized", "").hint.unwrap();
+            assert!(hint.contains(permission) && hint.contains(role), "{hint}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        for (status, message, kind, remedy) in [
+            (400, "Missing parameter", InstanceErrorKind::Invalid, "gcloud sql databases list --instance i --project p"),
+            (302, "Found", InstanceErrorKind::Other, "gcloud sql operations list --instance i --project p"),
+            (
+                403,
+                "missing are: [storage.objects.create]",
+                InstanceErrorKind::BucketForbidden,
+                "gcloud sql instances describe i --project p",
+            ),
+        ] {
+            let instance = InstanceName::new("p", "i");
+            let attempt = Attempt {
+                action: "export",
+                what: "database `a`".to_owned(),
+                permission: "cloudsql.instances.export",
+                instance: &instance,
+            };
+            let refused = of_status(attempt, status, "", message);
+            assert!(refused.kind == kind && refused.hint.is_some_and(|hint| hint.contains(remedy)), "{status} {message}");
+        }
     }
 
     #[test]
     fn an_operation_that_is_done_and_failed_says_what_to_do() {
         let failure = |code: &str, message: &str| {
             let error = model::OperationError::new().set_code(code).set_message(message);
-            of_operation("p", &model::OperationErrors::new().set_errors([error]))
+            of_operation(&InstanceName::new("p", "i"), &model::OperationErrors::new().set_errors([error]))
         };
         for (message, kind) in [
             (
@@ -310,7 +430,7 @@ mod tests {
             assert_eq!(failure.kind, kind, "{message}");
             assert!(failure.hint.is_some() && failure.message.starts_with("ERROR_RDBMS: "));
         }
-        let unknown = of_operation("p", &model::OperationErrors::new());
+        let unknown = of_operation(&InstanceName::new("p", "i"), &model::OperationErrors::new());
         assert!(unknown.kind == InstanceErrorKind::Other && unknown.hint.unwrap().contains("gcloud logging read"));
     }
 }

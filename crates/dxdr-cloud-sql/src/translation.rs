@@ -37,7 +37,10 @@ pub(crate) fn instance(project: &str, instance: &model::DatabaseInstance) -> Ins
 pub(crate) fn operation(project: &str, operation: &model::Operation, description: Option<String>) -> InstanceOperation {
     let status = operation.status.name().unwrap_or_default();
     let state = match (status, &operation.error) {
-        ("DONE", Some(errors)) => OperationState::Failed(failure::of_operation(project, errors)),
+        ("DONE", Some(errors)) => {
+            let instance = InstanceName::new(project, operation.target_id.clone());
+            OperationState::Failed(failure::of_operation(&instance, errors))
+        }
         ("DONE", None) => OperationState::Succeeded,
         ("PENDING", _) => OperationState::Pending,
         // What is unknown is not over.

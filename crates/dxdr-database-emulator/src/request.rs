@@ -128,6 +128,8 @@ fn message_of(reason: &str) -> String {
         "notAuthorized" => Failure::not_authorized().message,
         "accessNotConfigured" => "Cloud SQL Admin API has not been used in project 123 before or it is disabled.".to_owned(),
         "rateLimitExceeded" => "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute'.".to_owned(),
+        // Of the bucket, before an export or import is accepted.
+        "forbidden" => "gs://b/: Access denied for service account p123@gcp-sa-cloud-sql.iam.gserviceaccount.com, permissions missing are: [storage.objects.delete]".to_owned(),
         "quotaExceeded" => "Quota exceeded: the project has reached its limit of instances.".to_owned(),
         reason => format!("Refused on purpose: {reason}."),
     }
