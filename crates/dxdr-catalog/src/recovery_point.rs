@@ -223,7 +223,7 @@ pub struct DatabaseComponent {
 }
 
 /// How far the log of an instance went when a point was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptLog {
     /// The first instant that it could be recovered to.
     pub earliest: Timestamp,
@@ -231,6 +231,8 @@ pub struct KeptLog {
     pub latest: Timestamp,
     /// Until when the component's instant stays in the log, by the days that it is kept.
     pub until: Timestamp,
+    /// What the instance called the database then, where that is known and it is not all of the instance.
+    pub database: Option<String>,
 }
 
 impl DatabaseComponent {

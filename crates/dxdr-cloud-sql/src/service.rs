@@ -327,7 +327,9 @@ impl Instances for CloudSql {
         if let Some(status) = failed.into_iter().find(|status| status.code != 0) {
             return Err(failure::of_statement(instance, what, status.message));
         }
-        Ok(answer.results.into_iter().next().map(translation::rows).unwrap_or_default())
+        // Statements have an answer each; what is asked for stands behind what is set for it.
+        let asked = answer.results.into_iter().rfind(|result| !result.columns.is_empty());
+        Ok(asked.map(translation::rows).unwrap_or_default())
     }
 }
 

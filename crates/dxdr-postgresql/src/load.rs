@@ -61,9 +61,9 @@ pub(crate) async fn discard(server: Server<'_>, name: &str, run: &str) -> Result
     let Some(comment) = answer.get("comment").and_then(Value::as_str) else { return Ok(false) };
     let unborn = comment.is_empty() && answer.get("unborn") == Some(&Value::Bool(true));
     if mark(comment) != Some(run) && !unborn {
-        let message = format!("`{name}` was not made by run {run}");
+        let message = format!("`{name}` does not carry the mark of run {run}");
         return Err(DatabaseError {
-            hint: Some("it is left alone; drop it yourself if nobody needs it".to_owned()),
+            hint: Some(format!("it is left alone; if nobody needs it, `DROP DATABASE {}` drops it", identifier(name))),
             ..server.error(DatabaseErrorKind::NameTaken, "discard", message)
         });
     }

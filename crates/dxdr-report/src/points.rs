@@ -142,7 +142,7 @@ fn size(size: Option<u64>) -> String {
 /// Until when a part can be brought back: as long as the point is kept, or as long as the service keeps the log that it is in.
 fn relied_until(point: &RecoveryPoint, component: &Component) -> Option<Timestamp> {
     let log = match component {
-        Component::Database(database) => database.log.map(|log| log.until),
+        Component::Database(database) => database.log.as_ref().map(|log| log.until),
         _ => None,
     };
     match (log, point.expires) {
@@ -254,8 +254,8 @@ fn component_json(point: &RecoveryPoint, component: &Component) -> Value {
                 "engine": facts.engine, "version": facts.version, "database": facts.database, "size": facts.size,
                 "coordinates": facts.coordinates, "replica": facts.replica,
             })),
-            "log": database.log.map(|log| json!({
-                "earliest": log.earliest.to_string(), "latest": log.latest.to_string(), "until": log.until.to_string(),
+            "log": database.log.as_ref().map(|log| json!({
+                "earliest": log.earliest.to_string(), "latest": log.latest.to_string(), "until": log.until.to_string(), "database": log.database,
             })),
         }),
         Component::Keys(keys) => json!({"kind": "keys", "instant": keys.instant.to_string(), "fingerprints": keys.fingerprints}),

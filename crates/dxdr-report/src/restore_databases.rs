@@ -19,12 +19,13 @@ pub(crate) fn text(database: &DatabaseRestore) -> String {
         Route::Clone(clone) => {
             ("log", format!("{} is cloned as it was, to the new instance `{}`", clone.source, clone.destination))
         }
-        Route::CloneAndImport(clone) => (
+        Route::CloneAndImport { clone, database: there } => (
             "log",
             format!(
-                "{} is cloned as it was, to `{}`; this database of it is imported as `{}` on {}, and the clone deleted",
+                "{} is cloned as it was, to `{}`; `{there}` of it{} is imported as `{}` on {}, and the clone deleted",
                 clone.source,
                 clone.destination,
+                if *there == database.database { "" } else { ", as it was called then," },
                 database.beside,
                 place(&database.unit.location)
             ),

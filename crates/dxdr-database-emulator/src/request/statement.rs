@@ -4,6 +4,7 @@ use crate::{instance::Machine, state::Rows};
 
 /// Executes a text of such statements, all or none, in `database`; `None` when it is something else. An error is the server's message.
 pub(super) fn administer(machine: &mut Machine, database: &str, text: &str) -> Option<Result<Rows, String>> {
+    let text = behind_settings(text);
     if text.starts_with("SELECT datname AS name, ") && text.contains(" FROM pg_database d ") {
         return Some(Ok(catalogue(machine)));
     }
@@ -29,6 +30,16 @@ pub(super) fn administer(machine: &mut Machine, database: &str, text: &str) -> O
     }
     *machine = changed;
     Some(Ok((Vec::new(), Vec::new())))
+}
+
+/// What stands behind settings of the session, which change nothing here.
+fn behind_settings(mut text: &str) -> &str {
+    while let Some((setting, behind)) = text.split_once(';')
+        && setting.trim_start().starts_with("SET ")
+    {
+        text = behind.trim_start();
+    }
+    text
 }
 
 /// Nobody is ever connected.

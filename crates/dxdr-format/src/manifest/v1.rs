@@ -118,12 +118,28 @@ fn interval(between: Option<Between>) -> Option<catalog::Interval> {
     between.map(|(first, last)| catalog::Interval { first, last })
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct KeptLog {
     earliest: Timestamp,
     latest: Timestamp,
     until: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
+}
+
+impl From<catalog::KeptLog> for KeptLog {
+    fn from(log: catalog::KeptLog) -> Self {
+        let catalog::KeptLog { earliest, latest, until, database } = log;
+        Self { earliest, latest, until, database }
+    }
+}
+
+impl From<KeptLog> for catalog::KeptLog {
+    fn from(log: KeptLog) -> Self {
+        let KeptLog { earliest, latest, until, database } = log;
+        Self { earliest, latest, until, database }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -271,7 +287,7 @@ impl From<&catalog::Component> for Component {
                     size,
                     consistency,
                     facts: facts.map(|facts| Box::new((*facts).into())),
-                    log: log.map(|catalog::KeptLog { earliest, latest, until }| KeptLog { earliest, latest, until }),
+                    log: log.map(KeptLog::from),
                 }
             }
             catalog::Component::Keys(catalog::KeysComponent { instant, fingerprints }) => Self::Keys { instant, fingerprints },
@@ -293,7 +309,7 @@ impl From<Component> for catalog::Component {
             }
             Component::Database { instant, between, name, method, location, size, consistency, facts, log } => {
                 let (between, facts) = (interval(between), facts.map(|facts| Box::new((*facts).into())));
-                let log = log.map(|KeptLog { earliest, latest, until }| catalog::KeptLog { earliest, latest, until });
+                let log = log.map(catalog::KeptLog::from);
                 Self::Database(catalog::DatabaseComponent {
                     name,
                     instant,

@@ -86,6 +86,7 @@ fn full() -> RecoveryPoint {
                     earliest: instant("2024-04-24T10:00:00Z"),
                     latest: instant("2024-05-01T10:00:00Z"),
                     until: instant("2024-05-08T10:00:04Z"),
+                    database: None,
                 }),
             }),
             Component::Database(DatabaseComponent {
@@ -150,6 +151,18 @@ fn fields_of_a_later_minor_change_are_passed_over() {
         .replacen("\"name\"", "\"later\": {\"a\": [1]},\n  \"name\"", 1)
         .replace("\"items\": 61", "\"items\": 61, \"later\": null");
     assert_eq!(manifest::decode(later.as_bytes()).unwrap(), full());
+}
+
+#[test]
+fn what_a_database_was_called_at_its_instant_comes_back() {
+    let mut point = full();
+    for component in &mut point.components {
+        if let Component::Database(DatabaseComponent { log: Some(log), .. }) = component {
+            log.database = Some("shop".into());
+        }
+    }
+    assert_eq!(manifest::decode(&manifest::encode(&point)).unwrap(), point);
+    assert_ne!(point, full());
 }
 
 #[test]

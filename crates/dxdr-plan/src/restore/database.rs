@@ -82,8 +82,8 @@ impl DatabaseRestore {
                 format!("Import {} as `{}`", self.unit, self.beside),
                 "into a new database, when it is its turn on the instance: what is used is not touched",
             ),
-            Route::CloneAndImport(_) => (
-                format!("Export {} from the clone and import it as `{}`", self.unit, self.beside),
+            Route::CloneAndImport { database, .. } => (
+                format!("Export `{database}` from the clone and import it as `{}`, for {}", self.beside, self.unit),
                 "into a new database, when it is its turn on the instance: nothing else of the clone is taken",
             ),
             Route::Clone(_) => return None,
@@ -93,7 +93,7 @@ impl DatabaseRestore {
 
     /// The step that deletes a clone which was made on the way.
     pub fn drop_step(&self) -> Option<Step> {
-        let Route::CloneAndImport(clone) = &self.route else { return None };
+        let Route::CloneAndImport { clone, .. } = &self.route else { return None };
         let title = format!("Delete the clone `{}`", clone.destination);
         Some(Step::new(&self.step_id("drop"), title, "what was needed of it is beside; it costs as long as it is there", true))
     }
@@ -101,7 +101,7 @@ impl DatabaseRestore {
     /// The step that gives it what the original has and no export. A dump that is loaded has it along.
     pub fn handover_step(&self) -> Option<Step> {
         self.kept.as_ref()?;
-        if !matches!(self.route, Route::Import { .. } | Route::CloneAndImport(_)) {
+        if !matches!(self.route, Route::Import { .. } | Route::CloneAndImport { .. }) {
             return None;
         }
         let title = format!("Give `{}` the owner, rights and settings of `{}`", self.beside, self.database);
@@ -371,7 +371,8 @@ mod tests {
         let mut point = point();
         let Component::Database(export) = point.components[0].clone() else { panic!() };
         let until = export.instant + SignedDuration::from_hours(24 * days);
-        let log = KeptLog { earliest: at("2024-04-28T10:00:00Z"), latest: export.instant, until };
+        let log =
+            KeptLog { earliest: at("2024-04-28T10:00:00Z"), latest: export.instant, until, database: Some("shop".to_owned()) };
         point.components.push(Component::Database(DatabaseComponent {
             method: DatabaseComponent::POINT_IN_TIME.to_owned(),
             location: "projects/p/instances/i".to_owned(),
@@ -409,6 +410,26 @@ mod tests {
             let resumed = recorded.of_point(&logged_point(7, true)).unwrap();
             assert_eq!(DatabaseRestore { considered: restore.considered.clone(), ..resumed }, *restore);
         }
+    }
+
+    #[test]
+    fn what_was_renamed_since_is_taken_of_the_clone_by_the_name_that_it_had_then() {
+        let environment = environment(&["store"]);
+        let planned = plan(&logged_point(7, false), &environment, order(true));
+        let restore = &planned.restores[0];
+        let Route::CloneAndImport { database, .. } = &restore.route else { panic!("{restore:?}") };
+        assert_eq!((database.as_str(), restore.database.as_str()), ("shop", "store"));
+        assert!(
+            restore.beside.starts_with("store_restored_") && restore.load_step().unwrap().title.starts_with("Export `shop` from")
+        );
+        // Of the clone that stays, it is the name there.
+        assert_eq!(plan(&logged_point(7, false), &environment, order(false)).restores[0].database, "shop");
+        // A point that says nothing means the name that the model has.
+        let mut point = logged_point(7, false);
+        let Component::Database(component) = &mut point.components[0] else { panic!() };
+        component.log.as_mut().unwrap().database = None;
+        let Route::CloneAndImport { database, .. } = &plan(&point, &environment, order(true)).restores[0].route else { panic!() };
+        assert_eq!(database, "store");
     }
 
     #[test]

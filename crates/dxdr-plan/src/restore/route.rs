@@ -26,7 +26,12 @@ pub enum Route {
     /// Its instance is cloned as it was; the clone is what is asked for.
     Clone(CloneRoute),
     /// Its instance is cloned as it was, the database exported from the clone and imported into a new one; the clone is deleted.
-    CloneAndImport(CloneRoute),
+    CloneAndImport {
+        /// The clone.
+        clone: CloneRoute,
+        /// What the database is called there: as it was called at that instant.
+        database: String,
+    },
 }
 
 /// A clone of an instance.
@@ -49,7 +54,7 @@ impl Route {
             Self::Load { .. } => "load",
             Self::Import { .. } => RouteKind::Import.word(),
             Self::Clone(_) => RouteKind::Clone.word(),
-            Self::CloneAndImport(_) => RouteKind::CloneAndImport.word(),
+            Self::CloneAndImport { .. } => RouteKind::CloneAndImport.word(),
         }
     }
 
@@ -58,14 +63,14 @@ impl Route {
         match self {
             Self::Load { key } => Some(key),
             Self::Import { key, .. } => key.as_deref(),
-            Self::Clone(_) | Self::CloneAndImport(_) => None,
+            Self::Clone(_) | Self::CloneAndImport { .. } => None,
         }
     }
 
     /// The clone that is made on the way.
     pub fn clone_route(&self) -> Option<&CloneRoute> {
         match self {
-            Self::Clone(clone) | Self::CloneAndImport(clone) => Some(clone),
+            Self::Clone(clone) | Self::CloneAndImport { clone, .. } => Some(clone),
             Self::Load { .. } | Self::Import { .. } => None,
         }
     }
@@ -81,7 +86,9 @@ impl Route {
             Self::Load { key } => json!({"load": {"key": key}}),
             Self::Import { uri, key } => json!({"import": {"uri": uri, "key": key}}),
             Self::Clone(clone) => json!({"clone": clone.parameters()}),
-            Self::CloneAndImport(clone) => json!({"clone-export-import": clone.parameters()}),
+            Self::CloneAndImport { clone, database } => {
+                json!({"clone-export-import": {"clone": clone.parameters(), "database": database}})
+            }
         }
     }
 
@@ -92,7 +99,10 @@ impl Route {
             "load" => Some(Self::Load { key: text(value, "key")? }),
             "import" => Some(Self::Import { uri: text(value, "uri")?, key: text(value, "key") }),
             "clone" => Some(Self::Clone(CloneRoute::recorded(value)?)),
-            "clone-export-import" => Some(Self::CloneAndImport(CloneRoute::recorded(value)?)),
+            "clone-export-import" => Some(Self::CloneAndImport {
+                clone: CloneRoute::recorded(value.get("clone")?)?,
+                database: text(value, "database")?,
+            }),
             _ => None,
         }
     }

@@ -134,7 +134,7 @@ async fn a_swap_cuts_connections_keeps_the_old_one_and_can_be_undone_and_neighbo
     assert_eq!(server.sql("orders_before", "SELECT count(*) FROM t;"), "2");
     // What is live has no mark, and is dropped by nobody.
     let refused = database.discard("orders", &load.run).await.unwrap_err();
-    assert!(refused.message.contains("was not made by run"), "{refused}");
+    assert!(refused.message.contains("does not carry the mark of run"), "{refused}");
     database.discard("orders_before", "another-run").await.unwrap_err();
 
     // Again, as a run that is resumed would.

@@ -24,6 +24,7 @@ pub(super) struct OneLog {
     pub(super) earliest: Timestamp,
     pub(super) latest: Timestamp,
     pub(super) until: Timestamp,
+    pub(super) database: Option<String>,
 }
 
 impl OneLog {
@@ -33,7 +34,7 @@ impl OneLog {
     }
 
     pub(super) fn kept(&self) -> KeptLog {
-        KeptLog { earliest: self.earliest, latest: self.latest, until: self.until }
+        KeptLog { earliest: self.earliest, latest: self.latest, until: self.until, database: self.database.clone() }
     }
 }
 
@@ -48,7 +49,10 @@ pub(crate) async fn logs(
     for (database, log) in databases.iter().filter_map(|database| Some((database, database.log()?))) {
         let instant = log.instant(volumes, objects);
         match look(instances, &log.instance, instant).await {
-            Ok(kept) => dumped.logs.push(one(database.unit.name.clone(), log, instant, kept)),
+            Ok(kept) => {
+                let kept = KeptLog { database: database.unit.database.clone(), ..kept };
+                dumped.logs.push(one(database.unit.name.clone(), log, instant, kept));
+            }
             Err(reason) => dumped.failed.push(Failed { what: database.what(), reason }),
         }
     }
@@ -64,6 +68,7 @@ fn one(name: String, log: &LogPlan, instant: Timestamp, kept: KeptLog) -> OneLog
         earliest: kept.earliest,
         latest: kept.latest,
         until: kept.until,
+        database: kept.database,
     }
 }
 
@@ -93,5 +98,5 @@ async fn look(instances: Option<&dyn InstanceAccess>, instance: &InstanceName, i
     }
     let kept = SignedDuration::from_hours(24 * i64::from(days));
     let until = instant.checked_add(kept).unwrap_or(Timestamp::MAX);
-    Ok(KeptLog { earliest: window.earliest, latest: window.latest, until })
+    Ok(KeptLog { earliest: window.earliest, latest: window.latest, until, database: None })
 }

@@ -26,8 +26,10 @@ use dxdr_provider::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    InstanceTurns, Made, carry_out, handover, operation_of,
-    statement::{self, ADMINISTRATION, Found},
+    InstanceTurns, Made, carry_out, handover,
+    look::not_understood,
+    operation_of,
+    statement::{self, ADMINISTRATION, Found, plainly},
 };
 use crate::error::RunError;
 
@@ -288,16 +290,15 @@ impl Beside {
         let instances = &self.turns.instances;
         let (name, properties) = (&self.turns.instance, &held.properties);
         instances.execute(name, ADMINISTRATION, &statement::marking(brought, &self.order.run, comment.as_deref())).await?;
-        instances
-            .execute(name, ADMINISTRATION, &properties.statements(brought))
-            .await
-            .map_err(|error| self.unpermitted(error))?;
+        // The owner first: who is to own something has to have a right to its schema, and `public` is the owner's of the database.
+        let statements = properties.statements(brought);
+        instances.execute(name, ADMINISTRATION, &statements).await.map_err(|error| self.unpermitted(error))?;
         let changes = handover::handover(&self.objects(original).await?, &self.objects(brought).await?);
         for transaction in handover::transactions(&changes) {
             if self.turns.stop.asked() {
                 return Err(RunError::Interrupted);
             }
-            instances.execute(name, brought, &transaction).await.map_err(|error| self.unpermitted(error))?;
+            instances.execute(name, brought, &plainly(&transaction)).await.map_err(|error| self.unpermitted(error))?;
         }
         let grants = properties.grants.as_ref().map_or(0, Vec::len);
         Ok(Some(HandedOver {
@@ -309,14 +310,18 @@ impl Beside {
     }
 
     async fn held(&self, database: &str) -> Result<Option<handover::Held>, RunError> {
-        let rows = self.turns.instances.execute(&self.turns.instance, ADMINISTRATION, &handover::properties_of(database)).await?;
+        let rows = self
+            .turns
+            .instances
+            .execute(&self.turns.instance, ADMINISTRATION, &plainly(&handover::properties_of(database)))
+            .await?;
         handover::held(&rows).map_err(|()| self.misunderstood())
     }
 
     async fn objects(&self, database: &str) -> Result<handover::Objects, RunError> {
         let mut all = handover::Objects::new();
         loop {
-            let question = handover::objects_from(all.len());
+            let question = plainly(&handover::objects_from(all.len()));
             let rows = self.turns.instances.execute(&self.turns.instance, database, &question).await?;
             let page = handover::objects(&rows).ok_or_else(|| self.misunderstood())?;
             let last = page.len() < handover::PAGE;
@@ -344,7 +349,7 @@ impl Beside {
         let found = self.found().await?;
         let is_ours = |name: &str| found.iter().any(|found| found.name == name && found.mark() == Some(self.order.run.as_str()));
         let mut dropped = false;
-        for attempt in (2..=IMPORTS).map(|attempt| attempted(name, attempt)).filter(|name| is_ours(name)) {
+        for attempt in attempts(name).skip(1).filter(|name| is_ours(name)) {
             dropped |= self.discard_one(&attempt).await?;
         }
         Ok(self.discard_one(name).await? || dropped)
@@ -373,24 +378,28 @@ impl Beside {
         }
     }
 
-    async fn found(&self) -> Result<Vec<Found>, RunError> {
-        let rows = self.turns.instances.execute(&self.turns.instance, ADMINISTRATION, statement::CATALOGUE).await?;
+    pub(super) async fn found(&self) -> Result<Vec<Found>, RunError> {
+        let rows = self.turns.instances.execute(&self.turns.instance, ADMINISTRATION, &plainly(statement::CATALOGUE)).await?;
         statement::catalogue(&rows).ok_or_else(|| self.misunderstood())
     }
 
-    async fn relations(&self, database: &str) -> Result<u64, RunError> {
-        let rows = self.turns.instances.execute(&self.turns.instance, database, statement::RELATIONS).await?;
+    pub(super) async fn relations(&self, database: &str) -> Result<u64, RunError> {
+        let rows = self.turns.instances.execute(&self.turns.instance, database, &plainly(statement::RELATIONS)).await?;
         statement::relations(&rows).ok_or_else(|| self.misunderstood())
     }
 
     fn misunderstood(&self) -> RunError {
-        let message = "its list of databases is not whole, or not understood".to_owned();
-        self.error(InstanceErrorKind::Malformed, "look at", message, None).into()
+        let message = "what it says of its databases is not whole, or not understood".to_owned();
+        self.error(InstanceErrorKind::Malformed, "look at", message, Some(not_understood(&self.turns.instance))).into()
     }
 
     fn strange(&self, name: &str, action: &'static str) -> InstanceError {
-        let hint = "it is left alone; drop it yourself if nobody needs it".to_owned();
-        self.error(InstanceErrorKind::NameTaken, action, format!("`{name}` was not made by run {}", self.order.run), Some(hint))
+        let hint = format!(
+            "it is left alone; if nobody needs it, `DROP DATABASE {}`, executed in `postgres`, drops it",
+            identifier(name)
+        );
+        let message = format!("`{name}` does not carry the mark of run {}", self.order.run);
+        self.error(InstanceErrorKind::NameTaken, action, message, Some(hint))
     }
 
     pub(super) fn error(
@@ -402,6 +411,11 @@ impl Beside {
     ) -> InstanceError {
         InstanceError { kind, action, what: format!("instance `{}`", self.turns.instance), message, hint, source: None }
     }
+}
+
+/// The names under which a run makes the database of that name, one an attempt.
+pub(super) fn attempts(name: &str) -> impl Iterator<Item = String> {
+    (1..=IMPORTS).map(move |attempt| attempted(name, attempt))
 }
 
 /// How long work on the object took.

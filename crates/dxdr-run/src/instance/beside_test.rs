@@ -114,8 +114,11 @@ impl Service {
     }
 
     fn seen(state: &State) -> Vec<Found> {
-        let found =
-            |(name, (_, comment)): (&String, &Content)| Found { name: name.clone(), comment: comment.clone(), connections: 3 };
+        let found = |(name, (_, comment)): (&String, &Content)| Found {
+            name: name.clone(),
+            comment: comment.clone(),
+            connections: if name == "orders" { 3 } else { 0 },
+        };
         state.databases.iter().map(found).collect()
     }
 
@@ -227,6 +230,7 @@ impl Instances for Service {
     async fn execute(&self, _: &InstanceName, database: &str, text: &str) -> Result<Rows, InstanceError> {
         self.call(|state| {
             let found = Self::seen(state);
+            let text = text.strip_prefix(statement::PLAINLY).unwrap_or(text);
             if text == statement::CATALOGUE {
                 let row =
                     |found: &Found| vec![Some(found.name.clone()), found.comment.clone(), Some(found.connections.to_string())];
@@ -377,7 +381,7 @@ async fn a_swap_is_undone_and_what_is_not_used_is_dropped_by_its_mark_alone() {
     everything(&beside).await.unwrap();
     for name in ["neighbour", "orders"] {
         let error = beside.discard(name).await.unwrap_err();
-        assert!(error.to_string().ends_with(&format!("`{name}` was not made by run {RUN}")), "{error}");
+        assert!(error.to_string().ends_with(&format!("`{name}` does not carry the mark of run {RUN}")), "{error}");
     }
     beside.swap(&swap().reversed()).await.unwrap();
     beside.swap(&swap().reversed()).await.unwrap();
@@ -462,6 +466,36 @@ async fn what_attempts_left_goes_with_the_run_and_a_strangers_of_that_name_stays
     service.state.lock().unwrap().databases.insert(attempted(NEW, 3), (vec!["theirs".to_owned()], None));
     assert!(beside(&service, &shelf, "three").discard(NEW).await.unwrap());
     assert_eq!(service.databases().into_keys().collect::<Vec<_>>(), ["neighbour", "orders", &attempted(NEW, 3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_and_never_marked_goes_with_the_run_as_long_as_nothing_is_in_it() {
+    let content = |words: &[&str]| words.iter().map(|words| (*words).to_owned()).collect::<Vec<_>>();
+    for (made, words, comment, goes) in [
+        (true, content(&[]), None, true),
+        (true, content(&["theirs"]), None, false),
+        (true, content(&[]), Some("theirs".to_owned()), false),
+        (false, content(&[]), None, false),
+    ] {
+        let (service, shelf) = (Service::new(Watch(tokio::time::Instant::now())), Arc::new(Shelf::default()));
+        let (began, beside) = (service.clock.now(), beside(&service, &shelf, "two"));
+        let request = InstanceRequest::CreateDatabase { database: NEW.to_owned() };
+        service.submit(&beside.turns.instance, &request).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        assert!(service.operations(&beside.turns.instance).await.unwrap()[0].ended.is_some());
+        service.state.lock().unwrap().databases.insert(NEW.to_owned(), (words.clone(), comment.clone()));
+        // Of a run that began behind it, it is not.
+        let began = if made { began } else { service.clock.now() };
+        beside.settle_databases(NEW, began).await.unwrap();
+        match beside.discard(NEW).await {
+            Ok(dropped) => assert!(goes && dropped && !service.databases().contains_key(NEW), "{words:?} {comment:?}"),
+            Err(RunError::Instance(error)) => {
+                assert!(!goes && error.hint.unwrap().contains("`DROP DATABASE \"orders_restored\"`"), "{words:?} {comment:?}");
+                assert_eq!(service.databases()[NEW], (words, comment));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,7 +22,8 @@ const AT_ONCE: usize = 200;
 pub(super) fn properties_of(database: &str) -> String {
     format!(
         "SELECT 'owner' AS kind, NULL AS role, pg_get_userbyid(d.datdba)::text AS name, \
-CASE WHEN pg_has_role(d.datdba, 'MEMBER') THEN 'yes' ELSE 'no' END AS value FROM pg_database d WHERE d.datname = {name} \
+CASE WHEN pg_has_role(d.datdba, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) \
+THEN 'yes' ELSE 'no' END AS value FROM pg_database d WHERE d.datname = {name} \
 UNION ALL SELECT 'setting', r.rolname::text, split_part(e, '=', 1), substr(e, strpos(e, '=') + 1) FROM pg_database d \
 JOIN pg_db_role_setting s ON s.setdatabase = d.oid LEFT JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) e WHERE d.datname = {name} \
 UNION ALL SELECT 'changed', NULL, NULL, NULL FROM pg_database d WHERE d.datname = {name} AND d.datacl IS NOT NULL \
@@ -36,7 +37,7 @@ aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE d.datname
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) properties: Properties,
-    /// Whether we are a member of its owner.
+    /// Whether we are a member of its owner, and may give it something: since version 16 a membership may be without that.
     pub(super) member: bool,
 }
 

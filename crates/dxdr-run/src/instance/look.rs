@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dxdr_environment::InstanceName;
 use dxdr_plan::{
     instance::{DatabaseSeen, InstanceExamined, InstanceSeen, InstanceUse, PERMISSIONS},
     readiness::Trouble,
@@ -10,7 +11,7 @@ use dxdr_provider::{InstanceError, InstanceErrorKind, Instances};
 
 use super::{
     operation_of,
-    statement::{self, ADMINISTRATION},
+    statement::{self, ADMINISTRATION, plainly},
 };
 
 /// Looks at an instance that environments use.
@@ -61,14 +62,23 @@ pub async fn examine(
     Ok(InstanceExamined { seen, granted, administration, buckets: BTreeMap::new(), databases })
 }
 
+/// What to do about an answer of a server that is none to what it was asked.
+pub(super) fn not_understood(instance: &InstanceName) -> String {
+    let InstanceName { project, instance } = instance;
+    format!(
+        "`dxdr check --cloud` asks again; if it stays so, is `{instance}` of project `{project}` a plain PostgreSQL? `gcloud sql instances describe {instance} \
+         --project {project}` says which version it has"
+    )
+}
+
 async fn described(instances: &dyn Instances, used: &InstanceUse, database: &str) -> Result<DatabaseSeen, InstanceError> {
-    let rows = instances.execute(&used.instance, database, statement::DESCRIPTION).await?;
+    let rows = instances.execute(&used.instance, database, &plainly(statement::DESCRIPTION)).await?;
     statement::description(&rows).ok_or_else(|| InstanceError {
         kind: InstanceErrorKind::Malformed,
         action: "look into",
         what: format!("database `{database}` of `{}`", used.instance),
         message: "what it says of itself is not understood".to_owned(),
-        hint: None,
+        hint: Some(not_understood(&used.instance)),
         source: None,
     })
 }

@@ -80,7 +80,7 @@ pub async fn leftovers(
 
 /// The databases on an instance that carry a mark.
 async fn marked(instances: &dyn Instances, instance: &InstanceName) -> Result<Vec<Left>, InstanceError> {
-    let rows = instances.execute(instance, statement::ADMINISTRATION, statement::CATALOGUE).await?;
+    let rows = instances.execute(instance, statement::ADMINISTRATION, &statement::plainly(statement::CATALOGUE)).await?;
     let found = statement::catalogue(&rows).unwrap_or_default();
     let marked = found.iter().filter_map(|found| Some(of_database(instance, &found.name, found.mark()?, found.connections)));
     Ok(marked.collect())

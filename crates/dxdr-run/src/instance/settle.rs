@@ -4,13 +4,19 @@
 //! and marks alone, and would find nothing yet: what came to be afterwards would be nobody's.
 
 use dxdr_plan::{
-    instance::{Entry, Operation, OperationStatus, Progress, Work, label::is_clone_of},
+    instance::{CLOCK_SKEW, Entry, Operation, OperationStatus, Progress, Work, label::is_clone_of},
     restore::CloneRoute,
 };
-use dxdr_provider::{InstanceErrorKind, instance::Instance};
+use dxdr_provider::{
+    InstanceErrorKind,
+    instance::{Instance, OperationState},
+};
+use jiff::Timestamp;
 
 use super::{
-    Beside, operation_of,
+    Beside,
+    beside::attempts,
+    operation_of,
     statement::{self, ADMINISTRATION},
 };
 use crate::error::RunError;
@@ -39,22 +45,49 @@ impl Beside {
         if wanted { self.clone_instance(clone).await.map(|_| ()) } else { Ok(()) }
     }
 
-    /// Waits for the databases that are still being made, and marks them.
-    pub(crate) async fn settle_databases(&self) -> Result<(), RunError> {
+    /// Waits for the databases that are still being made, and marks them. `beside` is the name under which the run makes one, `began` when the run
+    /// began: who died behind the operation and before the mark has left no other trace.
+    pub(crate) async fn settle_databases(&self, beside: &str, began: Timestamp) -> Result<(), RunError> {
         for entry in self.visible(|work| matches!(work, Work::CreateDatabase { .. })).await? {
             let (Work::CreateDatabase { database }, Progress::Accepted { operation }) = (&entry.job.work, &entry.progress) else {
                 continue;
             };
             self.ended(&entry.job.work, operation).await?;
-            let (instances, instance) = (&self.turns.instances, &self.turns.instance);
-            let rows = instances.execute(instance, ADMINISTRATION, statement::CATALOGUE).await?;
-            let found = statement::catalogue(&rows).unwrap_or_default();
-            if found.iter().any(|found| found.name == *database && found.comment.is_none()) {
+            if self.found().await?.iter().any(|found| found.name == *database && found.comment.is_none()) {
                 // By the ledger this run made it, and nobody but this run knows the name.
-                instances.execute(instance, ADMINISTRATION, &statement::marking(database, &self.order.run, None)).await?;
+                self.mark(database).await?;
+            }
+        }
+        let mut unmarked = self.found().await?;
+        let names: Vec<String> = attempts(beside).collect();
+        unmarked.retain(|found| names.contains(&found.name) && found.comment.is_none() && found.connections == 0);
+        if unmarked.is_empty() || !self.has_made_one_since(began).await? {
+            return Ok(());
+        }
+        for found in unmarked {
+            // The name is the run's alone, nothing is written about it, and nothing can be lost with it.
+            if self.relations(&found.name).await? == 0 {
+                self.mark(&found.name).await?;
             }
         }
         Ok(())
+    }
+
+    async fn mark(&self, database: &str) -> Result<(), RunError> {
+        let marking = statement::marking(database, &self.order.run, None);
+        self.turns.instances.execute(&self.turns.instance, ADMINISTRATION, &marking).await?;
+        Ok(())
+    }
+
+    /// Whether a database was made on the instance since then. The service does not say which.
+    async fn has_made_one_since(&self, began: Timestamp) -> Result<bool, RunError> {
+        let since = began.saturating_sub(CLOCK_SKEW).unwrap_or(Timestamp::MIN);
+        let operations = self.turns.instances.operations(&self.turns.instance).await?;
+        Ok(operations.iter().any(|operation| {
+            operation.kind == "CREATE_DATABASE"
+                && operation.state == OperationState::Succeeded
+                && operation.accepted.is_some_and(|accepted| accepted >= since)
+        }))
     }
 
     /// Waits for the end of an operation, as long as the run waits for one.

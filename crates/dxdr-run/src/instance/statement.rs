@@ -15,6 +15,15 @@ use dxdr_provider::{
 /// The database that statements about other databases are executed in: every server has it.
 pub(crate) const ADMINISTRATION: &str = "postgres";
 
+/// What stands in front of what is asked and said in a database. Whoever owns it may have set anything for those who connect: as whom, for how long,
+/// what names mean, and how they are written. Without a path only `pg_catalog` is looked through.
+pub(crate) const PLAINLY: &str = "SET role TO none; SET search_path TO ''; SET quote_all_identifiers TO off; SET statement_timeout TO 0; SET lock_timeout TO 0; ";
+
+/// The same text, understood and answered the same in every database.
+pub(crate) fn plainly(text: &str) -> String {
+    format!("{PLAINLY}{text}")
+}
+
 /// The databases on a server, with their comments and how many are connected to them.
 pub(crate) const CATALOGUE: &str = "SELECT datname AS name, shobj_description(oid, 'pg_database') AS comment, \
 (SELECT count(*) FROM pg_stat_activity WHERE datid = d.oid AND pid <> pg_backend_pid()) AS connections \

@@ -434,7 +434,8 @@ async fn drop_all(
     databases: &[&str],
 ) -> Result<Vec<String>, RunError> {
     let way = open(context, history, recorded).await?;
-    way.settle(recorded.clone_route()).await?;
+    let began = history.planned().map_or(Timestamp::MAX, |planned| planned.started);
+    way.settle(recorded.clone_route(), &recorded.beside, began).await?;
     let mut dropped = Vec::new();
     for name in databases {
         if way.discard(name, &history.run).await? {

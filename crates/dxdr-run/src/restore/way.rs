@@ -11,7 +11,7 @@ use dxdr_provider::{
     Database, StorageErrorKind,
     database::{DatabaseProblem, Examined, Load, Swap},
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     context::RunContext,
@@ -69,7 +69,7 @@ impl Way {
                 examined.problems.extend(object_problem(context, point, restore).await?);
                 Ok((examined, Cost { export: took.export, import: took.import, ..restore.cost }))
             }
-            (Self::Instance(beside), Route::CloneAndImport(clone)) => {
+            (Self::Instance(beside), Route::CloneAndImport { clone, .. }) => {
                 let import = import(restore, "");
                 let (mut examined, _) = beside.examine(&import, &restore.database, restore.kept.as_deref()).await?;
                 let cost = beside.examine_clone(clone, &mut examined, restore.cost).await?;
@@ -113,12 +113,12 @@ impl Way {
                 }
             }
             (Self::Instance(beside), Route::Import { uri, .. }) => beside.import(&import(restore, uri)).await,
-            (Self::Instance(beside), Route::CloneAndImport(clone)) => {
+            (Self::Instance(beside), Route::CloneAndImport { clone, database }) => {
                 let order = ExportOrder {
                     run: run.to_owned(),
                     environment: beside.order.environment.clone(),
                     unit: restore.unit.name.clone(),
-                    database: restore.database.clone(),
+                    database: database.clone(),
                     key: transfer_key(context, run, &restore.unit),
                     // Nobody works on a clone who would feel it.
                     offload: false,
@@ -133,13 +133,14 @@ impl Way {
         }
     }
 
-    /// Waits for what an earlier process asked for and did not see the end of: until it is there, nothing tells that it is the run's.
-    pub(super) async fn settle(&self, clone: Option<&CloneRoute>) -> Result<(), RunError> {
-        let Self::Instance(beside) = self else { return Ok(()) };
+    /// Waits for what an earlier process of a run that `began` then asked for and did not see the end of: until it is there, nothing tells that it is
+    /// the run's.
+    pub(super) async fn settle(&self, clone: Option<&CloneRoute>, beside: &str, began: Timestamp) -> Result<(), RunError> {
+        let Self::Instance(on) = self else { return Ok(()) };
         if let Some(clone) = clone {
-            beside.settle_clone(clone).await?;
+            on.settle_clone(clone).await?;
         }
-        beside.settle_databases().await
+        on.settle_databases(beside, began).await
     }
 
     /// Deletes the clone and what was exported from it, if they are there and carry the labels of the run. What was deleted.

@@ -51,9 +51,10 @@ fn an_export_changes_places_with_the_original_on_a_real_server_and_back() {
     assert_eq!((numbers(&cloud, "dev_orders"), comment(&cloud, "dev_orders")), (vec!["7".to_owned()], None));
 }
 
-/// What a query of the shared instance answers, as text.
+/// What a query of the shared instance answers, as text, whatever is set in the database.
 fn asked(cloud: &Cloud, database: &str, query: &str) -> String {
-    let rows = cloud.emulator.query(PROJECT, "shared", database, query).unwrap();
+    let query = format!("SET search_path TO ''; SET quote_all_identifiers TO off; SET statement_timeout TO 0; {query}");
+    let rows = cloud.emulator.query(PROJECT, "shared", database, &query).unwrap();
     rows.into_iter()
         .map(|row| row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join(" "))
         .collect::<Vec<_>>()
@@ -81,21 +82,30 @@ fn what_takes_the_place_of_a_database_belongs_to_whom_that_belongs_with_its_righ
         &cloud,
         "preview_orders",
         "CREATE ROLE app LOGIN; CREATE ROLE report LOGIN; GRANT app TO postgres; ALTER DATABASE preview_orders OWNER TO app; \
-         ALTER DATABASE preview_orders SET search_path TO \"$user\", public; ALTER ROLE report IN DATABASE preview_orders SET work_mem TO '8MB'; \
+         ALTER ROLE report IN DATABASE preview_orders SET work_mem TO '8MB'; \
          REVOKE ALL ON DATABASE preview_orders FROM PUBLIC; GRANT CONNECT ON DATABASE preview_orders TO report; \
          CREATE TYPE mood AS ENUM ('good'); ALTER TYPE mood OWNER TO app; CREATE TABLE numbered (n serial); ALTER TABLE numbered OWNER TO app; \
          CREATE VIEW seen AS SELECT n FROM t; ALTER VIEW seen OWNER TO app; ALTER TABLE t OWNER TO app; GRANT SELECT ON t, seen TO report; \
          CREATE FUNCTION one(n int) RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION one(int) OWNER TO app; \
-         REVOKE EXECUTE ON FUNCTION one(int) FROM PUBLIC; GRANT USAGE ON SEQUENCE numbered_n_seq TO report",
+         REVOKE EXECUTE ON FUNCTION one(int) FROM PUBLIC; GRANT USAGE ON SEQUENCE numbered_n_seq TO report; \
+         CREATE FUNCTION felt(mood) RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION felt(mood) OWNER TO app",
+    );
+    // Whoever asks in this database without taking care finds nothing, writes names in another way, and has a millisecond.
+    run(
+        &cloud,
+        "preview_orders",
+        "CREATE SCHEMA odd; CREATE TABLE odd.pg_class (relname text); CREATE TABLE odd.pg_namespace (nspname text); \
+         ALTER DATABASE preview_orders SET search_path TO odd, pg_catalog, public; \
+         ALTER DATABASE preview_orders SET quote_all_identifiers TO on; ALTER DATABASE preview_orders SET statement_timeout TO '1ms'",
     );
     let before = (rights(&cloud, "preview_orders"), rights(&cloud, "dev_orders"));
     assert!(before.0.starts_with("app {") && before.0.contains("report=c/app"), "{}", before.0);
     let point = cloud.json(&["backup", "now", "preview"], 0)["name"].as_str().unwrap().to_owned();
-    run(&cloud, "preview_orders", "DELETE FROM t");
+    asked(&cloud, "preview_orders", "DELETE FROM public.t");
     let beside = cloud.run(&["restore", "preview", "--point", &point, "--into", "copy", "--dry-run"]).exits(0).stdout;
     assert!(beside.contains("comes back beside as `cloudsqlsuperuser`'s"), "{beside}");
     let done = cloud.json(&["restore", "preview", "--point", &point, "--in-place", "--yes"], 0);
-    assert_eq!(numbers(&cloud, "preview_orders"), ["1", "2"]);
+    assert_eq!(asked(&cloud, "preview_orders", "SELECT n FROM public.t ORDER BY n"), "1; 2");
     assert_eq!(comment(&cloud, "preview_orders").as_deref(), Some("what it's for"));
     assert_eq!((rights(&cloud, "preview_orders"), rights(&cloud, "dev_orders")), before);
     cloud.run(&["databases", "undo", done["run"].as_str().unwrap(), "--yes"]).exits(0);
@@ -103,7 +113,7 @@ fn what_takes_the_place_of_a_database_belongs_to_whom_that_belongs_with_its_righ
 
     // Whoever is no member of the owner cannot give it anything: that is known before anything is done.
     next_second();
-    run(&cloud, "preview_orders", "REVOKE app FROM postgres");
+    run(&cloud, "postgres", "REVOKE app FROM postgres");
     let said = cloud.run(&["restore", "preview", "--point", &point, "--in-place", "--yes"]).refuses(4);
     assert!(said.stderr.contains("it belongs to `app`") && said.stderr.contains("GRANT \"app\" TO"), "{}", said.stderr);
 }
@@ -119,6 +129,19 @@ fn one_database_of_a_recovered_clone_takes_the_place_of_the_original() {
     run(&cloud, "preview_orders", "DELETE FROM t");
     cloud.run(&["restore", "preview", "--point", &point, "--in-place", "--yes"]).exits(0);
     assert_eq!(numbers(&cloud, "preview_orders"), ["1", "2"]);
+
+    // It has another name by now, and had this one then.
+    next_second();
+    run(&cloud, "preview_orders", "DELETE FROM t");
+    run(&cloud, "postgres", "ALTER DATABASE preview_orders RENAME TO preview_shop");
+    let path = cloud.served.place.path().join("policies/cloud.yaml");
+    let manifests = std::fs::read_to_string(path).unwrap().replace("[preview_orders]", "[preview_shop]");
+    cloud.served.place.write("policies/cloud.yaml", &manifests);
+    let restore = ["restore", "preview", "--point", &point, "--in-place"];
+    let plan = cloud.run(&[&restore[..], &["--dry-run"]].concat()).exits(0).stdout;
+    assert!(plan.contains("`preview_orders` of it, as it was called then, is imported as `preview_shop_restored_"), "{plan}");
+    cloud.run(&[&restore[..], &["--yes"]].concat()).exits(0);
+    assert_eq!(numbers(&cloud, "preview_shop"), ["1", "2"]);
     assert_eq!(numbers(&cloud, "dev_orders"), ["7"]);
     assert_eq!(cloud.emulator.instance_names(PROJECT), ["shared"]);
 }

@@ -61,18 +61,29 @@ pub(super) fn plan(
             (component, Route::Import { uri: component.location.clone(), key })
         }),
         Some(RouteKind::Clone) => clone().map(|(component, clone)| (component, Route::Clone(clone))),
-        Some(RouteKind::CloneAndImport) => clone().map(|(component, clone)| (component, Route::CloneAndImport(clone))),
+        Some(RouteKind::CloneAndImport) => {
+            clone().map(|(component, clone)| (component, Route::CloneAndImport { clone, database: called_then(component, unit) }))
+        }
         None => None,
     };
     let Some((component, route)) = route else {
         planned.notes.push(impossible(unit, &considered));
         return;
     };
-    let restored = restore(point, component, unit, route, &DatabaseFacts::default(), order);
+    let mut restored = restore(point, component, unit, route, &DatabaseFacts::default(), order);
+    if let Route::Clone(_) = restored.route {
+        restored.database = called_then(component, unit);
+    }
     if restored.route.is_beside() && restored.kept.is_none() {
         planned.notes.push(unexported(component));
     }
     planned.restores.push(DatabaseRestore { considered, ..restored });
+}
+
+/// What the database was called at the component's instant; of a point that does not say, what the model calls it.
+fn called_then(component: &DatabaseComponent, unit: &DatabaseUnit) -> String {
+    let then = component.log.as_ref().and_then(|log| log.database.clone());
+    then.or_else(|| unit.database.clone()).unwrap_or_default()
 }
 
 /// Other environments on an instance, by the model.
@@ -86,7 +97,7 @@ fn window(component: &DatabaseComponent, instance: &InstanceName, order: Databas
     if let Some(window) = order.windows.get(instance) {
         return *window;
     }
-    let log = component.log?;
+    let log = component.log.as_ref()?;
     let kept = log.until.duration_since(component.instant);
     let begins = order.now.checked_sub(kept).unwrap_or(log.earliest);
     // It went on: what the point names was written out by then, or the point itself would not be there.

@@ -55,7 +55,7 @@ impl RecordedDatabase {
         let method = match &self.route {
             None | Some(Route::Load { .. }) => DatabaseComponent::DUMP,
             Some(Route::Import { .. }) => DatabaseComponent::EXPORT,
-            Some(Route::Clone(_) | Route::CloneAndImport(_)) => DatabaseComponent::POINT_IN_TIME,
+            Some(Route::Clone(_) | Route::CloneAndImport { .. }) => DatabaseComponent::POINT_IN_TIME,
         };
         let component = databases(point).find(|component| component.name == self.unit.name && component.method == method)?;
         let route = self.route.unwrap_or_else(|| Route::Load { key: component.location.clone() });
