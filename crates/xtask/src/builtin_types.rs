@@ -38,15 +38,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let table = match &arguments.from_kubeconfig {
         Some(kubeconfig) => make(&cluster::programs::build()?.kubectl, kubeconfig)?,
-        None => {
-            let folder = tempfile::Builder::new().prefix("dxdr-").tempdir().context("cannot create a temporary folder")?;
-            let directory = folder.path().join("cluster");
-            fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-            let made = cluster::Cluster::start(&directory, cluster::Parts::default())
-                .and_then(|cluster| make(cluster.kubectl(), &directory.join("kubeconfig")));
-            cluster::Cluster::stop(&directory)?;
-            made?
-        }
+        None => cluster::temporary::in_cluster(cluster::Parts::default(), false, |cluster| {
+            make(cluster.kubectl(), Path::new(&cluster.kubeconfig()))
+        })?,
     };
     let path = checkout::root().join(TABLE);
     let present = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -33,6 +33,7 @@ pub(crate) mod sealed_secrets;
 pub(crate) mod seaweedfs;
 pub(crate) mod servers;
 pub(crate) mod signature;
+pub(crate) mod temporary;
 pub(crate) mod velero;
 pub(crate) mod volumes;
 pub(crate) mod wheels;
@@ -217,35 +218,17 @@ impl Cluster {
             sealed_secrets: if parts.sealed_secrets { Some(programs::build_sealed_secrets()?) } else { None },
             node: if parts.node { Some(programs::build_node()?) } else { None },
         };
-        let mut processes = processes::Processes::open(directory)?;
-        match built.start(&mut processes) {
-            Ok(cluster) => {
-                cluster.write_environment_file()?;
-                Ok(cluster)
-            }
-            Err(error) => {
-                if let Err(second) = processes.stop_all() {
-                    eprintln!("warning: {second:#}");
-                }
-                if let Err(second) = Self::sweep(directory) {
-                    eprintln!("warning: {second:#}");
-                }
-                Err(error)
-            }
-        }
+        started(directory, |processes| {
+            let cluster = built.start(processes)?;
+            cluster.write_environment_file()?;
+            Ok(cluster)
+        })
     }
 
     /// Stops what was started for this folder, in reverse order. Nothing running is not an error.
     pub(crate) fn stop(directory: &Path) -> Result<()> {
         processes::Processes::recorded(directory)?.stop_all()?;
-        Self::sweep(directory)
-    }
-
-    /// Removes what servers leave outside the folder.
-    fn sweep(directory: &Path) -> Result<()> {
-        seaweedfs::sweep(directory);
-        address::sweep(&directory.join("sealed-secrets"));
-        node::sweep(directory)
+        sweep(directory)
     }
 
     pub(crate) fn kubectl(&self) -> &Path {
@@ -328,6 +311,23 @@ impl Cluster {
     }
 }
 
+/// What `start` says of servers that it has started for a folder. When it fails, they are stopped again before this returns.
+fn started<T>(directory: &Path, start: impl FnOnce(&mut processes::Processes) -> Result<T>) -> Result<T> {
+    let mut processes = processes::Processes::open(directory)?;
+    start(&mut processes).inspect_err(|_| {
+        for second in [processes.stop_all(), sweep(directory)].into_iter().filter_map(Result::err) {
+            eprintln!("warning: {second:#}");
+        }
+    })
+}
+
+/// Removes what servers leave outside the folder.
+fn sweep(directory: &Path) -> Result<()> {
+    // Each, whatever becomes of the others.
+    let swept = [seaweedfs::sweep(directory), address::sweep(&directory.join("sealed-secrets")), node::sweep(directory)];
+    swept.into_iter().collect()
+}
+
 /// Lines for a POSIX shell.
 fn exports(variables: &[(&str, String)]) -> String {
     variables.iter().map(|(name, value)| format!("export {name}={}\n", shell_word(value))).collect()
@@ -336,4 +336,26 @@ fn exports(variables: &[(&str, String)]) -> String {
 /// Quotes for a POSIX shell.
 fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use anyhow::bail;
+
+    use super::*;
+
+    #[test]
+    fn what_was_started_before_a_failure_is_stopped() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = None;
+        let failed: Result<()> = started(directory.path(), |processes| {
+            processes.start("sleeper", std::process::Command::new("sleep").arg("600"), Duration::from_secs(5))?;
+            process = processes.id_of("sleeper");
+            bail!("the file cannot be written")
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "the file cannot be written");
+        assert_eq!(processes::command_line(process.unwrap()), "");
+    }
 }

@@ -8,9 +8,11 @@ use anyhow::Result;
 
 use crate::{
     checkout,
-    cluster::{Parts, VeleroVersion},
+    cluster::{Parts, VeleroVersion, temporary::in_cluster},
     end_to_end,
 };
+
+const SUITE: &str = "real_servers::differential";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -30,13 +32,14 @@ pub(crate) struct Arguments {
 /// The exit code is that of `cargo test`; 3 when a program that is needed is not installed.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let parts = Parts { s3: true, csi: true, velero: true, version: arguments.version, ..Parts::default() };
-    end_to_end::in_cluster(parts, arguments.keep, |cluster, _| {
+    end_to_end::check_filters(&[SUITE])?;
+    in_cluster(parts, arguments.keep, |cluster| {
         let mut variables = cluster.test_variables();
         variables.push(("DXDR_TEST_SEEDS", arguments.seeds.to_string()));
         variables.push(("DXDR_TEST_REQUIRED", "servers,velero".to_owned()));
         variables.push(("DXDR_TEST_FIRST_SEED", arguments.first.to_string()));
         let mut command = Command::new(checkout::cargo());
-        command.args(["test", "--package", "dxdr", "--test", "it", "real_servers::differential", "--", "--nocapture"]);
+        command.args(["test", "--package", "dxdr", "--test", "it", SUITE, "--", "--nocapture"]);
         end_to_end::test(&mut command, &variables)
     })
 }

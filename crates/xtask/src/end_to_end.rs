@@ -6,14 +6,15 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::{Cluster, Parts, VeleroVersion, node, velero, wheels};
+use crate::cluster::temporary::{in_cluster, with_object_storage};
+use crate::cluster::{Parts, VeleroVersion, node, programs, velero, wheels};
 use crate::{checkout, interruption};
 
 /// Crates with tests that talk to real servers.
@@ -32,10 +33,11 @@ const OF_VELERO: [&str; 8] = [
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Use this context of your kubeconfig instead of starting a control plane
+    /// Use this context of your kubeconfig, and start nothing but an S3 server beside it
     ///
-    /// The tests create and delete namespaces and cluster-scoped objects of their own. Never name production here.
-    #[arg(long, value_name = "NAME")]
+    /// The tests create and delete namespaces and cluster-scoped objects of their own. Never name production here. Those that need more than an
+    /// API server say so and do not run.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["keep", "without_velero", "velero_version"])]
     context: Option<String>,
     /// Leave the servers running afterwards, and say how to stop them
     #[arg(long)]
@@ -55,6 +57,16 @@ pub(crate) struct Arguments {
 
 /// The exit code is that of `cargo test`; 3 when a program that is needed is not installed.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    match &arguments.context {
+        Some(context) => in_your_cluster(arguments, context),
+        None => in_a_cluster(arguments),
+    }
+}
+
+fn in_a_cluster(arguments: &Arguments) -> Result<ExitCode> {
+    if runs_those_of_velero(arguments) {
+        check_filters(&OF_VELERO)?;
+    }
     let all = !arguments.without_velero;
     let obstacle = if all { node::obstacle() } else { None };
     let node = all && obstacle.is_none();
@@ -66,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         not_run.push("tests that need Velero, volumes or a node: --without-velero".to_owned());
     }
     let parts = Parts { s3: true, csi: all, velero: all, version: arguments.version, sealed_secrets: true, node };
-    in_cluster(parts, arguments.keep, |cluster, folder| {
+    in_cluster(parts, arguments.keep, |cluster| {
         let mut variables = cluster.test_variables();
         let proxied = variables.iter().any(|(name, _)| *name == "DXDR_TEST_SEALED_SECRETS_NAMESPACE");
         if !proxied {
@@ -76,37 +88,82 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         variables.push(("DXDR_TEST_REQUIRED", required(all, node, proxied)));
         tell(&not_run, arguments.not_run.as_deref())?;
-        variables.push(("DXDR_TEST_FAKE_GCS_SERVER", wheels::fake_gcs_server()?.display().to_string()));
-        if let Some(context) = &arguments.context {
-            let kubeconfig = kubeconfig_of(cluster.kubectl(), context, folder)?;
-            for (name, value) in &mut variables {
-                if *name == "DXDR_TEST_KUBECONFIG" {
-                    value.clone_from(&kubeconfig);
-                }
-            }
-        }
-        beside_a_second(folder, |second| {
-            variables.extend(second);
-            let mut command = Command::new(checkout::cargo());
-            command.arg("test").args(tests(arguments));
-            let begin = Instant::now();
-            let code = test(&mut command, &variables);
-            eprintln!("end-to-end tests took {} s", begin.elapsed().as_secs());
-            code
+        // As empty as a control plane is after a disaster: for restores into another cluster.
+        in_cluster(Parts::default(), false, |second| {
+            let controller = second.prepare_sealed_secrets()?;
+            variables.push(("DXDR_TEST_SECOND_KUBECONFIG", second.kubeconfig()));
+            variables.push(("DXDR_TEST_SECOND_SEALED_SECRETS_CONTROLLER", controller.display().to_string()));
+            run_tests(arguments, variables)
         })
     })
 }
 
+/// Nothing is known of the cluster but its API server, and what one's own has beside it says nothing of this one.
+fn in_your_cluster(arguments: &Arguments, context: &str) -> Result<ExitCode> {
+    let kubectl = programs::build()?.kubectl;
+    with_object_storage(|storage, folder| {
+        let mut variables = storage.test_variables();
+        variables.push(("DXDR_TEST_KUBECONFIG", kubeconfig_of(&kubectl, context, folder)?));
+        variables.push(("DXDR_TEST_KUBECTL", kubectl.display().to_string()));
+        variables.push(("DXDR_TEST_REQUIRED", "servers".to_owned()));
+        let parts = "Velero, volumes, a node, the Sealed Secrets controller or a second cluster";
+        tell(&[format!("tests that need {parts}: --context")], arguments.not_run.as_deref())?;
+        run_tests(arguments, variables)
+    })
+}
+
+fn run_tests(arguments: &Arguments, mut variables: Vec<(&'static str, String)>) -> Result<ExitCode> {
+    variables.push(("DXDR_TEST_FAKE_GCS_SERVER", wheels::fake_gcs_server()?.display().to_string()));
+    let mut command = Command::new(checkout::cargo());
+    command.arg("test").args(tests(arguments));
+    let begin = Instant::now();
+    let code = test(&mut command, &variables);
+    eprintln!("end-to-end tests took {} s", begin.elapsed().as_secs());
+    code
+}
+
+fn is_older(arguments: &Arguments) -> bool {
+    arguments.version.line != velero::Line::default()
+}
+
+fn runs_those_of_velero(arguments: &Arguments) -> bool {
+    is_older(arguments) && arguments.test_arguments.is_empty()
+}
+
 /// Which tests, as `cargo test` is told. With an older Velero those that do not talk to it are what they are with the newest.
 fn tests(arguments: &Arguments) -> Vec<OsString> {
-    let older = arguments.version.line != velero::Line::default();
-    let chosen: Vec<OsString> = match (arguments.test_arguments.as_slice(), older) {
-        ([], true) => ["--test", "it", "--"].into_iter().chain(OF_VELERO).map(OsString::from).collect(),
-        (given, _) => given.to_vec(),
+    let chosen: Vec<OsString> = if runs_those_of_velero(arguments) {
+        ["--test", "it", "--"].into_iter().chain(OF_VELERO).map(OsString::from).collect()
+    } else {
+        arguments.test_arguments.clone()
     };
-    let crates = if older { &["dxdr"][..] } else { &CRATES[..] };
+    let crates = if is_older(arguments) { &["dxdr"][..] } else { &CRATES[..] };
     let packages = crates.iter().flat_map(|name| ["--package", name]).chain(["--no-fail-fast"]).map(OsString::from);
     packages.chain(chosen).collect()
+}
+
+/// Fails when one of them fits no test of `dxdr`: a module that was renamed would no longer be run, and nobody would notice.
+pub(crate) fn check_filters(filters: &[&str]) -> Result<()> {
+    let output = Command::new(checkout::cargo())
+        .current_dir(checkout::root())
+        .args(["test", "--package", "dxdr", "--test", "it", "--", "--list", "--format", "terse"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo test")?;
+    if !output.status.success() {
+        bail!("cargo test does not list the tests of dxdr ({})", output.status);
+    }
+    let unfit = unfit(filters, &String::from_utf8_lossy(&output.stdout));
+    if unfit.is_empty() {
+        return Ok(());
+    }
+    bail!("no test of dxdr is called as {} says\nhint: where a module was renamed, the chore has its old name", unfit.join(", "))
+}
+
+/// Those of the filters that fit no line of `cargo test -- --list`.
+fn unfit<'a>(filters: &[&'a str], listed: &str) -> Vec<&'a str> {
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    filters.iter().copied().filter(|filter| !names.iter().any(|name| name.contains(filter))).collect()
 }
 
 /// The parts that are there, by the names that the tests have for them.
@@ -124,52 +181,6 @@ fn tell(not_run: &[String], file: Option<&Path>) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
     let text: String = not_run.iter().map(|line| format!("{line}\n")).collect();
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// Does something beside a second control plane, which is as empty as one is after a disaster: for restores into another cluster. Variables say where it is.
-fn beside_a_second(folder: &Path, act: impl FnOnce(Vec<(&'static str, String)>) -> Result<ExitCode>) -> Result<ExitCode> {
-    let directory = folder.join("second");
-    fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let outcome = Cluster::start(&directory, Parts::default()).and_then(|second| {
-        let controller = second.prepare_sealed_secrets()?;
-        act(vec![
-            ("DXDR_TEST_SECOND_KUBECONFIG", second.kubeconfig()),
-            ("DXDR_TEST_SECOND_SEALED_SECRETS_CONTROLLER", controller.display().to_string()),
-        ])
-    });
-    match (outcome, Cluster::stop(&directory)) {
-        (Ok(_), Err(error)) => Err(error.context("the second control plane was not stopped")),
-        (Err(error), Err(second)) => {
-            eprintln!("warning: the second control plane was not stopped: {second:#}");
-            Err(error)
-        }
-        (outcome, Ok(())) => outcome,
-    }
-}
-
-/// Does something with servers in a temporary folder, which is handed on, and stops them.
-pub(crate) fn in_cluster(parts: Parts, keep: bool, act: impl FnOnce(&Cluster, &Path) -> Result<ExitCode>) -> Result<ExitCode> {
-    interruption::watch()?;
-    // The paths of sockets below it may have 107 bytes at most.
-    let folder = tempfile::Builder::new().prefix("dxdr-").tempdir().context("cannot create a temporary folder")?;
-    let directory = folder.path().join("cluster");
-    fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let outcome = Cluster::start(&directory, parts).and_then(|cluster| act(&cluster, folder.path()));
-    if keep && outcome.is_ok() {
-        eprintln!("the servers are still running; to use and to stop them:\n");
-        println!(". {0}/environment\ncargo xtask cluster down --delete --directory {0}", directory.display());
-        let _kept = folder.keep();
-        return outcome;
-    }
-    match Cluster::stop(&directory) {
-        Ok(()) => outcome,
-        // What the tests said is worth more than that a server would not stop, but both are said.
-        Err(error) => {
-            eprintln!("warning: not all servers were stopped: {error:#}");
-            let kept = folder.keep();
-            bail!("servers of {} are still running", kept.display())
-        }
-    }
 }
 
 /// Runs a `cargo test` with `variables` in its environment; its exit code is the answer.
@@ -224,15 +235,24 @@ mod tests {
             #[command(flatten)]
             arguments: Arguments,
         }
-        let told = |line: &str| -> String {
+        let told = |line: &str| {
             let arguments = <Program as clap::Parser>::parse_from(line.split(' ')).arguments;
-            tests(&arguments).join(" ".as_ref()).into_string().unwrap_or_default()
+            tests(&arguments).join(" ".as_ref()).into_string().unwrap()
         };
         assert!(!told("end-to-end").contains("velero") && told("end-to-end").contains("dxdr-sandbox"));
         assert!(
             told("end-to-end --velero-version 1.14").starts_with("--package dxdr --no-fail-fast --test it -- real_servers::")
         );
         assert!(told("end-to-end --velero-version 1.14 -- one").ends_with("--package dxdr --no-fail-fast one"));
+    }
+
+    #[test]
+    fn a_filter_that_fits_no_test_is_found() {
+        let listed = "real_servers::hooks::quiesced: test\nreal_servers::velero::a_run: test\nvolumes.rs: benchmark\n";
+        assert_eq!(
+            unfit(&["real_servers::velero::", "real_servers::volumes::", "volumes"], listed),
+            ["real_servers::volumes::", "volumes"]
+        );
     }
 
     #[test]

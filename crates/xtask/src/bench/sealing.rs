@@ -13,8 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{Bench, Table, build};
+use crate::cluster::temporary::in_cluster;
 use crate::cluster::{Cluster, Parts};
-use crate::{end_to_end, interruption};
+use crate::interruption;
 
 /// Processes of which the median counts.
 const STARTS: usize = 41;
@@ -27,7 +28,7 @@ const RENEWAL: Duration = Duration::from_secs(30);
 
 pub(super) fn run(bench: &Bench, rounds: usize) -> Result<ExitCode> {
     let dxdr = build("dxdr")?;
-    end_to_end::in_cluster(Parts { sealed_secrets: true, ..Parts::default() }, false, |cluster, _| {
+    in_cluster(Parts { sealed_secrets: true, ..Parts::default() }, false, |cluster| {
         let variables = cluster.test_variables();
         let variable = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());

@@ -12,8 +12,9 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::{Arguments, Bench, Measured, Server, Table, median};
+use crate::cluster::temporary::in_cluster;
 use crate::cluster::{Cluster, Parts, seaweedfs, velero};
-use crate::{end_to_end, interruption};
+use crate::interruption;
 
 const PAUSE: Duration = Duration::from_millis(50);
 /// Velero restores 10,000 objects in three to four minutes.
@@ -35,7 +36,7 @@ const SCENARIOS: [Scenario; 3] = [
 ];
 
 pub(super) fn run(mut bench: Bench, arguments: &Arguments) -> Result<ExitCode> {
-    end_to_end::in_cluster(Parts { s3: true, csi: true, velero: true, ..Parts::default() }, false, |cluster, _| {
+    in_cluster(Parts { s3: true, csi: true, velero: true, ..Parts::default() }, false, |cluster| {
         bench.environment = cluster.client_variables();
         let kubeconfig = cluster.administrator().kubeconfig();
         let server = Server { name: "kube-apiserver", kubeconfig, context: None };

@@ -77,7 +77,7 @@ pub(crate) fn start(processes: &mut Processes, programs: &NodePrograms, administ
     let kubelet = folder.join("kubelet");
     fs::create_dir_all(&kubelet).with_context(|| format!("cannot create {}", kubelet.display()))?;
     let block = Block::of(&folder)?;
-    let Some(address) = address::add(&folder, block.port(0))? else {
+    let Some(address) = address::add(&folder, &block)? else {
         bail!("cannot add an address to the loopback device; a node must have one that is not 127.0.0.1");
     };
     let control_group = machine::make_control_group(&folder)?;
@@ -110,7 +110,7 @@ pub(crate) fn sweep(directory: &Path) -> Result<()> {
     if !folder.exists() {
         return Ok(());
     }
-    address::sweep(&folder);
+    address::sweep(&folder)?;
     machine::sweep(&folder)
 }
 

@@ -119,14 +119,24 @@ impl Processes {
         }
     }
 
-    /// Stops what is on record and still running, the last started first, and returns when all have gone.
+    /// Stops what is on record and still running, the last started first, and returns when all have gone. One that does not
+    /// end keeps none of the others; it stays on record.
     pub(crate) fn stop_all(&mut self) -> Result<()> {
-        while let Some(record) = self.records.last() {
-            stop(record)?;
-            self.records.pop();
-            self.write()?;
+        self.stop_each(stop)
+    }
+
+    fn stop_each(&mut self, stop: impl Fn(&Record) -> Result<()>) -> Result<()> {
+        let mut failures = Vec::new();
+        let mut left = Vec::new();
+        while let Some(record) = self.records.pop() {
+            if let Err(error) = stop(&record) {
+                failures.push(format!("{error:#}"));
+                left.insert(0, record);
+            }
         }
-        Ok(())
+        self.records = left;
+        self.write()?;
+        if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("; ")) }
     }
 
     fn last_lines(&self, name: &str) -> String {
@@ -199,6 +209,12 @@ fn parse_start_time(stat: &str) -> Option<u64> {
     }
 }
 
+/// The command line of a process; none of one that has ended, whether it was waited for or not.
+#[cfg(test)]
+pub(super) fn command_line(process_id: u32) -> String {
+    fs::read_to_string(format!("/proc/{process_id}/cmdline")).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +229,21 @@ mod tests {
     #[test]
     fn an_ended_process_that_waits_to_be_collected_is_not_running() {
         assert_eq!(parse_start_time(&STAT.replace(") S ", ") Z ")), None);
+    }
+
+    #[test]
+    fn a_process_that_does_not_end_keeps_none_of_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut processes = Processes::open(directory.path()).unwrap();
+        for name in ["first", "stuck", "last"] {
+            processes.start(name, &mut sleep(), Duration::from_secs(5)).unwrap();
+        }
+        let hangs = |record: &Record| if record.name == "stuck" { bail!("stuck does not end") } else { stop(record) };
+        assert_eq!(processes.stop_each(hangs).unwrap_err().to_string(), "stuck does not end");
+
+        let mut left = Processes::recorded(directory.path()).unwrap();
+        assert_eq!(["first", "stuck", "last"].map(|name| left.id_of(name).is_some()), [false, true, false]);
+        left.stop_all().unwrap();
     }
 
     fn sleep() -> Command {

@@ -72,7 +72,7 @@ pub(crate) fn start(
     let controller = prepare(&folder, programs, administrator)?;
     let block = Block::of(&folder)?;
     let port = block.port(0);
-    let own = address::add(&folder, port)?;
+    let own = address::add(&folder, &block)?;
     if own.is_none() {
         eprintln!(
             "Sealed Secrets cannot be asked through the API server: that takes the right to add an address to the loopback device"

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::credentials::write_private;
-use super::ports::Block;
+use super::ports::{BLOCK, Block};
 use super::processes::Processes;
 use super::readiness::{Readiness, wait};
 use super::signature::{self, Keys};
@@ -106,17 +106,17 @@ fn profile((name, keys): (&str, &Keys)) -> String {
     format!("[{name}]\naws_access_key_id={}\naws_secret_access_key={}\n", keys.access, keys.secret)
 }
 
-/// Removes the sockets that the server of a folder leaves in `/tmp`, whatever its TMPDIR says.
-pub(crate) fn sweep(directory: &Path) {
-    let Some(first) = super::ports::remembered(&directory.join("s3")) else {
-        return;
-    };
-    for port in first..first.saturating_add(super::ports::BLOCK) {
+/// Removes the sockets that the server of a folder leaves in `/tmp`, whatever its TMPDIR says, unless they are by now those of
+/// another folder's.
+pub(crate) fn sweep(directory: &Path) -> Result<()> {
+    let Some(block) = Block::left_by(&directory.join("s3"))? else { return Ok(()) };
+    for port in (0..BLOCK).map(|place| block.port(place)) {
         for part in ["s3", "filer", "s3-grpc", "master-grpc", "volume-grpc", "filer-grpc"] {
             // Not there, or not ours to delete: either way nothing is lost.
             let _ = fs::remove_file(format!("/tmp/seaweedfs-{part}-{port}.sock"));
         }
     }
+    Ok(())
 }
 
 fn command(weed: &Path, folder: &Path, block: &Block) -> Command {
