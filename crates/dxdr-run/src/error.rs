@@ -144,6 +144,9 @@ pub enum RunError {
         /// The claims that they mount, of those that wait for their files.
         claims: String,
     },
+    /// What was captured of volumes is not in them.
+    #[error("the data of volumes did not come back: {0}")]
+    Unfilled(String),
     /// An object that was being followed was deleted.
     #[error("{object} was deleted by somebody while it was being followed")]
     Vanished {

@@ -378,6 +378,15 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
             let without = "a restore with `--empty-volumes` does without".to_owned();
             (Kind::Failed, [why].into_iter().chain((!claims.is_empty()).then_some(anew)).chain([without]).collect())
         }
+        RunError::Unfilled(reason) => {
+            let more = [
+                "nothing that mounts these volumes was made; mend the reason, and go on".to_owned(),
+                "the recovery point is as it was, and the storage keeps its snapshots; the logs of the snapshot controller and of the driver's `csi-snapshotter` say more"
+                    .to_owned(),
+                "`dxdr points` lists others, which have other snapshots; a restore with `--empty-volumes` does without".to_owned(),
+            ];
+            (Kind::Failed, mends(reason).chain(more).collect())
+        }
         RunError::Vanished { .. } => {
             (Kind::Failed, vec!["whoever deleted it had a reason; take another recovery point".to_owned()])
         }

@@ -138,6 +138,9 @@ fn restore(model: &Model<'_>, environment: &Environment, taken: &[String], group
         rights.extend(each(&verbs, "volumesnapshots.snapshot.storage.k8s.io", namespace));
         rights.extend(each(&verbs, "volumesnapshotcontents.snapshot.storage.k8s.io", None));
         rights.extend(each(&["list"], "volumesnapshotclasses.snapshot.storage.k8s.io", None));
+        // Whether a claim that is not bound has failed, or waits for a pod.
+        rights.extend(each(&["get"], "storageclasses.storage.k8s.io", None));
+        rights.extend(each(&["list"], "pods", namespace));
         if groups {
             rights.extend(each(&["create", "delete"], "volumegroupsnapshotcontents.groupsnapshot.storage.k8s.io", None));
         }

@@ -11,7 +11,7 @@ use std::{
 
 use dxdr_environment::ObjectReference;
 use dxdr_format::journal::Evidence;
-use dxdr_plan::restore::{PlannedObject, Stage};
+use dxdr_plan::restore::{Action, PlannedObject, Stage};
 use dxdr_provider::{ClusterError, ClusterErrorKind};
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -77,7 +77,7 @@ pub async fn stages(
     if !claims_are_there {
         through_velero(context, prepared, run, report).await?;
     }
-    volumes::release(context, prepared, run).await
+    volumes::release(context, prepared, run, report).await
 }
 
 /// What needs every claim to be there, and comes before anything that mounts one.
@@ -129,8 +129,8 @@ async fn write_stage(
     let planned: HashMap<u32, &PlannedObject> =
         stage.objects.iter().filter(|object| object.writes()).map(|object| (object.index, object)).collect();
     let request = Arc::new(prepared.request.clone());
-    let mut in_flight: JoinSet<(ObjectReference, Written)> = JoinSet::new();
-    let (mut stopped, mut refused) = (None, HashSet::new());
+    let mut in_flight: JoinSet<(PlannedObject, Written)> = JoinSet::new();
+    let (mut stopped, mut short) = (None, Short::default());
     let mut bytes = 0;
     for _ in 0..planned.len() {
         if context.stop.asked() {
@@ -147,7 +147,7 @@ async fn write_stage(
         };
         if in_flight.len() >= WRITES_IN_FLIGHT
             && let Some(done) = in_flight.join_next().await
-            && let Some(error) = settle(context, done, report, &mut refused)
+            && let Some(error) = settle(context, done, report, &mut short)
         {
             stopped = Some(error);
             break;
@@ -157,7 +157,7 @@ async fn write_stage(
         let (limit, stop, run) = (limit.clone(), context.stop.clone(), report.run.clone());
         in_flight.spawn(async move {
             let written = write(cluster.as_ref(), &limit, &stop, (&run, &request), &object, &json).await;
-            (object.target, written)
+            (object, written)
         });
         let done = report.created + report.updated + report.failed.len() as u64;
         if done.is_multiple_of(50) {
@@ -172,33 +172,48 @@ async fn write_stage(
     }
     // What is in flight is finished in any case: a write whose answer nobody reads is a write nobody knows of.
     while let Some(done) = in_flight.join_next().await {
-        let error = settle(context, done, report, &mut refused);
+        let error = settle(context, done, report, &mut short);
         stopped = stopped.or(error);
     }
+    stopped = stopped.or((!short.unfilled.is_empty()).then(|| RunError::Unfilled(short.unfilled.join("; "))));
     if let Some(error) = stopped {
         // Objects that were not tried again any more tell nothing but that somebody asked to stop.
         return Err(if context.stop.asked() { RunError::Interrupted } else { error });
     }
     let definitions = stage.objects.iter().filter(|object| object.target.kind.plural == "customresourcedefinitions");
     // A refused one is never established: its objects fail, and are named, too.
-    for object in definitions.filter(|object| !refused.contains(&object.target)) {
+    for object in definitions.filter(|object| !short.refused.contains(&object.target)) {
         established(context, &object.target).await?;
     }
     let summary = format!("{}: {} objects", stage.title, planned.len());
     run.finish(&stage.step(), &summary, Evidence::new()).await
 }
 
+/// What of a stage did not come to be.
+#[derive(Default)]
+struct Short {
+    refused: HashSet<ObjectReference>,
+    /// Claims that are not there with what was captured of their volumes, and why.
+    unfilled: Vec<String>,
+}
+
 /// Counts one result; an error ends the stage when no other object can fare better.
 fn settle(
     context: &RunContext,
-    done: Result<(ObjectReference, Written), tokio::task::JoinError>,
+    done: Result<(PlannedObject, Written), tokio::task::JoinError>,
     report: &mut RestoreReport,
-    refused: &mut HashSet<ObjectReference>,
+    short: &mut Short,
 ) -> Option<RunError> {
-    let (reference, written) = match done {
+    let (object, written) = match done {
         Ok(done) => done,
         Err(panic) => return Some(RunError::Unexpected(panic.to_string())),
     };
+    if let Some(reason) = unfilled(&object, &written) {
+        context.reporter.report(&Event::ObjectFailed { object: object.target.clone(), error: reason.clone() });
+        short.unfilled.push(format!("{}: {reason}", object.target));
+        return None;
+    }
+    let reference = object.target;
     match written {
         Written::Created => report.created += 1,
         Written::Updated => report.updated += 1,
@@ -216,16 +231,31 @@ fn settle(
             let error = "it is being deleted, and its finalizers hold it".to_owned();
             context.reporter.report(&Event::ObjectFailed { object: reference.clone(), error });
             report.being_deleted.push(reference.to_string());
-            refused.insert(reference);
+            short.refused.insert(reference);
         }
         Written::Failed(error) if hopeless(&reference, &error) => return Some(error.into()),
         Written::Failed(error) => {
             context.reporter.report(&Event::ObjectFailed { object: reference.clone(), error: error.message.clone() });
             report.failed.push(error);
-            refused.insert(reference);
+            short.refused.insert(reference);
         }
     }
     None
+}
+
+/// Why a claim is not there with what was captured of its volume. Whoever mounts it would make an empty one of its name, or has, and the next
+/// restore would find a claim that keeps its data.
+fn unfilled(object: &PlannedObject, written: &Written) -> Option<String> {
+    if object.action != Action::Create || object.volume.is_none() {
+        return None;
+    }
+    match written {
+        Written::Failed(error) if hopeless(&object.target, error) => None,
+        Written::Failed(error) => Some(error.message.clone()),
+        Written::BeingDeleted => Some("it is being deleted, and its finalizers hold it".to_owned()),
+        Written::Left => Some("somebody made it since the plan was made, with another volume".to_owned()),
+        Written::Created | Written::Updated | Written::Unchanged | Written::Differs { .. } => None,
+    }
 }
 
 /// Whether the next object would fail just the same: without its namespace nothing of it can be written either.
@@ -258,4 +288,56 @@ fn is_established(definition: &Value) -> bool {
     definition["status"]["conditions"].as_array().is_some_and(|conditions| {
         conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use dxdr_environment::ResourceKind;
+    use dxdr_plan::restore::{CapturedVolume, Changes, VolumeSource};
+
+    use super::*;
+
+    fn claim(action: Action, captured: bool) -> PlannedObject {
+        let kind = ResourceKind {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "PersistentVolumeClaim".to_owned(),
+            plural: "persistentvolumeclaims".to_owned(),
+            namespaced: true,
+        };
+        let volume = captured.then(|| {
+            let source = VolumeSource::Snapshot { driver: "disks.example.org".to_owned(), handle: "snap-1".to_owned() };
+            Box::new(CapturedVolume { source, instant: jiff::Timestamp::UNIX_EPOCH, size: None })
+        });
+        let target = ObjectReference { kind, namespace: Some("copy".to_owned()), name: "data".to_owned() };
+        PlannedObject { index: 0, target, action, changes: Changes::default(), volume }
+    }
+
+    fn failed(kind: ClusterErrorKind) -> Written {
+        Written::Failed(ClusterError {
+            kind,
+            action: "restore",
+            object: "it".to_owned(),
+            cluster: "a cluster".to_owned(),
+            message: "the disk is on fire".to_owned(),
+            source: None,
+        })
+    }
+
+    #[test]
+    fn a_claim_that_is_not_there_with_what_was_captured_is_unfilled_whatever_kept_it_from_that() {
+        let filled = claim(Action::Create, true);
+        assert_eq!(unfilled(&filled, &failed(ClusterErrorKind::Other)).as_deref(), Some("the disk is on fire"));
+        assert!(unfilled(&filled, &Written::BeingDeleted).is_some());
+        // Made meanwhile by a controller: its volume is another one.
+        assert!(unfilled(&filled, &Written::Left).is_some());
+        for written in [Written::Created, Written::Unchanged, Written::Differs { paths: Vec::new(), created: true }] {
+            assert_eq!(unfilled(&filled, &written), None);
+        }
+        // Nothing fares better then, and the run ends with that.
+        assert_eq!(unfilled(&filled, &failed(ClusterErrorKind::Unreachable)), None);
+        // There is nothing that it lacks.
+        assert_eq!(unfilled(&claim(Action::Create, false), &failed(ClusterErrorKind::Other)), None);
+        assert_eq!(unfilled(&claim(Action::Same, true), &Written::Left), None);
+    }
 }

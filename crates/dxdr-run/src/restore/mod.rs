@@ -15,6 +15,7 @@ pub mod archive;
 pub mod copies;
 pub mod databases;
 pub mod live;
+mod unbound;
 mod volumes;
 mod way;
 pub mod write;

@@ -35,7 +35,7 @@ use dxdr_provider::{
 };
 use serde_json::Value;
 
-use super::{Prepared, RestoreReport, write};
+use super::{Prepared, RestoreReport, unbound::Surroundings, write};
 use crate::{
     active::ActiveRun,
     context::RunContext,
@@ -213,9 +213,14 @@ async fn drop_group(cluster: &dyn Cluster, name: &str) {
     }
 }
 
-/// Waits until the run's claims are bound, and deletes what stood for their snapshots. Claims that nobody uses yet may wait for their
-/// consumer for ever: their objects stay, and are named.
-pub(super) async fn release(context: &RunContext, prepared: &Prepared, run: &mut ActiveRun) -> Result<(), RunError> {
+/// Waits until the run's claims are bound, and deletes what stood for their snapshots. What stands for those of claims that are not stays, and
+/// is named: a claim that nobody uses yet may rightly wait for its consumer, and any other one has failed.
+pub(super) async fn release(
+    context: &RunContext,
+    prepared: &Prepared,
+    run: &mut ActiveRun,
+    report: &mut RestoreReport,
+) -> Result<(), RunError> {
     let from_snapshots = prepared
         .plan
         .stages
@@ -244,18 +249,48 @@ pub(super) async fn release(context: &RunContext, prepared: &Prepared, run: &mut
     }
     let count = held.len();
     held = let_go(cluster, context.reporter.as_ref(), &context.stop, &step.id, held).await?;
-    for snapshot in &held {
-        let text = format!(
-            "claim {} is not bound yet, so {} stays: delete it, and the VolumeSnapshotContent of that name, when it is (`kubectl delete volumesnapshot,volumesnapshotcontent -l {RUN_LABEL}={} -n {}`)",
-            snapshot.claim,
-            snapshot.reference,
-            name::in_label(run.id()),
-            prepared.plan.target_namespace,
-        );
-        context.reporter.report(&Event::Warning { text });
-    }
+    let at = (run.id(), prepared.plan.target_namespace.as_str());
+    report.failed.extend(not_bound(cluster, context.reporter.as_ref(), at, &held).await?);
     let summary = format!("{} of {count} snapshots let go of", count - held.len());
     run.finish(&step, &summary, Evidence::new()).await
+}
+
+/// Tells of claims that are not bound; answers those that do not wait rightly.
+async fn not_bound(
+    cluster: &dyn Cluster,
+    reporter: &dyn Reporter,
+    (run, namespace): (&str, &str),
+    held: &[Held],
+) -> Result<Vec<ClusterError>, RunError> {
+    let mut failed = Vec::new();
+    if held.is_empty() {
+        return Ok(failed);
+    }
+    let mut surroundings = Surroundings::look(cluster, namespace).await?;
+    for snapshot in held {
+        let stays = format!(
+            "{} stays: delete it, and the VolumeSnapshotContent of that name, when it is bound (`kubectl delete volumesnapshot,volumesnapshotcontent -l {RUN_LABEL}={} -n {namespace}`)",
+            snapshot.reference,
+            name::in_label(run),
+        );
+        let Some(reason) = surroundings.why(cluster, &snapshot.claim).await? else {
+            let text = format!("claim {} waits for the first pod that uses it; until then {stays}", snapshot.claim);
+            reporter.report(&Event::Warning { text });
+            continue;
+        };
+        let claim = surroundings.claim(&snapshot.claim);
+        let error = ClusterError {
+            kind: ClusterErrorKind::Other,
+            action: "restore",
+            object: claim.to_string(),
+            cluster: cluster.describe(),
+            message: format!("it is not bound after {} s: {reason}; {stays}", BINDING.as_secs()),
+            source: None,
+        };
+        reporter.report(&Event::ObjectFailed { object: claim, error: error.message.clone() });
+        failed.push(error);
+    }
+    Ok(failed)
 }
 
 /// Deletes what stands for the snapshots whose claims are bound, as they become so; answers the others when the time is over.
@@ -329,40 +364,43 @@ struct Held {
 async fn of_run(cluster: &dyn Cluster, run: &str, kind: ResourceKind, namespace: Option<&str>) -> Result<Vec<Held>, RunError> {
     let selector = format!("{RUN_LABEL}={}", name::in_label(run));
     let scope = ListScope { namespace: namespace.map(str::to_owned), label_selector: Some(selector) };
-    let (mut held, mut continuation) = (Vec::new(), None::<String>);
+    let objects = match all(cluster, &kind, &scope).await {
+        Ok(objects) => objects,
+        Err(error) if matches!(error.kind, ClusterErrorKind::NotFound | ClusterErrorKind::Forbidden) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let held = objects.iter().filter_map(|object| {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        // The run's protective point takes snapshots of its own, which are none of a restore's.
+        text("/spec/source/volumeSnapshotContentName").or(text("/spec/source/snapshotHandle"))?;
+        let of = text("/spec/volumeSnapshotRef/name").map(|name| ObjectReference {
+            kind: volume::snapshots(),
+            namespace: text("/spec/volumeSnapshotRef/namespace"),
+            name,
+        });
+        Some(Held {
+            reference: ObjectReference {
+                kind: kind.clone(),
+                namespace: namespace.map(str::to_owned),
+                name: text("/metadata/name").unwrap_or_default(),
+            },
+            claim: text("/metadata/annotations/dxdr.io~1claim").unwrap_or_default(),
+            in_group: text("/status/volumeGroupSnapshotHandle").or(text("/status/volumeGroupSnapshotName")).is_some(),
+            of,
+        })
+    });
+    Ok(held.collect())
+}
+
+/// All objects of a kind.
+pub(super) async fn all(cluster: &dyn Cluster, kind: &ResourceKind, scope: &ListScope) -> Result<Vec<Value>, ClusterError> {
+    let (mut objects, mut continuation) = (Vec::new(), None::<String>);
     loop {
-        let page = match cluster.list(&kind, &scope, PAGE, continuation.as_deref()).await {
-            Ok(page) => page,
-            Err(error) if matches!(error.kind, ClusterErrorKind::NotFound | ClusterErrorKind::Forbidden) => return Ok(held),
-            Err(error) => return Err(error.into()),
-        };
-        for item in &page.items {
-            let object: Value =
-                serde_json::from_slice(item).map_err(|error| RunError::Unexpected(format!("a {kind}: {error}")))?;
-            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-            // The run's protective point takes snapshots of its own, which are none of a restore's.
-            if text("/spec/source/volumeSnapshotContentName").or(text("/spec/source/snapshotHandle")).is_none() {
-                continue;
-            }
-            let of = text("/spec/volumeSnapshotRef/name").map(|name| ObjectReference {
-                kind: volume::snapshots(),
-                namespace: text("/spec/volumeSnapshotRef/namespace"),
-                name,
-            });
-            held.push(Held {
-                reference: ObjectReference {
-                    kind: kind.clone(),
-                    namespace: namespace.map(str::to_owned),
-                    name: text("/metadata/name").unwrap_or_default(),
-                },
-                claim: text("/metadata/annotations/dxdr.io~1claim").unwrap_or_default(),
-                in_group: text("/status/volumeGroupSnapshotHandle").or(text("/status/volumeGroupSnapshotName")).is_some(),
-                of,
-            });
-        }
+        let page = cluster.list(kind, scope, PAGE, continuation.as_deref()).await?;
+        objects.extend(page.items.iter().filter_map(|item| serde_json::from_slice::<Value>(item).ok()));
         continuation = page.continuation;
         if continuation.is_none() {
-            return Ok(held);
+            return Ok(objects);
         }
     }
 }
@@ -391,6 +429,9 @@ async fn drop_snapshot(cluster: &dyn Cluster, snapshot: &ObjectReference) -> Res
 }
 
 /// Has Velero bring back the volumes that only it can read.
+///
+/// # Errors
+/// When one did not come back: what mounts it must not be made.
 pub(super) async fn through_velero(
     context: &RunContext,
     prepared: &Prepared,
@@ -400,17 +441,27 @@ pub(super) async fn through_velero(
     let Some(step) = prepared.plan.velero_step() else { return Ok(()) };
     run.start(&step).await?;
     let object = restore_of_volumes(&prepared.plan, run.id(), &context.velero_namespace);
-    let outcome = restore(context, &object, &prepared.plan.point, &step, Adopted::Carried).await?;
-    let mut back = 0;
-    for volume in &prepared.plan.through_velero {
-        if context.cluster.get(&volume.claim).await?.is_some() {
-            back += 1;
-        } else {
-            report.failed.push(not_back(context, &volume.claim, &outcome));
+    let mut adopted = Adopted::Carried;
+    loop {
+        let outcome = restore(context, &object, &prepared.plan.point, &step, adopted).await?;
+        let (mut back, mut missing) = (0, Vec::new());
+        for volume in &prepared.plan.through_velero {
+            if context.cluster.get(&volume.claim).await?.is_some() {
+                back += 1;
+            } else {
+                let reason = not_back(context, &volume.claim, &outcome).message;
+                missing.push(format!("{}: {reason}", volume.claim));
+            }
         }
+        if missing.is_empty() {
+            report.created += back;
+            return run.finish(&step, &format!("{}: {back} volumes", outcome.phase), Evidence::new()).await;
+        }
+        if !outcome.found_over {
+            return Err(RunError::Unfilled(missing.join("; ")));
+        }
+        adopted = Adopted::Running;
     }
-    report.created += back;
-    run.finish(&step, &format!("{}: {back} volumes", outcome.phase), Evidence::new()).await
 }
 
 /// An object that Velero did not bring back.

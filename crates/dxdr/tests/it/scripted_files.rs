@@ -13,7 +13,7 @@ use crate::{
 const AWAITS: &str = "/metadata/annotations/dxdr.io~1awaits-copy";
 const CARRIER: &str = "dxdr.io/carrier";
 
-fn deployment(namespace: &str) -> ObjectReference {
+pub(crate) fn deployment(namespace: &str) -> ObjectReference {
     reference("apps", "v1", "Deployment", "deployments", Some(namespace), "db")
 }
 
@@ -29,7 +29,7 @@ fn tool() -> Value {
     })
 }
 
-fn archived_deployment() -> Value {
+pub(crate) fn archived_deployment() -> Value {
     let labels = json!({"app": "db"});
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "db", "namespace": "staging"},
@@ -125,7 +125,7 @@ fn runs_of(scripted: &Scripted) -> Vec<String> {
     runs["runs"].as_array().unwrap().iter().map(|run| run["run"].as_str().unwrap().to_owned()).collect()
 }
 
-fn run_of(scripted: &Scripted) -> String {
+pub(crate) fn run_of(scripted: &Scripted) -> String {
     runs_of(scripted).remove(0)
 }
 

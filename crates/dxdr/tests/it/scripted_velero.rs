@@ -9,6 +9,7 @@ use crate::{
     adoption::{backup_with, zipped},
     gated::Running,
     objects::{self, core, reference},
+    scripted_files::{archived_deployment, deployment, run_of},
     served::Served,
 };
 
@@ -102,6 +103,7 @@ impl Scripted {
             ("persistentvolumes", volume("pv-db", "Delete", "db")),
             ("persistentvolumes", volume("nfs", "Retain", "files")),
         ];
+        let objects = [&objects[..], &[("deployments.apps", archived_deployment())]].concat();
         Self::new(&[moved("db", "pv-db")], &objects)
     }
 
@@ -175,16 +177,29 @@ fn what_only_velero_can_read_comes_back_through_a_restore_of_just_that() {
 }
 
 #[test]
-fn a_volume_that_velero_does_not_bring_back_is_told_in_its_words() {
+fn a_volume_that_velero_does_not_bring_back_is_told_in_its_words_and_nothing_starts_without_it() {
     let scripted = Scripted::with_volumes();
-    let restore = scripted.served.start(&LIMITED);
+    let served = &scripted.served;
+    let restore = served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
     let results =
         json!({"errors": {"namespaces": {"copy": ["error preparing persistentvolumeclaims/copy/db: no node-agent runs"]}}});
-    scripted.ends(&scripted.asked(&restore), &json!({"phase": "PartiallyFailed", "errors": 1}), &results, &json!({}));
+    scripted.ends(&asked, &json!({"phase": "PartiallyFailed", "errors": 1}), &results, &json!({}));
     let (code, said) = restore.ends();
-    assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("persistentvolumeclaims copy/db"), "{said}");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("persistentvolumeclaims copy/db: Velero says: error preparing"), "{said}");
     assert!(said.contains("no node-agent runs"), "{said}");
+    assert_eq!(served.get(&deployment("copy")), None);
+
+    // Its Restore is over and did not bring it: the same run has another one made.
+    let resumed = served.start(&["runs", "resume", &run_of(&scripted), "--yes"]);
+    let again = scripted.asked_again(&resumed, 2);
+    assert_eq!(again["spec"], asked["spec"]);
+    scripted.fill("db");
+    scripted.ends(&again, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+    let (code, said) = resumed.ends();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(served.get(&deployment("copy")).is_some());
 }
 
 #[test]
@@ -201,10 +216,9 @@ fn a_restore_that_velero_refuses_ends_the_run_with_its_reasons_and_is_asked_for_
     assert!(said.contains("velero restore describe"), "{said}");
 
     // When the reason is mended, the run is finished by another Restore of the same.
-    let runs: Value = serde_json::from_str(&scripted.served.run(&["runs", "list", "--output", "json"]).exits(0).stdout).unwrap();
-    let run = runs["runs"][0]["run"].as_str().unwrap();
+    let run = run_of(&scripted);
     assert!(said.contains(&format!("`dxdr runs resume {run}`")), "{said}");
-    let resumed = scripted.served.start(&["runs", "resume", run, "--yes"]);
+    let resumed = scripted.served.start(&["runs", "resume", &run, "--yes"]);
     let again = scripted.asked_again(&resumed, 2);
     assert_eq!(again["metadata"]["name"], format!("{run}-volumes-2"));
     assert_eq!(again["spec"], asked["spec"]);

@@ -532,6 +532,46 @@ fn a_killed_backup_of_volumes_is_resumed_or_cleaned_up_and_the_storage_keeps_wha
 }
 
 #[test]
+fn a_claim_whose_snapshot_cannot_be_used_ends_the_run_before_anything_mounts_it_and_resuming_fills_it() {
+    in_a_process(async {
+        let world = World::new().await;
+        snapshots::with_volumes(&world, "freeze").await;
+        let deployment = snapshots::reference("apps", "Deployment", "deployments", Some("staging"), "db");
+        let labels = json!({"app": "db"});
+        let object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "db", "namespace": "staging"},
+            "spec": {"selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels}, "spec": {"containers": [{"name": "db", "image": "db"}]}}}
+        });
+        world.create(&deployment, object).await;
+        let point = world.take().await;
+        for gone in [&deployment, &snapshots::claim("data"), &snapshots::claim("logs")] {
+            world.cluster.delete(gone, None, &options()).await.unwrap();
+        }
+        // Whatever keeps one of two snapshots from being known to the cluster.
+        let fault = ApiFault::new(Failing::Forbidden).method("POST").path("/volumesnapshotcontents").times(1);
+        world.sandbox.faults().add(fault);
+        let context = world.immortal(0);
+        let error = world.restore_as(&context, &point).await.unwrap_err();
+        assert!(
+            matches!(&error, RunError::Unfinished { source, .. } if matches!(&**source, RunError::Unfilled(text) if text.contains("persistentvolumeclaims staging/"))),
+            "{}",
+            dxdr_run::active::chain(&error)
+        );
+        assert!(world.cluster.get(&deployment).await.unwrap().is_none());
+        let Resumed::Restore(report) = world.resume(&world.unfinished().await.unwrap()).await else { panic!("a restore") };
+        assert!(report.complete(), "{report:?}");
+        assert!(world.cluster.get(&deployment).await.unwrap().is_some());
+        for name in ["data", "logs"] {
+            let claim = world.cluster.get(&snapshots::claim(name)).await.unwrap().unwrap();
+            let claim: serde_json::Value = serde_json::from_slice(&claim).unwrap();
+            assert_eq!(claim["spec"]["dataSource"]["kind"], "VolumeSnapshot", "{claim}");
+        }
+        assert_eq!(snapshots::objects(&world).await, Vec::<String>::new());
+    });
+}
+
+#[test]
 fn a_killed_restore_of_volumes_is_resumed_and_nothing_that_stands_for_a_snapshot_stays() {
     in_a_process(async {
         let mut resumed = 0;

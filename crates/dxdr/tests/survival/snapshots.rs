@@ -40,7 +40,7 @@ impl Storage {
     }
 }
 
-fn reference(group: &str, kind: &str, plural: &str, namespace: Option<&str>, name: &str) -> ObjectReference {
+pub(crate) fn reference(group: &str, kind: &str, plural: &str, namespace: Option<&str>, name: &str) -> ObjectReference {
     let kind = ResourceKind {
         group: group.to_owned(),
         version: "v1".to_owned(),

@@ -11,6 +11,8 @@ use crate::event::Silent;
 #[derive(Debug, Default)]
 struct Claims {
     looks_until_bound: Mutex<BTreeMap<String, u64>>,
+    /// What the class of all of them says of when volumes are bound.
+    binding: Option<&'static str>,
     deleted: Mutex<Vec<String>>,
 }
 
@@ -28,16 +30,20 @@ impl Cluster for Claims {
         unreachable!("nobody asks")
     }
 
+    /// There are no pods, and nobody says anything.
     async fn list(&self, _: &ResourceKind, _: &ListScope, _: u32, _: Option<&str>) -> Result<ObjectPage, ClusterError> {
-        unreachable!("nobody asks")
+        Ok(ObjectPage { items: Vec::new(), resource_version: "1".to_owned(), continuation: None })
     }
 
     async fn get(&self, claim: &ObjectReference) -> Result<Option<Bytes>, ClusterError> {
+        if claim.kind.plural == "storageclasses" {
+            return Ok(self.binding.map(|mode| Bytes::from(json!({"volumeBindingMode": mode}).to_string())));
+        }
         let mut claims = self.looks_until_bound.lock().unwrap();
         let Some(looks) = claims.get_mut(&claim.name) else { return Ok(None) };
         let phase = if *looks == 0 { "Bound" } else { "Pending" };
         *looks = looks.saturating_sub(1);
-        Ok(Some(Bytes::from(json!({"status": {"phase": phase}}).to_string())))
+        Ok(Some(Bytes::from(json!({"spec": {"storageClassName": "fast"}, "status": {"phase": phase}}).to_string())))
     }
 
     async fn watch(&self, _: &ObjectReference, _: &str) -> Result<WatchStream, ClusterError> {
@@ -108,4 +114,19 @@ async fn nothing_is_waited_for_when_all_claims_are_bound_or_somebody_asks_to_sto
     stop.ask();
     let stopped = let_go(&cluster(&[("data", u64::MAX)]), &Silent, &stop, "release", vec![held("data")]).await;
     assert!(matches!(stopped, Err(RunError::Interrupted)));
+}
+
+#[tokio::test]
+async fn a_claim_that_is_not_bound_has_failed_unless_its_class_waits_for_a_pod_that_is_not_there() {
+    let failed = |binding| async move {
+        let cluster = Claims { binding, ..cluster(&[("data", u64::MAX)]) };
+        let failed = not_bound(&cluster, &Silent, ("a-run", "copy"), &[held("data")]).await.unwrap();
+        failed.into_iter().map(|error| (error.object, error.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(failed(Some("WaitForFirstConsumer")).await, []);
+    let immediate = failed(Some("Immediate")).await;
+    assert_eq!(immediate[0].0, "persistentvolumeclaims copy/data");
+    assert!(immediate[0].1.starts_with("it is not bound after 120 s: nobody says why"), "{immediate:?}");
+    assert!(immediate[0].1.contains("-l dxdr.io/run=a-run -n copy"), "{immediate:?}");
+    assert!(failed(None).await[0].1.contains("`fast` is not in the cluster"));
 }
