@@ -72,6 +72,11 @@ impl ActiveRun {
         self.history.as_ref().is_some_and(|history| history.started(&step.id))
     }
 
+    /// Whether an earlier process finished a step, and what it left still counts.
+    pub fn finished_earlier(&self, step: &Step) -> bool {
+        self.history.as_ref().is_some_and(|history| history.finished(&step.id).is_some())
+    }
+
     /// The evidence of each time that an earlier process finished a step, whether it still counts or not.
     pub fn all_earlier(&self, step: &Step) -> Vec<Evidence> {
         self.history.iter().flat_map(|history| history.evidence(&step.id)).cloned().collect()

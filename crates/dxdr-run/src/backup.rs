@@ -47,7 +47,7 @@ use crate::{
     journal::History,
     lease,
     sealing::Examination,
-    snapshot::{self, Volumes},
+    snapshot::{self, Unfit, Volumes},
     witness::{self, Between, Witness},
 };
 
@@ -381,28 +381,33 @@ async fn snapshots(
     databases: &mut Databases<'_>,
     witness: &Witness,
 ) -> Result<Volumes, RunError> {
-    let mut volumes = Volumes::default();
-    let Some(step) = &plan.steps.snapshot else { return Ok(volumes) };
-    if let Some(step) = &plan.steps.quiesce {
-        volumes.before = match run.earlier(step) {
-            Some(evidence) => snapshot::from_evidence(&evidence)?,
-            None => {
-                run.start(step).await?;
-                let before = hook::run(context, plan, HookTime::Before).await;
-                run.finish(step, &format!("{} failed", before.count()), snapshot::to_evidence(&before)?).await?;
-                before
+    let Some(step) = &plan.steps.snapshot else { return Ok(Volumes::default()) };
+    let (mut volumes, mut unfit) = (Volumes::default(), Unfit::default());
+    let mut fresh = !run.started_earlier(step);
+    if let Some(quiesce) = &plan.steps.quiesce {
+        if run.finished_earlier(step) {
+            volumes.before =
+                run.earlier(quiesce).map(|evidence| snapshot::from_evidence(&evidence)).transpose()?.unwrap_or_default();
+        } else {
+            // Whatever ended an earlier process, applications may have gone on since: what it asked for is of nothing that held still.
+            if !std::mem::replace(&mut fresh, true) {
+                unfit.left = snapshot::discard_earlier(context, plan).await?;
             }
-        };
+            run.start(quiesce).await?;
+            volumes.before = hook::run(context, plan, HookTime::Before).await;
+            run.finish(quiesce, &format!("{} failed", volumes.before.count()), snapshot::to_evidence(&volumes.before)?).await?;
+        }
     }
+    unfit.hooks = volumes.before.clone();
     let taken = match run.earlier(step) {
         Some(evidence) => snapshot::from_evidence(&evidence)?,
         None => {
             run.start(step).await?;
-            // Another process of the run may have asked for the snapshots already: they are older then.
-            if !run.started_earlier(step) {
+            // Snapshots that another process of the run has asked for already are older.
+            if fresh {
                 databases.hold(context, plan.point_databases(), HoldTime::BeforeSnapshots, witness).await?;
             }
-            let taken = snapshot::take(context, plan, &volumes.before, witness).await?;
+            let taken = snapshot::take(context, plan, &unfit, witness).await?;
             let summary = format!("{} taken, {} failed", taken.snapshots.len(), taken.failed.len());
             run.finish(step, &summary, snapshot::to_evidence(&taken)?).await?;
             taken

@@ -17,7 +17,7 @@ use super::*;
 use crate::{event::Silent, stop::StopRequest, store::Store};
 
 /// What a list answers: its resourceVersion, the names on the page, and whether more follow.
-type Page = Result<(&'static str, &'static [&'static str], bool), ClusterErrorKind>;
+pub(crate) type Page = Result<(&'static str, &'static [&'static str], bool), ClusterErrorKind>;
 
 /// Lists objects from pages that a test wrote down, and without any three pages of every kind; nobody asks for anything else. What is not
 /// in a namespace binds `staging/api`.
@@ -201,8 +201,13 @@ pub(crate) fn plan(kinds: &[DiscoveredKind]) -> BackupPlan {
     backup::plan(&request, kinds, &[], "2024-05-01T10:00:00Z".parse().unwrap(), 1).unwrap()
 }
 
+/// A cluster that lists from `pages`.
+pub(crate) fn pageant(pages: Vec<Page>) -> Arc<dyn Cluster> {
+    Arc::new(Pageant { pages, next: AtomicU32::new(0) })
+}
+
 async fn captured_of(pages: Vec<Page>, kinds: &[DiscoveredKind]) -> Captured {
-    let context = context(Arc::new(Pageant { pages, next: AtomicU32::new(0) }));
+    let context = context(pageant(pages));
     capture(&context, &plan(kinds), &[], "archive").await.unwrap()
 }
 

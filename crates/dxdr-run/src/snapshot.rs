@@ -170,6 +170,22 @@ impl Volumes {
     }
 }
 
+/// What keeps volumes from being captured before anything is asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unfit {
+    /// Hooks that failed.
+    pub(crate) hooks: Failures,
+    /// Snapshots of an earlier process that do not go.
+    pub(crate) left: Vec<Failed>,
+}
+
+impl Unfit {
+    fn of_claim(&self, namespace: &str, claim: &str) -> Option<String> {
+        let left = self.left.iter().find(|left| left.namespace == namespace && left.claim == claim);
+        left.map(|left| left.reason.clone()).or_else(|| self.hooks.of_claim(namespace, claim))
+    }
+}
+
 /// For the journal.
 pub(crate) fn to_evidence(value: &impl Serialize) -> Result<Evidence, RunError> {
     match serde_json::to_value(value) {
@@ -186,16 +202,11 @@ pub(crate) fn from_evidence<T: serde::de::DeserializeOwned>(evidence: &Evidence)
 }
 
 /// Has every snapshot taken of pods that hold still, and waits until the storage has cut each or said why not. May be done again: what is there is taken over.
-pub(crate) async fn take(
-    context: &RunContext,
-    plan: &BackupPlan,
-    hooks: &Failures,
-    witness: &Witness,
-) -> Result<Taken, RunError> {
+pub(crate) async fn take(context: &RunContext, plan: &BackupPlan, unfit: &Unfit, witness: &Witness) -> Result<Taken, RunError> {
     let started = context.clock.now();
     let groups = plan.groups();
     let (singles, grouped) =
-        futures::future::try_join(singles(context, plan, hooks), in_groups(context, plan, &groups, hooks)).await?;
+        futures::future::try_join(singles(context, plan, unfit), in_groups(context, plan, &groups, unfit)).await?;
     let (mut snapshots, mut failed) = singles;
     let mut taken = Vec::new();
     for (planned, outcome) in groups.iter().zip(grouped) {
@@ -221,10 +232,10 @@ async fn in_groups(
     context: &RunContext,
     plan: &BackupPlan,
     groups: &[PlannedGroup<'_>],
-    hooks: &Failures,
+    unfit: &Unfit,
 ) -> Result<Vec<group::Outcome>, RunError> {
     let taking = groups.iter().map(|planned| async move {
-        match group::unquiet(planned, hooks) {
+        match group::unfit(planned, unfit) {
             Some(reason) => Ok(Err(reason)),
             None => group::take(context, plan, planned).await,
         }
@@ -233,16 +244,16 @@ async fn in_groups(
 }
 
 /// What became of the volumes that are of no group.
-async fn singles(context: &RunContext, plan: &BackupPlan, hooks: &Failures) -> Result<(Vec<CsiSnapshot>, Vec<Failed>), RunError> {
+async fn singles(context: &RunContext, plan: &BackupPlan, unfit: &Unfit) -> Result<(Vec<CsiSnapshot>, Vec<Failed>), RunError> {
     let (mut awaited, mut failed) = (Vec::new(), Vec::new());
     let single = || plan.snapshots().filter(|(_, snapshot)| snapshot.group.is_none());
     for (volume, _) in single() {
-        if let Some(reason) = hooks.of_claim(&volume.namespace, &volume.claim) {
+        if let Some(reason) = unfit.of_claim(&volume.namespace, &volume.claim) {
             failed.push(failure(context, volume, reason));
         }
     }
-    let holds_still = |volume: &VolumePlan| hooks.of_claim(&volume.namespace, &volume.claim).is_none();
-    let asking = stream::iter(single().filter(|(volume, _)| holds_still(volume)))
+    let is_fit = |volume: &VolumePlan| unfit.of_claim(&volume.namespace, &volume.claim).is_none();
+    let asking = stream::iter(single().filter(|(volume, _)| is_fit(volume)))
         .map(|(volume, snapshot)| async move { (volume, ask(context, plan, volume, snapshot).await) });
     let asked: Vec<_> = asking.buffer_unordered(IN_FLIGHT).collect().await;
     for (volume, asked) in asked {
@@ -420,6 +431,34 @@ pub(crate) async fn discard(context: &RunContext, left: &[SnapshotLeft], taken: 
     remove_all(context, single, taken.map(|taken| taken.snapshots.as_slice()).unwrap_or_default()).await
 }
 
+/// Removes the snapshots that an earlier process of the run may have asked for, with what the storage has of them, and waits until they are gone:
+/// others of their names are to be taken. Answers those that stay in the way.
+pub(crate) async fn discard_earlier(context: &RunContext, plan: &BackupPlan) -> Result<Vec<Failed>, RunError> {
+    let mut left = Vec::new();
+    let stays = |volume: &VolumePlan, reason: &str| Failed {
+        namespace: volume.namespace.clone(),
+        claim: volume.claim.clone(),
+        reason: format!("a snapshot of an earlier attempt, since when nothing holds still, is in the way: {reason}"),
+    };
+    for planned in plan.groups() {
+        let reference = group::reference(planned.namespace, &planned.group.snapshot_name(&plan.point), &planned.group.version);
+        if let Err(reason) = group::remove(context, &reference, None, false).await? {
+            left.extend(planned.members.iter().map(|(volume, _)| stays(volume, &reason)));
+        }
+    }
+    let singles = plan.snapshots().filter(|(_, snapshot)| snapshot.group.is_none());
+    let removing = stream::iter(singles).map(|(volume, _)| async move {
+        let snapshot = snapshot_reference(&volume.namespace, &volume.snapshot_name(&plan.point));
+        Ok::<_, RunError>((volume, remove(context, &snapshot, None, false).await?))
+    });
+    for removed in removing.buffer_unordered(IN_FLIGHT).collect::<Vec<_>>().await {
+        if let (volume, Err(reason)) = removed? {
+            left.push(stays(volume, &reason));
+        }
+    }
+    Ok(left)
+}
+
 async fn remove_group(context: &RunContext, group: &ObjectReference, content: Option<&str>, keep: bool) -> Result<(), RunError> {
     if let Err(reason) = group::remove(context, group, content, keep).await? {
         let text = format!("{group} and its content are still in the cluster: {reason}");
@@ -471,24 +510,28 @@ async fn remove(
 ) -> Result<Result<(), String>, RunError> {
     let live = get(context, snapshot).await?;
     let bound = live.as_ref().and_then(|live| text(live, "/status/boundVolumeSnapshotContentName").map(str::to_owned));
-    let Some(content) = bound.or(content) else {
-        // Nothing was bound, so there is nothing to keep.
-        return delete(context, snapshot).await;
-    };
-    let content = content_reference(&content);
-    if get(context, &content).await?.is_some() {
+    // Where nothing was bound, there is nothing to keep.
+    let content = bound.or(content).map(|content| content_reference(&content));
+    if let Some(content) = &content
+        && get(context, content).await?.is_some()
+    {
         let policy = if keep { "Retain" } else { "Delete" };
-        if let Err(reason) = set_policy(context, &content, policy).await? {
+        if let Err(reason) = set_policy(context, content, policy).await? {
             return Ok(Err(reason));
         }
     }
-    for object in [snapshot, &content] {
+    for object in [snapshot].into_iter().chain(&content) {
         if let Err(reason) = delete(context, object).await? {
             return Ok(Err(reason));
         }
     }
+    gone(context, [snapshot].into_iter().chain(&content)).await
+}
+
+/// Waits until deleted objects are let go of.
+async fn gone(context: &RunContext, objects: impl IntoIterator<Item = &ObjectReference>) -> Result<Result<(), String>, RunError> {
     let end = tokio::time::Instant::now() + GOING;
-    for object in [snapshot, &content] {
+    for object in objects {
         while get(context, object).await?.is_some() {
             if tokio::time::Instant::now() > end {
                 return Ok(Err(format!("{object} is being deleted, and the snapshot controller does not let go of it")));

@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{BETWEEN_LOOKS, GOING, content_reference, delete, described, get, options, parsed, set_policy, text, words};
-use crate::{capture::fatal, context::RunContext, error::RunError, hook::Failures};
+use super::{BETWEEN_LOOKS, Unfit, content_reference, delete, described, get, options, parsed, set_policy, text, words};
+use crate::{capture::fatal, context::RunContext, error::RunError};
 
 /// As of single snapshots: who has failed for so long has failed five times.
 const ERROR_PATIENCE: Duration = Duration::from_secs(30);
@@ -45,9 +45,9 @@ pub(crate) struct TakenGroup {
 /// A group with its members' snapshots, or why it was not taken.
 pub(super) type Outcome = Result<(TakenGroup, Vec<CsiSnapshot>), String>;
 
-/// Why a group is not captured, where one of its pods did not hold still.
-pub(super) fn unquiet(group: &PlannedGroup<'_>, hooks: &Failures) -> Option<String> {
-    let reason = |claim: &str| Some(format!("{}: {}", claim, hooks.of_claim(group.namespace, claim)?));
+/// Why a group is not captured, where one of its members cannot be.
+pub(super) fn unfit(group: &PlannedGroup<'_>, unfit: &Unfit) -> Option<String> {
+    let reason = |claim: &str| Some(format!("{}: {}", claim, unfit.of_claim(group.namespace, claim)?));
     let reason = group.members.iter().find_map(|(volume, _)| reason(&volume.claim))?;
     Some(format!("group `{}` is captured whole or not at all, and {reason}", group.group.label))
 }
@@ -258,16 +258,7 @@ pub(super) async fn remove(
             return Ok(Err(reason));
         }
     }
-    let end = Instant::now() + GOING;
-    for object in &gone {
-        while get(context, object).await?.is_some() {
-            if Instant::now() > end {
-                return Ok(Err(format!("{object} is being deleted, and the snapshot controller does not let go of it")));
-            }
-            tokio::time::sleep(BETWEEN_LOOKS).await;
-        }
-    }
-    Ok(Ok(()))
+    super::gone(context, &gone).await
 }
 
 pub(super) fn reference(namespace: &str, name: &str, version: &str) -> ObjectReference {

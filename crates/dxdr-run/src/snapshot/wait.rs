@@ -5,12 +5,17 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use bytes::Bytes;
 use dxdr_catalog::name;
+use dxdr_environment::ResourceKind;
 use dxdr_plan::{
     backup::{BackupPlan, VolumePlan},
     velero::RUN_LABEL,
 };
-use dxdr_provider::cluster::{ListScope, WatchEvent};
+use dxdr_provider::{
+    Cluster, ClusterError, ClusterErrorKind,
+    cluster::{ListScope, WatchEvent},
+};
 use futures::{StreamExt, stream::SelectAll};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -75,8 +80,10 @@ pub(super) async fn wait(
         let mut watches = SelectAll::new();
         for namespace in all.namespaces() {
             let scope = ListScope { namespace: Some(namespace.clone()), label_selector: Some(selector.clone()) };
-            let page = match context.cluster.list(&kind, &scope, PAGE, None).await {
-                Ok(page) => page,
+            let (items, resource_version) = match listed(context.cluster.as_ref(), &kind, &scope).await {
+                Ok(listed) => listed,
+                // The server forgot it between two pages: the next look begins anew.
+                Err(error) if error.kind == ClusterErrorKind::Expired => continue,
                 Err(error) if fatal(&error) => return Err(error.into()),
                 Err(error) => {
                     all.give_up(&namespace, &super::words(&error));
@@ -84,17 +91,16 @@ pub(super) async fn wait(
                 }
             };
             let mut seen = BTreeSet::new();
-            for item in &page.items {
+            for item in &items {
                 let object: Value = super::parsed(item)?;
                 seen.extend(text(&object, "/metadata/name").map(str::to_owned));
                 all.note(&object, &settled);
             }
-            // Of more than a page nothing is concluded from what is not on it.
-            if page.continuation.is_none() {
-                all.missing(&namespace, &seen);
-            }
+            all.missing(&namespace, &seen);
             // Whatever keeps a watch from being opened, the next look tells whether it is for good.
-            if let Ok(watch) = context.cluster.watch_all(&kind, &scope, &page.resource_version).await {
+            if all.namespaces().contains(&namespace)
+                && let Ok(watch) = context.cluster.watch_all(&kind, &scope, &resource_version).await
+            {
                 watches.push(watch);
             }
         }
@@ -126,6 +132,17 @@ pub(super) async fn wait(
         }
     }
     Ok(all.waiting.into_iter().filter_map(|waiting| Some((waiting.awaited, waiting.came?))).collect())
+}
+
+/// Every object, on however many pages, and the version of the list that a watch follows on.
+async fn listed(cluster: &dyn Cluster, kind: &ResourceKind, scope: &ListScope) -> Result<(Vec<Bytes>, String), ClusterError> {
+    let mut page = cluster.list(kind, scope, PAGE, None).await?;
+    let mut items = std::mem::take(&mut page.items);
+    while let Some(continuation) = page.continuation {
+        page = cluster.list(kind, scope, PAGE, Some(&continuation)).await?;
+        items.append(&mut page.items);
+    }
+    Ok((items, page.resource_version))
 }
 
 struct All {
@@ -207,5 +224,27 @@ impl All {
             bytes: 0,
             at: at.map(|waiting| format!("{}/{}", waiting.awaited.namespace, waiting.awaited.claim)).unwrap_or_default(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::tests::{context, kind, pageant, plan};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lies_behind_the_first_page_is_waited_for_too_and_nothing_is_missing_before_the_last_one() {
+        let pages = vec![
+            Ok(("7", &["one"][..], true)),
+            Err(ClusterErrorKind::Expired),
+            Ok(("9", &["one"][..], true)),
+            Ok(("9", &["two"][..], false)),
+        ];
+        let awaited = ["one", "two", "gone"].map(|name| Awaited::of("staging", name, name.to_owned())).to_vec();
+        let plan = plan(&[kind("", "ConfigMap", true)]);
+        let came = wait(&context(pageant(pages)), &plan, "snapshot", awaited, |_| true).await.unwrap();
+        let came: Vec<_> = came.into_iter().map(|(awaited, came)| (awaited.name, came.err())).collect();
+        let deleted = "VolumeSnapshot gone was deleted by somebody".to_owned();
+        assert_eq!(came, [("one".to_owned(), None), ("two".to_owned(), None), ("gone".to_owned(), Some(deleted))]);
     }
 }

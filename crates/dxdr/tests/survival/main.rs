@@ -475,6 +475,9 @@ fn two_runs_of_one_environment_exclude_each_other() {
     });
 }
 
+/// What an application does when the one that told it to hold still is heard of no more.
+const GOES_ON: &str = "(goes on)";
+
 fn handles(points: &[RecoveryPoint]) -> Vec<String> {
     let components = points.iter().flat_map(|point| &point.components);
     let volumes = components.filter_map(|component| match component {
@@ -487,7 +490,7 @@ fn handles(points: &[RecoveryPoint]) -> Vec<String> {
 #[test]
 fn a_killed_backup_of_volumes_is_resumed_or_cleaned_up_and_the_storage_keeps_what_a_point_names_and_nothing_else() {
     in_a_process(async {
-        let (mut resumed, mut cleaned) = (0, 0);
+        let (mut resumed, mut cleaned, mut asked_again) = (0, 0, 0);
         for calls in (0..).step_by(3) {
             let world = World::new().await;
             let storage = snapshots::with_volumes(&world, "freeze").await;
@@ -496,9 +499,20 @@ fn a_killed_backup_of_volumes_is_resumed_or_cleaned_up_and_the_storage_keeps_wha
             if let Some(run) = world.unfinished().await {
                 if (resumed + cleaned) % 2 == 0 {
                     resumed += 1;
+                    let history = runs::unfinished(&world.immortal(1).store, &run).await.unwrap();
+                    let (asked, taken) = (history.started("snapshot"), history.finished("snapshot").is_some());
+                    // Nothing holds still for as long as it takes until somebody goes on with the run.
+                    world.executed.lock().unwrap().push(GOES_ON.to_owned());
                     let Resumed::Backup(point) = world.resume(&run).await else { panic!("it was a backup") };
                     assert!(point.complete(), "after {calls} calls: {:?}", point.gaps);
-                    assert_eq!(handles(&[*point]).len(), 2, "after {calls} calls");
+                    let handles = handles(&[*point]);
+                    assert_eq!(handles.len(), 2, "after {calls} calls");
+                    for handle in handles {
+                        let before = storage.cut_after(&handle);
+                        assert_eq!(before.last().map(String::as_str), Some("freeze"), "after {calls} calls: {before:?}");
+                        assert_eq!(before.contains(&GOES_ON.to_owned()), !taken, "after {calls} calls: {before:?}");
+                    }
+                    asked_again += u32::from(asked && !taken);
                 } else {
                     cleaned += 1;
                     let context = world.immortal(1);
@@ -517,7 +531,8 @@ fn a_killed_backup_of_volumes_is_resumed_or_cleaned_up_and_the_storage_keeps_wha
             assert_eq!(storage.handles().into_iter().collect::<Vec<_>>(), named, "after {calls} calls");
             assert_eq!(snapshots::objects(&world).await, Vec::<String>::new(), "after {calls} calls");
             // Nobody is left holding still.
-            let executed = world.executed.lock().unwrap().clone();
+            let mut executed = world.executed.lock().unwrap().clone();
+            executed.retain(|command| command != GOES_ON);
             assert!(
                 executed.is_empty() || executed.last().is_some_and(|last| last == "thaw"),
                 "after {calls} calls: {executed:?}"
@@ -527,7 +542,7 @@ fn a_killed_backup_of_volumes_is_resumed_or_cleaned_up_and_the_storage_keeps_wha
                 break;
             }
         }
-        assert!(resumed > 5 && cleaned > 5, "{resumed} {cleaned}");
+        assert!(resumed > 5 && cleaned > 5 && asked_again > 0, "{resumed} {cleaned} {asked_again}");
     });
 }
 

@@ -26,12 +26,20 @@ pub(crate) struct Storage {
     kept: Arc<Mutex<BTreeSet<String>>>,
     /// Claims of which it takes none.
     refused: Arc<Mutex<BTreeSet<String>>>,
+    /// What had run in pods when each was cut, the last time that it was.
+    cut: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+    executed: Arc<Mutex<Vec<String>>>,
 }
 
 impl Storage {
     /// The handles of its snapshots.
     pub(crate) fn handles(&self) -> BTreeSet<String> {
         self.kept.lock().unwrap().clone()
+    }
+
+    /// What had run in pods when a snapshot was cut.
+    pub(crate) fn cut_after(&self, handle: &str) -> Vec<String> {
+        self.cut.lock().unwrap()[handle].clone()
     }
 
     /// Takes no snapshot of a claim from now on.
@@ -104,7 +112,7 @@ pub(crate) async fn with_volumes(world: &World, before: &str) -> Storage {
         world.create(&self::claim(claim), object).await;
     }
     running_pod(world, before).await;
-    let storage = Storage::default();
+    let storage = Storage { executed: Arc::clone(&world.executed), ..Storage::default() };
     let client = kube::Client::new(world.sandbox.router(), "default");
     tokio::spawn(work(Arc::clone(&world.cluster), client, storage.clone()));
     storage
@@ -191,6 +199,7 @@ async fn cut(cluster: &Arc<dyn Cluster>, storage: &Storage, object: &Value) {
         return;
     }
     storage.kept.lock().unwrap().insert(handle.clone());
+    storage.cut.lock().unwrap().insert(handle.clone(), storage.executed.lock().unwrap().clone());
     let taken = jiff::Timestamp::now();
     let made = json!({
         "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent",
