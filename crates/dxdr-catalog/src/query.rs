@@ -103,10 +103,11 @@ fn objection(entry: &Entry, query: &Query<'_>) -> Option<PassedOver> {
     if !entry.covers(query.namespace) {
         return Some(PassedOver::NotCovered { namespace: query.namespace.to_owned() });
     }
-    match entry {
-        Entry::Ours(point) if point.resources().is_none() => return Some(PassedOver::NoResources),
-        Entry::Foreign(backup) if !backup.restorable() => return Some(PassedOver::NotRestorable { phase: backup.phase.clone() }),
-        _ => {}
+    if matches!(entry, Entry::Ours(point) if point.resources().is_none()) {
+        return Some(PassedOver::NoResources);
+    }
+    if let Some(reason) = entry.unrestorable() {
+        return Some(reason);
     }
     entry.partial().filter(|_| !query.allow_partial).map(PassedOver::Partial)
 }
@@ -125,6 +126,14 @@ impl Entry {
         match self {
             Self::Ours(point) => point.namespaces.iter().any(|name| name == namespace),
             Self::Foreign(backup) => backup.covers(namespace),
+        }
+    }
+
+    /// Why nothing can be restored from it, however it was asked for.
+    pub fn unrestorable(&self) -> Option<PassedOver> {
+        match self {
+            Self::Foreign(backup) if !backup.restorable() => Some(PassedOver::NotRestorable { phase: backup.phase.clone() }),
+            Self::Ours(_) | Self::Foreign(_) => None,
         }
     }
 

@@ -95,6 +95,11 @@ impl StoreLayout {
         format!("{}restores/{name}/restore-{name}-resource-list.json.gz", self.velero_prefix())
     }
 
+    /// `velero/restores/NAME/NAME-volumeinfo.json.gz`: what its volumes were made from.
+    pub fn restored_volumes_key(&self, name: &str) -> String {
+        format!("{}restores/{name}/{name}-volumeinfo.json.gz", self.velero_prefix())
+    }
+
     /// `velero-dxdr/transfers/`: a directory below it is a run's.
     pub fn transfers_prefix(&self) -> String {
         format!("{}transfers/", self.own)

@@ -44,6 +44,14 @@ pub enum PlanError {
         /// Why it is not known.
         reason: String,
     },
+    /// A backup of Velero's that is not at an end from which something can be restored.
+    #[error("from backup `{backup}` nothing can be restored: {reason}")]
+    Unrestorable {
+        /// Which.
+        backup: String,
+        /// What is the matter with it.
+        reason: String,
+    },
     /// A live object that cannot be read.
     #[error("what the cluster says of `{object}` cannot be read: {reason}")]
     Live {
@@ -65,6 +73,9 @@ impl PlanError {
             Self::MixedSelectors => Some("put the one selector among the alternatives".to_owned()),
             Self::Item { .. } => Some("the archive is damaged or was not written by Velero or dxdr; choose another recovery point".to_owned()),
             Self::Prune { .. } => Some("restore without `--prune`, or go back to a complete recovery point of dxdr's".to_owned()),
+            Self::Unrestorable { backup, .. } => Some(format!(
+                "wait until it is over (`velero backup describe {backup}`), or choose another recovery point: `dxdr points` lists them"
+            )),
             Self::Nothing { .. } | Self::Glob(_) | Self::LabelSelector(_) | Self::Live { .. } => None,
         }
     }

@@ -147,6 +147,9 @@ pub enum RunError {
     /// What was captured of volumes is not in them.
     #[error("the data of volumes did not come back: {0}")]
     Unfilled(String),
+    /// Volumes that Velero alone brings back are not there with their data.
+    #[error("volumes did not come back: {0}")]
+    Volumes(String),
     /// An object that was being followed was deleted.
     #[error("{object} was deleted by somebody while it was being followed")]
     Vanished {

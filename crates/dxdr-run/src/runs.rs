@@ -377,7 +377,7 @@ pub async fn prepare(context: &RunContext, environment: &Environment, mut histor
                 }
                 _ => None,
             };
-            let mut prepared = restore::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
+            let mut prepared = restore::prepare_again(context, &entry, request.clone(), &history).await?;
             if let dxdr_catalog::Entry::Ours(point) = &entry {
                 let recorded = restore::databases::of_run(&history);
                 prepared.plan.databases = recorded.into_iter().filter_map(|database| database.of_point(point)).collect();

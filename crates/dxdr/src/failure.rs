@@ -318,7 +318,11 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
             (archive_kind(source), hints)
         }
         RunError::Plan(plan) => {
-            let kind = if matches!(plan, PlanError::Item { .. }) { Kind::Corrupt } else { Kind::Refused };
+            let kind = match plan {
+                PlanError::Item { .. } => Kind::Corrupt,
+                PlanError::Unrestorable { .. } => Kind::NoWayBack,
+                _ => Kind::Refused,
+            };
             (kind, plan.hint().into_iter().collect())
         }
         RunError::Format { source, .. } => {
@@ -384,6 +388,14 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
                 "the recovery point is as it was, and the storage keeps its snapshots; the logs of the snapshot controller and of the driver's `csi-snapshotter` say more"
                     .to_owned(),
                 "`dxdr points` lists others, which have other snapshots; a restore with `--empty-volumes` does without".to_owned(),
+            ];
+            (Kind::Failed, mends(reason).chain(more).collect())
+        }
+        RunError::Volumes(reason) => {
+            let more = [
+                "nothing that mounts these volumes was made; mend the reason, delete those of the claims that are there (`kubectl delete persistentvolumeclaim`), and go on: they are asked for again".to_owned(),
+                "`kubectl --namespace velero get datadownloads` and the logs of DaemonSet `node-agent` say more".to_owned(),
+                "a restore with `--empty-volumes` does without".to_owned(),
             ];
             (Kind::Failed, mends(reason).chain(more).collect())
         }

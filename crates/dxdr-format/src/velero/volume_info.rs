@@ -187,3 +187,18 @@ pub fn encode(volumes: &[VolumeInfo]) -> Result<Vec<u8>, FormatError> {
 pub fn decode(bytes: &[u8]) -> Result<Vec<VolumeInfo>, FormatError> {
     compressed::decode(WHAT, bytes)
 }
+
+/// One volume of a Restore, in `restores/NAME/NAME-volumeinfo.json.gz`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RestoredVolume {
+    /// Its PersistentVolume in the target, which may have a name of its own.
+    pub pv_name: String,
+    /// `NativeSnapshot`, `PodVolumeRestore`, `CSISnapshot`.
+    pub restore_method: String,
+}
+
+/// What a Restore says of its volumes. Since Velero 1.14.
+pub fn decode_restored(bytes: &[u8]) -> Result<Vec<RestoredVolume>, FormatError> {
+    compressed::decode(WHAT, bytes)
+}

@@ -151,6 +151,7 @@ fn restore(model: &Model<'_>, environment: &Environment, taken: &[String], group
         rights.extend(each(&["get"], "backups.velero.io", velero));
         rights.extend(each(&["get", "list", "create", "update", "watch"], "restores.velero.io", velero));
         rights.extend(each(&["list"], "podvolumerestores.velero.io", velero));
+        rights.extend(each(&["list"], "datadownloads.velero.io", velero));
         rights.extend(each(&["create", "patch", "delete"], "configmaps", velero));
         rights.extend(each(&["get"], "daemonsets.apps", velero));
         rights.extend(each(&["list", "delete"], "pods", namespace));

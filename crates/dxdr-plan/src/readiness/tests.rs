@@ -313,6 +313,7 @@ fn a_restore_of_what_velero_backed_up_needs_rights_where_velero_is() {
             "get backups.velero.io",
             "get restores.velero.io",
             "list pods",
+            "list datadownloads.velero.io",
             "list podvolumerestores.velero.io",
             "list restores.velero.io",
             "patch configmaps",

@@ -29,7 +29,8 @@ impl RestorePlanner {
             return Ok(None);
         }
         let captured = self.captured_volumes.get(claim).cloned();
-        if *action != Action::Create {
+        let of_velero = captured.as_ref().is_some_and(|captured| matches!(captured.source, VolumeSource::Velero { .. }));
+        if *action != Action::Create && !(of_velero && self.begun.contains(&target.name)) {
             if !self.half_filled(target, captured.as_ref()) && captured.is_some() {
                 self.findings.of(Finding::VolumesStay, target);
             }

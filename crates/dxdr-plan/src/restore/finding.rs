@@ -31,7 +31,7 @@ pub(super) enum Finding {
     NoStorageClass { class: String },
     NoClusterRole { role: String },
     SharedStorage,
-    SharedThroughVelero { everything: bool },
+    SharedThroughVelero { everything: bool, copied: bool },
     ClaimsRemoved,
     Sealed,
     SealedWithoutSecret,
@@ -158,12 +158,13 @@ impl Finding {
             Self::SharedStorage => {
                 format!("{count} volumes are left out: their storage still holds, and belongs to, the original")
             }
-            Self::SharedThroughVelero { everything } => {
+            Self::SharedThroughVelero { everything, copied } => {
+                let why = if *copied { "the copy of the data is not to be used" } else { "there is no copy of the data" };
                 let along = if *everything { "" } else { ", along with the volumes that only it can bring back" };
                 let (claims, each) =
                     if count == 1 { ("a claim".to_owned(), "it asks") } else { (format!("{count} claims"), "each asks") };
                 format!(
-                    "Velero would bind {claims} to the storage of the original{along}: there is no copy of the data, and {each} for the very volume that it had"
+                    "Velero would bind {claims} to the storage of the original{along}: {why}, and {each} for the very volume that it had"
                 )
             }
             Self::ClaimsRemoved => format!("{count} volume claims are removed, and the data of their volumes with them"),
@@ -253,10 +254,10 @@ impl Finding {
                 "create the role before the workloads start; backups of Velero's lack those that only RoleBindings name"
             }
             Self::SharedStorage => "to use the old storage again, create the volume by hand, with the original gone",
-            Self::SharedThroughVelero { everything: true } => {
+            Self::SharedThroughVelero { everything: true, .. } => {
                 "leave it to dxdr itself (without `--executor velero`), which gives these claims new, empty volumes"
             }
-            Self::SharedThroughVelero { everything: false } => {
+            Self::SharedThroughVelero { everything: false, .. } => {
                 "take `--empty-volumes`; for later backups give the claims that only Velero can bring back a label of their own"
             }
             Self::ClaimsRemoved => "leave them with `--exclude persistentvolumeclaims`",

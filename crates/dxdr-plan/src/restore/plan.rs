@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Step in which Velero brings back volumes.
-const VELERO: &str = "velero-volumes";
+pub const VELERO: &str = "velero-volumes";
 /// Step that removes what stands for snapshots.
 const RELEASE: &str = "release-snapshots";
 

@@ -56,6 +56,8 @@ pub struct RestorePlanner {
     /// What was captured of volumes, by the claim in the source namespace.
     pub(super) captured_volumes: HashMap<String, CapturedVolume>,
     pub(super) through_velero: Vec<VeleroVolume>,
+    /// Claims that Velero was asked to bring back before: being there does not mean that they are whole.
+    pub(super) begun: BTreeSet<String>,
     /// Claims that copies made file by file come back into.
     pub(super) awaited: Vec<Awaited>,
     /// The archive's pods, where it has such copies.
@@ -127,6 +129,7 @@ impl RestorePlanner {
             quotas: Vec::new(),
             captured_volumes: HashMap::new(),
             through_velero: Vec::new(),
+            begun: BTreeSet::new(),
             awaited: Vec::new(),
             pods: None,
             storage: ArchivedStorage::default(),
@@ -162,6 +165,14 @@ impl RestorePlanner {
                 }
             }
         }
+        self
+    }
+
+    /// Names claims of the target that an earlier process of the same run had Velero bring back, and that it did not see whole. Velero makes a
+    /// claim long before the data is in it.
+    #[must_use]
+    pub fn begun(mut self, claims: impl IntoIterator<Item = String>) -> Self {
+        self.begun.extend(claims);
         self
     }
 

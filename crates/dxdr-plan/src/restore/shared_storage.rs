@@ -4,6 +4,9 @@
 //! volume it creates just as it is in the archive, and where the archive has none it lets the claim ask for it all the same. In a
 //! cluster in which nobody has that volume, the claim is then bound to the very storage that the original still writes to. Velero comes
 //! to a volume through its claim, and to claims by kind and label: there is no selecting by name.
+//!
+//! Told to restore no volumes from snapshots, it creates a volume of which a plugin of its took one just the same, whatever its reclaim policy: under
+//! another name where the original's is taken, and with the original's disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +17,8 @@ use super::{
     carrier::labels,
     finding::Finding,
     planner::RestorePlanner,
-    request::{ClusterScoped, Executor},
-    volume::VeleroVolume,
+    request::{ClusterScoped, Executor, Volumes},
+    volume::{NATIVE_SNAPSHOT, VeleroVolume, VolumeSource},
 };
 
 /// Claims and volumes of the archive.
@@ -79,16 +82,24 @@ impl RestorePlanner {
         };
         let is_there = |volume: &str| !self.request.beside() && self.lives(volume);
         let storage = &self.storage;
-        let has_copy = |claim: &str| self.captured_volumes.contains_key(claim);
-        let keeps_volume = |claim: &ArchivedClaim| !claim.volume.is_empty() && !storage.provisioned.contains(&claim.volume);
-        let found = storage
-            .claims
-            .iter()
-            .filter(|(name, claim)| keeps_volume(claim) && !has_copy(name) && !is_there(&claim.volume) && finds(claim));
-        let found: Vec<String> = found.map(|(_, claim)| claim.volume.clone()).collect();
-        for name in found {
+        let unused = |source: &VolumeSource| {
+            let native = matches!(source, VolumeSource::Velero { method } if method == NATIVE_SNAPSHOT);
+            native && self.request.volumes == Volumes::Empty
+        };
+        // Whether Velero makes the volume as it is in the archive, and whether it does so although there is a copy.
+        let made_as_it_was = |name: &str, claim: &ArchivedClaim| match self.captured_volumes.get(name) {
+            Some(captured) => unused(&captured.source).then_some(true),
+            None => (!storage.provisioned.contains(&claim.volume)).then_some(false),
+        };
+        let found = storage.claims.iter().filter_map(|(name, claim)| {
+            let copied = made_as_it_was(name, claim)?;
+            let bound = !claim.volume.is_empty() && !is_there(&claim.volume) && finds(claim);
+            bound.then(|| (claim.volume.clone(), copied))
+        });
+        let found: Vec<(String, bool)> = found.collect();
+        for (name, copied) in found {
             let volume = ObjectReference { kind: volumes(), namespace: None, name };
-            self.findings.of(Finding::SharedThroughVelero { everything: by_velero }, &volume);
+            self.findings.of(Finding::SharedThroughVelero { everything: by_velero, copied }, &volume);
         }
     }
 

@@ -14,6 +14,8 @@ pub const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
 
 /// The method whose copies come back with the pods that mount them.
 pub const FILE_SYSTEM: &str = "file-system";
+/// The method whose snapshots a plugin of Velero's takes, and makes volumes from.
+pub const NATIVE_SNAPSHOT: &str = "native-snapshot";
 
 /// How the data of a claim comes back.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -84,6 +84,11 @@ pub fn pod_volume_restores() -> ResourceKind {
     kind("PodVolumeRestore", "podvolumerestores")
 }
 
+/// `datadownloads.velero.io`: a data mover at work for a claim that is restored.
+pub fn data_downloads() -> ResourceKind {
+    ResourceKind { version: "v2alpha1".to_owned(), ..kind("DataDownload", "datadownloads") }
+}
+
 /// `serverstatusrequests.velero.io`
 pub fn server_status_requests() -> ResourceKind {
     kind("ServerStatusRequest", "serverstatusrequests")

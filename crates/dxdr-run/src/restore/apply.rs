@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    Prepared, RestoreReport, copies, volumes,
+    Prepared, RestoreReport, copies, velero_volumes, volumes,
     write::{Written, write},
 };
 use crate::{
@@ -87,7 +87,7 @@ async fn through_velero(
     run: &mut ActiveRun,
     report: &mut RestoreReport,
 ) -> Result<(), RunError> {
-    volumes::through_velero(context, prepared, run, report).await?;
+    velero_volumes::bring_back(context, prepared, run, report).await?;
     copies::bring_back(context, prepared, run).await
 }
 

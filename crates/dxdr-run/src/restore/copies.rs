@@ -204,7 +204,7 @@ async fn missing(
     copies: &FileCopies,
     outcome: &VeleroOutcome,
 ) -> Result<BTreeMap<ObjectReference, String>, RunError> {
-    let selector = format!("velero.io/restore-uid={}", outcome.uid);
+    let selector = format!("velero.io/restore-uid={}", outcome.uid());
     let (cluster, namespace) = (context.cluster.as_ref(), &context.velero_namespace);
     let copied = labelled(cluster, &pod_volume_restores(), namespace, &selector).await?;
     let mut missing = BTreeMap::new();

@@ -16,11 +16,15 @@ pub mod copies;
 pub mod databases;
 pub mod live;
 mod unbound;
+mod velero_volumes;
 mod volumes;
 mod way;
 pub mod write;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use dxdr_catalog::{Entry, RecoveryPoint, Sha256};
 use dxdr_environment::EnvironmentName;
@@ -146,6 +150,30 @@ pub async fn prepare(
     entry: &Entry,
     request: RestoreRequest,
 ) -> Result<Prepared, RunError> {
+    planned_with(store, cluster, entry, request, BTreeSet::new()).await
+}
+
+/// The same for a run that an earlier process left, by its journal.
+pub(crate) async fn prepare_again(
+    context: &RunContext,
+    entry: &Entry,
+    request: RestoreRequest,
+    history: &History,
+) -> Result<Prepared, RunError> {
+    planned_with(&context.store, Some(&context.cluster), entry, request, velero_volumes::begun(history)).await
+}
+
+/// `begun`: claims that Velero was asked to bring back before.
+async fn planned_with(
+    store: &Store,
+    cluster: Option<&Arc<dyn Cluster>>,
+    entry: &Entry,
+    request: RestoreRequest,
+    begun: BTreeSet<String>,
+) -> Result<Prepared, RunError> {
+    if let Some(reason) = entry.unrestorable() {
+        return Err(PlanError::Unrestorable { backup: entry.name().to_owned(), reason: reason.to_string() }.into());
+    }
     if request.prune
         && let Some(reason) = unknown_extent(entry)
     {
@@ -168,6 +196,7 @@ pub async fn prepare(
     let volumes = volumes::captured(store, entry).await?;
     let planner = RestorePlanner::new(request.clone(), kinds.as_deref(), live)?
         .volumes(&volumes)
+        .begun(begun)
         .captured(captured.into_iter().map(|kind| kind.group_resource));
     let (planner, fingerprints) = source
         .visit((planner, Fingerprints::default()), |(planner, fingerprints), number, item, json| {
@@ -246,6 +275,10 @@ fn planned(context: &RunContext, order: &RestoreOrder, prepared: &Prepared) -> P
     if !prepared.plan.databases.is_empty() {
         let recorded = prepared.plan.databases.iter().map(dxdr_plan::restore::DatabaseRestore::parameters).collect();
         parameters.insert(databases::DATABASES.to_owned(), recorded);
+    }
+    if !prepared.plan.through_velero.is_empty() {
+        let claims = prepared.plan.through_velero.iter().map(|volume| volume.claim.name.clone());
+        parameters.insert(velero_volumes::CLAIMS.to_owned(), claims.collect());
     }
     let protective_steps =
         protective.map(|plan| plan.steps.all().into_iter().map(backup::recorded).collect()).unwrap_or_default();
@@ -357,7 +390,10 @@ async fn by_velero(
     report.left = now.plan.counts.leave;
     for planned in now.plan.stages.iter().flat_map(|stage| &stage.objects) {
         match &planned.action {
-            Action::Create => report.failed.push(volumes::not_back(context, &planned.target, &outcome)),
+            Action::Create => {
+                let words = velero_volumes::words(&planned.target, &outcome);
+                report.failed.push(velero_volumes::not_back(context, &planned.target, words));
+            }
             Action::Update { differences, .. } => {
                 let paths = differences.iter().map(|difference| difference.path.clone()).collect();
                 report.differing.push((planned.target.to_string(), paths));

@@ -1,5 +1,4 @@
-//! Volumes: what was captured of them, filling new ones from the storage's snapshots, letting go of these, and having Velero bring
-//! back what only it can read.
+//! Volumes: what was captured of them, filling new ones from the storage's snapshots, and letting go of these.
 //!
 //! ```text
 //! claim ─► content for the handle ─► VolumeSnapshot ─► ready ─► claim with data source ─► bound ─► both objects deleted
@@ -27,7 +26,7 @@ use dxdr_plan::{
         CapturedVolume, RestorePlan, VolumeSource,
         volume::{self, ImportedSnapshot},
     },
-    velero::{RUN_LABEL, restore_of_volumes},
+    velero::RUN_LABEL,
 };
 use dxdr_provider::{
     Cluster, ClusterError, ClusterErrorKind,
@@ -43,7 +42,6 @@ use crate::{
     event::{Event, Reporter},
     stop::StopRequest,
     store::Store,
-    velero::restore::{Adopted, VeleroOutcome, restore},
 };
 
 /// A storage that has the snapshot answers within seconds.
@@ -426,61 +424,6 @@ async fn drop_snapshot(cluster: &dyn Cluster, snapshot: &ObjectReference) -> Res
     let content = ObjectReference { kind: volume::contents(), namespace: None, name: snapshot.name.clone() };
     cluster.delete(&content, None, &options()).await?;
     Ok(())
-}
-
-/// Has Velero bring back the volumes that only it can read.
-///
-/// # Errors
-/// When one did not come back: what mounts it must not be made.
-pub(super) async fn through_velero(
-    context: &RunContext,
-    prepared: &Prepared,
-    run: &mut ActiveRun,
-    report: &mut RestoreReport,
-) -> Result<(), RunError> {
-    let Some(step) = prepared.plan.velero_step() else { return Ok(()) };
-    run.start(&step).await?;
-    let object = restore_of_volumes(&prepared.plan, run.id(), &context.velero_namespace);
-    let mut adopted = Adopted::Carried;
-    loop {
-        let outcome = restore(context, &object, &prepared.plan.point, &step, adopted).await?;
-        let (mut back, mut missing) = (0, Vec::new());
-        for volume in &prepared.plan.through_velero {
-            if context.cluster.get(&volume.claim).await?.is_some() {
-                back += 1;
-            } else {
-                let reason = not_back(context, &volume.claim, &outcome).message;
-                missing.push(format!("{}: {reason}", volume.claim));
-            }
-        }
-        if missing.is_empty() {
-            report.created += back;
-            return run.finish(&step, &format!("{}: {back} volumes", outcome.phase), Evidence::new()).await;
-        }
-        if !outcome.found_over {
-            return Err(RunError::Unfilled(missing.join("; ")));
-        }
-        adopted = Adopted::Running;
-    }
-}
-
-/// An object that Velero did not bring back.
-pub(super) fn not_back(context: &RunContext, object: &ObjectReference, outcome: &VeleroOutcome) -> ClusterError {
-    let about: Vec<&str> =
-        outcome.errors.iter().chain(&outcome.warnings).map(String::as_str).filter(|text| text.contains(&object.name)).collect();
-    let reason = match (about.first(), outcome.errors.first()) {
-        (Some(about), _) => format!("Velero says: {about}"),
-        (None, Some(error)) => format!("Velero's Restore is {}: {error}", outcome.phase),
-        (None, None) => format!("Velero's Restore is {}, and does not say why", outcome.phase),
-    };
-    ClusterError {
-        kind: ClusterErrorKind::Other,
-        action: "restore",
-        object: object.to_string(),
-        cluster: context.cluster.describe(),
-        message: reason,
-        source: None,
-    }
 }
 
 fn options() -> WriteOptions {

@@ -47,8 +47,9 @@ impl Adopted {
 /// What Velero says came of a Restore.
 #[derive(Debug, Default)]
 pub struct VeleroOutcome {
-    /// By which what Velero made for it is found.
-    pub uid: String,
+    /// Those of the same that were asked for, the oldest first; the last is the one that counts. Each after the first was asked for because
+    /// those before it had not brought everything.
+    pub restores: Vec<Asked>,
     /// Whether it was over before it was asked for here.
     pub found_over: bool,
     /// `Completed`, `PartiallyFailed`.
@@ -59,6 +60,29 @@ pub struct VeleroOutcome {
     pub warnings: Vec<String>,
     /// What became of each object.
     pub restored: Vec<Restored>,
+}
+
+/// A Restore that Velero was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Its name.
+    pub name: String,
+    /// By which what Velero made for it is found.
+    pub uid: String,
+}
+
+impl Asked {
+    fn of(restore: &Value) -> Self {
+        let text = |pointer: &str| restore.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self { name: text("/metadata/name"), uid: text("/metadata/uid") }
+    }
+}
+
+impl VeleroOutcome {
+    /// By which what Velero made for the last Restore is found.
+    pub fn uid(&self) -> &str {
+        self.restores.last().map(|asked| asked.uid.as_str()).unwrap_or_default()
+    }
 }
 
 /// Asks for `restore` of backup `point` and follows it to its end. Repeatable: its name is the run's own, and one that is not `adopted` is
@@ -74,7 +98,7 @@ pub async fn restore(
     adopted: Adopted,
 ) -> Result<VeleroOutcome, RunError> {
     synchronized(context, point, step).await?;
-    let (restore, found_over) = ask(context, restore, adopted).await?;
+    let (restore, found_over, mut restores) = ask(context, restore, adopted).await?;
     let over = |object: &Value| phase(object).is_some_and(|phase| OVER.contains(&phase));
     let (cluster, reporter) = (context.cluster.as_ref(), context.reporter.as_ref());
     let object = follow(cluster, reporter, &context.stop, &restore, &step.id, over).await?;
@@ -82,8 +106,8 @@ pub async fn restore(
     let (errors, warnings) = said(context, &restore.name).await;
     if matches!(phase.as_str(), "Completed" | "PartiallyFailed") {
         let restored = restored(context, &restore.name).await;
-        let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned();
-        return Ok(VeleroOutcome { uid, found_over, phase, errors, warnings, restored });
+        restores.push(Asked::of(&object));
+        return Ok(VeleroOutcome { restores, found_over, phase, errors, warnings, restored });
     }
     let refusals = object.pointer("/status/validationErrors").and_then(Value::as_array).into_iter().flatten();
     let mut reasons: Vec<String> = refusals.filter_map(Value::as_str).map(str::to_owned).collect();
@@ -93,27 +117,33 @@ pub async fn restore(
     Err(RunError::VeleroRestore { restore: restore.name, phase, reason })
 }
 
-/// Asks for `restore` unless an earlier process of the run has, and answers which object stands for it, and whether that was over already.
-async fn ask(context: &RunContext, restore: &DesiredObject, adopted: Adopted) -> Result<(ObjectReference, bool), RunError> {
+/// Asks for `restore` unless an earlier process of the run has, and answers which object stands for it, whether that was over already, and
+/// which were asked for before it.
+async fn ask(
+    context: &RunContext,
+    restore: &DesiredObject,
+    adopted: Adopted,
+) -> Result<(ObjectReference, bool, Vec<Asked>), RunError> {
     let no_velero = |error| server::no_velero(error, &context.velero_namespace);
     let mut asked = restore.clone();
     let mut attempt = 1_u32;
-    // Of several the newest counts: another one was asked for because those before it had not brought everything.
-    let mut newest = None;
+    let (mut before, mut newest) = (Vec::new(), None);
     while let Some(live) = context.cluster.get(&asked.reference).await.map_err(no_velero)? {
         let live: Value = serde_json::from_slice(&live).unwrap_or_default();
+        before.push(Asked::of(&live));
         newest = Some((asked.reference.clone(), live));
         attempt += 1;
         asked.reference.name = velero::attempt(&restore.reference.name, attempt);
         asked.value["metadata"]["name"] = asked.reference.name.as_str().into();
     }
     if let Some((reference, live)) = newest.filter(|(_, live)| adopted.stands(live)) {
-        return Ok((reference, phase(&live).is_some_and(|phase| OVER.contains(&phase))));
+        before.pop();
+        return Ok((reference, phase(&live).is_some_and(|phase| OVER.contains(&phase)), before));
     }
     match context.cluster.create(&asked.reference, Bytes::from(asked.value.to_string()), &server::options()).await {
-        Ok(_) => Ok((asked.reference, false)),
+        Ok(_) => Ok((asked.reference, false, before)),
         // The first try of this process did.
-        Err(error) if error.kind == ClusterErrorKind::AlreadyExists => Ok((asked.reference, false)),
+        Err(error) if error.kind == ClusterErrorKind::AlreadyExists => Ok((asked.reference, false, before)),
         Err(error) => Err(no_velero(error)),
     }
 }

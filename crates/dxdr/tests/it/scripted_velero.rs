@@ -28,22 +28,24 @@ pub(crate) fn velero(kind: &str, name: &str) -> ObjectReference {
 /// Velero's namespace, and some of its kinds.
 pub(crate) fn install(served: &Served, kinds: &[&str]) {
     served.create(objects::namespace("velero"));
-    for kind in kinds {
-        let plural = format!("{}s", kind.to_lowercase());
-        let name = format!("{plural}.velero.io");
-        let definition = json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
-            "spec": {
-                "group": "velero.io", "scope": "Namespaced",
-                "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
-                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
-                    "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]
-            }
-        });
-        let group = "apiextensions.k8s.io";
-        let reference = reference(group, "v1", "CustomResourceDefinition", "customresourcedefinitions", None, &name);
-        served.create((reference, definition));
-    }
+    kinds.iter().for_each(|kind| define(served, kind, "v1"));
+}
+
+fn define(served: &Served, kind: &str, version: &str) {
+    let plural = format!("{}s", kind.to_lowercase());
+    let name = format!("{plural}.velero.io");
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
+        "spec": {
+            "group": "velero.io", "scope": "Namespaced",
+            "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
+            "versions": [{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]
+        }
+    });
+    let group = "apiextensions.k8s.io";
+    let reference = reference(group, "v1", "CustomResourceDefinition", "customresourcedefinitions", None, &name);
+    served.create((reference, definition));
 }
 
 /// A claim of the archive.
@@ -75,10 +77,20 @@ fn moved(claim: &str, volume: &str) -> Value {
             "operationID": "du-1", "size": 4096, "retainedSnapshot": ""}})
 }
 
+fn snapshot(claim: &str, volume: &str) -> Value {
+    json!({"pvcName": claim, "pvcNamespace": "staging", "pvName": volume, "backupMethod": "NativeSnapshot", "result": "succeeded",
+        "nativeSnapshotInfo": {"snapshotHandle": "snap-0a", "volumeType": "gp3", "iops": ""}})
+}
+
+fn restored(claim: &str) -> ObjectReference {
+    core("PersistentVolumeClaim", Some("copy"), claim)
+}
+
 impl Scripted {
     pub(crate) fn new(volumes: &[Value], objects: &[(&str, Value)]) -> Self {
         let served = Served::new();
         install(&served, &["Backup", "Restore", "PodVolumeRestore"]);
+        define(&served, "DataDownload", "v2alpha1");
         let namespace = [("namespaces", objects::namespace("staging").1)];
         let archived = [&namespace[..], objects].concat();
         backup_with(&served.place, BACKUP, "Completed", &json!({"velero.io/schedule-name": "nightly"}), &archived);
@@ -102,9 +114,19 @@ impl Scripted {
             (CLAIMS, claim("files", "nfs", &json!({"app": "files"}))),
             ("persistentvolumes", volume("pv-db", "Delete", "db")),
             ("persistentvolumes", volume("nfs", "Retain", "files")),
+            ("deployments.apps", archived_deployment()),
         ];
-        let objects = [&objects[..], &[("deployments.apps", archived_deployment())]].concat();
         Self::new(&[moved("db", "pv-db")], &objects)
+    }
+
+    /// With a claim of which a plugin of Velero's took a snapshot.
+    fn with_snapshot() -> Self {
+        let objects = [
+            (CLAIMS, claim("db", "pv-db", &json!({"app": "db"}))),
+            ("persistentvolumes", volume("pv-db", "Delete", "db")),
+            ("deployments.apps", archived_deployment()),
+        ];
+        Self::new(&[snapshot("db", "pv-db")], &objects)
     }
 
     /// The Restore that dxdr asks for.
@@ -127,11 +149,41 @@ impl Scripted {
         panic!("no Restore was asked for within two minutes");
     }
 
-    /// Makes a claim in the target, as Velero does.
-    fn fill(&self, name: &str) {
-        let mut filled = claim(name, "", &json!({}));
-        filled["metadata"]["namespace"] = "copy".into();
-        self.served.create((core("PersistentVolumeClaim", Some("copy"), name), filled));
+    /// Makes a claim in the target, as Velero does, long before it is bound.
+    fn makes(&self, restore: &Value, name: &str, volume: &str) {
+        let mut made = claim(name, volume, &json!({"velero.io/restore-name": restore["metadata"]["name"]}));
+        made["metadata"]["namespace"] = "copy".into();
+        self.served.create((restored(name), made));
+        self.served.set_status(&restored(name), &json!({"phase": "Pending"}));
+    }
+
+    /// Moves data into the volume of a claim, as a data mover does.
+    fn moves(&self, restore: &Value, claim: &str, status: &Value) {
+        let (asked, uid) = (&restore["metadata"]["name"], &restore["metadata"]["uid"]);
+        let name = format!("{}-x", asked.as_str().unwrap());
+        let labels = json!({"velero.io/restore-uid": uid, "velero.io/restore-name": asked});
+        let download = json!({
+            "apiVersion": "velero.io/v2alpha1", "kind": "DataDownload",
+            "metadata": {"name": name, "namespace": "velero", "labels": labels},
+            "spec": {"targetVolume": {"pvc": claim, "pv": "", "namespace": "copy"}, "snapshotID": "k0f3"}, "status": status
+        });
+        let reference = reference("velero.io", "v2alpha1", "DataDownload", "datadownloads", Some("velero"), &name);
+        self.served.create((reference, download));
+    }
+
+    fn binds(&self, claim: &str) {
+        self.served.set_status(&restored(claim), &json!({"phase": "Bound"}));
+    }
+
+    /// Brings a claim back with its data.
+    fn brings(&self, restore: &Value, claim: &str) {
+        self.makes(restore, claim, "");
+        self.moves(restore, claim, &json!({"phase": "Completed"}));
+        self.binds(claim);
+    }
+
+    fn restores(&self) -> usize {
+        self.served.list(&velero("Restore", "").kind, "velero").len()
     }
 
     /// Ends it, with what Velero says of it in the store.
@@ -166,18 +218,19 @@ fn what_only_velero_can_read_comes_back_through_a_restore_of_just_that() {
     );
     // The others are there already, with new volumes, and nothing is that mounts them.
     let files = served.get(&core("PersistentVolumeClaim", Some("copy"), "files")).unwrap();
-    assert_eq!(files["spec"].get("volumeName"), None);
-    scripted.fill("db");
+    assert_eq!((files["spec"].get("volumeName"), served.get(&deployment("copy"))), (None, None));
+    scripted.brings(&asked, "db");
     scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
     let (code, said) = restore.ends();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("Have Velero bring back 1 volume"), "{said}");
     assert_eq!(served.get(&core("PersistentVolume", None, "nfs")), None);
-    assert_eq!(served.list(&velero("Restore", "").kind, "velero").len(), 1);
+    assert!(served.get(&deployment("copy")).is_some());
+    assert_eq!(scripted.restores(), 1);
 }
 
 #[test]
-fn a_volume_that_velero_does_not_bring_back_is_told_in_its_words_and_nothing_starts_without_it() {
+fn a_claim_that_velero_does_not_make_ends_the_run_before_a_controller_makes_an_empty_one() {
     let scripted = Scripted::with_volumes();
     let served = &scripted.served;
     let restore = served.start(&LIMITED);
@@ -187,19 +240,105 @@ fn a_volume_that_velero_does_not_bring_back_is_told_in_its_words_and_nothing_sta
     scripted.ends(&asked, &json!({"phase": "PartiallyFailed", "errors": 1}), &results, &json!({}));
     let (code, said) = restore.ends();
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("persistentvolumeclaims copy/db: Velero says: error preparing"), "{said}");
+    assert!(said.contains("volumes did not come back: persistentvolumeclaims copy/db"), "{said}");
     assert!(said.contains("no node-agent runs"), "{said}");
-    assert_eq!(served.get(&deployment("copy")), None);
+    assert_eq!(scripted.served.get(&deployment("copy")), None);
 
-    // Its Restore is over and did not bring it: the same run has another one made.
-    let resumed = served.start(&["runs", "resume", &run_of(&scripted), "--yes"]);
+    let resumed = scripted.served.start(&["runs", "resume", &run_of(&scripted), "--yes"]);
+    let again = scripted.asked_again(&resumed, 2);
+    scripted.brings(&again, "db");
+    scripted.ends(&again, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+    let (code, said) = resumed.ends();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(scripted.served.get(&deployment("copy")).is_some());
+}
+
+#[test]
+fn a_claim_that_is_there_without_its_data_is_not_back_and_is_asked_for_again_once_it_is_gone() {
+    let scripted = Scripted::with_volumes();
+    let served = &scripted.served;
+    let restore = served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    scripted.makes(&asked, "db", "");
+    scripted.moves(&asked, "db", &json!({"phase": "Failed", "message": "error to connect to the repository: wrong password"}));
+    // What data movers say is not among its results.
+    scripted.ends(&asked, &json!({"phase": "PartiallyFailed", "errors": 1}), &json!({}), &json!({}));
+    let not_back = |(code, said): (Option<i32>, String)| {
+        assert_eq!(code, Some(1), "{said}");
+        let reason = "persistentvolumeclaims copy/db: Velero's copying of it is Failed: error to connect to the repository: wrong password";
+        assert!(said.contains(reason), "{said}");
+        assert!(said.contains("delete those of the claims that are there"), "{said}");
+        assert_eq!((served.get(&deployment("copy")), scripted.restores()), (None, 1), "{said}");
+    };
+    not_back(restore.ends());
+    let run = run_of(&scripted);
+    let resume = ["runs", "resume", &run, "--yes"];
+    not_back(served.start(&resume).ends());
+
+    served.delete(&restored("db"));
+    let resumed = served.start(&resume);
     let again = scripted.asked_again(&resumed, 2);
     assert_eq!(again["spec"], asked["spec"]);
-    scripted.fill("db");
+    scripted.brings(&again, "db");
     scripted.ends(&again, &json!({"phase": "Completed"}), &json!({}), &json!({}));
     let (code, said) = resumed.ends();
     assert_eq!(code, Some(0), "{said}");
     assert!(served.get(&deployment("copy")).is_some());
+}
+
+#[test]
+fn a_run_that_is_killed_while_velero_moves_data_waits_for_what_comes_of_it() {
+    let scripted = Scripted::with_volumes();
+    let served = &scripted.served;
+    let restore = served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    restore.kill();
+    scripted.makes(&asked, "db", "");
+    let run = run_of(&scripted);
+    let dry = served.run(&["runs", "resume", &run, "--dry-run"]).exits(0).stdout;
+    assert!(dry.contains("Have Velero bring back 1 volume"), "{dry}");
+    let resumed = served.start(&["runs", "resume", &run, "--yes"]);
+    scripted.moves(&asked, "db", &json!({"phase": "Completed"}));
+    scripted.binds("db");
+    scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+    let (code, said) = resumed.ends();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(served.get(&deployment("copy")).is_some());
+    assert_eq!(scripted.restores(), 1);
+}
+
+#[test]
+fn a_claim_is_back_from_a_plugin_s_snapshot_when_its_volume_was_made_from_one() {
+    for (from, code) in [("velero-clone-1", 0), ("pv-db", 1)] {
+        let scripted = Scripted::with_snapshot();
+        let restore = scripted.served.start(&LIMITED);
+        let asked = scripted.asked(&restore);
+        scripted.makes(&asked, "db", from);
+        scripted.binds("db");
+        let name = asked["metadata"]["name"].as_str().unwrap();
+        let folder = scripted.served.store().join("restores").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let made = json!([{"pvName": "velero-clone-1", "restoreMethod": "NativeSnapshot", "snapshotDataMoved": false}]);
+        fs::write(folder.join(format!("{name}-volumeinfo.json.gz")), zipped(&made)).unwrap();
+        scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+        let (ended, said) = restore.ends();
+        assert_eq!(ended, Some(code), "{said}");
+        assert_eq!(
+            said.contains("persistentvolumeclaims copy/db: Velero's Restore is Completed, and brought nothing into it"),
+            code == 1
+        );
+        assert_eq!(scripted.served.get(&deployment("copy")).is_some(), code == 0);
+    }
+}
+
+#[test]
+fn a_backup_that_velero_deletes_is_not_restored_however_it_is_named() {
+    let scripted = Scripted::with_volumes();
+    for (phase, said) in [("Deleting", "Velero says that it is Deleting"), ("", "Velero has not begun it")] {
+        backup_with(&scripted.served.place, BACKUP, phase, &json!({}), &[]);
+        let refused = scripted.served.refuses_and_changes_nothing(&LIMITED, 5).stderr;
+        assert!(refused.contains(&format!("from backup `{BACKUP}` nothing can be restored: {said}")), "{refused}");
+    }
 }
 
 #[test]
@@ -222,7 +361,7 @@ fn a_restore_that_velero_refuses_ends_the_run_with_its_reasons_and_is_asked_for_
     let again = scripted.asked_again(&resumed, 2);
     assert_eq!(again["metadata"]["name"], format!("{run}-volumes-2"));
     assert_eq!(again["spec"], asked["spec"]);
-    scripted.fill("db");
+    scripted.brings(&again, "db");
     scripted.ends(&again, &json!({"phase": "Completed"}), &json!({}), &json!({}));
     let (code, said) = resumed.ends();
     assert_eq!(code, Some(0), "{said}");
@@ -247,7 +386,7 @@ fn what_velero_made_of_everything_is_held_against_the_plan() {
     let asked = scripted.asked(&restore);
     assert_eq!(asked["spec"]["namespaceMapping"], json!({"staging": "copy"}));
     served.create(objects::namespace("copy"));
-    scripted.fill("data");
+    scripted.makes(&asked, "data", "");
     let refusal =
         "error restoring configmaps/copy/settings: admission webhook \"policy.example.org\" denied the request: no settings";
     let results = json!({"errors": {"namespaces": {"copy": [refusal]}}});

@@ -109,6 +109,23 @@ fn a_claim_that_velero_alone_brings_back_is_something_to_do() {
 }
 
 #[test]
+fn a_claim_that_velero_was_asked_for_is_not_taken_for_whole_because_it_is_there() {
+    let world = World::of(&archive());
+    let planned = |begun: &str, method: &str| {
+        let served = super::world::served();
+        let planner = RestorePlanner::new(in_place(), Some(&served), Some(world.live())).unwrap();
+        archive().feed(planner.volumes(&[captured(method)]).begun([begun.to_owned()]))
+    };
+    let resumed = planned("data", "data-mover");
+    assert_eq!(steps(&resumed), ["velero-volumes"]);
+    assert_eq!(resumed.through_velero[0].claim.to_string(), "persistentvolumeclaims staging/data");
+    for other in [planned("other", "data-mover"), planned("data", "csi-snapshot")] {
+        assert!(other.nothing_to_do());
+        assert_eq!(notes(&other), ["warning: 1 volume claim is there, and the data of their volumes stays as it is now"]);
+    }
+}
+
+#[test]
 fn a_target_that_cannot_use_the_snapshot_is_named_before_anything_is_written() {
     // No kind of the group of snapshots is served.
     let refused = plan(&beside(), &[captured("csi-snapshot")], Some(&World::default()));
@@ -212,6 +229,13 @@ fn plan_of(archive: &Archive, request: &RestoreRequest, volumes: &[VolumeCompone
     archive.feed(planner.volumes(volumes))
 }
 
+fn with_policy(mut object: Value, policy: &str) -> Value {
+    if object["kind"] == "PersistentVolume" {
+        object["spec"]["persistentVolumeReclaimPolicy"] = policy.into();
+    }
+    object
+}
+
 const BOUND_TWICE: &str = "fatal: Velero would bind a claim to the storage of the original, along with the volumes that only it can bring back: there is no copy of the data, and it asks for the very volume that it had";
 
 #[test]
@@ -276,6 +300,19 @@ fn a_restore_that_velero_carries_out_is_refused_where_it_would_bind_storage_twic
     assert!(found[0].1.as_ref().unwrap().contains("without `--executor velero`"));
     // `restorePVs: false` keeps no volume out that has no snapshot.
     assert_eq!(refusals(&RestoreRequest { volumes: Volumes::Empty, ..by_velero.clone() }, None).len(), 1);
+    // Of a plugin's snapshot Velero then makes the volume with the original's disk, whatever its reclaim policy.
+    for policy in ["Retain", "Delete"] {
+        let archive = beside_shared_storage(json!({"app": "db"}), json!({}), "Delete");
+        let archive = Archive(archive.0.into_iter().map(|(kind, object)| (kind, with_policy(object, policy))).collect());
+        let plan = |volumes, method: &str| {
+            plan_of(&archive, &RestoreRequest { volumes, ..by_velero.clone() }, &[captured(method)], None)
+        };
+        let bound: Vec<String> = plan(Volumes::Empty, "native-snapshot").refusals().map(|note| note.text.clone()).collect();
+        let reason = "the copy of the data is not to be used, and it asks for the very volume that it had";
+        assert!(bound.iter().any(|text| text.ends_with(reason)), "{policy}: {bound:?}");
+        let others = [plan(Volumes::Captured, "native-snapshot"), plan(Volumes::Empty, "data-mover")];
+        assert!(others.iter().flat_map(RestorePlan::refusals).all(|note| !note.text.contains(reason)));
+    }
     let without = RestoreRequest { exclude: vec![CLAIMS.to_owned()], ..by_velero.clone() };
     assert_eq!(refusals(&without, None), []);
     assert_eq!(refusals(&RestoreRequest { executor: Executor::Dxdr, ..by_velero.clone() }, None), []);
