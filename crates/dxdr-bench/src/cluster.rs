@@ -1,8 +1,8 @@
 //! The sandbox in a process of its own, and the objects that are measured with.
 
-use std::{fmt::Write as _, io, path::Path, time::Instant};
+use std::{fmt::Write as _, path::Path, time::Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_provider::{Cluster, ClusterErrorKind, cluster::WriteOptions};
@@ -11,7 +11,7 @@ use dxdr_sandbox::{Options, Sandbox};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
-use crate::{Place, measurement::Measurement, world};
+use crate::{Place, measurement::Measurement, serving, world};
 
 /// As many creates at a time as a restore has in flight.
 pub(crate) const WORKERS: usize = 32;
@@ -20,12 +20,7 @@ pub(crate) const WORKERS: usize = 32;
 pub(crate) async fn serve(kubeconfig: &Path) -> Result<()> {
     let sandbox = Sandbox::new(Options::default());
     let serving = sandbox.serve_on(([127, 0, 0, 1], 0).into()).await?;
-    // Whole or not at all: it is waited for.
-    let partial = kubeconfig.with_extension("partial");
-    std::fs::write(&partial, sandbox.kubeconfig(serving.address())).context("cannot write the kubeconfig")?;
-    std::fs::rename(&partial, kubeconfig).context("cannot write the kubeconfig")?;
-    let ended = tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()));
-    ended.await??;
+    serving::until_stdin_ends(kubeconfig, &sandbox.kubeconfig(serving.address())).await?;
     serving.stop().await;
     Ok(())
 }

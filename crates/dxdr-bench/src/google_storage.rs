@@ -15,7 +15,7 @@ use futures::{StreamExt, stream};
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_storage::{client::Storage, streaming_source::StreamingSource};
 
-use crate::measurement::Measurement;
+use crate::{measurement::Measurement, serving};
 
 const BUCKET: &str = "dxdr-bench";
 const OBJECT: &str = "object";
@@ -57,13 +57,7 @@ enum Direction {
 pub(crate) async fn serve(file: &Path) -> Result<()> {
     let emulator = Emulator::start(Options { md5: false, ..Options::default() }).await?;
     emulator.create_bucket(BUCKET, Bucket::default());
-    // At once, so that nobody reads half of it.
-    let begun = file.with_extension("begun");
-    tokio::fs::write(&begun, emulator.endpoint()).await?;
-    tokio::fs::rename(&begun, file).await?;
-    let ended = tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()));
-    ended.await?.context("cannot read stdin")?;
-    Ok(())
+    serving::until_stdin_ends(file, &emulator.endpoint()).await
 }
 
 /// Moves the bytes of one object.

@@ -31,6 +31,7 @@ mod google_storage;
 mod measurement;
 mod restore;
 mod sealing;
+mod serving;
 mod world;
 
 /// One measurement of dxdr

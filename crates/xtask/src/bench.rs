@@ -12,30 +12,28 @@
 //! Every measurement is a process of its own: its peak of memory is its own. Times depend on the machine and on what else it does, so
 //! none is asserted; what is compared was measured in the same minute, and the median of the rounds counts.
 
+use std::cmp::Ordering;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use clap::builder::RangedU64ValueParser;
 use serde_json::Value;
 
+use self::served::Served;
 use crate::{checkout, interruption};
 
 mod google_storage;
 mod sealing;
+mod served;
 mod velero;
-
-/// How long the sandbox may take to write its kubeconfig.
-const STARTING: Duration = Duration::from_secs(30);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Also measure on the server of this kubeconfig, a real one; creates and deletes namespaces `dxdr-bench-…` there
-    #[arg(long, value_name = "FILE", env = "DXDR_TEST_KUBECONFIG")]
+    #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Context of that kubeconfig [default: its current one]
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
@@ -53,14 +51,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     points_in_directory: u32,
     /// Repeat each comparison so often; the median counts
-    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     rounds: usize,
     /// Measure beside a real Velero instead, on servers of its own that are stopped afterwards
     #[arg(long, conflicts_with = "kubeconfig")]
     velero: bool,
-    /// Beside Velero, only with these objects: 2000, applications, 10000
+    /// Beside Velero, only with these objects
     #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "velero")]
-    with: Vec<String>,
+    with: Vec<velero::Scenario>,
     /// Measure sealing beside the real kubeseal instead, with a controller that is stopped afterwards
     #[arg(long, conflicts_with_all = ["kubeconfig", "only", "velero"])]
     sealing: bool,
@@ -70,14 +68,23 @@ pub(crate) struct Arguments {
     /// Size of the large object of `--google-storage`, in MiB; the emulator keeps it in memory, twice while it is replaced
     #[arg(long, value_name = "MIB", default_value_t = 1024, requires = "google_storage")]
     large: u64,
-    /// Only these: backup, restore, plan, instant; beside Velero the first two
+    /// Only these; beside Velero the first two are measured
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    only: Vec<String>,
+    only: Vec<Comparison>,
+}
+
+/// What is measured, against what it is made of.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Comparison {
+    Backup,
+    Restore,
+    Plan,
+    Instant,
 }
 
 impl Arguments {
-    fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    fn wants(&self, comparison: Comparison) -> bool {
+        self.only.is_empty() || self.only.contains(&comparison)
     }
 }
 
@@ -97,9 +104,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return google_storage::run(&bench, arguments.rounds, arguments.large << 20);
     }
     let mut table = Table::default();
-    if ["backup", "restore", "plan"].iter().any(|name| arguments.wants(name)) {
-        let sandbox = Sandbox::start(&bench)?;
-        let server = Server { name: "sandbox", kubeconfig: sandbox.kubeconfig.clone(), context: None };
+    if [Comparison::Backup, Comparison::Restore, Comparison::Plan].into_iter().any(|one| arguments.wants(one)) {
+        let sandbox = Served::start(&bench, "serve")?;
+        let server = Server { name: "sandbox", kubeconfig: sandbox.file().to_owned(), context: None };
         measure(&bench, &server, arguments, &mut table)?;
         drop(sandbox);
         if let Some(kubeconfig) = &arguments.kubeconfig {
@@ -107,7 +114,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             measure(&bench, &server, arguments, &mut table)?;
         }
     }
-    if arguments.wants("instant") {
+    if arguments.wants(Comparison::Instant) {
         let found = bench.measure(&["instant".into(), "--points".into(), arguments.points.to_string().into()])?;
         table.instant("memory", &found);
         let directory = bench.folder.join("points");
@@ -179,7 +186,7 @@ fn measure_in(
     };
 
     let mut seeded = Vec::new();
-    if arguments.wants("backup") || arguments.wants("plan") {
+    if arguments.wants(Comparison::Backup) || arguments.wants(Comparison::Plan) {
         let empty = namespace(0, "");
         seed(&empty, 0)?;
         let nothing = bench.measure(&with_store("backup", &empty))?;
@@ -188,19 +195,21 @@ fn measure_in(
             seed(&name, count)?;
             seeded.push(count);
             let (mut lists, mut archives, mut backups) = (Vec::new(), Vec::new(), Vec::new());
-            let rounds = if arguments.wants("backup") { arguments.rounds } else { 1 };
+            let rounds = if arguments.wants(Comparison::Backup) { arguments.rounds } else { 1 };
             for _ in 0..rounds {
-                if arguments.wants("backup") {
+                if arguments.wants(Comparison::Backup) {
                     lists.push(bench.measure(&server.arguments("list", &name))?);
                     archives.push(bench.measure(&server.arguments("archive", &name))?);
                 }
                 backups.push(bench.measure(&with_store("backup", &name))?);
             }
-            if arguments.wants("backup") {
+            if arguments.wants(Comparison::Backup) {
                 table.backup(server.name, &nothing, &median(lists)?, &median(archives)?, &median(backups)?);
             }
         }
-        if let (true, Some(count)) = (arguments.wants("plan") && server.name == "sandbox", arguments.objects.iter().max()) {
+        if let (true, Some(count)) =
+            (arguments.wants(Comparison::Plan) && server.name == "sandbox", arguments.objects.iter().max())
+        {
             let line: Vec<OsString> = vec![
                 "plan".into(),
                 "--namespace".into(),
@@ -212,7 +221,7 @@ fn measure_in(
             table.plan(&median(plans)?);
         }
     }
-    if arguments.wants("restore") {
+    if arguments.wants(Comparison::Restore) {
         let count = arguments.restored;
         let name = format!("dxdr-bench-{count}");
         if !seeded.contains(&count) {
@@ -277,49 +286,6 @@ impl Bench {
     }
 }
 
-/// The sandbox in a process of its own; it ends when this does.
-struct Sandbox {
-    process: Child,
-    kubeconfig: PathBuf,
-}
-
-impl Sandbox {
-    fn start(bench: &Bench) -> Result<Self> {
-        let kubeconfig = bench.folder.join("kubeconfig");
-        let log = File::create(bench.folder.join("sandbox.log")).context("cannot write the sandbox's log")?;
-        let process = Command::new(&bench.program)
-            .arg("serve")
-            .arg(&kubeconfig)
-            .stdin(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot run {}", bench.program.display()))?;
-        let mut sandbox = Self { process, kubeconfig };
-        let deadline = Instant::now() + STARTING;
-        while !sandbox.kubeconfig.exists() {
-            interruption::check()?;
-            if Instant::now() > deadline || sandbox.process.try_wait()?.is_some() {
-                bail!("the sandbox does not start: {}", read(&bench.folder.join("sandbox.log")));
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(sandbox)
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        // Nothing it holds is worth waiting for.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_default()
-}
-
 /// What one process measured.
 #[derive(Clone)]
 struct Measured(Value);
@@ -348,10 +314,15 @@ impl Measured {
 }
 
 /// The one with the middle time.
-fn median(mut measured: Vec<Measured>) -> Result<Measured> {
-    measured.sort_by(|left, right| left.seconds().total_cmp(&right.seconds()));
+fn median(measured: Vec<Measured>) -> Result<Measured> {
+    median_by(measured, |one, other| one.seconds().total_cmp(&other.seconds()))
+}
+
+/// The middle one; of an even number the lesser of two.
+fn median_by<T>(mut measured: Vec<T>, order: impl FnMut(&T, &T) -> Ordering) -> Result<T> {
+    measured.sort_by(order);
     let middle = measured.len().saturating_sub(1) / 2;
-    measured.into_iter().nth(middle).context("--rounds must be 1 at least")
+    measured.into_iter().nth(middle).context("nothing was measured")
 }
 
 /// Rows of a Markdown table.
@@ -459,7 +430,23 @@ mod tests {
     fn the_median_is_the_middle_round() {
         let rounds = [3.0, 1.0, 2.0].map(|seconds| Measured(json!({"seconds": seconds})));
         assert_eq!(median(rounds.to_vec()).unwrap().seconds(), 2.0);
+        assert_eq!(median_by(vec![4, 1, 3, 2], Ord::cmp).unwrap(), 2);
         assert!(median(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_would_measure_nothing_is_refused() {
+        #[derive(clap::Parser)]
+        struct Program {
+            #[command(flatten)]
+            _arguments: Arguments,
+        }
+        let taken = |line: &str| <Program as clap::Parser>::try_parse_from(line.split(' ')).is_ok();
+        assert!(taken("bench --only backup,instant --rounds 1"));
+        assert!(taken("bench --velero --with 2000,applications"));
+        for line in ["bench --only backups", "bench --rounds 0", "bench --velero --with 200"] {
+            assert!(!taken(line), "{line}");
+        }
     }
 
     #[test]

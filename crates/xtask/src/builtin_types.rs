@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{checkout, cluster};
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let table = match &arguments.from_kubeconfig {
-        Some(kubeconfig) => make(&cluster::programs::build()?.kubectl, kubeconfig)?,
+        Some(kubeconfig) => make(&cluster::programs::build_kubectl()?, kubeconfig)?,
         None => cluster::temporary::in_cluster(cluster::Parts::default(), false, |cluster| {
             make(cluster.kubectl(), Path::new(&cluster.kubeconfig()))
         })?,
@@ -273,20 +273,6 @@ fn plain_form(property: &Value, refers: &mut Vec<String>) -> String {
             format!("{{{}", plain_form(&property["additionalProperties"], refers))
         }
         _ => "a".to_owned(),
-    }
-}
-
-/// The folder of a Go module that `tools/control-plane` pins; downloaded when it is not there.
-fn module_folder(module: &str) -> Result<PathBuf> {
-    let output = Command::new("go")
-        .current_dir(checkout::root().join("tools/control-plane"))
-        .args(["mod", "download", "-json", module])
-        .output()
-        .context("cannot run go")?;
-    let answer: Value = serde_json::from_slice(&output.stdout).context("`go mod download` did not answer with JSON")?;
-    match answer["Dir"].as_str() {
-        Some(folder) => Ok(PathBuf::from(folder)),
-        None => Err(anyhow!("cannot download {module}: {}", answer["Error"].as_str().unwrap_or_default())),
     }
 }
 

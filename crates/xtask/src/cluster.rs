@@ -23,7 +23,10 @@ use crate::{checkout, interruption};
 
 pub(crate) mod address;
 pub(crate) mod administrator;
+pub(crate) mod cache;
 pub(crate) mod credentials;
+pub(crate) mod digest;
+pub(crate) mod files;
 pub(crate) mod node;
 pub(crate) mod ports;
 pub(crate) mod processes;
@@ -105,7 +108,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
                 println!("{}", programs::build_volumes()?.driver.display());
             }
             if velero {
-                println!("{}", programs::build_velero(version.line)?.velero.display());
+                println!("{}", programs::build_velero(version.release)?.velero.display());
             }
             if sealed_secrets {
                 println!("{}", programs::build_sealed_secrets()?.kubeseal.display());
@@ -158,7 +161,7 @@ pub(crate) struct Parts {
 pub(crate) struct VeleroVersion {
     /// Velero's minor version
     #[arg(id = "velero_version", long = "velero-version", value_enum, default_value_t, value_name = "VERSION")]
-    pub(crate) line: velero::Line,
+    pub(crate) release: velero::Release,
 }
 
 /// What shall be started, built.
@@ -214,7 +217,7 @@ impl Cluster {
             weed,
             programs: programs::build()?,
             volumes: if parts.csi { Some(programs::build_volumes()?) } else { None },
-            velero: if parts.velero { Some(programs::build_velero(parts.version.line)?) } else { None },
+            velero: if parts.velero { Some(programs::build_velero(parts.version.release)?) } else { None },
             sealed_secrets: if parts.sealed_secrets { Some(programs::build_sealed_secrets()?) } else { None },
             node: if parts.node { Some(programs::build_node()?) } else { None },
         };
@@ -278,6 +281,11 @@ impl Cluster {
         processes::Processes::recorded(&self.directory)?.id_of(name).with_context(|| format!("{name} does not run"))
     }
 
+    /// Fails with the end of its log when a server has ended.
+    pub(crate) fn check_alive(&self, name: &str) -> Result<()> {
+        processes::Processes::recorded(&self.directory)?.check_alive(name)
+    }
+
     pub(crate) fn kubeconfig(&self) -> String {
         self.directory.join("kubeconfig").display().to_string()
     }
@@ -307,7 +315,7 @@ impl Cluster {
             let folder = shell_word(&folder.display().to_string());
             text.push_str(&format!("export PATH={folder}:\"$PATH\"\n"));
         }
-        credentials::write_private(&self.directory.join("environment"), &text)
+        files::write_private(&self.directory.join("environment"), &text)
     }
 }
 

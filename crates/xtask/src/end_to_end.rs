@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster::temporary::{in_cluster, with_object_storage};
-use crate::cluster::{Parts, VeleroVersion, node, programs, velero, wheels};
+use crate::cluster::{Parts, VeleroVersion, files, node, programs, velero, wheels};
 use crate::{checkout, interruption};
 
 /// Crates with tests that talk to real servers.
@@ -100,7 +100,7 @@ fn in_a_cluster(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Nothing is known of the cluster but its API server, and what one's own has beside it says nothing of this one.
 fn in_your_cluster(arguments: &Arguments, context: &str) -> Result<ExitCode> {
-    let kubectl = programs::build()?.kubectl;
+    let kubectl = programs::build_kubectl()?;
     with_object_storage(|storage, folder| {
         let mut variables = storage.test_variables();
         variables.push(("DXDR_TEST_KUBECONFIG", kubeconfig_of(&kubectl, context, folder)?));
@@ -123,7 +123,7 @@ fn run_tests(arguments: &Arguments, mut variables: Vec<(&'static str, String)>) 
 }
 
 fn is_older(arguments: &Arguments) -> bool {
-    arguments.version.line != velero::Line::default()
+    arguments.version.release != velero::Release::default()
 }
 
 fn runs_those_of_velero(arguments: &Arguments) -> bool {
@@ -220,7 +220,7 @@ fn kubeconfig_of(kubectl: &Path, context: &str, folder: &Path) -> Result<String>
         bail!("cannot use context `{context}`: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     let path = folder.join("kubeconfig");
-    crate::cluster::credentials::write_private(&path, &String::from_utf8_lossy(&output.stdout))?;
+    files::write_private(&path, &String::from_utf8_lossy(&output.stdout))?;
     Ok(path.display().to_string())
 }
 

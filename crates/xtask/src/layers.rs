@@ -358,7 +358,7 @@ fn impure(text: &str) -> Vec<(usize, &'static str)> {
         if code.trim() == "#[cfg(test)]" && tests_follow {
             break;
         }
-        let said = match used(code) {
+        let reached = match used(code) {
             Some(begin) => {
                 let mut tree = begin.to_owned();
                 while !tree.contains(';')
@@ -370,7 +370,8 @@ fn impure(text: &str) -> Vec<(usize, &'static str)> {
             }
             None => code.to_owned(),
         };
-        found.extend(FORBIDDEN_IN_DOMAIN.iter().filter(|forbidden| said.contains(**forbidden)).map(|what| (number + 1, *what)));
+        found
+            .extend(FORBIDDEN_IN_DOMAIN.iter().filter(|forbidden| reached.contains(**forbidden)).map(|what| (number + 1, *what)));
     }
     found
 }

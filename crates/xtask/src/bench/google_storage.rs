@@ -2,18 +2,15 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
+use super::served::Served;
 use super::{Bench, Measured, Table, median};
-use crate::interruption;
 
 /// A small object, to compare the memory of a large one with, in bytes.
 const SMALL: u64 = 64 << 20;
-const STARTING: Duration = Duration::from_secs(30);
 
 pub(super) fn run(bench: &Bench, rounds: usize, large: u64) -> Result<ExitCode> {
     let server = Server::start(bench)?;
@@ -54,32 +51,18 @@ fn rate(measured: &Measured) -> f64 {
     measured.0["bytes"].as_f64().unwrap_or(f64::NAN) / f64::from(1 << 20) / measured.seconds()
 }
 
-/// The emulator; it ends when this does.
+/// The emulator.
 struct Server {
-    process: Child,
+    _process: Served,
     endpoint: String,
 }
 
 impl Server {
     fn start(bench: &Bench) -> Result<Self> {
-        let file = bench.folder.join("google-storage");
-        let process = Command::new(&bench.program)
-            .arg("serve-google-storage")
-            .arg(&file)
-            .stdin(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot run {}", bench.program.display()))?;
-        let mut server = Self { process, endpoint: String::new() };
-        let deadline = Instant::now() + STARTING;
-        while !file.exists() {
-            interruption::check()?;
-            if Instant::now() > deadline || server.process.try_wait()?.is_some() {
-                bail!("the emulator does not start");
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        server.endpoint = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        Ok(server)
+        let process = Served::start(bench, "serve-google-storage")?;
+        let file = process.file();
+        let endpoint = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(Self { _process: process, endpoint })
     }
 
     fn measure(&self, bench: &Bench, client: &str, direction: &str, bytes: u64) -> Result<Measured> {
@@ -87,14 +70,5 @@ impl Server {
         let line =
             ["google-storage", "--endpoint", &self.endpoint, "--client", client, "--direction", direction, "--bytes", &bytes];
         bench.measure(&line.map(OsString::from))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        // Nothing it holds is worth waiting for.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

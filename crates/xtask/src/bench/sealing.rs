@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{Bench, Table, build};
+use super::{Bench, Table, build, median_by};
 use crate::cluster::temporary::in_cluster;
 use crate::cluster::{Cluster, Parts};
 use crate::interruption;
@@ -170,8 +170,7 @@ impl Beside<'_> {
             self.run(program, arguments, None)?;
             measured.push(began.elapsed());
         }
-        measured.sort();
-        measured.get(times / 2).copied().context("nothing was measured")
+        median_by(measured, Ord::cmp)
     }
 
     fn run(&self, program: &Path, arguments: &[&str], input: Option<File>) -> Result<Vec<u8>> {

@@ -9,9 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum as _;
 use serde_json::{Value, json};
 
-use super::{Arguments, Bench, Measured, Server, Table, median};
+use super::{Arguments, Bench, Comparison, Measured, Server, Table, median};
 use crate::cluster::temporary::in_cluster;
 use crate::cluster::{Cluster, Parts, seaweedfs, velero};
 use crate::interruption;
@@ -20,29 +21,57 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Velero restores 10,000 objects in three to four minutes.
 const LONGEST: Duration = Duration::from_secs(1800);
 
-/// What is backed up and restored.
-struct Scenario {
-    name: &'static str,
-    what: &'static str,
-    namespace: &'static str,
-    seed: &'static str,
-    count: u64,
+/// What is backed up and restored, in the order in which it is: Velero is slower the more objects of a kind there are.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Scenario {
+    /// 2,000 ConfigMaps
+    #[value(name = "2000")]
+    TwoThousand,
+    /// 100 applications
+    Applications,
+    /// 10,000 ConfigMaps
+    #[value(name = "10000")]
+    TenThousand,
 }
 
-const SCENARIOS: [Scenario; 3] = [
-    Scenario { name: "2000", what: "2,000 ConfigMaps", namespace: "dxdr-bench-2000", seed: "seed", count: 2_000 },
-    Scenario { name: "applications", what: "100 applications", namespace: "dxdr-bench-mixed", seed: "seed-mixed", count: 100 },
-    Scenario { name: "10000", what: "10,000 ConfigMaps", namespace: "dxdr-bench-10000", seed: "seed", count: 10_000 },
-];
+impl Scenario {
+    fn what(self) -> &'static str {
+        match self {
+            Self::TwoThousand => "2,000 ConfigMaps",
+            Self::Applications => "100 applications",
+            Self::TenThousand => "10,000 ConfigMaps",
+        }
+    }
+
+    fn namespace(self) -> &'static str {
+        match self {
+            Self::TwoThousand => "dxdr-bench-2000",
+            Self::Applications => "dxdr-bench-mixed",
+            Self::TenThousand => "dxdr-bench-10000",
+        }
+    }
+
+    /// How the measuring program makes the objects, and how many.
+    fn seed(self) -> (&'static str, u64) {
+        match self {
+            Self::TwoThousand => ("seed", 2_000),
+            Self::Applications => ("seed-mixed", 100),
+            Self::TenThousand => ("seed", 10_000),
+        }
+    }
+}
 
 pub(super) fn run(mut bench: Bench, arguments: &Arguments) -> Result<ExitCode> {
+    if !arguments.wants(Comparison::Backup) && !arguments.wants(Comparison::Restore) {
+        bail!("beside Velero, backup and restore are measured, and --only names neither");
+    }
     in_cluster(Parts { s3: true, csi: true, velero: true, ..Parts::default() }, false, |cluster| {
         bench.environment = cluster.client_variables();
         let kubeconfig = cluster.administrator().kubeconfig();
         let server = Server { name: "kube-apiserver", kubeconfig, context: None };
         let mut table = Table::default();
-        let wanted = |scenario: &&Scenario| arguments.with.is_empty() || arguments.with.iter().any(|name| name == scenario.name);
-        for scenario in SCENARIOS.iter().filter(wanted) {
+        let wanted = |scenario: &Scenario| arguments.with.is_empty() || arguments.with.contains(scenario);
+        for scenario in Scenario::value_variants().iter().copied().filter(wanted) {
             SideBySide { bench: &bench, cluster, server: &server, scenario, arguments }.measure(&mut table)?;
         }
         println!("{table}");
@@ -54,21 +83,22 @@ struct SideBySide<'a> {
     bench: &'a Bench,
     cluster: &'a Cluster,
     server: &'a Server,
-    scenario: &'a Scenario,
+    scenario: Scenario,
     arguments: &'a Arguments,
 }
 
 impl SideBySide<'_> {
     fn measure(&self, table: &mut Table) -> Result<()> {
-        let namespace = self.scenario.namespace;
-        let mut seed = self.server.arguments(self.scenario.seed, namespace);
-        seed.extend(["--count".into(), self.scenario.count.to_string().into()]);
+        let namespace = self.scenario.namespace();
+        let (how, count) = self.scenario.seed();
+        let mut seed = self.server.arguments(how, namespace);
+        seed.extend(["--count".into(), count.to_string().into()]);
         self.bench.measure(&seed)?;
         self.rest()?;
 
         let (mut ours, mut theirs, mut backup) = (Vec::new(), Vec::new(), String::new());
         // A restore needs one of each.
-        let rounds = if self.arguments.wants("backup") { self.arguments.rounds } else { 1 };
+        let rounds = if self.arguments.wants(Comparison::Backup) { self.arguments.rounds } else { 1 };
         for round in 0..rounds {
             ours.push(self.dxdr("backup", &[])?);
             backup = format!("{namespace}-{round}");
@@ -77,10 +107,10 @@ impl SideBySide<'_> {
             });
             theirs.push(self.velero("Backup", &backup, &specification, "itemsBackedUp")?);
         }
-        if self.arguments.wants("backup") {
-            table.beside(&format!("backup of {}", self.scenario.what), &median(ours)?, &median(theirs)?, 5.0);
+        if self.arguments.wants(Comparison::Backup) {
+            table.beside(&format!("backup of {}", self.scenario.what()), &median(ours)?, &median(theirs)?, 5.0);
         }
-        if !self.arguments.wants("restore") {
+        if !self.arguments.wants(Comparison::Restore) {
             return Ok(());
         }
 
@@ -94,7 +124,7 @@ impl SideBySide<'_> {
             let into = format!("{namespace}-by-dxdr-{round}");
             ours.push(self.dxdr("restore", &["--into", &into])?);
             self.remove(&into)?;
-            if self.scenario.seed == "seed" {
+            if self.scenario != Scenario::Applications {
                 let into = format!("{namespace}-bare-{round}");
                 let mut line = self.server.arguments("create", namespace);
                 line.extend(["--into", &into].map(Into::into));
@@ -102,15 +132,15 @@ impl SideBySide<'_> {
                 self.remove(&into)?;
             }
         }
-        table.beside(&format!("restore of {}", self.scenario.what), &median(ours)?, &theirs, 20.0);
+        table.beside(&format!("restore of {}", self.scenario.what()), &median(ours)?, &theirs, 20.0);
         if !bare.is_empty() {
-            table.bare(&format!("bare creates of {}", self.scenario.what), &median(bare)?);
+            table.bare(&format!("bare creates of {}", self.scenario.what()), &median(bare)?);
         }
         Ok(())
     }
 
     fn dxdr(&self, what: &str, more: &[&str]) -> Result<Measured> {
-        let mut line = self.server.arguments(what, self.scenario.namespace);
+        let mut line = self.server.arguments(what, self.scenario.namespace());
         line.extend(["--store".into(), format!("s3://{}/bench", seaweedfs::BUCKET).into()]);
         line.extend(more.iter().map(Into::into));
         self.bench.measure(&line)
@@ -130,13 +160,25 @@ impl SideBySide<'_> {
         let path = format!("/apis/velero.io/v1/namespaces/{}/{}s/{name}", velero::NAMESPACE, kind.to_lowercase());
         let status = loop {
             interruption::check()?;
-            let status = administrator.get(&path).map(|object| object["status"].clone()).unwrap_or_default();
-            match status["phase"].as_str() {
-                Some("Completed") => break status,
-                Some("PartiallyFailed" | "Failed" | "FailedValidation") => bail!("{kind} {name} of Velero's ended as {status}"),
-                _ if began.elapsed() > LONGEST => bail!("{kind} {name} of Velero's does not end: {status}"),
-                _ => thread::sleep(PAUSE),
+            // A server that is busy may leave a request unanswered; a Velero that has ended never gets there.
+            self.cluster.check_alive("velero")?;
+            let seen = match administrator.get(&path) {
+                Ok(object) => {
+                    let status = &object["status"];
+                    match status["phase"].as_str() {
+                        Some("Completed") => break status.clone(),
+                        Some("PartiallyFailed" | "Failed" | "FailedValidation") => {
+                            bail!("{kind} {name} of Velero's ended as {status}")
+                        }
+                        _ => format!("its status is {status}"),
+                    }
+                }
+                Err(seen) => seen,
+            };
+            if began.elapsed() > LONGEST {
+                bail!("{kind} {name} of Velero's does not end: {}", seen.trim());
             }
+            thread::sleep(PAUSE);
         };
         let seconds = began.elapsed().as_secs_f64();
         let measured = json!({
@@ -151,10 +193,15 @@ impl SideBySide<'_> {
         self.bench.measure(&self.server.arguments("unseed", namespace))?;
         let path = format!("/api/v1/namespaces/{namespace}");
         let began = Instant::now();
-        while self.cluster.administrator().get(&path).is_ok() {
+        loop {
             interruption::check()?;
+            let seen = match self.cluster.administrator().find(&path) {
+                Ok(None) => break,
+                Ok(Some(found)) => format!("its status is {}", found["status"]),
+                Err(seen) => seen,
+            };
             if began.elapsed() > LONGEST {
-                bail!("namespace {namespace} does not go");
+                bail!("namespace {namespace} does not go: {}", seen.trim());
             }
             thread::sleep(Duration::from_millis(500));
         }

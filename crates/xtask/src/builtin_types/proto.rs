@@ -5,7 +5,9 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-/// The Go modules with `.proto` files, and where those lie.
+use crate::cluster::programs;
+
+/// The Go modules that `tools/control-plane` pins with `.proto` files, and where those lie.
 const MODULES: [(&str, &str); 4] = [
     ("k8s.io/api", ""),
     ("k8s.io/apimachinery", "pkg/apis"),
@@ -26,7 +28,7 @@ pub(super) type Messages = BTreeMap<String, BTreeMap<String, Field>>;
 pub(super) fn read() -> Result<Messages> {
     let mut messages = Messages::new();
     for (module, below) in MODULES {
-        let root = super::module_folder(module)?.join(below);
+        let root = programs::download("control-plane", module)?.join(below);
         let mut folders = vec![root];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {

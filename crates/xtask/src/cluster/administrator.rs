@@ -46,6 +46,15 @@ impl Administrator {
         serde_json::from_str(&self.raw(path)?).map_err(|error| format!("{path} is not JSON: {error}"))
     }
 
+    /// The same of an object that need not be there.
+    pub(crate) fn find(&self, path: &str) -> Result<Option<Value>, String> {
+        match self.get(path) {
+            Ok(object) => Ok(Some(object)),
+            Err(refusal) if is_not_found(&refusal) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
     /// Makes objects what a text (YAML or JSON) says, whatever they were.
     pub(crate) fn apply(&self, manifests: &str) -> Result<()> {
         self.run(&["apply", "--server-side", "--force-conflicts", "--filename=-"], manifests).map(drop)
@@ -100,5 +109,26 @@ impl Administrator {
         }
         command.args(arguments);
         command
+    }
+}
+
+/// Whether it is the server that does not have the object, rather than that it cannot be asked.
+fn is_not_found(refusal: &str) -> bool {
+    refusal.lines().any(|line| line.starts_with("Error from server (NotFound): "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_told_from_a_server_that_does_not_answer() {
+        assert!(is_not_found("Error from server (NotFound): namespaces \"one\" not found\n"));
+        for refusal in [
+            "The connection to the server 127.0.0.1:20000 was refused - did you specify the right host or port?\n",
+            "Error from server (Forbidden): namespaces \"NotFound\" is forbidden\n",
+        ] {
+            assert!(!is_not_found(refusal), "{refusal}");
+        }
     }
 }

@@ -5,9 +5,7 @@
 //! along does the rest. They are kept with the folder, so that a control plane that is started again still knows
 //! the kubeconfigs it gave out.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -16,6 +14,9 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
 };
+
+use super::files::write_private;
+use super::node;
 
 /// Where the certificates of one folder lie: `FOLDER/certificates/NAME.{crt,key}`.
 pub(crate) struct Certificates {
@@ -29,13 +30,11 @@ struct Client {
     group: Option<&'static str>,
 }
 
-const CLIENTS: [Client; 4] = [
+const CLIENTS: [Client; 3] = [
     // system:masters passes every authorization check.
     Client { name: "administrator", user: "administrator", group: Some("system:masters") },
     Client { name: "controller-manager", user: "system:kube-controller-manager", group: None },
     Client { name: "scheduler", user: "system:kube-scheduler", group: None },
-    // What a kubelet may do is decided for this user and group.
-    Client { name: "node", user: "system:node:dxdr-test-node", group: Some("system:nodes") },
 ];
 
 /// The names under which clients reach the servers: from this machine, and as Kubernetes' own Service.
@@ -102,22 +101,6 @@ impl Certificates {
     }
 }
 
-/// Writes a file that only its owner can read, in one step.
-pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    let write = || {
-        // A leftover would keep its own mode.
-        if new.exists() {
-            fs::remove_file(&new)?;
-        }
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?.write_all(text.as_bytes())?;
-        fs::rename(&new, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
-}
-
 fn make(folder: &Path) -> Result<()> {
     let authority = authority(folder, "authority", "dxdr-test-authority")?;
     let front_proxy_authority = self::authority(folder, "front-proxy-authority", "dxdr-test-front-proxy-authority")?;
@@ -130,6 +113,9 @@ fn make(folder: &Path) -> Result<()> {
     for client in &CLIENTS {
         issue(folder, client.name, &client_parameters(client.user, client.group), &authority)?;
     }
+    // What a kubelet may do is decided for this user and group.
+    let kubelet = client_parameters(&format!("system:node:{}", node::NAME), Some("system:nodes"));
+    issue(folder, "node", &kubelet, &authority)?;
     issue(folder, "front-proxy", &client_parameters("front-proxy", None), &front_proxy_authority)?;
 
     let tokens = KeyPair::generate().context("cannot make the key of service account tokens")?;

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::address;
 use super::administrator::Administrator;
-use super::credentials::{self, Certificates};
+use super::credentials::Certificates;
+use super::files::write_private;
 use super::ports::Block;
 use super::processes::Processes;
 use super::programs::NodePrograms;
@@ -25,8 +26,8 @@ mod runtime;
 
 pub(crate) use machine::obstacle;
 
-/// As the certificate of its kubelet has it.
-const NAME: &str = "dxdr-test-node";
+/// The certificate of its kubelet has it, too.
+pub(super) const NAME: &str = "dxdr-test-node";
 /// Keeps pods away that do not say that they want to run.
 const TAINT: &str = "dxdr.io/test-node";
 
@@ -89,7 +90,7 @@ pub(crate) fn start(processes: &mut Processes, programs: &NodePrograms, administ
     let configuration = folder.join("kubelet.yaml");
     let certificates = Certificates::of(processes.directory())?;
     let text = configured(&folder, &certificates, &block, &address, &control_group, &runtime.socket).to_string();
-    credentials::write_private(&configuration, &text)?;
+    write_private(&configuration, &text)?;
     let command = Arguments::of(&programs.kubelet)
         .flag("config", configuration.display())
         .flag("kubeconfig", processes.directory().join("node.kubeconfig").display())

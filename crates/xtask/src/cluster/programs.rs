@@ -1,23 +1,28 @@
 //! The servers, built from source at the versions pinned in `tools/`.
 //!
 //! A built program lies at `CACHE/NAME/STAMP/NAME`, where the stamp covers all that decides its bytes: module files,
-//! flags and the Go version. What is there is up to date by construction; another checkout with other pins has
+//! flags, the Go version and whether there is C in it. What is there is up to date by construction; another checkout with other pins has
 //! other stamps and disturbs nobody.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::velero::Line;
+use super::cache::Cache;
+use super::digest::hexadecimal;
+use super::velero::Release;
 use crate::failure::MissingProgram;
 use crate::{checkout, interruption};
 
 /// Flags that do not differ between programs. Part of the stamp.
 const FLAGS: [&str; 3] = ["-trimpath", "-mod=readonly", "-buildvcs=false"];
+
+const KUBERNETES: &str = "k8s.io/kubernetes";
 
 /// Paths of the built programs.
 pub(crate) struct Programs {
@@ -38,15 +43,10 @@ impl Programs {
 /// Builds what is not built, one build at a time on this machine. From empty Go caches four minutes on two cores;
 /// when all is built a second.
 pub(crate) fn build() -> Result<Programs> {
-    let cache = checkout::tool_cache()?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    let _lock = lock(&cache)?;
+    let cache = Cache::locked()?;
     let etcd = Module::read("etcd", "go.etcd.io/etcd/server/v3")?;
-    let kubernetes = Module::read("control-plane", "k8s.io/kubernetes")?;
-    let command = |name: &str| {
-        let package = format!("k8s.io/kubernetes/cmd/{name}");
-        kubernetes.build(&cache, name, &package, &kubernetes_version_flags(&kubernetes.version))
-    };
+    let kubernetes = Module::read("control-plane", KUBERNETES)?;
+    let command = |name: &str| kubernetes.build_of_kubernetes(&cache, name);
     Ok(Programs {
         // The module's root is etcd's own main package.
         etcd: etcd.build(&cache, "etcd", "go.etcd.io/etcd/server/v3", "")?,
@@ -55,6 +55,11 @@ pub(crate) fn build() -> Result<Programs> {
         kube_scheduler: command("kube-scheduler")?,
         kubectl: command("kubectl")?,
     })
+}
+
+/// As [`build`], of kubectl alone.
+pub(crate) fn build_kubectl() -> Result<PathBuf> {
+    Module::read("control-plane", KUBERNETES)?.build_of_kubernetes(&Cache::locked()?, "kubectl")
 }
 
 /// Paths of what volumes and snapshots need.
@@ -71,9 +76,7 @@ pub(crate) struct VolumePrograms {
 pub(crate) fn build_volumes() -> Result<VolumePrograms> {
     const SNAPSHOTTER: &str = "github.com/kubernetes-csi/external-snapshotter/v8";
     const PROVISIONER: &str = "github.com/kubernetes-csi/external-provisioner/v6";
-    let cache = checkout::tool_cache()?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    let _lock = lock(&cache)?;
+    let cache = Cache::locked()?;
     let driver = Module::read("csi-driver", "github.com/container-storage-interface/spec")?;
     let snapshotter = Module::read("csi", SNAPSHOTTER)?;
     let provisioner = Module::read("csi", PROVISIONER)?;
@@ -105,13 +108,11 @@ const VELERO: &str = "github.com/vmware-tanzu/velero";
 
 /// As [`build`]; from empty Go caches four minutes. The plugin is the newest, whatever the server: they speak gRPC, and
 /// what they say to each other has not changed. Not every Go proxy has older ones.
-pub(crate) fn build_velero(line: Line) -> Result<VeleroPrograms> {
+pub(crate) fn build_velero(release: Release) -> Result<VeleroPrograms> {
     const PLUGIN: &str = "github.com/vmware-tanzu/velero-plugin-for-aws";
-    let cache = checkout::tool_cache()?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    let _lock = lock(&cache)?;
-    let velero = Module::read(line.module(), VELERO)?;
-    let plugin = Module::read(Line::default().module(), PLUGIN)?;
+    let cache = Cache::locked()?;
+    let velero = Module::read(release.module(), VELERO)?;
+    let plugin = Module::read(Release::default().module(), PLUGIN)?;
     let link_flags = format!(
         "-X {VELERO}/pkg/buildinfo.Version={} \
          -X sigs.k8s.io/controller-runtime/pkg/metrics/server.DefaultBindAddress=0",
@@ -136,9 +137,7 @@ pub(crate) struct SealedSecretsPrograms {
 /// As [`build`]; from empty Go caches a minute.
 pub(crate) fn build_sealed_secrets() -> Result<SealedSecretsPrograms> {
     const SEALED_SECRETS: &str = "github.com/bitnami/sealed-secrets";
-    let cache = checkout::tool_cache()?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    let _lock = lock(&cache)?;
+    let cache = Cache::locked()?;
     let module = Module::read("sealed-secrets", SEALED_SECRETS)?;
     let version = format!("-X main.VERSION={}", module.version.trim_start_matches('v'));
     Ok(SealedSecretsPrograms {
@@ -173,24 +172,17 @@ pub(crate) struct NodePrograms {
 pub(crate) fn build_node() -> Result<NodePrograms> {
     const CONTAINERD: &str = "github.com/containerd/containerd/v2";
     const RUNC: &str = "github.com/opencontainers/runc";
-    let cache = checkout::tool_cache()?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    let _lock = lock(&cache)?;
-    let kubernetes = Module::read("control-plane", "k8s.io/kubernetes")?;
+    let cache = Cache::locked()?;
+    let kubernetes = Module::read("control-plane", KUBERNETES)?;
     let containerd = Module::read("node", CONTAINERD)?;
     // It enters namespaces before Go's threads exist, in C. Without its build tags it needs no library.
     let runc = Module { c: true, ..Module::read("node", RUNC)? };
     let pod = Module::read("pod", "mvdan.cc/sh/v3")?;
-    let velero = Module::read(Line::default().module(), VELERO)?;
+    let velero = Module::read(Release::default().module(), VELERO)?;
     let version = format!("-X {CONTAINERD}/version.Version={}", containerd.version);
     let command = |name: &str| containerd.build(&cache, name, &format!("{CONTAINERD}/cmd/{name}"), &version);
     Ok(NodePrograms {
-        kubelet: kubernetes.build(
-            &cache,
-            "kubelet",
-            "k8s.io/kubernetes/cmd/kubelet",
-            &kubernetes_version_flags(&kubernetes.version),
-        )?,
+        kubelet: kubernetes.build_of_kubernetes(&cache, "kubelet")?,
         containerd: command("containerd")?,
         shim: command("containerd-shim-runc-v2")?,
         ctr: command("ctr")?,
@@ -200,12 +192,28 @@ pub(crate) fn build_node() -> Result<NodePrograms> {
     })
 }
 
-/// Held while something is added to the cache. Waits for another run that holds it.
-pub(crate) fn lock(cache: &Path) -> Result<File> {
-    let path = cache.join("build.lock");
-    let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-    Ok(lock)
+/// The folder of a module that the one in `tools/FOLDER` requires; downloaded when it is not there.
+pub(crate) fn download(folder: &str, module: &str) -> Result<PathBuf> {
+    download_in(&checkout::root().join("tools").join(folder), module)
+}
+
+fn download_in(directory: &Path, module: &str) -> Result<PathBuf> {
+    let output = run(go(directory).args(["mod", "download", "-json", module]))?;
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    match answer["Dir"].as_str() {
+        Some(source) if output.status.success() => Ok(PathBuf::from(source)),
+        _ => {
+            let reason = answer["Error"].as_str().map_or_else(|| String::from_utf8_lossy(&output.stderr), Into::into);
+            bail!("cannot download {module}: {}", reason.trim())
+        }
+    }
+}
+
+/// GOCACHE, GOMODCACHE, GOPROXY and GOTOOLCHAIN are Go's business and honoured as it finds them.
+fn go(directory: &Path) -> Command {
+    let mut go = Command::new("go");
+    go.current_dir(directory).env("GOWORK", "off").env_remove("GOFLAGS");
+    go
 }
 
 /// One Go module below `tools/`.
@@ -241,10 +249,14 @@ impl Module {
         Ok(Self { directory, version, pins, c: false })
     }
 
-    /// GOCACHE, GOMODCACHE, GOPROXY and GOTOOLCHAIN are Go's business and honoured as it finds them.
-    fn build(&self, cache: &Path, name: &str, package: &str, link_flags: &str) -> Result<PathBuf> {
+    /// One of Kubernetes' own programs.
+    fn build_of_kubernetes(&self, cache: &Cache, name: &str) -> Result<PathBuf> {
+        self.build(cache, name, &format!("{KUBERNETES}/cmd/{name}"), &kubernetes_version_flags(&self.version))
+    }
+
+    fn build(&self, cache: &Cache, name: &str, package: &str, link_flags: &str) -> Result<PathBuf> {
         let link_flags = format!("-s -w {link_flags}");
-        let folder = cache.join(name).join(self.stamp(package, &link_flags));
+        let folder = cache.folder().join(name).join(self.stamp(package, &link_flags));
         let program = folder.join(name);
         if program.exists() {
             return Ok(program);
@@ -254,11 +266,8 @@ impl Module {
         let start = Instant::now();
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let unfinished = folder.join("unfinished");
-        let output = run(Command::new("go")
-            .current_dir(&self.directory)
+        let output = run(go(&self.directory)
             .env("CGO_ENABLED", if self.c { "1" } else { "0" })
-            .env("GOWORK", "off")
-            .env_remove("GOFLAGS")
             .arg("build")
             .args(FLAGS)
             .args(["-ldflags", &link_flags, "-o"])
@@ -277,20 +286,11 @@ impl Module {
 
     /// Copies files of a required module into the cache, so that they outlive Go's own: those of a folder whose names
     /// begin in a certain way.
-    fn files(&self, cache: &Path, name: &str, module: &str, folder: &str, begin: &str) -> Result<Vec<PathBuf>> {
-        let finished = cache.join(name).join(self.stamp(module, &format!("{folder}/{begin}")));
+    fn files(&self, cache: &Cache, name: &str, module: &str, folder: &str, begin: &str) -> Result<Vec<PathBuf>> {
+        let finished = cache.folder().join(name).join(self.stamp(module, &format!("{folder}/{begin}")));
         if !finished.exists() {
-            let output = run(Command::new("go")
-                .current_dir(&self.directory)
-                .env("GOWORK", "off")
-                .env_remove("GOFLAGS")
-                .args(["mod", "download", "-json", module]))?;
-            let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            let Some(source) = said["Dir"].as_str().filter(|_| output.status.success()) else {
-                bail!("cannot download {module}: {}{}", said["Error"], String::from_utf8_lossy(&output.stderr).trim());
-            };
-            let source = Path::new(source).join(folder);
-            let unfinished = cache.join(name).join("unfinished");
+            let source = download_in(&self.directory, module)?.join(folder);
+            let unfinished = cache.folder().join(name).join("unfinished");
             if unfinished.exists() {
                 fs::remove_dir_all(&unfinished).with_context(|| format!("cannot delete {}", unfinished.display()))?;
             }
@@ -313,11 +313,13 @@ impl Module {
         let mut hash = Sha256::new();
         let flags = FLAGS.join(" ");
         let texts = [package.as_bytes(), link_flags.as_bytes(), flags.as_bytes()];
-        for part in self.pins.iter().map(Vec::as_slice).chain(texts) {
+        // One without C is stamped by nothing more, so that its stamp is what it was before others had any.
+        let c = self.c.then_some(&b"CGO_ENABLED=1"[..]);
+        for part in self.pins.iter().map(Vec::as_slice).chain(texts).chain(c) {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        super::signature::hexadecimal(&hash.finalize())[..16].to_owned()
+        hexadecimal(&hash.finalize())[..16].to_owned()
     }
 }
 
@@ -389,9 +391,11 @@ mod tests {
             pins: vec![pin.as_bytes().to_vec()],
             c: false,
         };
+        let with_c = Module { c: true, ..module("a") };
         let stamp = module("a").stamp("p", "f");
         assert_eq!(stamp, module("a").stamp("p", "f"));
         assert_ne!(stamp, module("b").stamp("p", "f"));
         assert_ne!(stamp, module("a").stamp("pf", ""));
+        assert_ne!(stamp, with_c.stamp("p", "f"));
     }
 }

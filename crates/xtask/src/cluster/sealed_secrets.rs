@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::address;
 use super::administrator::Administrator;
-use super::credentials::write_private;
+use super::files::{write_private, write_program};
 use super::ports::Block;
 use super::processes::Processes;
 use super::programs::SealedSecretsPrograms;
@@ -149,12 +148,6 @@ fn in_a_pod(run: &Path, controller: &Path, host: &str, port: &str) -> String {
         word(run),
         word(controller)
     )
-}
-
-pub(crate) fn write_program(file: &Path, text: &str) -> Result<()> {
-    let context = || format!("cannot write {}", file.display());
-    fs::write(file, text).with_context(context)?;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).with_context(context)
 }
 
 fn account() -> [Value; 2] {

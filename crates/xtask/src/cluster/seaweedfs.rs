@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::credentials::write_private;
+use super::files::write_private;
 use super::ports::{BLOCK, Block};
 use super::processes::Processes;
 use super::readiness::{Readiness, wait};

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::administrator::Administrator;
-use super::credentials::{Certificates, write_private};
+use super::credentials::Certificates;
+use super::files::write_private;
 use super::ports::Block;
 use super::processes::Processes;
 use super::programs::Programs;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
+
+use super::digest;
 
 const REGION: &str = "us-east-1";
 /// A local server that takes longer has not got itself together yet.
@@ -22,7 +24,7 @@ pub(crate) struct Keys {
 pub(crate) fn send(method: &str, port: u16, path: &str, body: &[u8], keys: &Keys) -> std::io::Result<u16> {
     let host = format!("127.0.0.1:{port}");
     let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let content = hexadecimal(&Sha256::digest(body));
+    let content = digest::of(body);
     let authorization = authorization(method, path, "", &host, &now, &content, keys);
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -49,13 +51,13 @@ fn authorization(method: &str, path: &str, query: &str, host: &str, now: &str, c
     );
     let day = now.split('T').next().unwrap_or(now);
     let scope = format!("{day}/{REGION}/s3/aws4_request");
-    let text = format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{}", hexadecimal(&Sha256::digest(request)));
+    let text = format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{}", digest::of(request));
     let key = format!("AWS4{}", keys.secret).into_bytes();
     let key = [day, REGION, "s3", "aws4_request"].iter().fold(key, |key, part| code(&key, part));
     format!(
         "AWS4-HMAC-SHA256 Credential={}/{scope},SignedHeaders={SIGNED},Signature={}",
         keys.access,
-        hexadecimal(&code(&key, &text))
+        digest::hexadecimal(&code(&key, &text))
     )
 }
 
@@ -68,10 +70,6 @@ fn code(key: &[u8], text: &str) -> Vec<u8> {
     code.finalize().into_bytes().to_vec()
 }
 
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +79,7 @@ mod tests {
     fn a_request_is_signed_as_in_the_published_example() {
         let keys =
             Keys { access: "AKIAIOSFODNN7EXAMPLE".to_owned(), secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned() };
-        let empty = hexadecimal(&Sha256::digest(b""));
+        let empty = digest::of(b"");
         let host = "examplebucket.s3.amazonaws.com";
         let header = authorization("GET", "/", "lifecycle=", host, "20130524T000000Z", &empty, &keys);
         assert!(header.ends_with("Signature=fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"), "{header}");

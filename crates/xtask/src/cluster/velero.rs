@@ -27,9 +27,9 @@ const DEFINITIONS_OF_TESTS: &str = include_str!("definitions.yaml");
 /// Asked to stop, it waits for a restore that is being finished, up to half a minute.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A minor version, of which `tools/` pins a patch.
+/// A minor release, of which `tools/` pins a patch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Line {
+pub(crate) enum Release {
     #[value(name = "1.14")]
     V1_14,
     #[value(name = "1.15")]
@@ -43,7 +43,7 @@ pub(crate) enum Line {
     V1_18,
 }
 
-impl Line {
+impl Release {
     /// The folder of its Go module below `tools/`.
     pub(crate) fn module(self) -> &'static str {
         match self {

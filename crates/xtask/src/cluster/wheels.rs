@@ -7,23 +7,18 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{programs, signature};
+use super::cache::Cache;
+use super::{digest, files};
 use crate::checkout;
 use crate::failure::MissingProgram;
 
 /// Installs the pinned version of `tools/NAME` into the cache unless it is there, and returns the folder of its environment.
 pub(crate) fn install(name: &str, shown: &str, needed_for: &'static str) -> Result<PathBuf> {
-    let cache = checkout::tool_cache()?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
     let requirements = checkout::root().join("tools").join(name).join("requirements.txt");
     let pins = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
-    let stamp = {
-        use sha2::Digest as _;
-        signature::hexadecimal(&sha2::Sha256::digest(&pins))[..16].to_owned()
-    };
-    let folder = cache.join(name).join(stamp);
+    let cache = Cache::locked()?;
+    let folder = cache.folder().join(name).join(&digest::of(&pins)[..16]);
     let finished = folder.join("finished");
-    let _lock = programs::lock(&cache)?;
     if finished.exists() {
         return Ok(folder);
     }
@@ -51,8 +46,8 @@ fn python(command: &mut Command, failure: &str, needed_for: &'static str) -> Res
     match command.output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
-            let said = [output.stdout, output.stderr].concat();
-            bail!("{failure}\n{}", String::from_utf8_lossy(&said).trim())
+            let printed = [output.stdout, output.stderr].concat();
+            bail!("{failure}\n{}", String::from_utf8_lossy(&printed).trim())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(MissingProgram {
             program: "python3",
@@ -74,9 +69,7 @@ pub(crate) fn fake_gcs_server() -> Result<PathBuf> {
     let program = entries.flatten().map(|entry| entry.path()).find(|path| path.is_file());
     let program = program.with_context(|| format!("there is no program in {}", programs.display()))?;
     // A wheel does not say what may be run.
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("cannot make {} a program", program.display()))?;
+    files::make_a_program(&program)?;
     Ok(program)
 }
 

@@ -12,11 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use sha2::{Digest as _, Sha256};
 
+use super::super::digest;
 use super::super::processes::Processes;
 use super::super::readiness::{Readiness, wait};
-use super::super::signature::hexadecimal;
 
 /// How the namespaces' first process is called among the processes.
 const FIRST: &str = "node";
@@ -142,7 +141,7 @@ pub(crate) fn sweep(folder: &Path) -> Result<()> {
 
 /// Its own name for each folder: several nodes may run.
 fn control_group(folder: &Path) -> String {
-    format!("dxdr-node-{}", &hexadecimal(&Sha256::digest(folder.as_os_str().as_bytes()))[..16])
+    format!("dxdr-node-{}", &digest::of(folder.as_os_str().as_bytes())[..16])
 }
 
 fn remove_groups(group: &Path) -> std::io::Result<()> {

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
+use super::super::digest;
+use super::super::files::write_program;
 use super::super::processes::Processes;
 use super::super::programs::NodePrograms;
 use super::super::readiness::{Readiness, wait};
-use super::super::sealed_secrets::write_program;
-use super::super::signature::hexadecimal;
 use super::machine::Namespaces;
 
 /// What pods name as their image. No registry has it.
@@ -106,11 +105,11 @@ pub(crate) fn start(
         command
     };
     wait(processes, &["containerd"], "containerd", || {
-        said(ctr().arg("version")).map_or_else(Readiness::NotYet, |_| Readiness::Ready)
+        printed(ctr().arg("version")).map_or_else(Readiness::NotYet, |_| Readiness::Ready)
     })?;
     let mut import = ctr();
     import.args(["images", "import", "--local"]).arg(&image);
-    if let Err(reason) = said(&mut namespaces.enter(&import)) {
+    if let Err(reason) = printed(&mut namespaces.enter(&import)) {
         bail!("cannot put the image of pods into containerd: {reason}");
     }
     Ok(Runtime { socket })
@@ -159,8 +158,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     )
 }
 
-/// What a program printed, or said of its failure.
-fn said(command: &mut Command) -> Result<String, String> {
+/// What a program printed; when it failed, on stderr.
+fn printed(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
@@ -179,7 +178,7 @@ fn write_image(programs: &[(&'static str, &Path)], archive: &Path) -> Result<()>
 
 fn archived(programs: &[(&str, Vec<u8>)], file: impl std::io::Write) -> std::io::Result<()> {
     let layer = layer(programs)?;
-    let digest = hexadecimal(&Sha256::digest(&layer));
+    let digest = digest::of(&layer);
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let configuration = json!({
         "architecture": architecture, "os": "linux",
@@ -187,7 +186,7 @@ fn archived(programs: &[(&str, Vec<u8>)], file: impl std::io::Write) -> std::io:
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]}, "history": [{"created_by": "cargo xtask cluster"}]
     })
     .to_string();
-    let name = format!("{}.json", hexadecimal(&Sha256::digest(configuration.as_bytes())));
+    let name = format!("{}.json", digest::of(&configuration));
     let path = format!("{digest}/layer.tar");
     let manifest = json!([{"Config": name, "RepoTags": [IMAGE], "Layers": [path]}]).to_string();
     let mut archive = tar::Builder::new(file);
@@ -261,7 +260,7 @@ mod tests {
         assert_eq!(manifest[0]["RepoTags"][0], IMAGE);
         let layer = &outer[manifest[0]["Layers"][0].as_str().unwrap()];
         let configuration: serde_json::Value = serde_json::from_slice(&outer[manifest[0]["Config"].as_str().unwrap()]).unwrap();
-        assert_eq!(configuration["rootfs"]["diff_ids"][0], format!("sha256:{}", hexadecimal(&Sha256::digest(layer))));
+        assert_eq!(configuration["rootfs"]["diff_ids"][0], format!("sha256:{}", digest::of(layer)));
         let inner = files(layer);
         assert_eq!((&inner["bin/pod"][..], &inner["helper"][..]), (&b"program"[..], &b"another"[..]));
         for link in LINKS {
