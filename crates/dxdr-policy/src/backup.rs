@@ -38,6 +38,15 @@ pub struct BackupPolicy {
     pub retention: Retention,
 }
 
+impl BackupPolicy {
+    /// The longest time between two of its points, as long as none fails.
+    pub fn interval(&self) -> SignedDuration {
+        let derived = || SignedDuration::from_mins(i64::from(Schedule::derived_period(self.objectives.data_loss)));
+        // In the years that are looked at every schedule fires twice and more, that of a leap day three times.
+        self.schedule.as_ref().map_or_else(derived, |schedule| schedule.longest_interval().unwrap_or_default())
+    }
+}
+
 /// How far apart the instants of one point may lie where nothing is said: capturing an environment takes seconds, a policy for several
 /// environments takes a few minutes, and databases are exported while it runs.
 pub const MAX_SKEW: SignedDuration = SignedDuration::from_mins(10);

@@ -15,6 +15,10 @@ use jiff::{
 
 use crate::cron_field::{self, Field, FieldError};
 
+/// The days on which schedules are looked at: years that are to come, so that only clocks count that will still be set, and enough of
+/// them for three leap days. Fixed, so that what is right does not depend on the day it is read.
+const LOOKED_AT: (Date, Date) = (Date::constant(2026, 1, 1), Date::constant(2037, 12, 31));
+
 /// Minutes of a day.
 pub(crate) const MINUTES_OF_A_DAY: u32 = 24 * 60;
 
@@ -273,6 +277,11 @@ impl Schedule {
             last = last.max(*instant);
             later
         })
+    }
+
+    /// The longest time between two firings in years to come. `None` when there are not two.
+    pub fn longest_interval(&self) -> Option<SignedDuration> {
+        self.longest_interval_between(LOOKED_AT.0, LOOKED_AT.1)
     }
 
     /// The longest time between two firings of the days from `first` to `last`, days on which clocks are set included: where an hour

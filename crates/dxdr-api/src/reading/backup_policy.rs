@@ -5,7 +5,7 @@ use dxdr_policy::{
     BackupPolicy, Consistency, DATABASE_TIMEOUT, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, References,
     ResourceFilters, Retention, SNAPSHOT_TIMEOUT, Schedule, SecretsPolicy, VolumeMethod, VolumePolicy,
 };
-use jiff::{SignedDuration, civil::Date};
+use jiff::SignedDuration;
 
 use super::{Reading, field_path};
 use crate::{
@@ -15,10 +15,6 @@ use crate::{
         RetentionSpec, ScheduleSpec, VolumeMethodName,
     },
 };
-
-/// The days on which schedules are looked at: years that are to come, so that only clocks count that will still be set, and enough of
-/// them for three leap days. Fixed, so that what is right does not depend on the day it is read.
-const LOOKED_AT: (Date, Date) = (Date::constant(2026, 1, 1), Date::constant(2037, 12, 31));
 
 impl Reading<'_> {
     /// The policy; only to be used when there are no problems.
@@ -104,13 +100,12 @@ impl Reading<'_> {
     }
 
     fn keeps_objective(&mut self, path: &FieldPath, schedule: &Schedule, data_loss: SignedDuration) {
-        let longest = |schedule: &Schedule| schedule.longest_interval_between(LOOKED_AT.0, LOOKED_AT.1);
-        let Some(interval) = longest(schedule).filter(|interval| *interval > data_loss) else { return };
+        let Some(interval) = schedule.longest_interval().filter(|interval| *interval > data_loss) else { return };
         let promised = duration::written(data_loss);
         let problem = self.wrong(path, format!("the schedule cannot keep `spec.objectives.dataLoss` of {promised}"));
         let expression = schedule.expression();
         let found = format!("`{expression}`, which leaves up to {} between recovery points", duration::written(interval));
-        let keeps = |schedule: &Schedule| longest(schedule).is_some_and(|interval| interval <= data_loss);
+        let keeps = |schedule: &Schedule| schedule.longest_interval().is_some_and(|interval| interval <= data_loss);
         let derived = Schedule::derived("", data_loss);
         // A day of 25 hours is no reason to refuse "every day".
         let problem = if Schedule::parse(expression, None).is_ok_and(|schedule| keeps(&schedule)) {

@@ -173,7 +173,7 @@ fn of_store(model: &Model<'_>, store: &BackupStore, found: &VeleroObserved) -> V
     let what = format!("velero: location of store {}", store.name);
     let locations = &found.objects.locations;
     let named = |name: &str| locations.iter().find(|live| text(live, "/metadata/name") == name);
-    let (name, differences) = match location::settle(store, locations, model.velero_namespace, false) {
+    let (name, differences) = match location::settle(store, model.stores, locations, model.velero_namespace, false) {
         Settled::Ours(object) => (object.reference.name, Vec::new()),
         Settled::Theirs { name, differences } => (name, differences),
         Settled::Taken { name, by } => {
@@ -223,7 +223,7 @@ fn of_store(model: &Model<'_>, store: &BackupStore, found: &VeleroObserved) -> V
         row.remedies.push("whoever made the location can change it, or you the BackupStore".to_owned());
         row.outcome = row.outcome.max(Outcome::Warning);
     }
-    let doubles = location::doubles(store, locations, &name);
+    let doubles = location::doubles(store, model.stores, locations, &name);
     if !doubles.is_empty() {
         let (text, remedy) = location::doubled(&name, &doubles);
         row.detail.push_str(&format!("; {text}"));

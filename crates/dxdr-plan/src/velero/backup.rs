@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::{
     POLICY_LABEL, backups, location,
     location::Settled,
-    schedule::{Places, template},
+    schedule::{Destination, template, time_to_live},
     snapshot_location,
 };
 use crate::{
@@ -129,11 +129,16 @@ pub enum NoLocation {
     },
 }
 
-/// Velero's name for `store`, among its `locations`.
-pub fn location_of(store: &BackupStore, locations: &[Value], namespace: &str) -> Result<String, NoLocation> {
+/// Velero's name for `store`, one of `stores`, among its `locations`.
+pub fn location_of(
+    store: &BackupStore,
+    stores: &[BackupStore],
+    locations: &[Value],
+    namespace: &str,
+) -> Result<String, NoLocation> {
     let unusable = |reason: String| NoLocation::Unusable { store: store.name.clone(), reason };
     let there = |name: &str| locations.iter().any(|live| live.pointer("/metadata/name").and_then(Value::as_str) == Some(name));
-    match location::settle(store, locations, namespace, false) {
+    match location::settle(store, stores, locations, namespace, false) {
         Settled::Theirs { name, .. } => Ok(name),
         Settled::Ours(object) if there(&object.reference.name) => Ok(object.reference.name),
         Settled::Ours(_) => Err(NoLocation::Missing { store: store.name.clone() }),
@@ -162,8 +167,8 @@ pub fn backup_plan(
         POLICY_LABEL: policy.name,
         RUN_LABEL: name::in_label(&run),
     });
-    let places = Places { location, snapshots: &snapshot_location::names(policy, store) };
-    let mut spec = template(environment, policy, &places, Value::Null);
+    let destination = Destination { location, snapshots: &snapshot_location::names(policy, store), kept: time_to_live(policy) };
+    let mut spec = template(environment, policy, &destination, Value::Null);
     if let Some(spec) = spec.as_object_mut() {
         // Of a Schedule's template only: a Backup has labels of its own.
         spec.remove("metadata");
@@ -370,7 +375,7 @@ mod tests {
     fn a_store_without_a_location_is_told() {
         let store = store();
         let live = json!({"metadata": {"name": "default"}, "spec": {"provider": "aws", "objectStorage": {"bucket": "dx-backups", "prefix": "velero"}}});
-        assert_eq!(location_of(&store, &[live], "velero"), Ok("default".to_owned()));
-        assert_eq!(location_of(&store, &[], "velero"), Err(NoLocation::Missing { store: "primary".to_owned() }));
+        assert_eq!(location_of(&store, &[], &[live], "velero"), Ok("default".to_owned()));
+        assert_eq!(location_of(&store, &[], &[], "velero"), Err(NoLocation::Missing { store: "primary".to_owned() }));
     }
 }

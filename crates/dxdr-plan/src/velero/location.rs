@@ -2,6 +2,9 @@
 //!
 //! Two locations of one prefix would both delete what expires, and Velero would see every backup twice. So a location that is there
 //! already is taken, whatever it is called, and only where none is, one is made.
+//!
+//! One server has several URLs, inside of the cluster and outside; and two servers have buckets of one name. So a location with another URL
+//! is the store's where nothing says otherwise: no location has the store's own URL, and no other store has the location's.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dxdr_environment::{ObjectReference, compile::DesiredObject};
@@ -58,15 +61,25 @@ impl<'a> Place<'a> {
     }
 }
 
+/// Whether a live location has the URL that the store has.
+fn same_endpoint(store: &BackupStore, live: &Value) -> bool {
+    let found = live.pointer("/spec/config/s3Url").and_then(Value::as_str).unwrap_or_default();
+    let expected = match &store.location {
+        StoreLocation::S3(location) => location.endpoint.as_deref().unwrap_or_default(),
+        StoreLocation::Gcs(_) | StoreLocation::Directory { .. } => return true,
+    };
+    expected.trim_end_matches('/') == found.trim_end_matches('/')
+}
+
 /// The plugin that a server needs for a location of this provider.
 pub(crate) fn plugin(store: &BackupStore) -> Option<String> {
     Place::of_store(store).map(|place| format!("velero.io/{}", place.provider))
 }
 
-/// Finds or makes the location of `store` among `live`, all locations of `namespace`.
-pub(crate) fn settle(store: &BackupStore, live: &[Value], namespace: &str, read_only: bool) -> Settled {
+/// Finds or makes the location of `store`, one of `stores`, among `live`, all locations of `namespace`.
+pub(crate) fn settle(store: &BackupStore, stores: &[BackupStore], live: &[Value], namespace: &str, read_only: bool) -> Settled {
     let Some(place) = Place::of_store(store) else { return Settled::NotForVelero };
-    let same_place = of_the_place(store, live).into_iter().next();
+    let same_place = of_the_place(store, stores, live).into_iter().next();
     // One of ours keeps its name when the store's changes: backups refer to it.
     let name = match (&store.velero, same_place) {
         (Some(named), Some(there)) if named.name != name_of(there) => {
@@ -104,8 +117,8 @@ pub(crate) fn settle(store: &BackupStore, live: &[Value], namespace: &str, read_
 }
 
 /// The names of other locations for the place of `store` than the one that is `used`.
-pub(crate) fn doubles(store: &BackupStore, live: &[Value], used: &str) -> Vec<String> {
-    of_the_place(store, live).into_iter().map(name_of).filter(|name| *name != used).map(str::to_owned).collect()
+pub(crate) fn doubles(store: &BackupStore, stores: &[BackupStore], live: &[Value], used: &str) -> Vec<String> {
+    of_the_place(store, stores, live).into_iter().map(name_of).filter(|name| *name != used).map(str::to_owned).collect()
 }
 
 /// What is said of them, and what to do.
@@ -117,16 +130,27 @@ pub(crate) fn doubled(used: &str, doubles: &[String]) -> (String, &'static str) 
 
 /// The locations for the place of `store`, the one to be used first: the one that the store names, then one of ours, then one that is as
 /// the store says, then one that works, then the server's default.
-fn of_the_place<'a>(store: &BackupStore, live: &'a [Value]) -> Vec<&'a Value> {
-    let place = Place::of_store(store);
-    let mut there: Vec<&Value> = live.iter().filter(|live| place.is_some() && Place::of_live(live) == place).collect();
+fn of_the_place<'a>(store: &BackupStore, stores: &[BackupStore], live: &'a [Value]) -> Vec<&'a Value> {
+    let Some(place) = Place::of_store(store) else { return Vec::new() };
+    let is_named = |live: &Value| store.velero.as_ref().is_some_and(|named| named.name == name_of(live));
+    let is_of_another = |live: &Value| {
+        let mut others = stores.iter().filter(|other| other.name != store.name);
+        others.any(|other| Place::of_store(other).as_ref() == Some(&place) && same_endpoint(other, live))
+    };
+    let mut there: Vec<&Value> = live.iter().filter(|live| Place::of_live(live).as_ref() == Some(&place)).collect();
+    if there.iter().any(|live| same_endpoint(store, live)) {
+        there.retain(|live| same_endpoint(store, live) || is_named(live));
+    } else if store.velero.is_some() {
+        there.retain(|live| is_named(live));
+    } else {
+        there.retain(|live| !is_of_another(live));
+    }
     let text = |live: &Value, pointer: &str, wanted: &str| live.pointer(pointer).and_then(Value::as_str) == Some(wanted);
     there.sort_by_key(|live| {
-        let named = store.velero.as_ref().is_some_and(|named| named.name == name_of(live));
         let writable = !text(live, "/spec/accessMode", "ReadOnly");
         let works = writable && !text(live, "/status/phase", "Unavailable");
         let default = live.pointer("/spec/default").and_then(Value::as_bool) == Some(true);
-        (!named, !is_ours(live), !differences(store, live).is_empty(), !works, !default, name_of(live))
+        (!is_named(live), !is_ours(live), !differences(store, live).is_empty(), !works, !default, name_of(live))
     });
     there
 }
@@ -237,7 +261,7 @@ mod tests {
         let store =
             store(StoreLocation::S3(S3Location { endpoint: Some("http://s3".to_owned()), force_path_style: true, ..bucket() }));
         let others = [live("default", "dx-backups", "other", json!({}))];
-        let Settled::Ours(made) = settle(&store, &others, "velero", false) else { panic!("not ours") };
+        let Settled::Ours(made) = settle(&store, &[], &others, "velero", false) else { panic!("not ours") };
         assert_eq!(made.reference.name, "primary");
         assert_eq!(
             made.value["spec"],
@@ -253,18 +277,18 @@ mod tests {
         let store = store(StoreLocation::S3(bucket()));
         let there = [live("default", "dx-backups", "/velero/", json!({"region": "us-east-1"}))];
         let differences = vec![("spec.config.region".to_owned(), "us-east-1".to_owned(), "eu-central-1".to_owned())];
-        assert_eq!(settle(&store, &there, "velero", false), Settled::Theirs { name: "default".to_owned(), differences });
+        assert_eq!(settle(&store, &[], &there, "velero", false), Settled::Theirs { name: "default".to_owned(), differences });
     }
 
     #[test]
     fn who_signs_the_server_s_certificate_is_told_to_velero_too() {
         let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
         let store = store(StoreLocation::S3(S3Location { certificate_authority: Some(pem.to_owned()), ..bucket() }));
-        let Settled::Ours(made) = settle(&store, &[], "velero", false) else { panic!("not ours") };
+        let Settled::Ours(made) = settle(&store, &[], &[], "velero", false) else { panic!("not ours") };
         let written = &made.value["spec"]["objectStorage"]["caCert"];
         assert_eq!(STANDARD.decode(written.as_str().unwrap()).unwrap(), pem.as_bytes());
         let mut there = live("default", "dx-backups", "velero", json!({"region": "eu-central-1"}));
-        let differs = |there: &Value| match settle(&store, std::slice::from_ref(there), "velero", false) {
+        let differs = |there: &Value| match settle(&store, &[], std::slice::from_ref(there), "velero", false) {
             Settled::Theirs { differences, .. } => {
                 differences.into_iter().map(|(field, found, _)| (field, found)).collect::<Vec<_>>()
             }
@@ -281,9 +305,9 @@ mod tests {
     #[test]
     fn a_location_of_ours_keeps_its_name_when_the_store_gets_another() {
         let mut store = store(StoreLocation::S3(bucket()));
-        let Settled::Ours(made) = settle(&store, &[], "velero", false) else { panic!("not ours") };
+        let Settled::Ours(made) = settle(&store, &[], &[], "velero", false) else { panic!("not ours") };
         store.name = "main".to_owned();
-        let Settled::Ours(again) = settle(&store, &[made.value], "velero", true) else { panic!("not ours") };
+        let Settled::Ours(again) = settle(&store, &[], &[made.value], "velero", true) else { panic!("not ours") };
         assert_eq!(again.reference.name, "primary");
         assert_eq!(again.value["spec"]["accessMode"], "ReadOnly");
     }
@@ -293,12 +317,12 @@ mod tests {
         let mut store = store(StoreLocation::S3(bucket()));
         let credential = Some(("cloud-credentials".to_owned(), "cloud".to_owned()));
         store.velero = Some(VeleroLocation { name: "default".to_owned(), credential, ..VeleroLocation::default() });
-        let Settled::Ours(made) = settle(&store, &[], "velero", false) else { panic!("not ours") };
+        let Settled::Ours(made) = settle(&store, &[], &[], "velero", false) else { panic!("not ours") };
         assert_eq!(made.reference.name, "default");
         assert_eq!(made.value["spec"]["credential"], json!({"name": "cloud-credentials", "key": "cloud"}));
         let other = [live("other", "dx-backups", "velero", json!({}))];
         let twice = Settled::Twice { name: "default".to_owned(), there: "other".to_owned() };
-        assert_eq!(settle(&store, &other, "velero", false), twice);
+        assert_eq!(settle(&store, &[], &other, "velero", false), twice);
     }
 
     #[test]
@@ -312,7 +336,7 @@ mod tests {
             live
         };
         let plain = |name: &str| location(name, "eu-central-1", json!({}));
-        let used = |store: &BackupStore, live: &[Value]| match settle(store, live, "velero", false) {
+        let used = |store: &BackupStore, live: &[Value]| match settle(store, &[], live, "velero", false) {
             Settled::Theirs { name, .. } => name,
             Settled::Ours(object) => object.reference.name,
             other => panic!("{other:?}"),
@@ -328,17 +352,50 @@ mod tests {
         store.velero = Some(VeleroLocation { name: "b".to_owned(), ..VeleroLocation::default() });
         let all = [plain("a"), plain("b"), ours, live("other", "dx-backups", "other", json!({}))];
         assert_eq!(used(&store, &all), "b");
-        assert_eq!(doubles(&store, &all, "b"), ["c", "a"]);
-        assert_eq!(doubles(&store, &all[1..2], "b"), [""; 0]);
+        assert_eq!(doubles(&store, &[], &all, "b"), ["c", "a"]);
+        assert_eq!(doubles(&store, &[], &all[1..2], "b"), [""; 0]);
+    }
+
+    #[test]
+    fn another_url_is_the_same_server_unless_something_says_that_it_is_not() {
+        let at = |name: &str, endpoint: &str| BackupStore {
+            name: name.to_owned(),
+            ..store(StoreLocation::S3(S3Location { endpoint: Some(endpoint.to_owned()), ..bucket() }))
+        };
+        let (one, other) = (at("one", "https://a.example/"), at("other", "https://b.example"));
+        let stores = [one.clone(), other.clone()];
+        let there = |name: &str, url: &str| live(name, "dx-backups", "velero", json!({"region": "eu-central-1", "s3Url": url}));
+        let settled = |store: &BackupStore, live: &[Value]| match settle(store, &stores, live, "velero", false) {
+            Settled::Theirs { name, differences } => format!("{name}, {} different", differences.len()),
+            Settled::Ours(object) => format!("{} is made", object.reference.name),
+            refused => format!("{refused:?}"),
+        };
+        let (a, b) = (there("default", "https://a.example"), there("second", "https://b.example/"));
+        // Inside of the cluster the server is called otherwise.
+        let inside = there("default", "http://a.storage.svc");
+        assert_eq!(settled(&one, std::slice::from_ref(&inside)), "default, 1 different");
+        assert_eq!(settled(&one, std::slice::from_ref(&a)), "default, 0 different");
+        assert_eq!(settled(&other, std::slice::from_ref(&a)), "other is made", "the location is the other store's");
+        for (store, name) in [(&one, "default"), (&other, "second")] {
+            let all = [a.clone(), b.clone()];
+            assert_eq!(settled(store, &all), format!("{name}, 0 different"));
+            assert_eq!(doubles(store, &stores, &all, name), [""; 0], "nobody is told to delete what is another server's");
+        }
+        let named = |store: &BackupStore, name: &str| BackupStore {
+            velero: Some(VeleroLocation { name: name.to_owned(), ..VeleroLocation::default() }),
+            ..store.clone()
+        };
+        assert_eq!(settled(&named(&other, "mine"), std::slice::from_ref(&inside)), "mine is made");
+        assert_eq!(settled(&named(&other, "default"), std::slice::from_ref(&inside)), "default, 1 different");
     }
 
     #[test]
     fn a_name_that_is_taken_and_a_directory_are_told() {
         let taken = [live("primary", "elsewhere", "", json!({}))];
-        let settled = settle(&store(StoreLocation::S3(bucket())), &taken, "velero", false);
+        let settled = settle(&store(StoreLocation::S3(bucket())), &[], &taken, "velero", false);
         assert_eq!(settled, Settled::Taken { name: "primary".to_owned(), by: "aws bucket elsewhere, prefix ``".to_owned() });
         let directory = store(StoreLocation::Directory { path: "/backups".into() });
-        assert_eq!(settle(&directory, &[], "velero", false), Settled::NotForVelero);
+        assert_eq!(settle(&directory, &[], &[], "velero", false), Settled::NotForVelero);
     }
 
     #[test]
@@ -348,7 +405,7 @@ mod tests {
             prefix: String::new(),
             kms_key: Some("key".to_owned()),
         }));
-        let Settled::Ours(made) = settle(&store, &[live("a", "dx-backups", "", json!({}))], "velero", false) else {
+        let Settled::Ours(made) = settle(&store, &[], &[live("a", "dx-backups", "", json!({}))], "velero", false) else {
             panic!("not ours")
         };
         assert_eq!(made.value["spec"]["provider"], "gcp");

@@ -29,7 +29,7 @@ pub use restore::{
     RESTORED_BY, RestoreOfFiles, VOID, attempt, came_with, is_attempt, restore_of_everything, restore_of_files,
     restore_of_volumes,
 };
-pub use schedule::{schedule_name, time_to_live};
+pub use schedule::schedule_name;
 pub use snapshot_class::snapshot_classes;
 pub use version::{CronParser, VeleroVersion};
 

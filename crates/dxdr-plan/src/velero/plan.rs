@@ -16,7 +16,7 @@ use super::{
     location::{self, Settled},
     observed::{CredentialObserved, Observed},
     remedy::remedy,
-    schedule::{Places, schedule},
+    schedule::{Destination, outlived, schedule, time_to_live},
     schedules, snapshot_class, snapshot_classes, snapshot_location, snapshot_locations,
     version::{CronParser, VeleroVersion},
 };
@@ -87,13 +87,22 @@ pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan
     let timings = timings(request.environments, request.policies);
     for policy in &policies {
         let Some(location) = locations.get(policy.store.as_str()) else { continue };
+        let kept = time_to_live(policy);
         for name in &policy.environments {
             let Some(environment) = request.environments.iter().find(|environment| environment.name == *name) else { continue };
             let store = request.stores.iter().find(|store| store.name == policy.store);
             let snapshots = store.map(|store| snapshot_location::names(policy, store)).unwrap_or_default();
-            let places = Places { location, snapshots: &snapshots };
+            let destination = Destination { location, snapshots: &snapshots, kept };
             let Some(timing) = timings.get(name) else { continue };
-            desired.push(schedule(environment, policy, &timing.schedule, &places, request.namespace, parser, request.standby));
+            desired.push(schedule(
+                environment,
+                policy,
+                &timing.schedule,
+                &destination,
+                request.namespace,
+                parser,
+                request.standby,
+            ));
             look_at_timing(environment, timing, &mut notes);
         }
         look_at_policy(policy, version, &mut notes);
@@ -258,7 +267,7 @@ fn settle_locations<'a>(
             let text = format!("the server lacks the plugin {plugin}, without which it cannot use BackupStore `{}`", store.name);
             notes.push(note(Severity::Warning, text, Some("`velero plugin add` installs it")));
         }
-        match location::settle(store, &observed.locations, request.namespace, request.standby) {
+        match location::settle(store, request.stores, &observed.locations, request.namespace, request.standby) {
             Settled::Ours(object) => {
                 let credential = store.velero.as_ref().and_then(|velero| velero.credential.as_ref());
                 look_at_credential(store, credential, request, observed, notes);
@@ -300,9 +309,21 @@ fn settle_locations<'a>(
             )),
         }
     }
+    let mut stores_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (store, location) in &names {
+        stores_of.entry(location).or_default().push(store);
+    }
+    for (location, stores) in stores_of.into_iter().filter(|(_, stores)| stores.len() > 1) {
+        let text = format!(
+            "BackupStores {} have one bucket name and prefix, and location `{location}` may be any one's",
+            stores.join(", ")
+        );
+        let hint = "`spec.velero.location` says which location is whose: name that one in one store, and another in each other; a store of the same server is declared once";
+        notes.push(note(Severity::Fatal, text, Some(hint)));
+    }
     for store in request.stores {
         let Some(used) = names.get(store.name.as_str()) else { continue };
-        let doubles = location::doubles(store, &observed.locations, used);
+        let doubles = location::doubles(store, request.stores, &observed.locations, used);
         if !doubles.is_empty() {
             let (text, hint) = location::doubled(used, &doubles);
             notes.push(note(Severity::Warning, format!("BackupStore `{}`: {text}", store.name), Some(hint)));
@@ -362,6 +383,14 @@ fn look_at_policy(policy: &BackupPolicy, version: Option<VeleroVersion>, notes: 
             text,
             Some("Velero cannot tell them apart; a restore leaves them to their owner"),
         ));
+    }
+    if let Some(kept) = outlived(policy) {
+        let text = format!(
+            "policy `{}`: after {} days without a backup Velero deletes the last ones, too: `atLeast` holds no longer then",
+            policy.name,
+            kept.as_hours() / 24
+        );
+        notes.push(note(Severity::Information, text, Some("an alert on the age of the newest point comes earlier")));
     }
     let (Some(version), Some(schedule)) = (version, &policy.schedule) else { return };
     let zone = schedule.zone();

@@ -25,36 +25,46 @@ pub fn schedule_name(environment: &str) -> String {
     format!("{PREFIX}{}", name::shortened(environment, LONGEST_NAME - PREFIX.len()))
 }
 
-/// How long Velero must keep a backup so that no tier of the retention loses one that it still counts: one period more than the
-/// longest tier has. Finer tiers are thinned out by dxdr.
-pub fn time_to_live(retention: &Retention) -> SignedDuration {
-    let hours = [
-        (retention.hourly, 1),
-        (retention.daily, 24),
-        (retention.weekly, 24 * 7),
-        (retention.monthly, 24 * 31),
-        (retention.yearly, 24 * 366),
-    ];
-    let longest = hours.into_iter().filter(|(count, _)| *count > 0).map(|(count, hours)| (i64::from(count) + 1) * hours).max();
-    longest.map_or(FOR_EVER, SignedDuration::from_hours)
+/// How long Velero must keep a backup so that no tier of the retention loses one that it still counts, as long as backups succeed: one
+/// period more than the longest tier has. A period without a point is none that a tier counts, so it is at least what lies between two
+/// points. Finer tiers are thinned out by dxdr.
+pub(super) fn time_to_live(policy: &BackupPolicy) -> SignedDuration {
+    let Retention { hourly, daily, weekly, monthly, yearly, at_least } = policy.retention;
+    let tiers = [(hourly, 1), (daily, 24), (weekly, 24 * 7), (monthly, 24 * 31), (yearly, 24 * 366)];
+    if tiers.iter().all(|(count, _)| *count == 0) {
+        return FOR_EVER;
+    }
+    let interval = policy.interval().as_secs().unsigned_abs().div_ceil(3600);
+    let hours = |(count, hours): (u32, u64)| (u64::from(count) + 1) * hours.max(interval);
+    let longest = tiers.into_iter().chain([(at_least, 0)]).filter(|(count, _)| *count > 0).map(hours).max().unwrap_or_default();
+    SignedDuration::from_hours(i64::try_from(longest).unwrap_or(i64::MAX / 3600))
 }
 
-/// Where a backup of Velero's goes, by Velero's names.
+/// How long it takes without a backup until Velero deletes the last ones, too, although the retention keeps some however old they are. `None`
+/// where nothing of the kind is promised, or nothing is ever deleted.
+pub(super) fn outlived(policy: &BackupPolicy) -> Option<SignedDuration> {
+    let kept = time_to_live(policy);
+    (policy.retention.at_least > 0 && kept < FOR_EVER).then_some(kept)
+}
+
+/// Where a backup of Velero's goes, by Velero's names, and how long it stays there.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Places<'a> {
+pub(super) struct Destination<'a> {
     /// The BackupStorageLocation.
     pub(super) location: &'a str,
     /// The VolumeSnapshotLocations, at most one of a provider; none: as the server says.
     pub(super) snapshots: &'a [&'a str],
+    /// See [`time_to_live`].
+    pub(super) kept: SignedDuration,
 }
 
-/// The Schedule of `environment` under `policy` that fires at `when`, writing to `places`, for a server that reads it by `parser`; paused on a
+/// The Schedule of `environment` under `policy` that fires at `when`, writing to `destination`, for a server that reads it by `parser`; paused on a
 /// standby cluster.
 pub(super) fn schedule(
     environment: &Environment,
     policy: &BackupPolicy,
     when: &Schedule,
-    places: &Places<'_>,
+    destination: &Destination<'_>,
     namespace: &str,
     parser: CronParser,
     paused: bool,
@@ -79,23 +89,23 @@ pub(super) fn schedule(
             "paused": paused,
             // Deleting the Schedule must not delete what it made.
             "useOwnerReferencesInBackup": false,
-            "template": template(environment, policy, places, labels.clone()),
+            "template": template(environment, policy, destination, labels.clone()),
         },
     });
     DesiredObject { reference: ObjectReference { kind: schedules(), namespace: Some(namespace.to_owned()), name }, value }
 }
 
 /// The Backup that Velero is to make. Everything is written whose default differs between servers.
-pub(super) fn template(environment: &Environment, policy: &BackupPolicy, places: &Places<'_>, labels: Value) -> Value {
+pub(super) fn template(environment: &Environment, policy: &BackupPolicy, destination: &Destination<'_>, labels: Value) -> Value {
     let mut template = Map::new();
     let mut put = |field: &str, value: Value| template.insert(field.to_owned(), value);
     put("metadata", json!({"labels": labels}));
-    put("storageLocation", places.location.into());
-    if !places.snapshots.is_empty() {
-        put("volumeSnapshotLocations", json!(places.snapshots));
+    put("storageLocation", destination.location.into());
+    if !destination.snapshots.is_empty() {
+        put("volumeSnapshotLocations", json!(destination.snapshots));
     }
     put("includedNamespaces", json!([environment.namespace.as_str()]));
-    put("ttl", go_duration(time_to_live(&policy.retention)).into());
+    put("ttl", go_duration(destination.kept).into());
     put("snapshotVolumes", (policy.volumes.method != VolumeMethod::None).into());
     put("snapshotMoveData", (policy.volumes.method == VolumeMethod::DataMover).into());
     put("defaultVolumesToFsBackup", false.into());
@@ -137,11 +147,17 @@ fn go_duration(duration: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use dxdr_environment::{EnvironmentName, NamespaceName, environment::Tier};
-    use dxdr_policy::{Engine, Objectives, SecretsPolicy, VolumePolicy};
+    use dxdr_policy::{
+        Engine, Objectives, SecretsPolicy, VolumePolicy,
+        retention::{Candidate, decide},
+    };
+    use jiff::Timestamp;
+    use proptest::prelude::*;
 
     use super::*;
 
-    const PRIMARY: Places<'static> = Places { location: "primary", snapshots: &[] };
+    const PRIMARY: Destination<'static> =
+        Destination { location: "primary", snapshots: &[], kept: SignedDuration::from_hours(9672) };
 
     fn policy() -> BackupPolicy {
         BackupPolicy {
@@ -193,10 +209,10 @@ mod tests {
 
     #[test]
     fn snapshot_locations_are_named_where_the_store_names_them() {
-        let places = Places { snapshots: &["aws-default"], ..PRIMARY };
-        let spec =
-            schedule(&environment("staging"), &policy(), &when(), &places, "velero", CronParser::GoCron, false).value["spec"]
-                .clone();
+        let destination = Destination { snapshots: &["aws-default"], ..PRIMARY };
+        let spec = schedule(&environment("staging"), &policy(), &when(), &destination, "velero", CronParser::GoCron, false).value
+            ["spec"]
+            .clone();
         assert_eq!(spec["template"]["volumeSnapshotLocations"], json!(["aws-default"]));
     }
 
@@ -232,9 +248,51 @@ mod tests {
 
     #[test]
     fn velero_keeps_what_the_longest_tier_counts() {
-        let hours = |retention| time_to_live(&retention).as_hours();
-        assert_eq!(hours(Retention { hourly: 24, ..Retention::default() }), 25);
-        assert_eq!(hours(Retention { hourly: 1000, daily: 2, ..Retention::default() }), 1001);
-        assert_eq!(hours(Retention { at_least: 3, ..Retention::default() }), 87_600);
+        let none = Retention::default();
+        let kept = |cron: &str, retention| {
+            let policy = BackupPolicy { schedule: Some(Schedule::parse(cron, None).unwrap()), retention, ..policy() };
+            (time_to_live(&policy).as_hours(), outlived(&policy).map(|kept| kept.as_hours()))
+        };
+        for (cron, retention, hours, outlived) in [
+            ("*/30 * * * *", Retention { hourly: 24, ..none }, 25, None),
+            ("*/30 * * * *", Retention { hourly: 1000, daily: 2, ..none }, 1001, None),
+            // Hours that have no point are not counted.
+            ("0 */6 * * *", Retention { hourly: 24, ..none }, 150, None),
+            ("0 2 * * 1", Retention { daily: 7, ..none }, 8 * 168, None),
+            ("0 2 * * *", Retention { daily: 2, at_least: 30, ..none }, 31 * 24, Some(31 * 24)),
+            ("0 2 * * *", Retention { daily: 14, at_least: 5, ..none }, 15 * 24, Some(15 * 24)),
+            ("0 2 * * *", Retention { at_least: 3, ..none }, 87_600, None),
+            ("0 2 * * *", none, 87_600, None),
+        ] {
+            assert_eq!(kept(cron, retention), (hours, outlived), "{cron} {retention:?}");
+        }
+        // Every 30 minutes, where an hour may be lost.
+        let derived = BackupPolicy { schedule: None, retention: Retention { hourly: 24, ..none }, ..policy() };
+        assert_eq!(time_to_live(&derived).as_hours(), 25);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// The oracle is the retention itself: at every firing, what it keeps of all that were made is as young as Velero leaves it.
+        #[test]
+        fn what_the_retention_counts_is_still_there(
+            cron in prop::sample::select(vec!["17 * * * *", "0 */6 * * *", "5 2 * * *", "0 2 * * 1", "0 9-17 * * mon-fri", "0 0 1 */2 *"]),
+            counts in prop::array::uniform6(0u32..6),
+            days in 1i64..300,
+        ) {
+            let [hourly, daily, weekly, monthly, yearly, at_least] = counts;
+            let retention = Retention { hourly, daily, weekly, monthly, yearly, at_least };
+            let schedule = Schedule::parse(cron, Some("Europe/Berlin")).unwrap();
+            let policy = BackupPolicy { schedule: Some(schedule.clone()), retention, ..policy() };
+            let began: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+            let now = began + SignedDuration::from_hours(24 * days);
+            let made = schedule.firings(began).take_while(|instant| *instant < now);
+            let points = made.map(|instant| Candidate { name: instant.to_string(), instant, complete: true }).collect();
+            let kept = time_to_live(&policy);
+            for decision in decide(&retention, points, schedule.zone()).iter().filter(|decision| decision.stays()) {
+                prop_assert!(now.duration_since(decision.candidate.instant) <= kept, "{:?}", decision);
+            }
+        }
     }
 }

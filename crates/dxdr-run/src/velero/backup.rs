@@ -39,7 +39,7 @@ use crate::{
 const LOOKS_FOR_METADATA: u32 = 10;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
-/// Looks at Velero and plans a backup of `environment`. Changes nothing.
+/// Looks at Velero and plans a backup of `environment` into `store`, one of `stores`. Changes nothing.
 ///
 /// # Errors
 /// When Velero is not installed or has no location for the store; when the namespace is not there or is being deleted.
@@ -47,13 +47,13 @@ pub async fn plan(
     context: &RunContext,
     environment: &Environment,
     policy: &BackupPolicy,
-    store: &BackupStore,
+    (store, stores): (&BackupStore, &[BackupStore]),
     namespace: &str,
 ) -> Result<VeleroBackupPlan, RunError> {
     reachable_store(context).await?;
     living_namespace(context, environment.namespace.as_str()).await?;
     let locations = server::objects(context.cluster.as_ref(), &storage_locations(), namespace).await?;
-    let location = location_of(store, &locations, namespace)?;
+    let location = location_of(store, stores, &locations, namespace)?;
     let databases = database::planned(&context.store, environment, Some(policy));
     let volumes = !databases.is_empty() && has_volumes(context, environment).await?;
     Ok(backup_plan(environment, policy, (store, &location), (databases, volumes), namespace, context.clock.now(), seed(context)))
@@ -190,11 +190,13 @@ async fn seen(
     Ok(seen.between)
 }
 
-/// Phases in which objects are yet to be read, or snapshots to be cut. Those behind them wait for what data movers copy out of the snapshots.
-const AT_WORK: [&str; 4] = ["New", "Queued", "ReadyToStart", "InProgress"];
+/// Phases that wait for what data movers copy out of the snapshots, or write down the rest: everything has been read and cut by then. Of a phase
+/// that nobody knows, that cannot be said.
+const BEHIND_THE_CUT: [&str; 4] =
+    ["WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed", "Finalizing", "FinalizingPartiallyFailed"];
 
 fn is_past(phase: &str) -> bool {
-    !AT_WORK.contains(&phase)
+    BEHIND_THE_CUT.contains(&phase) || is_over(phase)
 }
 
 fn is_over(phase: &str) -> bool {

@@ -85,7 +85,8 @@ async fn by_velero(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let store = world.store_declaration(Some(environment))?;
-    let plan = velero::backup::plan(&context, environment, policy, store, world.velero_namespace()).await?;
+    let plan =
+        velero::backup::plan(&context, environment, policy, (store, &world.model.stores), world.velero_namespace()).await?;
     context.sealing = seal::keys(world, environment, missing(dry_run), global, terminal).await;
     terminal.note(&backup_plan::velero_text(&plan, &context.store.storage.describe()));
     if dry_run {

@@ -96,6 +96,42 @@ fn a_hundred_environments_are_applied_once_and_then_there_is_nothing_to_do() {
 }
 
 #[test]
+fn two_stores_whose_location_nobody_can_tell_apart_are_refused() {
+    let mut model = Model::of(&["staging", "production"]);
+    let at = |name: &str, endpoint: &str| {
+        let bucket = S3Location {
+            bucket: "dx-backups".to_owned(),
+            prefix: "velero".to_owned(),
+            endpoint: Some(endpoint.to_owned()),
+            ..S3Location::default()
+        };
+        BackupStore { name: name.to_owned(), location: StoreLocation::S3(bucket), velero: None }
+    };
+    model.stores = vec![at("primary", "https://a.example"), at("secondary", "https://b.example")];
+    let secondary = model.policies[0].environments.pop().unwrap();
+    model.policies.push(BackupPolicy {
+        environments: vec![secondary],
+        store: "secondary".to_owned(),
+        ..model.policies[0].clone()
+    });
+    let first = model.plan(&server());
+    assert_eq!(first.refusals().count(), 0);
+    assert!(model.plan(&applied(&first)).nothing_to_do());
+
+    let spec = json!({"provider": "aws", "objectStorage": {"bucket": "dx-backups", "prefix": "velero"}, "config": {"s3Url": "http://inside"}});
+    let theirs = Observed { locations: vec![json!({"metadata": {"name": "default"}, "spec": spec})], ..server() };
+    let refused = |model: &Model| model.plan(&theirs).refusals().map(|note| note.text.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        refused(&model),
+        ["BackupStores primary, secondary have one bucket name and prefix, and location `default` may be any one's"]
+    );
+    for (store, name) in [(0, "default"), (1, "secondary")] {
+        model.stores[store].velero = Some(VeleroLocation { name: name.to_owned(), ..VeleroLocation::default() });
+    }
+    assert_eq!(refused(&model), [""; 0]);
+}
+
+#[test]
 fn what_somebody_changed_is_shown_field_by_field() {
     let model = Model::of(&["staging"]);
     let mut observed = applied(&model.plan(&server()));
