@@ -1,5 +1,6 @@
 //! Why a run cannot go on.
 
+use dxdr_environment::ObjectReference;
 use dxdr_format::velero::archive::ArchiveError;
 use dxdr_provider::{ClusterError, DatabaseError, StorageError};
 
@@ -107,6 +108,16 @@ pub enum RunError {
         /// What the cluster said.
         #[source]
         source: ClusterError,
+    },
+    /// An object of Velero's that was being followed does not move on.
+    #[error("{object} has been {phase} for {minutes} min without a change")]
+    Standstill {
+        /// Which.
+        object: ObjectReference,
+        /// In which phase.
+        phase: String,
+        /// For how long.
+        minutes: u64,
     },
     /// Velero cannot be asked to back up into the store.
     #[error(transparent)]

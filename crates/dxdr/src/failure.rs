@@ -402,6 +402,19 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
         RunError::Vanished { .. } => {
             (Kind::Failed, vec!["whoever deleted it had a reason; take another recovery point".to_owned()])
         }
+        RunError::Standstill { object, .. } => {
+            let namespace = object.namespace.as_deref().unwrap_or_default();
+            (
+                Kind::Unreachable,
+                vec![
+                    format!(
+                        "`kubectl --namespace {namespace} get pods` and `kubectl --namespace {namespace} logs deployment/velero` say whether a server \
+                         runs, and what it waits for"
+                    ),
+                    "what was asked for stays asked for: Velero goes on with it when it can".to_owned(),
+                ],
+            )
+        }
         RunError::NoVelero { .. } => (
             Kind::Refused,
             vec![

@@ -6,7 +6,8 @@
 //!                   └─ cut off, too old, ended: look again
 //! ```
 //!
-//! Phases only move forward, and every look starts from what is there: a watch that breaks loses nothing.
+//! Phases only move forward, and every look starts from what is there: a watch that breaks loses nothing. What nobody takes up, and what
+//! stands still, is not followed for ever: whoever resumes the run goes on where it is then.
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use dxdr_provider::{Cluster, cluster::WatchEvent};
 use futures::StreamExt;
 use serde_json::Value;
 
+use super::server;
 use crate::{
     error::RunError,
     event::{Event, Reporter},
@@ -27,12 +29,17 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_secs(90);
 /// A server that runs takes up a new object within a second or two.
 const UNNOTICED: Duration = Duration::from_secs(30);
+/// What is new for so long, while the server is at work on no other, is taken up by nobody: a server that starts anew needs a minute.
+const UNTAKEN: Duration = Duration::from_secs(600);
+/// What has not changed for so long stands still: uploads of a data mover end, or are given up, within four hours.
+const STILL: Duration = Duration::from_secs(5 * 3600);
 
 /// Follows `object` until `over` says so of it, and answers it as it is then. Every change is reported as progress of `step`, every other
 /// phase as such.
 ///
 /// # Errors
-/// [`RunError::Interrupted`] when somebody asked to stop, [`RunError::Vanished`] when the object was deleted.
+/// [`RunError::Interrupted`] when somebody asked to stop, [`RunError::Vanished`] when the object was deleted, [`RunError::Standstill`] when nobody
+/// takes it up, or it does not change any more.
 pub async fn follow(
     cluster: &dyn Cluster,
     reporter: &dyn Reporter,
@@ -43,6 +50,7 @@ pub async fn follow(
 ) -> Result<Value, RunError> {
     let began = tokio::time::Instant::now();
     let (mut warned, mut told) = (false, String::new());
+    let (mut changed, mut last) = (began, Value::Null);
     loop {
         let vanished = || RunError::Vanished { object: object.to_string() };
         let live = cluster.get(object).await?.ok_or_else(vanished)?;
@@ -51,7 +59,15 @@ pub async fn follow(
         if over(&live) {
             return Ok(live);
         }
-        if !warned && phase(&live).is_none_or(|phase| phase == "New") && began.elapsed() > UNNOTICED {
+        if live["status"] != last {
+            (changed, last) = (tokio::time::Instant::now(), live["status"].clone());
+        }
+        let untaken = is_new(&live) && began.elapsed() > UNTAKEN && !another_is_at_work(cluster, object).await?;
+        if untaken || changed.elapsed() > STILL {
+            let (phase, waited) = (phase(&live).unwrap_or("New").to_owned(), changed.elapsed());
+            return Err(RunError::Standstill { object: object.clone(), phase, minutes: waited.as_secs() / 60 });
+        }
+        if !warned && is_new(&live) && began.elapsed() > UNNOTICED {
             warned = true;
             let text = format!(
                 "nobody has taken up {object} for {} s: Velero is at work on another one (`kubectl --namespace {} get {}`), or no server runs",
@@ -65,7 +81,7 @@ pub async fn follow(
         // Whatever keeps a watch from being opened, the next look tells whether it is for good.
         if let Ok(mut events) = cluster.watch(object, &version).await {
             loop {
-                let limit = if warned || phase(&live).is_some_and(|phase| phase != "New") { SILENCE } else { UNNOTICED };
+                let limit = if warned || !is_new(&live) { SILENCE } else { UNNOTICED };
                 let next = tokio::select! {
                     next = tokio::time::timeout(limit, events.next()) => next,
                     () = stop.wait() => return Err(RunError::Interrupted),
@@ -93,6 +109,17 @@ pub async fn follow(
 /// `status.phase`
 pub fn phase(object: &Value) -> Option<&str> {
     object.pointer("/status/phase").and_then(Value::as_str).filter(|phase| !phase.is_empty())
+}
+
+/// Whether no server has taken it up.
+fn is_new(object: &Value) -> bool {
+    phase(object).is_none_or(|phase| phase == "New")
+}
+
+/// Whether another object of the kind is at work: of some kinds a server carries out one at a time, and says nothing of those that wait.
+async fn another_is_at_work(cluster: &dyn Cluster, object: &ObjectReference) -> Result<bool, RunError> {
+    let all = server::objects(cluster, &object.kind, object.namespace.as_deref().unwrap_or_default()).await?;
+    Ok(all.iter().any(|other| phase(other) == Some("InProgress")))
 }
 
 fn parsed(json: &[u8]) -> Result<Value, RunError> {

@@ -50,6 +50,8 @@ struct Breaking {
     deleted_at: u64,
     /// One after the other, instead.
     statuses: Vec<Value>,
+    /// There is another one, which is at work for so many looks.
+    other_until: Option<u64>,
 }
 
 impl Breaking {
@@ -82,7 +84,11 @@ impl Cluster for Breaking {
     }
 
     async fn list(&self, _: &ResourceKind, _: &ListScope, _: u32, _: Option<&str>) -> Result<ObjectPage, ClusterError> {
-        unreachable!("nobody asks")
+        let other = self.other_until.map(|until| {
+            let phase = if self.looks.load(Ordering::SeqCst) < until { "InProgress" } else { "Completed" };
+            Bytes::from(json!({"status": {"phase": phase}}).to_string())
+        });
+        Ok(ObjectPage { items: other.into_iter().collect(), resource_version: String::new(), continuation: None })
     }
 
     async fn get(&self, _: &ObjectReference) -> Result<Option<Bytes>, ClusterError> {
@@ -134,6 +140,7 @@ async fn a_watch_that_breaks_a_hundred_times_loses_nothing() {
         complete_at: 101,
         deleted_at: u64::MAX,
         statuses: Vec::new(),
+        other_until: None,
     };
     let object = follow(&cluster, &Silent, &StopRequest::new(), &reference(), "follow", complete).await.unwrap();
     assert_eq!(object["status"]["progress"]["itemsBackedUp"], 101);
@@ -148,6 +155,7 @@ async fn what_somebody_deletes_is_not_waited_for() {
         complete_at: u64::MAX,
         deleted_at: 3,
         statuses: Vec::new(),
+        other_until: None,
     };
     let outcome = follow(&cluster, &Silent, &StopRequest::new(), &reference(), "follow", complete).await;
     assert!(matches!(outcome, Err(RunError::Vanished { .. })), "{outcome:?}");
@@ -161,6 +169,7 @@ async fn who_asks_to_stop_is_heard_while_a_watch_says_nothing() {
         complete_at: u64::MAX,
         deleted_at: u64::MAX,
         statuses: Vec::new(),
+        other_until: None,
     };
     let (stop, backup) = (StopRequest::new(), reference());
     let asking = async {
@@ -171,9 +180,36 @@ async fn who_asks_to_stop_is_heard_while_a_watch_says_nothing() {
     assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_nobody_takes_up_or_stands_still_is_not_followed_for_ever() {
+    let of = |phase: &str| json!({"phase": phase});
+    let uploading = of("WaitingForPluginOperations");
+    for (status, other_until, phase, minutes) in [
+        (json!({}), None, "New", 10..15),
+        // It is their turn first.
+        (json!({}), Some(100), "New", 30..240),
+        (of("Queued"), None, "Queued", 300..310),
+        (uploading, None, "WaitingForPluginOperations", 300..310),
+    ] {
+        let (looks, watches) = (AtomicU64::new(0), AtomicU64::new(0));
+        let cluster =
+            Breaking { looks, watches, complete_at: u64::MAX, deleted_at: u64::MAX, statuses: vec![status], other_until };
+        let outcome = follow(&cluster, &Silent, &StopRequest::new(), &reference(), "follow", complete).await;
+        let Err(RunError::Standstill { phase: found, minutes: waited, .. }) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(found, phase);
+        assert!(minutes.contains(&waited), "{phase}: {waited} min");
+    }
+}
+
 async fn seen(statuses: Vec<Value>) -> Vec<String> {
-    let cluster =
-        Breaking { looks: AtomicU64::new(0), watches: AtomicU64::new(0), complete_at: u64::MAX, deleted_at: u64::MAX, statuses };
+    let cluster = Breaking {
+        looks: AtomicU64::new(0),
+        watches: AtomicU64::new(0),
+        complete_at: u64::MAX,
+        deleted_at: u64::MAX,
+        statuses,
+        other_until: None,
+    };
     let reporter = Seen::default();
     let over = |object: &Value| phase(object).is_some_and(|phase| ["Completed", "Failed"].contains(&phase));
     follow(&cluster, &reporter, &StopRequest::new(), &reference(), "follow", over).await.unwrap();
