@@ -187,11 +187,11 @@ impl Built {
         let sealed_secrets = self.sealed_secrets.as_ref();
         let sealed_secrets =
             sealed_secrets.map(|programs| sealed_secrets::start(processes, programs, &administrator)).transpose()?;
-        if let Some((programs, storage)) = self.velero.as_ref().zip(object_storage.as_ref()) {
-            velero::start(processes, programs, &administrator, storage)?;
-        }
-        let (kubectl, velero) = (self.programs.kubectl, self.velero.map(|programs| programs.version));
-        Ok(Cluster { directory, kubectl, object_storage, volumes, velero, sealed_secrets, node })
+        let velero = self.velero.as_ref().zip(object_storage.as_ref());
+        let velero = velero
+            .map(|(programs, storage)| velero::start(processes, programs, &administrator, storage, node.as_ref()))
+            .transpose()?;
+        Ok(Cluster { directory, kubectl: self.programs.kubectl, object_storage, volumes, velero, sealed_secrets, node })
     }
 }
 
@@ -201,8 +201,7 @@ pub(crate) struct Cluster {
     kubectl: PathBuf,
     object_storage: Option<seaweedfs::Endpoint>,
     volumes: Option<volumes::Volumes>,
-    /// Its version.
-    velero: Option<String>,
+    velero: Option<velero::Velero>,
     sealed_secrets: Option<sealed_secrets::SealedSecrets>,
     node: Option<node::Node>,
 }
@@ -254,8 +253,8 @@ impl Cluster {
         if let Some(node) = &self.node {
             variables.extend(node.test_variables());
         }
-        if let Some(version) = &self.velero {
-            variables.extend(velero::test_variables(version));
+        if let Some(velero) = &self.velero {
+            variables.extend(velero.test_variables());
         }
         variables
     }

@@ -20,7 +20,7 @@ use crate::{checkout, interruption};
 /// Crates with tests that talk to real servers.
 const CRATES: [&str; 5] = ["dxdr-object-storage", "dxdr-storage-emulator", "dxdr-kubernetes", "dxdr-sandbox", "dxdr"];
 /// The tests of `dxdr` that talk to a Velero server: those that an older one is run for.
-const OF_VELERO: [&str; 8] = [
+const OF_VELERO: [&str; 9] = [
     "real_servers::velero::",
     "real_servers::schedules::",
     "real_servers::unfinished::",
@@ -28,6 +28,7 @@ const OF_VELERO: [&str; 8] = [
     "real_servers::groups::",
     "real_servers::retained::",
     "real_servers::hooks::",
+    "real_servers::files::",
     "a_point_that_velero_took",
 ];
 

@@ -74,17 +74,24 @@ pub struct RestoreOfFiles {
     pub restore: DesiredObject,
 }
 
-/// The Restore, in Velero's `namespace`, of the pods through which `copies` come back, none of which runs anything of its own. The
-/// claims are not in it: they are there, and so no volume of the archive can come along.
+/// The Restore, in Velero's `namespace`, of the pods through which `copies` come back, none of which runs anything of its own. Servers before 1.18.3 copy
+/// nothing where a Restore is not of claims and volumes, too, so that both are named. No volume comes all the same, since it is of nothing outside of
+/// namespaces; and no claim is made: those that are there stay as they are, and of any other Velero is given one that the API server refuses.
 pub fn restore_of_files(plan: &RestorePlan, copies: &FileCopies, run: &str, namespace: &str) -> RestoreOfFiles {
     let name = format!("{run}-files");
-    let rules: Vec<Value> = copies.pods.iter().flat_map(|pod| rules(pod, run)).collect();
+    let no_claim = json!({
+        "conditions": {"groupResource": OF_VOLUMES[0]},
+        "mergePatches": [{"patchData": json!({"spec": {"accessModes": null, "volumeName": null}}).to_string()}],
+    });
+    let rules: Vec<Value> = copies.pods.iter().flat_map(|pod| rules(pod, run)).chain([no_claim]).collect();
     let rules = json!({"version": "v1", "resourceModifierRules": rules});
     let mut spec = json!({
         "backupName": plan.point,
         "includedNamespaces": [plan.source_namespace],
-        "includedResources": ["pods"],
+        "includedResources": ["pods", OF_VOLUMES[0], OF_VOLUMES[1]],
+        "includeClusterResources": false,
         "namespaceMapping": mapping(&plan.source_namespace, &plan.target_namespace),
+        "restorePVs": false,
         "existingResourcePolicy": "none",
         "resourceModifier": {"kind": "ConfigMap", "name": name},
     });

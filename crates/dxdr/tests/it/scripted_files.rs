@@ -74,7 +74,7 @@ fn modifiers(restore: &Value) -> ObjectReference {
 fn carrier_comes(scripted: &Scripted, restore: &Value) {
     let rules = scripted.served.get(&modifiers(restore)).unwrap();
     let rules: Value = serde_json::from_str(rules["data"]["rules.json"].as_str().unwrap()).unwrap();
-    let [rule] = rules["resourceModifierRules"].as_array().unwrap().as_slice() else { panic!("{rules:#}") };
+    let [rule, _] = rules["resourceModifierRules"].as_array().unwrap().as_slice() else { panic!("{rules:#}") };
     assert_eq!(rule["conditions"]["resourceNameRegex"], "^tool$");
     let patch: Value = serde_json::from_str(rule["strategicPatches"][0]["patchData"].as_str().unwrap()).unwrap();
     let mut labels = patch["metadata"]["labels"].clone();
@@ -139,7 +139,8 @@ fn files_come_back_through_pods_that_are_gone_before_anything_that_mounts_the_vo
         asked["spec"],
         json!({
             "backupName": BACKUP, "includedNamespaces": ["staging"], "namespaceMapping": {"staging": "copy"},
-            "includedResources": ["pods"], "orLabelSelectors": [{"matchLabels": {"app": "tool"}}], "existingResourcePolicy": "none",
+            "includedResources": ["pods", "persistentvolumeclaims", "persistentvolumes"], "includeClusterResources": false, "restorePVs": false,
+            "orLabelSelectors": [{"matchLabels": {"app": "tool"}}], "existingResourcePolicy": "none",
             "resourceModifier": {"kind": "ConfigMap", "name": asked["metadata"]["name"]}
         })
     );

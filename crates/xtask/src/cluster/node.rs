@@ -47,6 +47,11 @@ impl Node {
         self.namespaces.enter(command)
     }
 
+    /// The same command where pods' volumes are at `known_as`, and little else is but `folders`.
+    pub(crate) fn enter_beside_pods(&self, command: &Command, known_as: &str, folders: &[&Path]) -> Command {
+        self.namespaces.enter_root(command, &self.kubelet.join("pods"), known_as, folders)
+    }
+
     /// Where the kubelet looks for sockets of drivers.
     pub(crate) fn registration(&self, driver: &str) -> PathBuf {
         self.kubelet.join("plugins_registry").join(format!("{driver}.socket"))

@@ -1,6 +1,7 @@
 //! A Velero server with its plugin for S3, as a process outside the cluster.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::administrator::Administrator;
+use super::node::{self, Node};
 use super::ports::Block;
 use super::processes::Processes;
 use super::programs::VeleroPrograms;
@@ -54,25 +56,45 @@ impl Release {
             Self::V1_18 => "velero",
         }
     }
+
+    /// Whether its node agent copies files in its own process, and not in pods that must reach the API server.
+    fn agent_copies(self) -> bool {
+        matches!(self, Self::V1_14 | Self::V1_15 | Self::V1_16)
+    }
 }
 
-pub(crate) fn test_variables(version: &str) -> Vec<(&'static str, String)> {
-    vec![
-        ("DXDR_TEST_VELERO_VERSION", version.to_owned()),
-        ("DXDR_TEST_VELERO_NAMESPACE", NAMESPACE.to_owned()),
-        ("DXDR_TEST_VELERO_LOCATION", LOCATION.to_owned()),
-        ("DXDR_TEST_VELERO_PREFIX", PREFIX.to_owned()),
-    ]
+/// A running server.
+pub(crate) struct Velero {
+    version: String,
+    /// What copies files on the node runs, too.
+    has_agent: bool,
+}
+
+impl Velero {
+    pub(crate) fn test_variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = vec![
+            ("DXDR_TEST_VELERO_VERSION", self.version.clone()),
+            ("DXDR_TEST_VELERO_NAMESPACE", NAMESPACE.to_owned()),
+            ("DXDR_TEST_VELERO_LOCATION", LOCATION.to_owned()),
+            ("DXDR_TEST_VELERO_PREFIX", PREFIX.to_owned()),
+        ];
+        if self.has_agent {
+            variables.push(("DXDR_TEST_VELERO_NODE_AGENT", node::NAME.to_owned()));
+        }
+        variables
+    }
 }
 
 /// Installs what the server looks for and starts it; returns when its storage location is available. Kinds that are
-/// defined later are missing from its backups for five minutes, so that this comes after all others.
+/// defined later are missing from its backups for five minutes, so that this comes after all others. On `node`, its node agent runs, where that works in
+/// its own process.
 pub(crate) fn start(
     processes: &mut Processes,
     programs: &VeleroPrograms,
     administrator: &Administrator,
     storage: &Endpoint,
-) -> Result<()> {
+    node: Option<&Node>,
+) -> Result<Velero> {
     let begin = Instant::now();
     let folder = processes.directory().join("velero");
     // Every executable of this folder is run as a plugin.
@@ -102,6 +124,8 @@ pub(crate) fn start(
         // Velero looks for others' backups once a minute whatever this says, and at its start if this is shorter.
         .flag("backup-sync-period", "1s")
         .flag("store-validation-frequency", "5s")
+        // Older ones copy files by another program, which would have to be here.
+        .flag("uploader-type", "kopia")
         // A restore whose volumes do not come holds up every later one as long as this: ten minutes by default.
         .flag("resource-timeout", "1m")
         .command();
@@ -114,8 +138,38 @@ pub(crate) fn start(
         Ok(location) => Readiness::NotYet(format!("its status is {}", location["status"])),
         Err(seen) => Readiness::NotYet(seen),
     })?;
-    eprintln!("Velero ready after {:.1} s with {}/{PREFIX}", begin.elapsed().as_secs_f64(), seaweedfs::BUCKET);
-    Ok(())
+    let node = node.filter(|_| programs.line.agent_copies());
+    if let Some(node) = node {
+        start_agent(processes, programs, administrator, node, &folder, block.port(1))?;
+    }
+    let agent = if node.is_some() { ", and its node agent" } else { "" };
+    eprintln!("Velero{agent} ready after {:.1} s with {}/{PREFIX}", begin.elapsed().as_secs_f64(), seaweedfs::BUCKET);
+    Ok(Velero { version: programs.version.clone(), has_agent: node.is_some() })
+}
+
+/// What copies files of volumes on the node. It looks for pods' volumes at a path that is nobody's on this machine, and keeps credentials in one that several
+/// servers would share.
+fn start_agent(
+    processes: &mut Processes,
+    programs: &VeleroPrograms,
+    administrator: &Administrator,
+    node: &Node,
+    folder: &Path,
+    port: u16,
+) -> Result<()> {
+    const AGENT: &str = "node-agent";
+    let mut agent = Command::new(&programs.velero);
+    agent.args([AGENT, "server", "--features=EnableCSI"]).arg(format!("--namespace={NAMESPACE}"));
+    agent.arg(format!("--kubeconfig={}", administrator.kubeconfig().display()));
+    agent.arg(format!("--metrics-address=127.0.0.1:{port}"));
+    in_folder(&mut agent, folder).env("NODE_NAME", node::NAME);
+    let built = programs.velero.parent().context("a program lies in a folder")?.to_owned();
+    let mut agent = node.enter_beside_pods(&agent, "/host_pods", &[Path::new("/etc"), &built, processes.directory()]);
+    processes.start(AGENT, &mut agent, PATIENCE)?;
+    wait(processes, &[AGENT], "Velero's node agent", || match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Readiness::Ready,
+        Err(error) => Readiness::NotYet(format!("nobody listens at port {port}: {error}")),
+    })
 }
 
 /// Validated by this server, not by the one before it in the same folder.

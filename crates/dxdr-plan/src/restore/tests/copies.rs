@@ -95,12 +95,15 @@ fn refusal(plan: &RestorePlan) -> String {
     format!("{} [{}]", refusal.text, refusal.object.as_ref().unwrap())
 }
 
-/// The rules by which Velero changes pods.
+/// The rules by which Velero changes pods. Behind them is always the one that keeps it from making claims.
 fn rules(plan: &RestorePlan) -> Vec<Value> {
     let asked = restore_of_files(plan, copies_of(plan), "a-run", "velero");
     let rules: Value = serde_json::from_str(asked.modifiers.value["data"]["rules.json"].as_str().unwrap()).unwrap();
     assert_eq!(rules["version"], "v1");
-    rules["resourceModifierRules"].as_array().unwrap().clone()
+    let mut rules = rules["resourceModifierRules"].as_array().unwrap().clone();
+    let patch = r#"{"spec":{"accessModes":null,"volumeName":null}}"#;
+    assert_eq!(rules.pop().unwrap(), json!({"conditions": {"groupResource": CLAIMS}, "mergePatches": [{"patchData": patch}]}));
+    rules
 }
 
 fn patch(rule: &Value) -> Value {
@@ -123,7 +126,7 @@ fn a_claim_is_made_empty_and_filled_behind_all_claims_before_anything_mounts_it(
 }
 
 #[test]
-fn velero_is_asked_for_the_pods_alone_that_have_a_carrier_s_labels() {
+fn velero_is_asked_for_the_pods_that_have_a_carrier_s_labels_and_makes_no_claim_and_no_volume() {
     let plan = plan_of(&archive(), &beside(), &copies(), None);
     let asked = restore_of_files(&plan, copies_of(&plan), "a-run", "velero-system");
     assert_eq!(asked.restore.reference.to_string(), "restores.velero.io velero-system/a-run-files");
@@ -131,7 +134,8 @@ fn velero_is_asked_for_the_pods_alone_that_have_a_carrier_s_labels() {
         asked.restore.value["spec"],
         json!({
             "backupName": "staging-20240501t100000z-x7k2v", "includedNamespaces": ["staging"], "namespaceMapping": {"staging": "copy"},
-            "includedResources": ["pods"], "existingResourcePolicy": "none",
+            "includedResources": ["pods", CLAIMS, "persistentvolumes"], "includeClusterResources": false, "restorePVs": false,
+            "existingResourcePolicy": "none",
             "orLabelSelectors": [{"matchLabels": {"app": "db", "statefulset.kubernetes.io/pod-name": "db-0"}}],
             "resourceModifier": {"kind": "ConfigMap", "name": "a-run-files"}
         })

@@ -1,10 +1,15 @@
 //! Copies made file by file that a real Velero server has made, and brings back through pods on a real node.
 //!
-//! Velero's server, its rules for pods, its repository in the bucket and its helper in the pods are real. Its node agent is played: the
-//! real one starts pods that must reach the API server, and pods on this node reach nobody. What is played is one folder copied to
-//! another, the phase that says so, and the file by which the helper learns of it.
+//! Velero's server, its rules for pods, its repository in the bucket and its helper in the pods are real. So is its node agent up to 1.16, which copies
+//! files itself. From 1.17 on it is played: the real one starts pods that must reach the API server, and pods on this node reach nobody. What is played
+//! is one folder copied to another, the phase that says so, and the file by which the helper learns of it.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Stdio,
+};
 
 use dxdr_environment::ObjectReference;
 use serde_json::{Value, json};
@@ -52,10 +57,10 @@ fn ready(world: &World, namespace: &str) {
     });
 }
 
-/// What Velero looks at of its node agents, and how its helper is called on this node.
+/// What Velero looks at of its node agents, whoever does their work, and how its helper is called on this node.
 fn node_agent(world: &World, velero: &Velero, node: &Node) -> Vec<ObjectReference> {
     let namespace = velero.object("Backup", "").namespace.unwrap();
-    let (at, labels) = (Some(namespace.as_str()), json!({"role": "node-agent", "test": world.namespace}));
+    let (at, labels) = (Some(namespace.as_str()), json!({"name": "node-agent", "role": "node-agent", "test": world.namespace}));
     let specification = node.specification(&[json!({"name": "node-agent"})], &json!({}));
     let image = specification["containers"][0]["image"].clone();
     let agents = reference("apps", "v1", "DaemonSet", "daemonsets", at, "node-agent");
@@ -70,7 +75,7 @@ fn node_agent(world: &World, velero: &Velero, node: &Node) -> Vec<ObjectReferenc
         (
             core("Pod", at, "node-agent-played"),
             json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "node-agent-played", "namespace": namespace,
-                "labels": {"role": "node-agent"}}, "spec": specification}),
+                "labels": {"name": "node-agent", "role": "node-agent"}}, "spec": specification}),
         ),
         (
             core("ConfigMap", at, "restore-helper-of-tests"),
@@ -112,8 +117,9 @@ fn copy_file(from: &Path, to: &Path) {
     fs::copy(from.join("content"), to.join("content")).unwrap();
 }
 
-/// Has Velero copy the files of the namespace, which a copy of the volume's file in `kept` stands for; the backup, and the pod that carries it.
-fn back_up(world: &World, velero: &Velero, kept: &Path) -> (String, String) {
+/// Has Velero copy the files of the namespace; the backup, and the pod that carries those of the claim. `copied` plays the node agent for each of them,
+/// where it is not real.
+fn back_up(world: &World, velero: &Velero, mut copied: impl FnMut(&Value)) -> (String, String) {
     let specification = json!({
         "includedNamespaces": [world.namespace], "storageLocation": velero.location, "snapshotVolumes": false,
         "defaultVolumesToFsBackup": true, "ttl": "1h0m0s"
@@ -122,18 +128,12 @@ fn back_up(world: &World, velero: &Velero, kept: &Path) -> (String, String) {
     let mut carrier = None;
     world.wait_until("Velero has the files copied", |world| {
         for copy in about(world, velero, "PodVolumeBackup", &world.namespace) {
-            if copy["status"]["phase"] == "Completed" {
-                continue;
-            }
-            let volume = copy["spec"]["volume"].as_str().unwrap().to_owned();
-            if volume == "data" {
-                copy_file(&velero.volume_of(world, &world.namespace), kept);
+            if copy["spec"]["volume"] == "data" {
                 carrier = copy["spec"]["pod"]["name"].as_str().map(str::to_owned);
             }
-            let status = json!({"phase": "Completed", "snapshotID": format!("played-{volume}"), "path": format!("/{volume}"),
-                "startTimestamp": "2024-05-01T10:00:00Z", "completionTimestamp": "2024-05-01T10:00:01Z",
-                "progress": {"totalBytes": CONTENT.len(), "bytesDone": CONTENT.len()}});
-            finish(world, &velero.object("PodVolumeBackup", name(&copy)), &status);
+            if copy["status"]["phase"] != "Completed" {
+                copied(&copy);
+            }
         }
         world.get(&backup).is_some_and(|object| object["status"]["completionTimestamp"].is_string())
     });
@@ -141,23 +141,87 @@ fn back_up(world: &World, velero: &Velero, kept: &Path) -> (String, String) {
     (backup.name, carrier.expect("the files of the claim were copied"))
 }
 
+/// Restores the namespace beside, into volumes that are made when a pod of theirs has a node.
+fn start_restore(world: &World, velero: &Velero, backup: &str, beside: &str) -> Running {
+    let class = format!("{}={}", velero.storage_class, velero.waiting_storage_class);
+    let arguments = ["restore", "journey", "--point", backup, "--into", beside, "--storage-class", &class, "--yes"];
+    let mut command = world.place.command(&[&arguments[..], &["--kubeconfig", &world.kubeconfig]].concat());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running::start(command)
+}
+
+/// The files are in the pods of the Deployment, and nothing is left of what brought them.
+fn files_are_back(world: &World, velero: &Velero, restore: Running, beside: &str, carriers: &[&str]) {
+    let (code, said) = restore.ends();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Have Velero copy the files of 1 volume"), "{said}");
+    ready(world, beside);
+    let pods = world.names(&core("Pod", Some(beside), "").kind, Some(beside));
+    assert_eq!(pods.iter().filter(|name| carriers.contains(&name.as_str())).collect::<Vec<_>>(), [""; 0], "carriers are gone");
+    for pod in &pods {
+        in_pod(world, beside, pod, &format!("test \"$(cat /data/content)\" = '{CONTENT}'"));
+    }
+    assert!(!velero.volume_of(world, beside).join(".velero").exists(), "Velero's helper takes its traces away");
+    let claim = world.get(&core("PersistentVolumeClaim", Some(beside), "data")).unwrap();
+    assert_eq!(claim["spec"]["storageClassName"], velero.waiting_storage_class.as_str());
+    assert_eq!(claim["metadata"]["annotations"].get("dxdr.io/awaits-copy"), None, "{claim:#}");
+}
+
+#[test]
+fn files_that_velero_s_own_node_agent_copied_come_back() {
+    let (Some(velero), Some(node)) = (Velero::named(), Node::named()) else { return };
+    if !velero.has_node_agent {
+        eprintln!("did not run: Velero's node agent is not there, or works in pods, which reach nobody on this node");
+        return;
+    }
+    let world = velero.world("copied");
+    let deep = velero.volume_of(&world, &world.namespace).join("deep");
+    fs::create_dir(&deep).unwrap();
+    fs::write(deep.join("large"), vec![7; 3 << 20]).unwrap();
+    symlink("../content", deep.join("link")).unwrap();
+    fs::set_permissions(deep.join("large"), Permissions::from_mode(0o640)).unwrap();
+    runs_on(&world, &node);
+    let agents = node_agent(&world, &velero, &node);
+    let (backup, carrier) = back_up(&world, &velero, |_| ());
+    fs::write(velero.volume_of(&world, &world.namespace).join("content"), "damaged").unwrap();
+
+    let beside = world.beside("again");
+    files_are_back(&world, &velero, start_restore(&world, &velero, &backup, &beside), &beside, &[&carrier]);
+    let copies = about(&world, &velero, "PodVolumeRestore", &beside);
+    let phases: Vec<_> = copies.iter().map(|copy| (&copy["spec"]["volume"], &copy["status"]["phase"])).collect();
+    assert_eq!(phases, [(&json!("data"), &json!("Completed"))], "{copies:#?}");
+    let deep = velero.volume_of(&world, &beside).join("deep");
+    assert_eq!(fs::read(deep.join("large")).unwrap(), vec![7; 3 << 20]);
+    assert_eq!(fs::metadata(deep.join("large")).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(fs::read_link(deep.join("link")).unwrap(), Path::new("../content"));
+    agents.iter().for_each(|object| world.delete(object));
+}
+
 #[test]
 fn files_come_back_through_a_pod_that_runs_nothing_before_what_mounts_them_is_made() {
     let (Some(velero), Some(node)) = (Velero::named(), Node::named()) else { return };
+    if velero.has_node_agent {
+        eprintln!("did not run: Velero's node agent is there, and would not wait for who plays it");
+        return;
+    }
     let world = velero.world("files");
     runs_on(&world, &node);
     let agents = node_agent(&world, &velero, &node);
     let kept = tempfile::tempdir().unwrap();
-    let (backup, carrier) = back_up(&world, &velero, kept.path());
+    let (backup, carrier) = back_up(&world, &velero, |copy| {
+        let volume = copy["spec"]["volume"].as_str().unwrap();
+        if volume == "data" {
+            copy_file(&velero.volume_of(&world, &world.namespace), kept.path());
+        }
+        let status = json!({"phase": "Completed", "snapshotID": format!("played-{volume}"), "path": format!("/{volume}"),
+            "startTimestamp": "2024-05-01T10:00:00Z", "completionTimestamp": "2024-05-01T10:00:01Z",
+            "progress": {"totalBytes": CONTENT.len(), "bytesDone": CONTENT.len()}});
+        finish(&world, &velero.object("PodVolumeBackup", name(copy)), &status);
+    });
     fs::write(velero.volume_of(&world, &world.namespace).join("content"), "damaged").unwrap();
 
     let beside = world.beside("again");
-    let class = format!("{}={}", velero.storage_class, velero.waiting_storage_class);
-    let arguments = ["restore", "journey", "--point", &backup, "--into", &beside, "--storage-class", &class, "--yes"];
-    let place = [&arguments[..], &["--kubeconfig", &world.kubeconfig]].concat();
-    let mut command = world.place.command(&place);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let restore = Running::start(command);
+    let restore = start_restore(&world, &velero, &backup, &beside);
     let mut copying = Vec::new();
     world.wait_until("Velero has the files copied back", |world| {
         if let Some(said) = restore.over() {
@@ -200,23 +264,6 @@ fn files_come_back_through_a_pod_that_runs_nothing_before_what_mounts_them_is_ma
     fs::write(volume.join(".velero").join(restore_uid), "").unwrap();
     finish(&world, &velero.object("PodVolumeRestore", name(copy)), &json!({"phase": "Completed"}));
 
-    let (code, said) = restore.ends();
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("Have Velero copy the files of 1 volume"), "{said}");
-    ready(&world, &beside);
-    let pods = world.names(&pod.kind, Some(&beside));
-    let names: Vec<&String> = pods.iter().filter(|name| **name == carrier || **name == name_of(along)).collect();
-    assert_eq!(names, [""; 0], "carriers are gone");
-    for pod in &pods {
-        in_pod(&world, &beside, pod, &format!("test \"$(cat /data/content)\" = '{CONTENT}'"));
-    }
-    assert!(!volume.join(".velero").exists(), "Velero's helper takes its traces away");
-    let claim = world.get(&core("PersistentVolumeClaim", Some(&beside), "data")).unwrap();
-    assert_eq!(claim["spec"]["storageClassName"], velero.waiting_storage_class.as_str());
-    assert_eq!(claim["metadata"]["annotations"].get("dxdr.io/awaits-copy"), None, "{claim:#}");
+    files_are_back(&world, &velero, restore, &beside, &[&carrier, name(along)]);
     agents.iter().for_each(|object| world.delete(object));
-}
-
-fn name_of(object: &Value) -> String {
-    name(object).to_owned()
 }

@@ -17,6 +17,8 @@ const ATTEMPTS: u32 = 3;
 pub(super) struct Velero {
     pub(super) servers: Servers,
     pub(super) version: VeleroVersion,
+    /// Whether something real copies files on the node.
+    pub(super) has_node_agent: bool,
     namespace: String,
     pub(super) location: String,
     pub(super) storage_class: String,
@@ -32,6 +34,7 @@ impl Velero {
         let found = (|| {
             Some(Self {
                 version: VeleroVersion::parse(&named("DXDR_TEST_VELERO_VERSION")?)?,
+                has_node_agent: named("DXDR_TEST_VELERO_NODE_AGENT").is_some(),
                 servers: Servers { prefix: Some(named("DXDR_TEST_VELERO_PREFIX")?), ..servers },
                 namespace: named("DXDR_TEST_VELERO_NAMESPACE")?,
                 location: named("DXDR_TEST_VELERO_LOCATION")?,

@@ -20,11 +20,29 @@ use super::super::readiness::{Readiness, wait};
 /// How the namespaces' first process is called among the processes.
 const FIRST: &str = "node";
 /// Lets everything see /var/lib as it is, and what is written there go nowhere: a kubelet and containerd write to folders of it whatever their
-/// configuration says. And /run is empty.
+/// configuration says. And /run is empty. Whoever has a namespace of his own behind this one sees what is mounted here later.
 const MOUNTS: &str = "\
+mount --make-rshared /
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/upper /run/work
 mount -t overlay -o lowerdir=/var/lib,upperdir=/run/upper,workdir=/run/work overlay /var/lib
+";
+/// Makes a root that has nothing but some folders where they are, and one under another name, and becomes a program there. What a program leaves
+/// anywhere else is in memory, and goes with it.
+const ROOT: &str = "\
+root=/run/root
+mkdir -p \"$root\"
+mount -t tmpfs tmpfs \"$root\"
+mkdir -p \"$root/tmp\" \"$root$1\"
+mount --rbind \"$0\" \"$root$1\"
+shift
+while [ \"$1\" != -- ]; do
+    mkdir -p \"$root$1\"
+    mount --rbind \"$1\" \"$root$1\"
+    shift
+done
+shift
+exec chroot \"$root\" \"$@\"
 ";
 /// How long the kernel may take to end all that was in the namespaces.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -95,13 +113,28 @@ impl Namespaces {
         let mut entering = Command::new("nsenter");
         entering.arg(format!("--target={}", self.first)).args(["--mount", "--pid", "--"]);
         entering.arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => entering.env(name, value),
-                None => entering.env_remove(name),
-            };
-        }
+        take_environment(&mut entering, command);
         entering
+    }
+
+    /// The same command, where nothing is but `folders`, the machine's processes and devices, and `folder` under the name `known_as`. It sees, too,
+    /// what is mounted into them later.
+    pub(crate) fn enter_root(&self, command: &Command, folder: &Path, known_as: &str, folders: &[&Path]) -> Command {
+        let mut within = Command::new("unshare");
+        within.args(["--mount", "--propagation", "slave", "sh", "-ec", ROOT]).arg(folder).arg(known_as);
+        within.args(["/proc", "/dev"]).args(folders).arg("--").arg(command.get_program()).args(command.get_args());
+        take_environment(&mut within, command);
+        self.enter(&within)
+    }
+}
+
+/// Has `command` know what `other` was to know.
+fn take_environment(command: &mut Command, other: &Command) {
+    for (name, value) in other.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
     }
 }
 
