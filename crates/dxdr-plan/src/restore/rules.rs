@@ -32,6 +32,8 @@ pub(super) fn makes_again(owner: &Controller<'_>, group: &str, kind: &str) -> bo
         (owner.group, owner.kind, group, kind),
         ("apps", "ReplicaSet" | "StatefulSet" | "DaemonSet", "", "Pod")
             | ("", "ReplicationController", "", "Pod")
+            // Of a volume that is made for the pod: one that is there and not the pod's keeps it from starting.
+            | ("", "Pod", "", "PersistentVolumeClaim")
             | ("apps", "Deployment", "apps", "ReplicaSet")
             | ("apps", "StatefulSet" | "DaemonSet", "apps", "ControllerRevision")
             | ("batch", "Job", "", "Pod")

@@ -77,6 +77,8 @@ fn what_owners_make_again_is_left_to_them() {
         .with("statefulsets.apps", "redis", nothing())
         .with("controllerrevisions.apps", "redis-1", owned_by("statefulsets.apps", "redis"))
         .with("persistentvolumeclaims", "data-redis-0", nothing())
+        .with("persistentvolumeclaims", "api-1-x-scratch", owned_by("pods", "api-1-x"))
+        .with("persistentvolumeclaims", "lost-scratch", owned_by("pods", "not-there"))
         .with("sealedsecrets.bitnami.com", "db", nothing())
         .with("secrets", "db", owned_by("sealedsecrets.bitnami.com", "db"))
         .with("services", "api", json!({"spec": {"selector": {"app": "api"}}}))
@@ -102,6 +104,7 @@ fn what_owners_make_again_is_left_to_them() {
             pods staging/done: it has finished
             pods staging/mirror: it is run by a node on its own
             controllerrevisions.apps staging/redis-1: StatefulSet redis makes it again
+            persistentvolumeclaims staging/api-1-x-scratch: Pod api-1-x makes it again
             secrets staging/db: SealedSecret db makes it again
             endpoints staging/api: Service api makes it again
             endpointslices.discovery.k8s.io staging/api-x: Service api makes it again
@@ -119,6 +122,7 @@ fn what_owners_make_again_is_left_to_them() {
         "pods staging/alone",
         "pods staging/lost",
         "persistentvolumeclaims staging/data-redis-0",
+        "persistentvolumeclaims staging/lost-scratch",
         "endpoints staging/outside",
         "secrets staging/api-token-for-ci",
     ] {

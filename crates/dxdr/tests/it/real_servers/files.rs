@@ -27,13 +27,19 @@ fn deployment(namespace: &str) -> ObjectReference {
     reference("apps", "v1", "Deployment", "deployments", Some(namespace), "db")
 }
 
-/// Two pods that share the volume of claim `data` and have one of their own, made by a Deployment.
-fn runs_on(world: &World, node: &Node) {
-    let mounts = json!([{"name": "data", "mountPath": "/data"}, {"name": "cache", "mountPath": "/cache"}]);
+/// Two pods that share the volume of claim `data` and have two of their own, one of them of a claim that is made and goes with them.
+fn runs_on(world: &World, velero: &Velero, node: &Node) {
+    let mount = |name: &str| json!({"name": name, "mountPath": format!("/{name}")});
+    let mounts = ["data", "cache", "scratch"].map(mount);
     // Velero's helper takes this over; its own choice is a profile that this node does not know.
     let containers = [json!({"name": "db", "volumeMounts": mounts, "securityContext": {"runAsUser": 0}})];
-    let volumes =
-        json!({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}, {"name": "cache", "emptyDir": {}}]});
+    // The labels by which Velero finds the pods find its claim, too.
+    let scratch = json!({"metadata": {"labels": {"app": "db"}}, "spec": {"storageClassName": velero.storage_class,
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}});
+    let volumes = json!({"volumes": [
+        {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}, {"name": "cache", "emptyDir": {}},
+        {"name": "scratch", "ephemeral": {"volumeClaimTemplate": scratch}}
+    ]});
     let mut specification = node.specification(&containers, &volumes);
     specification["initContainers"] =
         json!([{"name": "first", "image": specification["containers"][0]["image"], "command": ["/bin/sh", "-c", ":"]}]);
@@ -158,6 +164,9 @@ fn files_are_back(world: &World, velero: &Velero, restore: Running, beside: &str
     ready(world, beside);
     let pods = world.names(&core("Pod", Some(beside), "").kind, Some(beside));
     assert_eq!(pods.iter().filter(|name| carriers.contains(&name.as_str())).collect::<Vec<_>>(), [""; 0], "carriers are gone");
+    let claims = world.names(&core("PersistentVolumeClaim", Some(beside), "").kind, Some(beside));
+    let of_carrier = |claim: &&String| carriers.iter().any(|carrier| claim.starts_with(carrier));
+    assert_eq!(claims.iter().filter(of_carrier).collect::<Vec<_>>(), [""; 0], "Velero makes no claims");
     for pod in &pods {
         in_pod(world, beside, pod, &format!("test \"$(cat /data/content)\" = '{CONTENT}'"));
     }
@@ -180,7 +189,7 @@ fn files_that_velero_s_own_node_agent_copied_come_back() {
     fs::write(deep.join("large"), vec![7; 3 << 20]).unwrap();
     symlink("../content", deep.join("link")).unwrap();
     fs::set_permissions(deep.join("large"), Permissions::from_mode(0o640)).unwrap();
-    runs_on(&world, &node);
+    runs_on(&world, &velero, &node);
     let agents = node_agent(&world, &velero, &node);
     let (backup, carrier) = back_up(&world, &velero, |_| ());
     fs::write(velero.volume_of(&world, &world.namespace).join("content"), "damaged").unwrap();
@@ -205,7 +214,7 @@ fn files_come_back_through_a_pod_that_runs_nothing_before_what_mounts_them_is_ma
         return;
     }
     let world = velero.world("files");
-    runs_on(&world, &node);
+    runs_on(&world, &velero, &node);
     let agents = node_agent(&world, &velero, &node);
     let kept = tempfile::tempdir().unwrap();
     let (backup, carrier) = back_up(&world, &velero, |copy| {
@@ -241,7 +250,7 @@ fn files_come_back_through_a_pod_that_runs_nothing_before_what_mounts_them_is_ma
     let names = |list: &str| live["spec"][list].as_array().unwrap().iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
     assert_eq!(
         (names("initContainers"), names("volumes")),
-        (vec![json!("restore-wait")], vec![json!("data"), json!("cache")]),
+        (vec![json!("restore-wait")], vec![json!("data"), json!("cache"), json!("scratch")]),
         "{live:#}"
     );
     assert_eq!(live["spec"]["containers"][0]["command"], json!(["/dxdr.io/nothing"]), "{live:#}");
