@@ -270,7 +270,9 @@ impl<'a> Check<'a> {
             })
             .collect();
         for (document, policy) in self.backup_policies() {
-            let exports = policy.databases.is_some_and(|databases| databases.method != DatabaseMethod::PointInTime);
+            let exports = policy
+                .databases
+                .is_some_and(|databases| matches!(databases.method, DatabaseMethod::Export | DatabaseMethod::Both));
             if !exports {
                 continue;
             }

@@ -143,6 +143,7 @@ mod tests {
             consistency: None,
             facts: None,
             log: None,
+            backup: None,
         })
     }
 

@@ -22,7 +22,7 @@ pub use escrow::EscrowedKey;
 pub use interval::Interval;
 pub use query::{Choice, NoWayBack, Query};
 pub use recovery_point::{
-    CapturedKind, Component, DatabaseComponent, Engine, Entry, ForeignBackup, Gap, KeptLog, KeysComponent, PodVolume,
+    CapturedKind, Component, DatabaseComponent, Engine, Entry, ForeignBackup, Gap, KeptBackup, KeptLog, KeysComponent, PodVolume,
     RecoveryPoint, ResourcesComponent, Sha256, SourceCluster, StoredObject, Trigger, VolumeComponent,
 };
 pub use target::RecoveryTarget;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dxdr_environment::{DatabaseFacts, EnvironmentName};
+use dxdr_environment::{DatabaseFacts, EnvironmentName, InstanceName};
 use jiff::Timestamp;
 
 use crate::{coverage, interval::Interval};
@@ -208,7 +208,7 @@ pub struct DatabaseComponent {
     pub instant: Timestamp,
     /// When that was, by the clock of who had it captured, where that is known. Of an export nobody says at which moment of its work it looked.
     pub between: Option<Interval>,
-    /// `dump`, `export`, or `pointInTime`: an instant in the log of its instance.
+    /// `dump`, `export`, `pointInTime`: an instant in the log of its instance, or `backup`: one of its whole instance, which the service keeps.
     pub method: String,
     /// Where it is: the key of an object in the point's folder, an object's URL, or an identifier of the database service.
     pub location: String,
@@ -220,6 +220,19 @@ pub struct DatabaseComponent {
     pub facts: Option<Box<DatabaseFacts>>,
     /// Of an instant in a log: how far that went when the point was taken.
     pub log: Option<KeptLog>,
+    /// Of a backup: what it is of.
+    pub backup: Option<KeptBackup>,
+}
+
+/// What a backup that a database service keeps is of. Its name is the component's location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptBackup {
+    /// The instance, all of which it has.
+    pub instance: InstanceName,
+    /// What the instance called the database then, where it is not all of the instance.
+    pub database: Option<String>,
+    /// Nothing that was written later is in it, by the service's clock; the component's instant is that up to which everything is.
+    pub ended: Timestamp,
 }
 
 /// How far the log of an instance went when a point was taken.
@@ -242,6 +255,8 @@ impl DatabaseComponent {
     pub const EXPORT: &str = "export";
     /// The method of an instant in the log of a database service's instance.
     pub const POINT_IN_TIME: &str = "pointInTime";
+    /// The method of a backup of a whole instance, which the database service keeps until somebody deletes it.
+    pub const BACKUP: &str = "backup";
 }
 
 /// The sealing keys a point needs.

@@ -7,6 +7,7 @@ pub(crate) mod database;
 pub(crate) mod export;
 mod group;
 mod hook;
+mod instance;
 mod log;
 mod point_databases;
 mod recorded;
@@ -22,11 +23,14 @@ pub use {
     export::ExportPlan,
     group::{GROUP_LABEL, GROUP_SNAPSHOT_GROUP, GROUP_SNAPSHOT_VERSIONS, GroupPlan, ObservedGroups, PlannedGroup},
     hook::{HookPlan, HookTime},
+    instance::InstanceBackupPlan,
     log::LogPlan,
     point_databases::{PointDatabases, Stillness},
     recorded::{MadeGroup, MadeSnapshots, RecordedBackup},
     volume::{ObservedVolumes, SNAPSHOT_GROUP, SnapshotPlan, VolumeFate, VolumePlan},
 };
+
+use export::Asked;
 
 use crate::{
     error::PlanError,
@@ -280,7 +284,7 @@ impl BackupPlan {
         let of = self.point_databases();
         let dumps = of.dumps().map(|(_, dump)| dump.key.clone());
         let databases: Vec<String> = dumps.chain(of.exports().map(|(_, export)| export.key.clone())).collect();
-        let (dumps, exports, logs) = (of.dumps().count(), of.exports().count(), of.logs().count());
+        let (dumps, asked) = (of.dumps().count(), Asked::of(&self.databases));
         let snapshots = self.snapshots().count();
         self.keys = keys(&self.point, snapshots > 0);
         // Behind the archive, before what makes the backup visible to Velero.
@@ -290,8 +294,7 @@ impl BackupPlan {
             before: self.hooks(HookTime::Before).count(),
             after: self.hooks(HookTime::After).count(),
             dumps,
-            exports,
-            logs,
+            asked,
         };
         self.steps = steps(&self.namespaces, self.lists.len(), quantities, &self.point);
     }
@@ -369,12 +372,11 @@ struct Quantities {
     before: usize,
     after: usize,
     dumps: usize,
-    exports: usize,
-    logs: usize,
+    asked: Asked,
 }
 
 fn steps(namespaces: &[String], lists: usize, quantities: Quantities, point: &str) -> BackupSteps {
-    let Quantities { snapshots, before, after, dumps, exports, logs } = quantities;
+    let Quantities { snapshots, before, after, dumps, asked } = quantities;
     let namespaces = if namespaces.is_empty() { "all namespaces".to_owned() } else { namespaces.join(", ") };
     let with_snapshots = |id: &str, title: String, reason: &str| (snapshots > 0).then(|| Step::new(id, title, reason, true));
     let volumes = if snapshots == 1 { "1 volume".to_owned() } else { format!("{snapshots} volumes") };
@@ -408,7 +410,7 @@ fn steps(namespaces: &[String], lists: usize, quantities: Quantities, point: &st
             true,
         ),
         dump: database::dump_step(dumps),
-        export: export::step(exports, logs),
+        export: export::step(asked),
         retain: with_snapshots(
             "retain",
             "Wait until the snapshots can be restored from".to_owned(),

@@ -176,6 +176,8 @@ pub enum DatabaseMethod {
     PointInTime,
     /// Both.
     Both,
+    /// A backup of the whole instance with each recovery point, which the service keeps.
+    Backup,
 }
 
 /// How Secrets are captured.

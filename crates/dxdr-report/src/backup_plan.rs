@@ -66,17 +66,17 @@ fn volume_text(volume: &VolumePlan) -> String {
 /// What becomes of each database, and how far what is wanted of it can be promised.
 fn databases_text(of: PointDatabases<'_>) -> String {
     let mut text: String = of.plans.iter().map(|database| database_text(of, database)).collect();
-    for (database, export) in of.exports() {
-        let promise = of.exported(export);
-        if promise != export.consistency {
-            text.push_str(&format!(
-                "  Nothing fixes when {} begins an export, so {} is `{}`, not `{}`\n",
-                export.instance,
-                database.what(),
-                promise.word(),
-                export.consistency.word()
-            ));
-        }
+    let exports =
+        of.exports().map(|(database, export)| (database, "an export", &export.instance, of.exported(export), export.consistency));
+    let backups =
+        of.backups().map(|(database, backup)| (database, "a backup", &backup.instance, of.backed_up(backup), backup.consistency));
+    for (database, what, instance, promise, wanted) in exports.chain(backups).filter(|(.., promise, wanted)| promise != wanted) {
+        text.push_str(&format!(
+            "  Nothing fixes when {instance} begins {what}, so {} is `{}`, not `{}`\n",
+            database.what(),
+            promise.word(),
+            wanted.word()
+        ));
     }
     for (server, connections) in of.held_connections().into_iter().filter(|(_, connections)| *connections > 1) {
         text.push_str(&format!(
@@ -119,6 +119,12 @@ fn database_text(of: PointDatabases<'_>, database: &DatabasePlan) -> String {
             log.instant_text(of.volumes),
             log.promise().word()
         ),
+        DatabaseFate::Backup(backup) => format!(
+            "  {}: a backup of all of {}, which Cloud SQL keeps, as it is behind the snapshots when its turn comes ({})\n",
+            capital(&database.what()),
+            backup.instance,
+            of.backed_up(backup).word()
+        ),
         DatabaseFate::LeftOut(reason) => format!("  {} is left out: {reason}\n", capital(&database.what())),
         DatabaseFate::Unprotected(_) => String::new(),
     }
@@ -142,6 +148,10 @@ fn database_json(of: PointDatabases<'_>, database: &DatabasePlan) -> Value {
         DatabaseFate::Log(log) => {
             let consistency = (None, Some(log.promise().word()), Some(log.references.word()), None);
             ("point-in-time", consistency, None)
+        }
+        DatabaseFate::Backup(backup) => {
+            let timeout = Some(backup.timeout.as_secs());
+            ("backup", (None, Some(of.backed_up(backup).word()), Some(backup.references.word()), timeout), None)
         }
         DatabaseFate::LeftOut(reason) => ("left-out", nothing, Some(reason)),
         DatabaseFate::Unprotected(reason) => ("unprotected", nothing, Some(reason)),

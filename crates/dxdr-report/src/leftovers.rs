@@ -1,6 +1,6 @@
 //! What dxdr has left on instances of a database service, and on the way between them.
 
-use dxdr_plan::instance::leftover::{Kept, Left, LeftTransfer, Leftover, Transfer};
+use dxdr_plan::instance::leftover::{Kept, Left, LeftBackup, LeftTransfer, Leftover, MadeBackup, Transfer};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -22,9 +22,20 @@ pub fn object(transfer: &Transfer) -> String {
     format!("object `{}` of store {}", transfer.key, transfer.store)
 }
 
+/// What a backup is, for people.
+pub fn backup(backup: &MadeBackup) -> String {
+    format!("backup {} of {}", backup.name, backup.instance)
+}
+
 /// Tables, and what to do about those that stay.
-pub fn text(leftovers: &[Leftover], transfers: &[LeftTransfer], now: Timestamp, width: Option<usize>) -> String {
-    if leftovers.is_empty() && transfers.is_empty() {
+pub fn text(
+    leftovers: &[Leftover],
+    transfers: &[LeftTransfer],
+    backups: &[LeftBackup],
+    now: Timestamp,
+    width: Option<usize>,
+) -> String {
+    if leftovers.is_empty() && transfers.is_empty() && backups.is_empty() {
         return "nothing of dxdr's is left on the instances, or between them".to_owned();
     }
     let mut text = String::new();
@@ -47,9 +58,21 @@ pub fn text(leftovers: &[Leftover], transfers: &[LeftTransfer], now: Timestamp, 
         let header = ["STORE", "OBJECT", "SIZE", "AGE OF ITS RUN", "BECOMES", "BECAUSE"];
         text.push_str(&fitting(&header, rows.collect(), width, &["BECAUSE", "SIZE"]));
     }
+    if !backups.is_empty() {
+        let rows = backups.iter().map(|left| {
+            let [becomes, reason] = becomes(left.kept.as_ref(), "no recovery point relies on it");
+            let made = &left.backup;
+            let age = made.taken.map_or_else(|| "-".to_owned(), |taken| duration(now.duration_since(taken)));
+            let size = made.size.map_or_else(|| "-".to_owned(), bytes);
+            vec![made.instance.to_string(), made.name.clone(), size, age, becomes, reason]
+        });
+        let header = ["INSTANCE", "BACKUP", "SIZE", "AGE", "BECOMES", "BECAUSE"];
+        text.push_str(&fitting(&header, rows.collect(), width, &["BECAUSE", "SIZE"]));
+    }
     let of_instances = leftovers.iter().map(|leftover| (what(&leftover.left), &leftover.kept));
     let of_stores = transfers.iter().map(|left| (object(&left.transfer), &left.kept));
-    for (what, kept) in of_instances.chain(of_stores) {
+    let of_backups = backups.iter().map(|left| (backup(&left.backup), &left.kept));
+    for (what, kept) in of_instances.chain(of_stores).chain(of_backups) {
         if let Some(remedy) = kept.as_ref().and_then(|kept| kept.remedy.as_ref()) {
             text.push_str(&format!("{what}: {remedy}\n"));
         }
@@ -65,7 +88,7 @@ fn becomes(kept: Option<&Kept>, otherwise: &str) -> [String; 2] {
 }
 
 /// The same as `dxdr.io/databases-reap/v1`; `done`: what goes was removed.
-pub fn json(leftovers: &[Leftover], transfers: &[LeftTransfer], done: bool) -> Value {
+pub fn json(leftovers: &[Leftover], transfers: &[LeftTransfer], backups: &[LeftBackup], done: bool) -> Value {
     let reason = |kept: &Option<Kept>| kept.as_ref().map(|kept| kept.reason.clone());
     let remedy = |kept: &Option<Kept>| kept.as_ref().and_then(|kept| kept.remedy.clone());
     let one = |leftover: &Leftover| {
@@ -84,8 +107,17 @@ pub fn json(leftovers: &[Leftover], transfers: &[LeftTransfer], done: bool) -> V
             "reason": reason(&left.kept), "remedy": remedy(&left.kept),
         })
     };
+    let backup = |left: &LeftBackup| {
+        let made = &left.backup;
+        json!({
+            "project": made.instance.project, "instance": made.instance.instance, "name": made.name, "run": made.run,
+            "taken": made.taken.map(|taken| taken.to_string()), "size": made.size, "goes": left.kept.is_none(),
+            "reason": reason(&left.kept), "remedy": remedy(&left.kept),
+        })
+    };
     json!({
         "format": "dxdr.io/databases-reap/v1", "done": done, "leftovers": leftovers.iter().map(one).collect::<Vec<_>>(),
         "objects": transfers.iter().map(object).collect::<Vec<_>>(),
+        "backups": backups.iter().map(backup).collect::<Vec<_>>(),
     })
 }

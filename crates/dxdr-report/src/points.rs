@@ -1,6 +1,8 @@
 //! The recovery points of a store.
 
-use dxdr_catalog::{Component, Engine, Entry, ForeignBackup, Interval, RecoveryPoint, Trigger, coverage::TooFarApart};
+use dxdr_catalog::{
+    Component, DatabaseComponent, Engine, Entry, ForeignBackup, Interval, RecoveryPoint, Trigger, coverage::TooFarApart,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -153,12 +155,15 @@ fn relied_until(point: &RecoveryPoint, component: &Component) -> Option<Timestam
 
 fn relied_text(point: &RecoveryPoint, component: &Component, now: Timestamp) -> String {
     let until = match relied_until(point, component) {
-        None => return "until somebody deletes it".to_owned(),
+        None => "until somebody deletes it".to_owned(),
         Some(until) if until < now => format!("until {}: no longer", instant(until)),
         Some(until) => format!("until {}", instant(until)),
     };
     match component {
         Component::Database(database) if database.log.is_some() => format!("{until}, in the log of {}", database.location),
+        Component::Database(DatabaseComponent { backup: Some(backup), location, .. }) => {
+            format!("{until}, as {location} of {}", backup.instance)
+        }
         _ => until,
     }
 }
@@ -256,6 +261,9 @@ fn component_json(point: &RecoveryPoint, component: &Component) -> Value {
             })),
             "log": database.log.as_ref().map(|log| json!({
                 "earliest": log.earliest.to_string(), "latest": log.latest.to_string(), "until": log.until.to_string(), "database": log.database,
+            })),
+            "backup": database.backup.as_ref().map(|backup| json!({
+                "instance": backup.instance.to_string(), "ended": backup.ended.to_string(),
             })),
         }),
         Component::Keys(keys) => json!({"kind": "keys", "instant": keys.instant.to_string(), "fingerprints": keys.fingerprints}),

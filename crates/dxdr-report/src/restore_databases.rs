@@ -1,7 +1,7 @@
 //! Databases in the plan of a restore: by which route each comes back, why, and what that takes.
 
 use dxdr_environment::{DatabaseFacts, DatabaseLocation};
-use dxdr_plan::restore::{Considered, DatabaseRestore, Route};
+use dxdr_plan::restore::{CloneRoute, Considered, DatabaseRestore, Route};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -16,14 +16,12 @@ pub(crate) fn text(database: &DatabaseRestore) -> String {
             ("dump", format!("PostgreSQL {}, database `{}`, is loaded as `{}`", facts.version, facts.database, database.beside))
         }
         Route::Import { .. } => ("export", format!("is imported as `{}` on {}", database.beside, place(&database.unit.location))),
-        Route::Clone(clone) => {
-            ("log", format!("{} is cloned as it was, to the new instance `{}`", clone.source, clone.destination))
-        }
+        Route::Clone(clone) => (out_of(clone), format!("{} the new instance `{}`", comes_back(clone), clone.destination)),
         Route::CloneAndImport { clone, database: there } => (
-            "log",
+            out_of(clone),
             format!(
-                "{} is cloned as it was, to `{}`; `{there}` of it{} is imported as `{}` on {}, and the clone deleted",
-                clone.source,
+                "{} `{}`; `{there}` of it{} is imported as `{}` on {}, and that instance deleted",
+                comes_back(clone),
                 clone.destination,
                 if *there == database.database { "" } else { ", as it was called then," },
                 database.beside,
@@ -61,11 +59,24 @@ pub(crate) fn json(database: &DatabaseRestore) -> Value {
             "exportSeconds": seconds(cost.export), "importSeconds": seconds(cost.import), "cloneSeconds": seconds(cost.clone),
             "clone": clone.map(|clone| json!({
                 "source": clone.source.to_string(), "instance": clone.destination, "expires": clone.expires.to_string(),
+                "backup": clone.backup,
             })),
             "considered": database.considered.iter().map(considered_json).collect::<Vec<_>>(),
         },
         "needs": {"version": database.facts.version, "roles": database.facts.roles, "extensions": extensions(&database.facts)},
     })
+}
+
+/// What a new instance is made of.
+fn out_of(clone: &CloneRoute) -> &'static str {
+    if clone.backup.is_some() { "backup of its instance" } else { "log" }
+}
+
+fn comes_back(clone: &CloneRoute) -> String {
+    match &clone.backup {
+        None => format!("{} is cloned as it was, to", clone.source),
+        Some(backup) => format!("{} comes back out of {backup}, as", clone.source),
+    }
 }
 
 fn considered_text(considered: &Considered) -> String {
@@ -92,6 +103,10 @@ fn cost(database: &DatabaseRestore) -> Option<String> {
     let cost = &database.cost;
     let unknown = "time unknown".to_owned();
     if database.route.clone_route().is_some() {
+        if database.route.clone_route().is_some_and(|clone| clone.backup.is_some()) {
+            let held = cost.bytes.map(|size| format!(", whose backup has {}", bytes(size))).unwrap_or_default();
+            return Some(format!("an instance for as long as it is there{held}, time unknown"));
+        }
         let disk = cost.disk_gigabytes.map_or_else(|| "a disk".to_owned(), |size| format!("a disk of {size} GB"));
         let time = cost.clone.map_or(unknown, |took| format!("the last clone of the instance took {}", duration(took)));
         let then = if database.route.is_beside() { ", then as long as its export and import take" } else { "" };

@@ -16,8 +16,8 @@ pub(crate) mod steps;
 
 use std::{sync::Arc, time::Duration};
 
-use dxdr_catalog::{Component, DatabaseComponent, Gap, Sha256, StoredObject};
-use dxdr_environment::{DatabaseUnit, Environment};
+use dxdr_catalog::{Component, DatabaseComponent, Gap, KeptBackup, Sha256, StoredObject};
+use dxdr_environment::{DatabaseUnit, Environment, InstanceName};
 use dxdr_format::{database::DatabaseFacts, journal::Evidence};
 use dxdr_plan::backup::{DatabasePlan, DumpPlan, PointDatabases, Stillness, planned_databases};
 use dxdr_policy::{BackupPolicy, HoldTime};
@@ -77,6 +77,8 @@ pub(crate) struct Dumped {
     dumps: Vec<OneDump>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     logs: Vec<OneLog>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    backups: Vec<OneBackup>,
     failed: Vec<Failed>,
 }
 
@@ -100,6 +102,25 @@ struct OneDump {
     /// Why the promise does not stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     broken: Option<String>,
+}
+
+/// A database in a backup of its instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OneBackup {
+    name: String,
+    /// The service's name for the backup.
+    backup: String,
+    project: String,
+    instance: String,
+    /// What the instance called it then.
+    database: Option<String>,
+    instant: Timestamp,
+    ended: Timestamp,
+    /// When it was made, by the clock of the run's first process.
+    between: Between,
+    size: Option<u64>,
+    consistency: String,
 }
 
 impl OneDump {
@@ -206,7 +227,7 @@ impl<'a> Databases<'a> {
         }
         dumps.sort_by(|left, right| left.name.cmp(&right.name));
         self.failed.sort_by(|left, right| left.what.cmp(&right.what));
-        Ok(Dumped { dumps, logs: Vec::new(), failed: self.failed })
+        Ok(Dumped { dumps, failed: self.failed, ..Dumped::default() })
     }
 
     fn fail(&mut self, context: &RunContext, database: &DatabasePlan, error: &DatabaseError) {
@@ -225,8 +246,9 @@ impl Failed {
 impl Dumped {
     /// In a few words.
     pub(crate) fn summary(&self) -> String {
-        let logs = if self.logs.is_empty() { String::new() } else { format!("{} in logs, ", self.logs.len()) };
-        format!("{} in the store, {logs}{} failed", self.dumps.len(), self.failed.len())
+        let some = |count: usize, what: &str| if count == 0 { String::new() } else { format!("{count} in {what}, ") };
+        let (logs, backups) = (some(self.logs.len(), "logs"), some(self.backups.len(), "backups of their instances"));
+        format!("{} in the store, {logs}{backups}{} failed", self.dumps.len(), self.failed.len())
     }
 
     /// Without databases that were not captured, each with the reason.
@@ -243,6 +265,7 @@ impl Dumped {
     pub(crate) fn joined(mut self, other: Self) -> Self {
         self.dumps.extend(other.dumps);
         self.logs.extend(other.logs);
+        self.backups.extend(other.backups);
         self.failed.extend(other.failed);
         self
     }
@@ -250,7 +273,8 @@ impl Dumped {
     /// The latest instant of them. Points have milliseconds, and nothing in one is later than it says.
     pub(crate) fn latest(&self) -> Option<Timestamp> {
         let logs = self.logs.iter().map(|log| log.instant);
-        let latest = self.dumps.iter().map(OneDump::last).chain(logs).max()?;
+        let backups = self.backups.iter().map(|backup| backup.between.1.max(backup.instant));
+        let latest = self.dumps.iter().map(OneDump::last).chain(logs).chain(backups).max()?;
         let part = i64::from(latest.subsec_nanosecond()).rem_euclid(1_000_000);
         let rest = if part == 0 { 0 } else { 1_000_000 - part };
         latest.checked_add(jiff::SignedDuration::from_nanos(rest)).ok()
@@ -278,6 +302,7 @@ impl Dumped {
                 consistency: dump.broken.is_none().then(|| dump.consistency.clone()),
                 facts: dump.facts.clone().map(|facts| Box::new(facts.into())),
                 log: None,
+                backup: None,
             })
         });
         let logs = self.logs.iter().map(|log| {
@@ -291,9 +316,25 @@ impl Dumped {
                 consistency: Some(log.consistency.clone()),
                 facts: None,
                 log: Some(log.kept()),
+                backup: None,
             })
         });
-        dumps.chain(logs)
+        let backups = self.backups.iter().map(|backup| {
+            let instance = InstanceName::new(&backup.project, &backup.instance);
+            Component::Database(DatabaseComponent {
+                name: backup.name.clone(),
+                instant: backup.instant,
+                between: witness::interval(Some(backup.between)),
+                method: DatabaseComponent::BACKUP.to_owned(),
+                location: backup.backup.clone(),
+                size: backup.size,
+                consistency: Some(backup.consistency.clone()),
+                facts: None,
+                log: None,
+                backup: Some(KeptBackup { instance, database: backup.database.clone(), ended: backup.ended }),
+            })
+        });
+        dumps.chain(logs).chain(backups)
     }
 
     /// As objects of the point.

@@ -156,6 +156,7 @@ impl Reading<'_> {
             DatabaseMethodName::Export => DatabaseMethod::Export,
             DatabaseMethodName::PointInTime => DatabaseMethod::PointInTime,
             DatabaseMethodName::Both => DatabaseMethod::Both,
+            DatabaseMethodName::Backup => DatabaseMethod::Backup,
         };
         let timeout = match &spec.timeout {
             Some(text) => self.duration(&field_path!["spec", "databases", "timeout"], text)?,

@@ -154,6 +154,8 @@ pub(crate) enum DatabaseMethodName {
     PointInTime,
     /// both
     Both,
+    /// a backup of the whole Cloud SQL instance with each recovery point, which the service keeps until `dxdr databases reap` removes it
+    Backup,
 }
 
 /// How Secrets are captured.

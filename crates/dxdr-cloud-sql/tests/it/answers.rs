@@ -117,7 +117,7 @@ async fn a_backup_whose_name_cannot_be_read_is_taken_for_nobodys() {
     let emulator = emulator(dxdr_database_emulator::Options::default()).await;
     let service = service(&emulator).await;
     service.submit(&shared(), &InstanceRequest::Backup { description: "ours".to_owned() }).await.unwrap();
-    emulator.faults().next("backupRuns", Failing::Refused(500, "internalError".to_owned()));
+    emulator.faults().next("backupRun", Failing::Refused(500, "internalError".to_owned()));
     service.operations(&shared()).await.unwrap_err();
     let listed = service.operations(&shared()).await.unwrap();
     assert_eq!(listed[0].description.as_deref(), Some("ours"));

@@ -2,7 +2,7 @@
 //! changes makes version 2.
 
 use dxdr_catalog as catalog;
-use dxdr_environment::EnvironmentName;
+use dxdr_environment::{EnvironmentName, InstanceName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -100,11 +100,35 @@ enum Component {
         facts: Option<Box<DatabaseFacts>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         log: Option<KeptLog>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backup: Option<KeptBackup>,
     },
     Keys {
         instant: Timestamp,
         fingerprints: Vec<String>,
     },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeptBackup {
+    project: String,
+    instance: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
+    ended: Timestamp,
+}
+
+impl From<catalog::KeptBackup> for KeptBackup {
+    fn from(catalog::KeptBackup { instance, database, ended }: catalog::KeptBackup) -> Self {
+        Self { project: instance.project, instance: instance.instance, database, ended }
+    }
+}
+
+impl From<KeptBackup> for catalog::KeptBackup {
+    fn from(KeptBackup { project, instance, database, ended }: KeptBackup) -> Self {
+        Self { instance: InstanceName { project, instance }, database, ended }
+    }
 }
 
 /// First and last instant. An older reader takes the component's instant for all that is known.
@@ -277,6 +301,7 @@ impl From<&catalog::Component> for Component {
                     consistency,
                     facts,
                     log,
+                    backup,
                 } = database;
                 Self::Database {
                     instant,
@@ -288,6 +313,7 @@ impl From<&catalog::Component> for Component {
                     consistency,
                     facts: facts.map(|facts| Box::new((*facts).into())),
                     log: log.map(KeptLog::from),
+                    backup: backup.map(KeptBackup::from),
                 }
             }
             catalog::Component::Keys(catalog::KeysComponent { instant, fingerprints }) => Self::Keys { instant, fingerprints },
@@ -307,7 +333,7 @@ impl From<Component> for catalog::Component {
                 let pod = pod.map(|PodVolume { name, volume }| catalog::PodVolume { pod: name, volume });
                 Self::Volume(catalog::VolumeComponent { namespace, claim, pod, instant, between, method, driver, handle, size })
             }
-            Component::Database { instant, between, name, method, location, size, consistency, facts, log } => {
+            Component::Database { instant, between, name, method, location, size, consistency, facts, log, backup } => {
                 let (between, facts) = (interval(between), facts.map(|facts| Box::new((*facts).into())));
                 let log = log.map(catalog::KeptLog::from);
                 Self::Database(catalog::DatabaseComponent {
@@ -320,6 +346,7 @@ impl From<Component> for catalog::Component {
                     consistency,
                     facts,
                     log,
+                    backup: backup.map(catalog::KeptBackup::from),
                 })
             }
             Component::Keys { instant, fingerprints } => Self::Keys(catalog::KeysComponent { instant, fingerprints }),

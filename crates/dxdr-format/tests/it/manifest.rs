@@ -1,11 +1,11 @@
 //! Manifests: what was once written is read forever.
 
 use dxdr_catalog::{
-    CapturedKind, Component, DatabaseComponent, Engine, Gap, Interval, KeptLog, KeysComponent, RecoveryPoint, ResourcesComponent,
-    Sha256, SourceCluster, StoredObject, Trigger, VolumeComponent,
+    CapturedKind, Component, DatabaseComponent, Engine, Gap, Interval, KeptBackup, KeptLog, KeysComponent, RecoveryPoint,
+    ResourcesComponent, Sha256, SourceCluster, StoredObject, Trigger, VolumeComponent,
 };
 use dxdr_environment::{
-    DatabaseFacts, EnvironmentName,
+    DatabaseFacts, EnvironmentName, InstanceName,
     database::{DatabaseGrant, DatabaseSetting},
 };
 use dxdr_format::{FormatError, hashing::sha256, manifest};
@@ -72,6 +72,7 @@ fn full() -> RecoveryPoint {
                 consistency: None,
                 facts: None,
                 log: None,
+                backup: None,
             }),
             Component::Database(DatabaseComponent {
                 name: "orders".into(),
@@ -87,6 +88,23 @@ fn full() -> RecoveryPoint {
                     latest: instant("2024-05-01T10:00:00Z"),
                     until: instant("2024-05-08T10:00:04Z"),
                     database: None,
+                }),
+                backup: None,
+            }),
+            Component::Database(DatabaseComponent {
+                name: "orders".into(),
+                instant: instant("2024-05-01T10:00:04Z"),
+                between: None,
+                method: "backup".into(),
+                location: "projects/dx/backups/1714557604000".into(),
+                size: None,
+                consistency: None,
+                facts: None,
+                log: None,
+                backup: Some(KeptBackup {
+                    instance: InstanceName::new("dx", "orders"),
+                    database: Some("app".into()),
+                    ended: instant("2024-05-01T10:03:00Z"),
                 }),
             }),
             Component::Database(DatabaseComponent {
@@ -123,6 +141,7 @@ fn full() -> RecoveryPoint {
                     replica: false,
                 })),
                 log: None,
+                backup: None,
             }),
             Component::Keys(KeysComponent { instant: instant("2024-05-01T09:00:00Z"), fingerprints: vec!["SHA256:abc".into()] }),
         ],

@@ -9,7 +9,7 @@ use dxdr_policy::{Consistency, DatabaseMethod, DatabasePolicy, HoldTime, Referen
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{BackupPlan, ExportPlan, LogPlan, export, log};
+use super::{BackupPlan, ExportPlan, InstanceBackupPlan, LogPlan, export, instance, log};
 use crate::step::Step;
 
 /// Folder of what is captured of databases, in the point's own.
@@ -33,6 +33,8 @@ pub enum DatabaseFate {
     Export(ExportPlan),
     /// The point names an instant in the log of its instance.
     Log(LogPlan),
+    /// The database service backs its whole instance up, and the point names the backup.
+    Backup(InstanceBackupPlan),
     /// It is left out, as somebody said: the reason.
     LeftOut(String),
     /// It should be captured and cannot be: the reason. The point is partial.
@@ -115,9 +117,17 @@ impl DatabasePlan {
         }
     }
 
-    /// Whether something of it is written into the store.
-    pub fn is_in_store(&self) -> bool {
-        matches!(self.fate, DatabaseFate::Dump(_) | DatabaseFate::Export(_))
+    /// How its instance is backed up, if it is.
+    pub fn backup(&self) -> Option<&InstanceBackupPlan> {
+        match &self.fate {
+            DatabaseFate::Backup(backup) => Some(backup),
+            _ => None,
+        }
+    }
+
+    /// Whether a run has to capture it while it is as it is. What is in a log stays there.
+    pub fn needs_run(&self) -> bool {
+        matches!(self.fate, DatabaseFate::Dump(_) | DatabaseFate::Export(_) | DatabaseFate::Backup(_))
     }
 
     /// What a point lacks without it.
@@ -179,12 +189,17 @@ fn fate(unit: &DatabaseUnit, policy: Option<DatabasePolicy>, named: Option<&str>
         (None, None) => DatabasePolicy::by(DatabaseMethod::Export),
     };
     match &unit.location {
+        DatabaseLocation::CloudSql { project, instance, .. } if policy.method == DatabaseMethod::Backup => {
+            DatabaseFate::Backup(InstanceBackupPlan::new(InstanceName::new(project, instance), policy))
+        }
         DatabaseLocation::CloudSql { project, instance, .. } => {
             export::fate(unit, InstanceName::new(project, instance), policy, named, no_exports)
         }
-        DatabaseLocation::Postgresql(_) if policy.method == DatabaseMethod::PointInTime => DatabaseFate::Unprotected(
-            "a PostgreSQL server in the cluster is captured by dumps alone: say `databases.method: export`".to_owned(),
-        ),
+        DatabaseLocation::Postgresql(_) if matches!(policy.method, DatabaseMethod::PointInTime | DatabaseMethod::Backup) => {
+            DatabaseFate::Unprotected(
+                "a PostgreSQL server in the cluster is captured by dumps alone: say `databases.method: export`".to_owned(),
+            )
+        }
         DatabaseLocation::Postgresql(_) => DatabaseFate::Dump(DumpPlan {
             key: format!("{DATABASES_FOLDER}{}.dump", unit.file_name()),
             consistency: policy.consistency,
@@ -227,6 +242,7 @@ pub(crate) fn parameters(databases: &[DatabasePlan]) -> Value {
                 }
                 DatabaseFate::Export(export) => record["export"] = export::parameters(export),
                 DatabaseFate::Log(log) => record["log"] = log::parameters(log),
+                DatabaseFate::Backup(backup) => record["backup"] = instance::parameters(backup),
                 DatabaseFate::LeftOut(reason) => record["leftOut"] = reason.as_str().into(),
                 DatabaseFate::Unprotected(reason) => record["unprotected"] = reason.as_str().into(),
             }
@@ -247,6 +263,8 @@ pub(crate) fn recorded(value: &Value) -> Option<Vec<DatabasePlan>> {
             DatabaseFate::Export(export::recorded(exported)?)
         } else if let Some(logged) = record.get("log") {
             DatabaseFate::Log(log::recorded(logged)?)
+        } else if let Some(backed_up) = record.get("backup") {
+            DatabaseFate::Backup(instance::recorded(backed_up)?)
         } else {
             DatabaseFate::Dump(DumpPlan {
                 key: owned("/dump/key")?,
@@ -369,6 +387,13 @@ mod tests {
         // What the store cannot hold is a gap, and the log is relied on all the same.
         let elsewhere = fates(cloud.clone(), Some(DatabasePolicy::by(DatabaseMethod::Both)), Some("nightly"), Some("elsewhere"));
         assert_eq!(kinds(&elsewhere), ["other", "log"]);
+        // A backup needs no store, and no name of a database.
+        let backup = DatabasePolicy::by(DatabaseMethod::Backup);
+        let whole = DatabaseUnit { database: None, ..cloud };
+        let [planned] = &fates(whole, Some(backup), Some("nightly"), Some("elsewhere"))[..] else { panic!() };
+        assert!(planned.needs_run() && planned.backup().unwrap().promise(false) == Consistency::Aligned);
+        assert_eq!(planned.backup().unwrap().promise(true), Consistency::Independent, "rows may name files");
+        assert!(matches!(fate(&unit(), Some(backup), Some("nightly"), None), DatabaseFate::Unprotected(_)));
         assert!(matches!(fates(unit(), None, None, None)[..], [DatabasePlan { fate: DatabaseFate::Dump(_), .. }]));
     }
 
@@ -382,11 +407,13 @@ mod tests {
             timeout: SignedDuration::from_mins(7),
             ..DatabasePolicy::by(DatabaseMethod::Both)
         };
+        let whole = DatabasePolicy { method: DatabaseMethod::Backup, ..policy };
         let plans = vec![
             plan_of(Some(policy), Some("nightly")),
             plan_of(None, Some("nightly")),
             DatabasePlan { fate: fate(&cloud, Some(policy), None, None), unit: cloud.clone() },
-            DatabasePlan { fate: fate(&cloud, Some(policy), Some("nightly"), Some("elsewhere")), unit: cloud },
+            DatabasePlan { fate: fate(&cloud, Some(policy), Some("nightly"), Some("elsewhere")), unit: cloud.clone() },
+            DatabasePlan { fate: fate(&cloud, Some(whole), Some("nightly"), Some("elsewhere")), unit: cloud },
         ];
         assert_eq!(recorded(&parameters(&plans)), Some(plans));
     }

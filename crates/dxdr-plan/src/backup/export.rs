@@ -1,11 +1,13 @@
 //! How a database of Cloud SQL comes into a recovery point: the service writes it into the store.
 
+use std::collections::BTreeSet;
+
 use dxdr_environment::{DatabaseUnit, InstanceName};
 use dxdr_policy::{Consistency, DatabasePolicy, References};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::database::{DATABASES_FOLDER, DatabaseFate, counted, text};
+use super::database::{DATABASES_FOLDER, DatabaseFate, DatabasePlan, counted, text};
 use crate::step::Step;
 
 /// How a database is exported.
@@ -31,26 +33,57 @@ impl ExportPlan {
     /// What can be promised. The service begins when it is this database's turn, behind the snapshots: what is newer than the volumes lacks
     /// nothing that their files name, and nothing holds applications still for so long.
     pub fn promise(&self, volumes: bool) -> Consistency {
-        let newer_is_enough = !volumes || self.references == References::VolumesToDatabase;
-        if newer_is_enough { self.consistency.min(Consistency::Aligned) } else { Consistency::Independent }
+        behind_volumes(self.consistency, self.references, volumes)
     }
 }
 
-/// The step in which the service exports databases, and logs are looked at; `None` when there is nothing of either.
-pub(crate) fn step(exports: usize, logs: usize) -> Option<Step> {
-    (exports + logs > 0).then(|| {
-        let title = match (exports, logs) {
-            (0, logs) => format!("Look how far the instances' logs of {} go", counted(logs)),
-            (exports, 0) => format!("Have Cloud SQL export {} into the store", counted(exports)),
-            (exports, logs) => format!(
-                "Have Cloud SQL export {} into the store, and look how far the logs of {} go",
-                counted(exports),
-                counted(logs)
-            ),
-        };
+/// What can be promised of what the service captures behind the snapshots, whenever its turn comes.
+pub(super) fn behind_volumes(wanted: Consistency, references: References, volumes: bool) -> Consistency {
+    let newer_is_enough = !volumes || references == References::VolumesToDatabase;
+    if newer_is_enough { wanted.min(Consistency::Aligned) } else { Consistency::Independent }
+}
+
+/// How much the service has to do, or is asked for, in one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Asked {
+    /// Databases that are exported.
+    pub(crate) exports: usize,
+    /// Instances that are backed up.
+    pub(crate) backups: usize,
+    /// Databases whose instances' logs are looked at.
+    pub(crate) logs: usize,
+}
+
+impl Asked {
+    pub(crate) fn of(databases: &[DatabasePlan]) -> Self {
+        let backups = databases.iter().filter_map(DatabasePlan::backup);
+        let instances: BTreeSet<&InstanceName> = backups.map(|backup| &backup.instance).collect();
+        Self {
+            exports: databases.iter().filter_map(DatabasePlan::export).count(),
+            backups: instances.len(),
+            logs: databases.iter().filter_map(DatabasePlan::log).count(),
+        }
+    }
+
+    fn title(self) -> String {
+        let Self { exports, backups, logs } = self;
+        let export = (exports > 0).then(|| format!("have Cloud SQL export {} into the store", counted(exports)));
+        let instances = if backups == 1 { "1 instance".to_owned() } else { format!("{backups} instances") };
+        let back_up = (backups > 0).then(|| format!("have Cloud SQL back {instances} up"));
+        let whose = if exports + backups == 0 { "the instances' logs" } else { "the logs" };
+        let look = (logs > 0).then(|| format!("look how far {whose} of {} go", counted(logs)));
+        let all = [export, back_up, look].into_iter().flatten().collect::<Vec<_>>().join(", and ");
+        let mut letters = all.chars();
+        letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    }
+}
+
+/// The step in which the service exports databases and backs instances up, and logs are looked at; `None` when there is nothing of them.
+pub(crate) fn step(asked: Asked) -> Option<Step> {
+    (asked.exports + asked.backups + asked.logs > 0).then(|| {
         Step::new(
             "export",
-            title,
+            asked.title(),
             "each when it is its turn on its instance, which does one thing at a time; what was begun is taken up, never asked for again",
             true,
         )

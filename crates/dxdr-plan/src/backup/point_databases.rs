@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dxdr_environment::{DatabaseLocation, EnvironmentName};
 use dxdr_policy::{Consistency, HoldTime};
 
-use super::{BackupPlan, DatabasePlan, DumpPlan, ExportPlan, HookTime, LogPlan};
+use super::{BackupPlan, DatabasePlan, DumpPlan, ExportPlan, HookTime, InstanceBackupPlan, LogPlan};
 
 /// The databases of a point.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +53,11 @@ impl<'a> PointDatabases<'a> {
         self.plans.iter().filter_map(|database| Some((database, database.log()?)))
     }
 
+    /// Those whose instance is backed up as a whole; several may be on one.
+    pub fn backups(self) -> impl Iterator<Item = (&'a DatabasePlan, &'a InstanceBackupPlan)> {
+        self.plans.iter().filter_map(|database| Some((database, database.backup()?)))
+    }
+
     /// What can be promised of a dump.
     pub fn dumped(self, dump: &DumpPlan) -> Consistency {
         match self.stillness {
@@ -64,6 +69,11 @@ impl<'a> PointDatabases<'a> {
     /// What can be promised of an export, with the volumes that there are.
     pub fn exported(self, export: &ExportPlan) -> Consistency {
         export.promise(self.volumes)
+    }
+
+    /// What can be promised of a backup, with the volumes that there are.
+    pub fn backed_up(self, backup: &InstanceBackupPlan) -> Consistency {
+        backup.promise(self.volumes)
     }
 
     /// Why a dump that was held at that time does not keep its promise; `None` when it does. `replica`: whether it was read from one.

@@ -73,6 +73,16 @@ pub enum Work {
         /// Its name.
         destination: String,
     },
+    /// The instance, which is not there before, is made out of a backup.
+    Restore {
+        /// Its name.
+        destination: String,
+    },
+    /// A backup of ours is removed. What the service shows of such an operation does not say which.
+    DeleteBackup {
+        /// The service's name for it.
+        backup: String,
+    },
     /// A database is made on the instance.
     CreateDatabase {
         /// Its name.
@@ -117,6 +127,8 @@ impl fmt::Display for Work {
             Self::Import { uri, database } => write!(formatter, "import of {uri} into database `{database}`"),
             Self::Backup { description } => write!(formatter, "backup `{description}`"),
             Self::Clone { destination } => write!(formatter, "clone to instance `{destination}`"),
+            Self::Restore { destination } => write!(formatter, "making of instance `{destination}` out of a backup"),
+            Self::DeleteBackup { backup } => write!(formatter, "deletion of backup `{backup}`"),
             Self::CreateDatabase { database } => write!(formatter, "creation of database `{database}`"),
             Self::DeleteDatabase { database } => write!(formatter, "deletion of database `{database}`"),
             Self::DeleteInstance => formatter.write_str("deletion of the instance"),

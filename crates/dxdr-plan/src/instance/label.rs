@@ -11,6 +11,8 @@ pub const RUN: &str = "dxdr-run";
 pub const ENVIRONMENT: &str = "dxdr-environment";
 /// The label that says from when on it may be deleted.
 pub const EXPIRES: &str = "dxdr-expires";
+/// What stands in front of the run in the description of a backup.
+const BACKUP: &str = "dxdr run ";
 /// As long as the value of a label can be.
 const LONGEST: usize = 63;
 /// How much of an environment's name goes into an instance's.
@@ -33,6 +35,20 @@ pub fn clone_labels(run: &str, environment: &str, expires: Timestamp) -> BTreeMa
         (ENVIRONMENT.to_owned(), value(environment)),
         (EXPIRES.to_owned(), expires.strftime(STAMP).to_string()),
     ])
+}
+
+/// The description of a backup of a run, by which it is found again. Another attempt has another one.
+pub fn backup_description(run: &str, attempt: u32) -> String {
+    match attempt {
+        ..=1 => format!("{BACKUP}{run}"),
+        _ => format!("{BACKUP}{run} {attempt}"),
+    }
+}
+
+/// The run that made a backup of this description; `None`: it is not ours.
+pub fn run_of_backup(description: &str) -> Option<&str> {
+    let run = description.strip_prefix(BACKUP)?;
+    Some(run.split_once(' ').map_or(run, |(run, _)| run))
 }
 
 /// Whether an instance with these labels was made by a run.
@@ -94,6 +110,15 @@ mod tests {
         assert!(may_be_cut(cut) && names(cut, &long) && !may_be_cut("20240501t100000z-restore-staging-x7k2v"));
         assert!(!is_clone_of(&clone_labels(&long, "s", at("2024-05-08T10:00:00Z")), &format!("{long}y")));
         assert_eq!(expires(&BTreeMap::from([(EXPIRES.to_owned(), "soon".to_owned())])), None);
+    }
+
+    #[test]
+    fn a_backup_says_whose_it_is_whichever_attempt_made_it() {
+        let run = "20240501t100000z-backup-staging-x7k2v";
+        let descriptions = [1, 2, 9].map(|attempt| backup_description(run, attempt));
+        assert!(descriptions.iter().all(|description| run_of_backup(description) == Some(run)));
+        assert!(descriptions[0] != descriptions[1] && descriptions[1] != descriptions[2]);
+        assert_eq!((run_of_backup(""), run_of_backup("before the upgrade")), (None, None));
     }
 
     #[test]

@@ -55,6 +55,48 @@ pub struct LeftTransfer {
     pub kept: Option<Kept>,
 }
 
+/// A backup of an instance that a run of ours made. The service keeps it until somebody deletes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeBackup {
+    /// The instance, which may be gone.
+    pub instance: InstanceName,
+    /// The service's name for it.
+    pub name: String,
+    /// The run, by its description.
+    pub run: String,
+    /// When it was made.
+    pub taken: Option<Timestamp>,
+    /// Bytes that are paid for, at most.
+    pub size: Option<u64>,
+}
+
+/// Such a backup, with what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftBackup {
+    /// Which.
+    pub backup: MadeBackup,
+    /// Why it stays, with what to do; `None`: it goes.
+    pub kept: Option<Kept>,
+}
+
+/// A recovery point that names a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relying {
+    /// The point.
+    pub point: String,
+    /// When its time is over; `None`: never.
+    pub expires: Option<Timestamp>,
+}
+
+/// Who relies on backups, by what stores say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReliedBackups {
+    /// The points that name them, by the backups' names.
+    pub points: BTreeMap<String, Vec<Relying>>,
+    /// A point that cannot be read, if there is one.
+    pub unreadable: Option<String>,
+}
+
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunProgress {
@@ -132,6 +174,42 @@ pub fn judge_transfers(transfers: Vec<Transfer>, runs: &BTreeMap<String, RunProg
         LeftTransfer { transfer, since, kept }
     };
     transfers.into_iter().map(of).collect()
+}
+
+/// What becomes of each backup. A run whose journal is not in any store that was looked into may have made a point there, and a point that cannot be read may name any of
+/// them, so these stay.
+pub fn judge_backups(
+    backups: Vec<MadeBackup>,
+    relied: &ReliedBackups,
+    runs: &BTreeMap<String, RunProgress>,
+    now: Timestamp,
+) -> Vec<LeftBackup> {
+    let kept = |backup: &MadeBackup| {
+        let points = relied.points.get(&backup.name).map(Vec::as_slice).unwrap_or_default();
+        let needed = points.iter().find(|point| point.expires.is_none_or(|expires| now < expires));
+        if let Some(point) = needed {
+            let until = point.expires.map(|expires| format!(" until {expires:.0}")).unwrap_or_default();
+            return Some(Kept { reason: format!("recovery point {} relies on it{until}", point.point), remedy: None });
+        }
+        match runs.get(&backup.run) {
+            Some(RunProgress::Unfinished) => Some(unfinished(&backup.run)),
+            Some(RunProgress::Ended) if points.is_empty() => relied.unreadable.as_ref().map(|point| Kept {
+                reason: format!("recovery point {point} cannot be read, and may rely on it"),
+                remedy: Some("`dxdr points` says what is wrong with it".to_owned()),
+            }),
+            Some(RunProgress::Ended) => None,
+            // The time of a point is over, and the point names it: that it was ours is known without the journal.
+            None if !points.is_empty() => None,
+            None => {
+                let InstanceName { project, .. } = &backup.instance;
+                Some(Kept {
+                    reason: format!("there is no journal of run {} here: a recovery point elsewhere may rely on it", backup.run),
+                    remedy: Some(format!("`gcloud sql backups delete {} --project {project}` removes it", backup.name)),
+                })
+            }
+        }
+    };
+    backups.into_iter().map(|backup| LeftBackup { kept: kept(&backup), backup }).collect()
 }
 
 /// When a run began, by its name.
@@ -257,6 +335,34 @@ mod tests {
         assert!(of(RUN, None, "2024-05-08T09:59:59Z").unwrap().ends_with("it is kept until 2024-05-08T10:00:00Z"));
         assert_eq!(of(RUN, None, "2024-05-08T10:00:00Z"), None);
         assert_eq!(of("theirs", None, "2030-05-01T10:00:00Z").unwrap(), "its folder is named after no run");
+    }
+
+    #[test]
+    fn a_backup_stays_while_a_point_relies_on_it_and_while_nobody_knows() {
+        let reason = |expires: Option<Option<&str>>, run: Option<RunProgress>, now: &str| {
+            let name = "projects/p/backups/1".to_owned();
+            let points: Vec<Relying> =
+                expires.into_iter().map(|expires| Relying { point: "p-1".to_owned(), expires: expires.map(at) }).collect();
+            let relied = ReliedBackups { points: BTreeMap::from([(name.clone(), points)]), unreadable: None };
+            let runs = run.map(|progress| (RUN.to_owned(), progress)).into_iter().collect();
+            let backup = MadeBackup { instance: instance("own"), name, run: RUN.to_owned(), taken: None, size: None };
+            let judged = judge_backups(vec![backup.clone()], &relied, &runs, at(now)).remove(0).kept.map(|kept| kept.reason);
+            let doubtful = ReliedBackups { unreadable: Some("p-2".to_owned()), ..relied };
+            let in_doubt = judge_backups(vec![backup], &doubtful, &runs, at(now)).remove(0).kept;
+            assert!(in_doubt.is_some() || expires.is_some(), "a point that cannot be read may rely on it");
+            judged
+        };
+        let (before, behind) = ("2024-06-01T00:00:00Z", "2024-06-03T00:00:00Z");
+        let until = Some(Some("2024-06-02T00:00:00Z"));
+        for run in [None, Some(RunProgress::Ended), Some(RunProgress::Unfinished)] {
+            assert_eq!(reason(until, run, before).unwrap(), "recovery point p-1 relies on it until 2024-06-02T00:00:00Z");
+            assert_eq!(reason(Some(None), run, "2034-06-01T00:00:00Z").unwrap(), "recovery point p-1 relies on it");
+            let over = reason(until, run, behind);
+            assert_eq!(over.is_some(), run == Some(RunProgress::Unfinished), "{over:?}");
+        }
+        assert_eq!(reason(None, Some(RunProgress::Ended), before), None, "its point was deleted, or never was");
+        assert!(reason(None, Some(RunProgress::Unfinished), behind).unwrap().ends_with("is unfinished"));
+        assert!(reason(None, None, "2034-06-01T00:00:00Z").unwrap().contains("elsewhere may rely on it"));
     }
 
     proptest! {

@@ -9,12 +9,17 @@ use super::{DatabaseSeen, InstanceExamined, InstanceSeen, InstanceUse, Operation
 use crate::readiness::{Answer, Outcome, Row};
 
 /// What backups and restores ask of the service, and what each is needed for.
-pub const PERMISSIONS: [(&str, &str); 11] = [
+pub const PERMISSIONS: [(&str, &str); 16] = [
     ("cloudsql.instances.get", "look"),
     ("cloudsql.databases.list", "look"),
+    ("cloudsql.users.list", "look"),
+    ("cloudsql.backupRuns.list", "look"),
     ("cloudsql.instances.export", "back up"),
+    ("cloudsql.backupRuns.create", "back up"),
+    ("cloudsql.backupRuns.delete", "back up"),
     ("cloudsql.instances.import", "restore"),
     ("cloudsql.instances.clone", "restore"),
+    ("cloudsql.instances.restoreBackup", "restore"),
     ("cloudsql.instances.update", "restore"),
     ("cloudsql.instances.delete", "restore"),
     ("cloudsql.databases.create", "restore"),
@@ -92,6 +97,7 @@ pub fn cloud_rows(used: &InstanceUse, examined: &Answer<InstanceExamined>, needs
     }
     rows.extend(about.permissions(&examined.granted));
     rows.push(about.statements(examined));
+    rows.push(about.users(&examined.users));
     rows.extend(needs.buckets.iter().map(|bucket| about.bucket(examined, bucket)));
     rows.push(about.window(seen, needs.window));
     rows.extend(about.schedules(needs));
@@ -205,6 +211,18 @@ impl About<'_> {
                     .remedy(format!("`GRANT cloudsqlsuperuser TO \"{}\"`, executed as `postgres`", seen.account))
             }
             Some(Ok(seen)) => Row::good(what, format!("as `{}`, on PostgreSQL {}", seen.account, seen.version)),
+        }
+    }
+
+    /// Whom databases may belong to. A role that somebody made by SQL need not be among them.
+    fn users(&self, users: &Answer<Vec<String>>) -> Row {
+        let what = self.what("users");
+        match users {
+            Ok(users) => Row::good(what, users.join(", ")),
+            Err(trouble) => {
+                let row = Row::new(what, Outcome::Unknown, &trouble.message);
+                Row { remedies: trouble.hints.clone(), ..row }
+            }
         }
     }
 
@@ -425,6 +443,7 @@ mod tests {
         let databases = ["a", "b"].map(|name| (name.to_owned(), Ok(database())));
         InstanceExamined {
             granted: Ok(PERMISSIONS.iter().map(|(permission, _)| (*permission).to_owned()).collect()),
+            users: Ok(vec!["postgres".to_owned(), "dxdr@p.iam".to_owned()]),
             administration: Some(Ok(database())),
             buckets: BTreeMap::new(),
             databases: BTreeMap::from(databases),
@@ -465,6 +484,7 @@ mod tests {
                 "instance",
                 "permissions",
                 "statements",
+                "users",
                 "bucket b",
                 "recovery window",
                 "automatic backups",
@@ -490,13 +510,15 @@ mod tests {
             operations: vec![export(failed(true))],
             ..seen()
         };
-        let rows = judged(&[("staging", &["a"])], InstanceExamined { granted: Ok(Vec::new()), ..examined(wrong) });
+        let wrong = InstanceExamined { granted: Ok(Vec::new()), users: Err(trouble()), ..examined(wrong) };
+        let rows = judged(&[("staging", &["a"])], wrong);
         assert_eq!(
             outcomes(&rows),
             [
                 ("instance", Outcome::Failed),
                 ("permissions", Outcome::Warning),
                 ("statements", Outcome::Failed),
+                ("users", Outcome::Unknown),
                 ("bucket b", Outcome::Failed),
                 ("recovery window", Outcome::Failed),
                 ("automatic backups", Outcome::Warning),
@@ -506,7 +528,7 @@ mod tests {
         );
         assert!(rows.instance.iter().chain(rows.databases.iter().map(|(_, row)| row)).all(|row| !row.remedies.is_empty()));
         let permissions = &row(&rows, "permissions").detail;
-        assert!(permissions.contains("to back up: `cloudsql.instances.export`; to restore: "), "{permissions}");
+        assert!(permissions.contains("to back up: `cloudsql.instances.export`, `cloudsql.backupRuns.create`, "), "{permissions}");
     }
 
     #[test]
@@ -593,10 +615,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_asked_is_unknown_and_a_database_that_cannot_be_looked_into_is_there() {
-        let mut examined = InstanceExamined { granted: Err(trouble()), ..examined(seen()) };
+        let mut examined = InstanceExamined { granted: Err(trouble()), users: Err(trouble()), ..examined(seen()) };
         examined.databases = BTreeMap::from([("a".to_owned(), Err(trouble()))]);
         let rows = judged(&[("staging", &["a", "b"])], examined);
         assert_eq!(row(&rows, "permissions").outcome, Outcome::Unknown);
+        assert_eq!((row(&rows, "users").outcome, &row(&rows, "users").remedies), (Outcome::Unknown, &vec!["mend it".to_owned()]));
         let database = row(&rows, "database a");
         assert!(database.outcome == Outcome::Warning && database.detail.ends_with("cannot be looked into: why not"));
         assert_eq!(row(&rows, "database b").outcome, Outcome::Good);

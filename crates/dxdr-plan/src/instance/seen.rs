@@ -50,6 +50,8 @@ pub struct InstanceExamined {
     pub seen: InstanceSeen,
     /// Which of [`PERMISSIONS`](super::PERMISSIONS) we have in its project.
     pub granted: Answer<Vec<String>>,
+    /// Who may log in to it, as the service lists them.
+    pub users: Answer<Vec<String>>,
     /// What the database says that statements about others are executed in; `None`: nobody could ask.
     pub administration: Option<Answer<DatabaseSeen>>,
     /// What the policies of buckets say that its databases are exported to, by their names: the roles of the instance's account, each with whether it is given with

@@ -12,7 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    choice::{Considered, Window},
+    choice::Considered,
+    recovery::Recovery,
     route::{Cost, Route},
 };
 use crate::{
@@ -63,10 +64,13 @@ impl DatabaseRestore {
         [self.clone_step(), self.load_step(), self.drop_step(), self.handover_step(), self.swap_step()]
     }
 
-    /// The step that has the instance cloned.
+    /// The step that has the new instance made.
     pub fn clone_step(&self) -> Option<Step> {
         let clone = self.route.clone_route()?;
-        let title = format!("Clone {} as of {} to `{}`", clone.source, clone.at, clone.destination);
+        let title = match &clone.backup {
+            None => format!("Clone {} as of {} to `{}`", clone.source, clone.at, clone.destination),
+            Some(backup) => format!("Make `{}` out of {backup}, the backup of {}", clone.destination, clone.source),
+        };
         let reason = "a new instance, labelled and not protected; the one that is used goes on";
         Some(Step::new(&self.step_id("clone"), title, reason, true))
     }
@@ -82,19 +86,19 @@ impl DatabaseRestore {
                 format!("Import {} as `{}`", self.unit, self.beside),
                 "into a new database, when it is its turn on the instance: what is used is not touched",
             ),
-            Route::CloneAndImport { database, .. } => (
-                format!("Export `{database}` from the clone and import it as `{}`, for {}", self.beside, self.unit),
-                "into a new database, when it is its turn on the instance: nothing else of the clone is taken",
+            Route::CloneAndImport { clone, database } => (
+                format!("Export `{database}` from `{}` and import it as `{}`, for {}", clone.destination, self.beside, self.unit),
+                "into a new database, when it is its turn on the instance: nothing else of the new instance is taken",
             ),
             Route::Clone(_) => return None,
         };
         Some(Step::new(&self.step_id("load"), title, reason, true))
     }
 
-    /// The step that deletes a clone which was made on the way.
+    /// The step that deletes an instance which was made on the way.
     pub fn drop_step(&self) -> Option<Step> {
         let Route::CloneAndImport { clone, .. } = &self.route else { return None };
-        let title = format!("Delete the clone `{}`", clone.destination);
+        let title = format!("Delete instance `{}`", clone.destination);
         Some(Step::new(&self.step_id("drop"), title, "what was needed of it is beside; it costs as long as it is there", true))
     }
 
@@ -153,15 +157,19 @@ pub struct DatabaseOrder<'a> {
     pub run: &'a str,
     /// Who has what on which instance.
     pub uses: &'a [InstanceUse],
-    /// From when to when instances can be cloned, as they say now; of those that are not here, what the point says counts.
-    pub windows: &'a BTreeMap<InstanceName, Option<Window>>,
+    /// What instances can be brought back to, as they say now; of those that are not here, what the point says counts.
+    pub recoveries: &'a BTreeMap<InstanceName, Recovery>,
+    /// How far apart what comes back may lie.
+    pub max_skew: SignedDuration,
     /// Why the service cannot write into the store.
     pub no_exports: Option<&'a str>,
 }
 
-/// Instances whose log the point relies on.
-pub fn logged_instances(point: &RecoveryPoint) -> Vec<InstanceName> {
-    let mut instances: Vec<InstanceName> = databases(point).filter_map(logged).collect();
+/// Instances whose log, or a backup of which, the point relies on.
+pub fn relied_instances(point: &RecoveryPoint) -> Vec<InstanceName> {
+    let backed_up = |component: &DatabaseComponent| component.backup.as_ref().map(|backup| backup.instance.clone());
+    let mut instances: Vec<InstanceName> =
+        databases(point).filter_map(|component| logged(component).or_else(|| backed_up(component))).collect();
     instances.sort();
     instances.dedup();
     instances
@@ -208,7 +216,11 @@ pub fn plan(point: &RecoveryPoint, environment: &Environment, order: DatabaseOrd
                 let route = Route::Load { key: component.location.clone() };
                 planned.restores.push(restore(point, component, unit, route, facts, order));
             }
-            (DatabaseComponent::EXPORT | DatabaseComponent::POINT_IN_TIME, DatabaseLocation::CloudSql { .. }, _) => {
+            (
+                DatabaseComponent::EXPORT | DatabaseComponent::POINT_IN_TIME | DatabaseComponent::BACKUP,
+                DatabaseLocation::CloudSql { .. },
+                _,
+            ) => {
                 instance::plan(point, &all, unit, environment, order, &mut planned);
             }
             (DatabaseComponent::EXPORT, ..) => {
@@ -258,7 +270,7 @@ fn restore(
         timeout: order.timeout,
         size: component.size,
         sha256: digest(point, &route),
-        instant: component.instant,
+        instant: route.clone_route().map_or(component.instant, |clone| clone.at),
         facts: facts.clone(),
         beside,
         kept: in_place.then(|| named(&database, &format!("_before_{of_run}"))),
@@ -308,11 +320,12 @@ fn named(database: &str, suffix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use dxdr_catalog::{Engine, KeptLog, SourceCluster, StoredObject, Trigger};
+    use dxdr_catalog::{Engine, KeptBackup, KeptLog, SourceCluster, StoredObject, Trigger};
     use dxdr_environment::{Database, EnvironmentName, NamespaceName, Tier};
     use dxdr_policy::DATABASE_TIMEOUT;
 
     use super::*;
+    use crate::restore::recovery::SeenBackup;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -330,6 +343,7 @@ mod tests {
             consistency: None,
             facts: None,
             log: None,
+            backup: None,
         };
         RecoveryPoint {
             name: "p-1".to_owned(),
@@ -360,10 +374,11 @@ mod tests {
     }
 
     fn order(in_place: bool) -> DatabaseOrder<'static> {
-        static NONE: BTreeMap<InstanceName, Option<Window>> = BTreeMap::new();
+        static NONE: BTreeMap<InstanceName, Recovery> = BTreeMap::new();
         let now = at("2024-05-02T10:00:00Z");
         let run = "20240502t100000z-restore-staging-x7k2m";
-        DatabaseOrder { in_place, timeout: SignedDuration::from_mins(7), now, run, uses: &[], windows: &NONE, no_exports: None }
+        let (timeout, max_skew) = (SignedDuration::from_mins(7), SignedDuration::from_hours(24));
+        DatabaseOrder { in_place, timeout, now, run, uses: &[], recoveries: &NONE, max_skew, no_exports: None }
     }
 
     /// The same point, which names an instant in the log besides, kept for so many days.
@@ -393,7 +408,7 @@ mod tests {
             let planned = plan(&logged_point(7, true), &environment(&["shop"]), order(in_place));
             let [restore] = &planned.restores[..] else { panic!("{planned:?}") };
             assert_eq!((restore.route.word(), restore.kept.is_some()), (word, in_place));
-            assert_eq!(restore.considered.len(), 3);
+            assert_eq!(restore.considered.len(), 5);
             let clone = restore.route.clone_route().unwrap();
             assert!(clone.destination.starts_with("dxdr-staging-20240502-"), "{}", clone.destination);
             assert_eq!((clone.at, clone.expires), (at("2024-05-01T10:00:00Z"), at("2024-05-09T10:00:00Z")));
@@ -440,9 +455,85 @@ mod tests {
         let gone = plan(&logged_point(0, false), &environment(&[]), order(false));
         assert!(gone.restores.is_empty() && gone.notes[0].severity == Severity::Fatal, "{gone:?}");
         assert!(gone.notes[0].text.contains("clone: 2024-05-01T10:00:00Z is before the log of the instance"), "{gone:?}");
-        let windows = BTreeMap::from([(InstanceName::new("p", "i"), None)]);
-        let off = plan(&logged_point(7, false), &environment(&[]), DatabaseOrder { windows: &windows, ..order(false) });
+        let recoveries = BTreeMap::from([(InstanceName::new("p", "i"), Recovery::default())]);
+        let off = plan(&logged_point(7, false), &environment(&[]), DatabaseOrder { recoveries: &recoveries, ..order(false) });
         assert!(off.notes[0].text.contains("the log of the instance is not kept"), "{off:?}");
+    }
+
+    fn seen_backup(name: &str, started: &str, ended: &str) -> SeenBackup {
+        SeenBackup { name: format!("projects/p/backups/{name}"), started: at(started), ended: at(ended) }
+    }
+
+    /// A point that names a backup of the instance, taken at ten.
+    fn backed_up_point() -> RecoveryPoint {
+        let mut point = logged_point(7, false);
+        let Component::Database(logged) = point.components[0].clone() else { panic!() };
+        let backup = KeptBackup {
+            instance: InstanceName::new("p", "i"),
+            database: Some("shop".to_owned()),
+            ended: at("2024-05-01T10:03:00Z"),
+        };
+        point.components = vec![Component::Database(DatabaseComponent {
+            method: DatabaseComponent::BACKUP.to_owned(),
+            location: "projects/p/backups/7".to_owned(),
+            log: None,
+            backup: Some(backup),
+            ..logged
+        })];
+        point
+    }
+
+    #[test]
+    fn where_the_log_does_not_reach_back_the_instance_comes_out_of_the_newest_backup_before_and_that_is_said() {
+        let backups = vec![
+            seen_backup("3", "2024-05-01T09:59:00Z", "2024-05-01T10:00:01Z"),
+            seen_backup("2", "2024-05-01T02:00:00Z", "2024-05-01T02:05:00Z"),
+            seen_backup("1", "2024-04-30T02:00:00Z", "2024-04-30T02:05:00Z"),
+        ];
+        let recoveries = BTreeMap::from([(InstanceName::new("p", "i"), Recovery { backups, ..Recovery::default() })]);
+        for (in_place, word) in [(false, "backup"), (true, "backup-export-import")] {
+            let order = DatabaseOrder { recoveries: &recoveries, ..order(in_place) };
+            let planned = plan(&logged_point(7, false), &environment(&["shop"]), order);
+            let [restore] = &planned.restores[..] else { panic!("{planned:?}") };
+            let route = restore.route.clone_route().unwrap();
+            assert_eq!((restore.route.word(), route.backup.as_deref()), (word, Some("projects/p/backups/2")));
+            assert_eq!((route.at, restore.instant), (at("2024-05-01T02:00:00Z"), at("2024-05-01T02:00:00Z")));
+            let note = &planned.notes[0];
+            assert!(note.severity == Severity::Warning && note.text.contains("8h"), "{note:?}");
+            assert!(restore.clone_step().unwrap().title.contains("out of projects/p/backups/2"), "{restore:?}");
+            let recorded = recorded(&Value::Array(vec![restore.parameters()])).unwrap().remove(0);
+            let resumed = recorded.of_point(&logged_point(7, false)).unwrap();
+            assert_eq!(DatabaseRestore { considered: restore.considered.clone(), ..resumed }, *restore);
+            let near = DatabaseOrder { max_skew: SignedDuration::from_hours(1), ..order };
+            let refused = plan(&logged_point(7, false), &environment(&["shop"]), near);
+            assert!(refused.restores.is_empty() && refused.notes[0].text.contains("--max-skew 8h"), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn the_backup_of_a_point_is_taken_while_it_is_there_and_also_when_its_instance_is_gone() {
+        let (point, environment) = (backed_up_point(), environment(&["shop"]));
+        assert_eq!(relied_instances(&point), [InstanceName::new("p", "i")]);
+        let unseen = plan(&point, &environment, order(false));
+        assert_eq!(unseen.restores[0].route.clone_route().unwrap().backup.as_deref(), Some("projects/p/backups/7"));
+        let recorded = recorded(&Value::Array(vec![unseen.restores[0].parameters()])).unwrap().remove(0);
+        let resumed = recorded.of_point(&point).unwrap();
+        assert_eq!(DatabaseRestore { considered: unseen.restores[0].considered.clone(), ..resumed }, unseen.restores[0]);
+        let with = |backups: Vec<SeenBackup>, gone: bool, in_place: bool| {
+            let recovery = Recovery { backups, gone, ..Recovery::default() };
+            let recoveries = BTreeMap::from([(InstanceName::new("p", "i"), recovery)]);
+            plan(&point, &environment, DatabaseOrder { recoveries: &recoveries, ..order(in_place) })
+        };
+        let own = || vec![seen_backup("7", "2024-05-01T10:00:00Z", "2024-05-01T10:03:00Z")];
+        assert_eq!(with(own(), false, true).restores[0].route.word(), "backup-export-import");
+        assert_eq!(with(own(), true, false).restores[0].route.word(), "backup");
+        let nowhere = with(own(), true, true);
+        assert!(nowhere.restores.is_empty() && nowhere.notes[0].text.contains("there is none to import into"), "{nowhere:?}");
+        // Somebody deleted it.
+        let lost = with(vec![seen_backup("6", "2024-05-01T02:00:00Z", "2024-05-01T02:05:00Z")], false, false);
+        assert_eq!(lost.restores[0].route.clone_route().unwrap().backup.as_deref(), Some("projects/p/backups/6"));
+        let nothing = with(Vec::new(), false, false);
+        assert!(nothing.notes[0].text.contains("the backup of the point is not there any more"), "{nothing:?}");
     }
 
     #[test]

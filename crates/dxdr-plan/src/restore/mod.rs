@@ -22,6 +22,7 @@ pub mod plan;
 mod planner;
 mod prune;
 mod quota;
+mod recovery;
 pub mod request;
 mod route;
 mod rules;
@@ -39,6 +40,7 @@ pub use database::{DatabaseOrder, DatabaseRestore, DatabaseRestores, RecordedDat
 pub use live::{FieldChange, LiveObjects};
 pub use plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, PrunedObject, RestorePlan, Stage};
 pub use planner::RestorePlanner;
+pub use recovery::{Recovery, SeenBackup};
 pub use request::{ClusterScoped, Executor, Existing, RestoreRequest, Target, Volumes};
 pub use route::{CloneRoute, Cost, Route};
 pub(crate) use shared_storage::selectors;

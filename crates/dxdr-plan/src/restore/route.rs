@@ -23,26 +23,28 @@ pub enum Route {
         /// The export, relative to the point's folder, where it is one of the point's objects.
         key: Option<String>,
     },
-    /// Its instance is cloned as it was; the clone is what is asked for.
+    /// Its instance comes back as it was, as a new one, which is what is asked for.
     Clone(CloneRoute),
-    /// Its instance is cloned as it was, the database exported from the clone and imported into a new one; the clone is deleted.
+    /// Its instance comes back as it was, as a new one; the database is exported from there and imported, and the new instance deleted.
     CloneAndImport {
-        /// The clone.
+        /// The new instance.
         clone: CloneRoute,
         /// What the database is called there: as it was called at that instant.
         database: String,
     },
 }
 
-/// A clone of an instance.
+/// A new instance that is what another one was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloneRoute {
-    /// Of which.
+    /// Which.
     pub source: InstanceName,
     /// Its name, in the same project.
     pub destination: String,
     /// As of when.
     pub at: Timestamp,
+    /// The backup that it is made out of; `None`: it is cloned, out of the other one's log.
+    pub backup: Option<String>,
     /// From when on it may be deleted by whoever cleans up.
     pub expires: Timestamp,
 }
@@ -53,8 +55,10 @@ impl Route {
         match self {
             Self::Load { .. } => "load",
             Self::Import { .. } => RouteKind::Import.word(),
-            Self::Clone(_) => RouteKind::Clone.word(),
-            Self::CloneAndImport { .. } => RouteKind::CloneAndImport.word(),
+            Self::Clone(CloneRoute { backup: None, .. }) => RouteKind::Clone.word(),
+            Self::Clone(_) => RouteKind::Backup.word(),
+            Self::CloneAndImport { clone: CloneRoute { backup: None, .. }, .. } => RouteKind::CloneAndImport.word(),
+            Self::CloneAndImport { .. } => RouteKind::BackupAndImport.word(),
         }
     }
 
@@ -67,7 +71,7 @@ impl Route {
         }
     }
 
-    /// The clone that is made on the way.
+    /// The new instance that is made on the way.
     pub fn clone_route(&self) -> Option<&CloneRoute> {
         match self {
             Self::Clone(clone) | Self::CloneAndImport { clone, .. } => Some(clone),
@@ -83,11 +87,11 @@ impl Route {
     /// For a journal.
     pub(super) fn parameters(&self) -> Value {
         match self {
-            Self::Load { key } => json!({"load": {"key": key}}),
-            Self::Import { uri, key } => json!({"import": {"uri": uri, "key": key}}),
-            Self::Clone(clone) => json!({"clone": clone.parameters()}),
+            Self::Load { key } => json!({self.word(): {"key": key}}),
+            Self::Import { uri, key } => json!({self.word(): {"uri": uri, "key": key}}),
+            Self::Clone(clone) => json!({self.word(): clone.parameters()}),
             Self::CloneAndImport { clone, database } => {
-                json!({"clone-export-import": {"clone": clone.parameters(), "database": database}})
+                json!({self.word(): {"clone": clone.parameters(), "database": database}})
             }
         }
     }
@@ -98,8 +102,8 @@ impl Route {
         match word.as_str() {
             "load" => Some(Self::Load { key: text(value, "key")? }),
             "import" => Some(Self::Import { uri: text(value, "uri")?, key: text(value, "key") }),
-            "clone" => Some(Self::Clone(CloneRoute::recorded(value)?)),
-            "clone-export-import" => Some(Self::CloneAndImport {
+            "clone" | "backup" => Some(Self::Clone(CloneRoute::recorded(value)?)),
+            "clone-export-import" | "backup-export-import" => Some(Self::CloneAndImport {
                 clone: CloneRoute::recorded(value.get("clone")?)?,
                 database: text(value, "database")?,
             }),
@@ -112,7 +116,7 @@ impl CloneRoute {
     fn parameters(&self) -> Value {
         json!({
             "project": self.source.project, "source": self.source.instance, "destination": self.destination,
-            "at": self.at.to_string(), "expires": self.expires.to_string(),
+            "at": self.at.to_string(), "expires": self.expires.to_string(), "backup": self.backup,
         })
     }
 
@@ -122,6 +126,7 @@ impl CloneRoute {
             destination: text(value, "destination")?,
             at: text(value, "at")?.parse().ok()?,
             expires: text(value, "expires")?.parse().ok()?,
+            backup: text(value, "backup"),
         })
     }
 }

@@ -19,7 +19,10 @@ use super::{
     snapshot_location,
 };
 use crate::{
-    backup::{DatabasePlan, PointDatabases, Stillness, database, export},
+    backup::{
+        DatabasePlan, PointDatabases, Stillness, database,
+        export::{self, Asked},
+    },
     step::Step,
 };
 
@@ -75,10 +78,11 @@ pub struct VeleroBackupSteps {
 impl VeleroBackupSteps {
     fn of(point: &str, databases: &[DatabasePlan]) -> Self {
         let dumps = databases.iter().filter_map(DatabasePlan::dump).count();
-        let exports = databases.iter().filter_map(DatabasePlan::export).count();
+        // Logs are looked at when it is adopted.
+        let asked = Asked { logs: 0, ..Asked::of(databases) };
         Self {
             ask: Step::new("ask", format!("Ask Velero for backup {point}"), "the policy's engine is velero", true),
-            cut: (dumps + exports > 0).then(|| {
+            cut: (dumps + asked.exports + asked.backups > 0).then(|| {
                 Step::new(
                     "cut",
                     "Follow it until it has read the objects and cut the snapshots",
@@ -87,7 +91,7 @@ impl VeleroBackupSteps {
                 )
             }),
             dump: database::dump_step(dumps),
-            export: export::step(exports, 0),
+            export: export::step(asked),
             follow: Step::new(
                 "follow",
                 "Follow it to its end",
@@ -177,7 +181,7 @@ pub fn backup_plan(
         "apiVersion": backups().api_version(), "kind": backups().kind,
         "metadata": {"name": point, "namespace": namespace, "labels": labels}, "spec": spec,
     });
-    if databases.iter().any(DatabasePlan::is_in_store) {
+    if databases.iter().any(DatabasePlan::needs_run) {
         value["metadata"]["annotations"] = json!({DATABASES_ANNOTATION: run});
     }
     let reference = ObjectReference { kind: backups(), namespace: Some(namespace.to_owned()), name: point.clone() };

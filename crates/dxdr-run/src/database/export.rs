@@ -1,27 +1,31 @@
-//! Databases of Cloud SQL in recovery points: the service writes them into the store, each when it is its turn on its instance.
+//! Databases of Cloud SQL in recovery points: the service writes them into the store, each when it is its turn on its instance, or backs the instance up.
 //!
 //! ```text
 //! turn on the instance ─► export into the point's folder ─► read back: size, SHA-256
+//!                      └► backup, which the service keeps ─► name, first and last instant
 //! ```
 //!
 //! What was begun is never asked for again: the run's next process finds it by the run and the database. A database that fails costs the
 //! point that database only, unless something of it may still be under way: then the run is unfinished, and whoever resumes it waits on.
 
+use std::collections::BTreeMap;
+
+use dxdr_environment::InstanceName;
 use dxdr_format::journal::RunId;
 use dxdr_plan::{
-    backup::{DatabasePlan, ExportPlan, PointDatabases},
+    backup::{DatabasePlan, ExportPlan, InstanceBackupPlan, PointDatabases},
     instance::Priority,
 };
 use dxdr_provider::InstanceError;
 use jiff::Timestamp;
 
-use super::{Dumped, Failed, OneDump};
+use super::{Dumped, Failed, OneBackup, OneDump};
 use crate::{
     active::chain,
     context::RunContext,
     error::RunError,
     event::Event,
-    instance::{self, ExportOrder, InstanceTurns},
+    instance::{self, ExportOrder, InstanceBackupOrder, InstanceTurns},
     store::Store,
     witness::Witness,
 };
@@ -54,6 +58,81 @@ pub(crate) async fn exports(context: &RunContext, of: PointDatabases<'_>, witnes
         }
     }
     Ok(exported)
+}
+
+/// Has the instances of a plan backed up, one after the other, and each once.
+///
+/// # Errors
+/// As [`exports`].
+pub(crate) async fn backups(context: &RunContext, of: PointDatabases<'_>, witness: &Witness) -> Result<Dumped, RunError> {
+    let mut dumped = Dumped::default();
+    let mut made: BTreeMap<&InstanceName, Result<OneBackup, String>> = BTreeMap::new();
+    for (database, backup) in of.backups() {
+        let known = made.get(&backup.instance).cloned();
+        let backed_up = match known {
+            Some(known) => known,
+            None => {
+                let backed_up = backed_up(context, of, database, backup, witness).await?;
+                made.insert(&backup.instance, backed_up.clone());
+                backed_up
+            }
+        };
+        match backed_up {
+            Ok(backed_up) => dumped.backups.push(OneBackup {
+                name: database.unit.name.clone(),
+                database: database.unit.database.clone(),
+                ..backed_up
+            }),
+            Err(reason) => {
+                let failed = Failed { what: database.what(), reason };
+                failed.report(context.reporter.as_ref());
+                dumped.failed.push(failed);
+            }
+        }
+    }
+    Ok(dumped)
+}
+
+/// The backup of an instance, for the first of the databases that it is wanted for, or the reason why there is none.
+async fn backed_up(
+    context: &RunContext,
+    of: PointDatabases<'_>,
+    database: &DatabasePlan,
+    backup: &InstanceBackupPlan,
+    witness: &Witness,
+) -> Result<Result<OneBackup, String>, RunError> {
+    let since = witness.now();
+    let turns = match InstanceTurns::of(context, &backup.instance).await {
+        Ok(turns) => turns,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let order = InstanceBackupOrder { run: of.run.to_owned(), environment: of.environment.to_string(), timeout: backup.timeout };
+    let made = match instance::back_up(&turns, &order).await {
+        Ok(made) => made,
+        Err(error) => {
+            return match failure(&error) {
+                Some(reason) if !turns.under_way(&order.job()).await? => Ok(Err(reason)),
+                _ => Err(error),
+            };
+        }
+    };
+    tracing::info!(instance = %backup.instance, backup = made.name, "backed up");
+    Ok(Ok(OneBackup {
+        name: database.unit.name.clone(),
+        database: database.unit.database.clone(),
+        backup: made.name,
+        project: backup.instance.project.clone(),
+        instance: backup.instance.instance.clone(),
+        instant: made.started,
+        ended: made.ended,
+        between: match made.asked {
+            // What it waited for its turn does not count.
+            Some(asked) => witness.saw(asked, made.seen),
+            None => witness.saw_for_the_run(since, made.seen),
+        },
+        size: made.size,
+        consistency: of.backed_up(backup).word().to_owned(),
+    }))
 }
 
 /// One export, or the reason why the point has none.

@@ -55,7 +55,7 @@ impl<'a> DatabaseSteps<'a> {
         Ok(dumped)
     }
 
-    /// Has the service export. `logged`: the instants of volumes and of objects from which those in logs follow, where they are known by now.
+    /// Has the service export, and back up. `logged`: the instants of volumes and of objects from which those in logs follow, where they are known by now.
     pub(crate) async fn export(
         &self,
         context: &RunContext,
@@ -73,7 +73,8 @@ impl<'a> DatabaseSteps<'a> {
             None => Dumped::default(),
         };
         logged.report_failures(context.reporter.as_ref());
-        let exported = export::exports(context, self.of, witness).await?.joined(logged);
+        let exported = export::exports(context, self.of, witness).await?;
+        let exported = exported.joined(export::backups(context, self.of, witness).await?).joined(logged);
         run.finish(step, &exported.summary(), to_evidence(&exported)?).await?;
         Ok(exported)
     }

@@ -1,7 +1,8 @@
-//! Instances that a restore makes: clones of another one as it was, labelled with the run that made them and when they may go.
+//! Instances that a restore makes: what another one was, labelled with the run that made them and when they may go.
 //!
 //! ```text
-//! turn on the source ─► clone ─► turn on the clone ─► label, protection off        discard: label? protected? ─► turn ─► delete
+//! log:    turn on the source ──► clone ─────────────┐
+//! backup: turn on the new one ─► make it out of it ─┴► turn on the new one ─► label, protection off    discard: label? protected? ─► turn ─► delete
 //! ```
 
 use std::collections::BTreeMap;
@@ -25,36 +26,57 @@ use super::{Beside, Done, InstanceTurns, Made, carry_out, operation_of};
 use crate::error::RunError;
 
 impl Beside {
-    /// Has the instance cloned, and labels the clone. Asked again by any process of the run, it takes up what was begun.
+    /// Has the new instance made, and labels it. Asked again by any process of the run, it takes up what was begun.
     pub(crate) async fn clone_instance(&self, clone: &CloneRoute) -> Result<Beside, RunError> {
-        let (source, beside) = (self.on(&clone.source), self.of_clone(clone));
-        let destination = clone.destination.clone();
-        let job = source.job(&format!("{destination}/clone"), Work::Clone { destination: destination.clone() });
-        let request = InstanceRequest::Clone { destination, at: Some(clone.at) };
+        let beside = self.of_clone(clone);
+        let labels = clone_labels(&self.order.run, &self.order.environment, clone.expires);
+        let (maker, work) = (self.maker(clone), making(clone));
+        let job = maker.job(&format!("{}/clone", clone.destination), work);
+        let request = match &clone.backup {
+            None => InstanceRequest::Clone { destination: clone.destination.clone(), at: Some(clone.at) },
+            Some(backup) => InstanceRequest::Restore { backup: backup.clone(), labels: labels.clone() },
+        };
         let there = Exists { beside: &beside };
-        if carry_out(&source.turns, &job, &request, &there).await.map_err(not_again)? == Done::Made {
+        if carry_out(&maker.turns, &job, &request, &there).await.map_err(not_again)? == Done::Made {
             // No operation tells whose it is, so its labels have to.
             let found = beside.instance().await?;
             if !found.is_some_and(|found| is_clone_of(&found.labels, &self.order.run)) {
                 return Err(beside.not_ours("clone to").into());
             }
         }
-        let labels = clone_labels(&self.order.run, &self.order.environment, clone.expires);
         let job = beside.job(&format!("{}/label", clone.destination), Work::Label);
         let request = InstanceRequest::Label { labels: labels.clone(), deletion_protection: Some(false) };
         carry_out(&beside.turns, &job, &request, &Labelled { beside: &beside, labels: &labels }).await?;
         Ok(beside)
     }
 
-    /// The same on the clone.
+    /// The same on the instance whose turn it takes: a clone occupies the one that it is of, and a backup nobody but what is made out of it.
+    pub(super) fn maker(&self, clone: &CloneRoute) -> Self {
+        if clone.backup.is_some() { self.of_clone(clone) } else { self.on(&clone.source) }
+    }
+
+    /// The same on the new instance.
     pub(crate) fn of_clone(&self, clone: &CloneRoute) -> Self {
         self.on(&InstanceName::new(&clone.source.project, &clone.destination))
     }
 
-    /// What making a clone would meet, added to what is known, and what it takes. Changes nothing.
+    /// What making a new instance would meet, added to what is known, and what it takes. Changes nothing.
     pub(crate) async fn examine_clone(&self, clone: &CloneRoute, examined: &mut Examined, cost: Cost) -> Result<Cost, RunError> {
         let source = self.on(&clone.source);
         let (instances, name) = (&source.turns.instances, &clone.source);
+        if let Some(backup) = &clone.backup {
+            // The instance may be gone; nothing is asked of it.
+            let backups = instances.backups(name).await?;
+            let found = backups.iter().find(|found| found.name == *backup);
+            let message = match found {
+                Some(found) if found.whole => return Ok(Cost { bytes: found.size, ..cost }),
+                Some(_) => format!("{backup}, the backup of {name}, is not whole"),
+                None => format!("{backup}, the backup of {name}, is not there any more"),
+            };
+            let remedy = "restore another recovery point; `dxdr points` says which there are".to_owned();
+            examined.problems.push(DatabaseProblem { message, remedy });
+            return Ok(cost);
+        }
         let seen = instances.instance(name).await?;
         if seen.stopped {
             let InstanceName { project, instance } = name;
@@ -107,6 +129,12 @@ impl Beside {
             "it is left alone; delete it yourself if nobody needs it, or restore again, which takes another name".to_owned();
         self.error(InstanceErrorKind::NameTaken, action, message, Some(hint))
     }
+}
+
+/// What makes it.
+pub(super) fn making(clone: &CloneRoute) -> Work {
+    let destination = clone.destination.clone();
+    if clone.backup.is_some() { Work::Restore { destination } } else { Work::Clone { destination } }
 }
 
 /// Says of an operation that failed what becomes of it in this run: the service remembers it, and would answer the same. See [`Work::is_same`].

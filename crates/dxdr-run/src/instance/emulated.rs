@@ -134,7 +134,19 @@ impl Instances for Emulated {
 
     async fn operations(&self, instance: &InstanceName) -> Result<Vec<InstanceOperation>, InstanceError> {
         let path = format!("operations?instance={}&maxResults=50", instance.instance);
-        Ok(items(&self.ask("GET", &instance.project, &path, json!({})).await?).map(operation).collect())
+        let list = self.ask("GET", &instance.project, &path, json!({})).await?;
+        let mut operations = Vec::new();
+        for found in items(&list) {
+            let mut operation = operation(found);
+            if let Some(id) = found["backupContext"]["backupId"].as_str() {
+                let path = format!("instances/{}/backupRuns/{id}", instance.instance);
+                // One that runs is not listed yet.
+                let run = self.ask("GET", &instance.project, &path, json!({})).await.unwrap_or_default();
+                operation.description = text(&run["description"]);
+            }
+            operations.push(operation);
+        }
+        Ok(operations)
     }
 
     async fn operation(&self, project: &str, name: &str) -> Result<Option<InstanceOperation>, InstanceError> {

@@ -50,6 +50,8 @@ pub async fn examine(
     let seen = look(instances, used).await?;
     let permissions = PERMISSIONS.map(|(permission, _)| permission);
     let granted = instances.granted(&used.instance.project, &permissions).await.map_err(&told);
+    // Of one that is stopped the service shows none, and it is not looked at further.
+    let users = if seen.stopped { Ok(Vec::new()) } else { instances.users(&used.instance).await.map_err(&told) };
     let (mut administration, mut databases) = (None, BTreeMap::new());
     // Where statements are not allowed, each would say so again.
     if !seen.stopped && seen.is_postgresql() && seen.statements_allowed && seen.account_login {
@@ -59,7 +61,7 @@ pub async fn examine(
             databases.insert(name.clone(), described(instances, used, name).await.map_err(&told));
         }
     }
-    Ok(InstanceExamined { seen, granted, administration, buckets: BTreeMap::new(), databases })
+    Ok(InstanceExamined { seen, granted, users, administration, buckets: BTreeMap::new(), databases })
 }
 
 /// What to do about an answer of a server that is none to what it was asked.

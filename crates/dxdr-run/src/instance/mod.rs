@@ -3,6 +3,9 @@
 //! [`next`](dxdr_plan::instance::next) decides; here its decisions are carried out, whatever becomes of this process: the ledger lies in a Lease,
 //! and what the service accepted is found by its name, by the object it writes, or by what it makes.
 
+mod backup;
+#[cfg(test)]
+mod backup_test;
 mod beside;
 #[cfg(test)]
 mod beside_test;
@@ -38,12 +41,13 @@ use dxdr_provider::{
 };
 use jiff::Timestamp;
 
+pub use backup::{BackedUp, InstanceBackupOrder, back_up};
 pub(crate) use beside::{Beside, BesideOrder, HandedOver, Import};
 pub(crate) use clone::not_again;
 pub use export::{ExportOrder, Exported, attempted, export};
 pub use ledger::LedgerLease;
 pub use look::{examine, look};
-pub use reap::{FoundLeftovers, leftovers, remove, remove_transfer};
+pub use reap::{FoundLeftovers, leftovers, remove, remove_backup, remove_transfer};
 
 use crate::{
     context::RunContext,
@@ -240,7 +244,7 @@ impl Worker<'_> {
     async fn observe(&self, ledger: &Ledger, made: &dyn Made) -> Result<Observation, RunError> {
         let (at, under) = (self.turns.clock.now(), self.process.unsent);
         let instances = &self.turns.instances;
-        let mut operations: Vec<Operation> = instances.operations(&self.turns.instance).await?.iter().map(operation_of).collect();
+        let mut operations = operations_on(instances.as_ref(), &self.turns.instance).await?;
         let asked_for = match ledger.entry(&self.job.id).map(|entry| &entry.progress) {
             Some(Progress::Accepted { operation }) => Some(operation.clone()),
             _ => None,
@@ -466,6 +470,15 @@ impl Pauses {
     }
 }
 
+/// The last operations on an instance. One that is not there, or not yet, has none.
+async fn operations_on(instances: &dyn Instances, instance: &InstanceName) -> Result<Vec<Operation>, InstanceError> {
+    match instances.operations(instance).await {
+        Ok(operations) => Ok(operations.iter().map(operation_of).collect()),
+        Err(error) if error.kind == InstanceErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// An operation as the planner sees it.
 pub fn operation_of(operation: &InstanceOperation) -> Operation {
     let InstanceOperation { name, kind, uri, databases, offloaded, target, description, user, accepted, started, ended, state } =
@@ -475,6 +488,7 @@ pub fn operation_of(operation: &InstanceOperation) -> Operation {
         ("IMPORT", Some(uri), Some(database), _) => Work::Import { uri, database },
         ("BACKUP_VOLUME" | "BACKUP", _, _, Some(description)) => Work::Backup { description },
         ("CLONE", ..) => Work::Clone { destination: target },
+        ("RESTORE_VOLUME", ..) => Work::Restore { destination: target },
         ("DELETE", ..) => Work::DeleteInstance,
         // Of databases that are made and deleted the service does not say which: what is there tells.
         _ => Work::Other(kind),

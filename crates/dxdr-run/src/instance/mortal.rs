@@ -1,11 +1,15 @@
-//! What tests of this folder share: time that passes by itself, and a death that comes to whoever asks a service.
+//! What tests of this folder share: time that passes by itself, a death that comes to whoever asks a service, and the emulated one that is asked.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
+use dxdr_database_emulator::{Failing, Options, Service};
 use dxdr_environment::InstanceName;
 use dxdr_provider::{
     Clock, InstanceError, Instances,
@@ -13,6 +17,12 @@ use dxdr_provider::{
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
+
+use super::{
+    InstanceTurns, LedgerLease,
+    emulated::{Emulated, Place},
+};
+use crate::{StopRequest, event::Silent, lease::tests::Shelf};
 
 /// Follows the time of tokio, which the tests let pass by itself.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +88,54 @@ impl Death {
 pub(super) struct Mortal {
     pub(super) instances: Arc<dyn Instances>,
     pub(super) death: Death,
+}
+
+/// Such a service, emulated, with the instance `own` in project `p`.
+pub(super) struct World {
+    pub(super) clock: Watch,
+    pub(super) service: Arc<Mortal>,
+    place: Arc<Place>,
+    shelf: Arc<Shelf>,
+}
+
+impl World {
+    /// The next operation of each of these requests takes a minute.
+    pub(super) fn new(slow: &[&str]) -> Self {
+        let clock = Watch(tokio::time::Instant::now());
+        let options = Options { clock: Arc::new(move || clock.now()), ..Options::default() };
+        let place = Arc::new(Place::Here(Service::new(options).unwrap()));
+        let instances = Arc::new(Emulated { place: Arc::clone(&place), token: "" });
+        let service = Arc::new(Mortal { instances, death: Death::default() });
+        place.service().create_instance("p", "own", dxdr_database_emulator::Instance::default());
+        for request in slow {
+            place.service().faults().next(request, Failing::Slow(Duration::from_secs(60)));
+        }
+        Self { clock, service, place, shelf: Arc::default() }
+    }
+
+    pub(super) fn emulator(&self) -> &Service {
+        self.place.service()
+    }
+
+    /// How often that was asked for.
+    pub(super) fn asked(&self, kind: &str) -> usize {
+        self.emulator().operations_of(kind).len()
+    }
+
+    /// Those of a process on the instance.
+    pub(super) fn turns(&self, process: &str) -> InstanceTurns {
+        let instance = InstanceName::new("p", "own");
+        InstanceTurns {
+            instances: self.service.clone(),
+            lease: LedgerLease::new(self.shelf.clone(), "dxdr-system", &instance),
+            instance,
+            clock: Arc::new(self.clock),
+            reporter: Arc::new(Silent),
+            stop: StopRequest::new(),
+            process: process.to_owned(),
+            first_pause: Duration::from_secs(1),
+        }
+    }
 }
 
 #[async_trait]

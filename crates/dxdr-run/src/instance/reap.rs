@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use dxdr_catalog::{Component, DatabaseComponent, Entry, name};
 use dxdr_environment::InstanceName;
 use dxdr_plan::instance::{
     InstanceUse, label,
-    leftover::{Left, LeftTransfer, Leftover, RunProgress, Transfer, judge, judge_transfers, of_database, of_instance},
+    leftover::{
+        Left, LeftBackup, LeftTransfer, Leftover, MadeBackup, ReliedBackups, Relying, RunProgress, Transfer, judge,
+        judge_backups, judge_transfers, of_database, of_instance,
+    },
 };
-use dxdr_provider::{InstanceError, Instances};
+use dxdr_provider::{InstanceError, Instances, instance::InstanceBackup};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Beside, BesideOrder, InstanceTurns, statement};
-use crate::{context::RunContext, error::RunError, journal::History, store::Store};
+use crate::{catalog, context::RunContext, error::RunError, journal::History, store::Store};
 
 /// How long the removal of one of them may wait for its turn, and take.
-const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 
 /// What was found, and where nobody could look.
 #[derive(Debug, Default)]
@@ -23,6 +27,8 @@ pub struct FoundLeftovers {
     pub leftovers: Vec<Leftover>,
     /// Objects in stores, with what becomes of each.
     pub transfers: Vec<LeftTransfer>,
+    /// Backups of instances that are used, with what becomes of each.
+    pub backups: Vec<LeftBackup>,
     /// Instances whose databases could not be looked at, and why.
     pub unseen: Vec<(InstanceName, InstanceError)>,
 }
@@ -58,6 +64,14 @@ pub async fn leftovers(
             left.run = run;
         }
     }
+    let mut backups = Vec::new();
+    for instance in uses.iter().map(|used| &used.instance) {
+        match instances.backups(instance).await {
+            Ok(found) => backups.extend(found.into_iter().filter_map(|backup| made_backup(instance, backup))),
+            Err(error) => unseen.push((instance.clone(), error)),
+        }
+    }
+    let relied = if backups.is_empty() { ReliedBackups::default() } else { relied(stores).await? };
     let mut transfers = Vec::new();
     for store in stores {
         let prefix = store.layout.transfers_prefix();
@@ -67,7 +81,8 @@ pub async fn leftovers(
         }
     }
     let mut runs = BTreeMap::new();
-    for run in left.iter().map(|left| left.run.clone()).chain(transfers.iter().map(|transfer| transfer.run.clone())) {
+    let of_left = left.iter().map(|left| &left.run).chain(transfers.iter().map(|transfer| &transfer.run));
+    for run in of_left.chain(backups.iter().map(|backup| &backup.run)).cloned().collect::<Vec<_>>() {
         if !runs.contains_key(&run)
             && let Some(progress) = progress(stores, &run).await?
         {
@@ -75,7 +90,35 @@ pub async fn leftovers(
         }
     }
     let transfers = judge_transfers(transfers, &runs, now);
-    Ok(FoundLeftovers { leftovers: judge(left, uses, &runs, now), transfers, unseen })
+    let backups = judge_backups(backups, &relied, &runs, now);
+    Ok(FoundLeftovers { leftovers: judge(left, uses, &runs, now), transfers, backups, unseen })
+}
+
+/// A backup that a run of ours made, by its description.
+fn made_backup(instance: &InstanceName, backup: InstanceBackup) -> Option<MadeBackup> {
+    let run = label::run_of_backup(&backup.description)?.to_owned();
+    Some(MadeBackup { instance: instance.clone(), name: backup.name, run, taken: backup.started, size: backup.size })
+}
+
+/// Who relies on backups, by the points in stores.
+async fn relied(stores: &[Store]) -> Result<ReliedBackups, RunError> {
+    let mut relied = ReliedBackups::default();
+    for store in stores {
+        let found = catalog::all(store, None).await?;
+        // Of backups that are not ours nobody relies on one of these.
+        let ours = found.unreadable.into_iter().map(|(folder, _)| folder).find(|folder| name::parse(folder).is_some());
+        relied.unreadable = relied.unreadable.or(ours);
+        for entry in found.entries {
+            let Entry::Ours(point) = entry else { continue };
+            for component in &point.components {
+                if let Component::Database(DatabaseComponent { backup: Some(_), location, .. }) = component {
+                    let point = Relying { point: point.name.clone(), expires: point.expires };
+                    relied.points.entry(location.clone()).or_default().push(point);
+                }
+            }
+        }
+    }
+    Ok(relied)
 }
 
 /// The databases on an instance that carry a mark.
@@ -117,6 +160,26 @@ pub async fn remove_transfer(stores: &[Store], transfer: &Transfer) -> Result<bo
         store.storage.delete(&transfer.key).await?;
     }
     Ok(true)
+}
+
+/// Removes a backup that may go, when it is its turn; `Ok(false)` when it was gone, or a point relies on it by now.
+pub async fn remove_backup(
+    context: &RunContext,
+    stores: &[Store],
+    backup: &MadeBackup,
+    now: Timestamp,
+) -> Result<bool, RunError> {
+    let mut runs = BTreeMap::new();
+    if let Some(progress) = progress(stores, &backup.run).await? {
+        runs.insert(backup.run.clone(), progress);
+    }
+    let judged = judge_backups(vec![backup.clone()], &relied(stores).await?, &runs, now);
+    if judged.iter().any(|left| left.kept.is_some()) {
+        return Ok(false);
+    }
+    let turns =
+        InstanceTurns::of(context, &backup.instance).await.map_err(|reason| super::unreachable(&backup.instance, reason))?;
+    super::backup::remove_backup(&turns, &backup.run, &backup.name).await
 }
 
 /// Removes one that may go, when it is its turn; `Ok(false)` when it was gone. What lost its label or mark by then stays, and is an error.

@@ -16,19 +16,19 @@ use jiff::Timestamp;
 use super::{
     Beside,
     beside::attempts,
-    operation_of,
+    clone::making,
+    operation_of, operations_on,
     statement::{self, ADMINISTRATION},
 };
 use crate::error::RunError;
 
 impl Beside {
-    /// Waits for the clone that is still being made, and labels it.
+    /// Waits for the new instance that is still being made, and labels it.
     pub(crate) async fn settle_clone(&self, clone: &CloneRoute) -> Result<(), RunError> {
-        let (source, beside) = (self.on(&clone.source), self.of_clone(clone));
-        let work = Work::Clone { destination: clone.destination.clone() };
-        source.visible(|other| other.is_same(&work)).await?;
-        let operations = source.turns.instances.operations(&clone.source).await?;
-        let ours = operations.iter().map(operation_of).find(|operation| operation.work.is_same(&work));
+        let (maker, beside, work) = (self.maker(clone), self.of_clone(clone), making(clone));
+        maker.visible(|other| other.is_same(&work)).await?;
+        let operations = operations_on(maker.turns.instances.as_ref(), &maker.turns.instance).await?;
+        let ours = operations.into_iter().find(|operation| operation.work.is_same(&work));
         let unlabelled = |found: &Instance| !is_clone_of(&found.labels, &self.order.run);
         let wanted = match ours {
             Some(operation) if operation.is_running() => true,

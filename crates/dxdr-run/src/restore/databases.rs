@@ -14,9 +14,12 @@ use dxdr_environment::InstanceName;
 use dxdr_format::journal::{Entry, Evidence, StepFinished, StepStarted};
 use dxdr_plan::{
     Note, Severity,
-    restore::{DatabaseRestore, RecordedDatabase, RestoreRequest, Route, Window, database::logged_instances, recorded_databases},
+    restore::{
+        DatabaseRestore, RecordedDatabase, Recovery, RestoreRequest, Route, SeenBackup, Window, database::relied_instances,
+        recorded_databases,
+    },
 };
-use dxdr_provider::database::Swap;
+use dxdr_provider::{InstanceError, InstanceErrorKind, Instances, database::Swap, instance::InstanceBackup};
 use jiff::Timestamp;
 
 use super::way::{Way, Whose, hint};
@@ -57,30 +60,51 @@ pub struct NewInstance {
     pub expires: Timestamp,
 }
 
-/// From when to when the instances can be cloned whose log the point relies on. One that does not answer is not among them: what the point says of
-/// it counts then, and the second value says why. Changes nothing.
-pub async fn windows(
+/// What the instances can be brought back to whose log, or a backup of which, the point relies on. One that does not answer is not among them: what the point
+/// says of it counts then, and the second value says why. Changes nothing.
+pub async fn recoveries(
     context: &RunContext,
     point: &RecoveryPoint,
-) -> (BTreeMap<InstanceName, Option<Window>>, Vec<(InstanceName, String)>) {
-    let (mut windows, mut unknown) = (BTreeMap::new(), Vec::new());
-    for instance in logged_instances(point) {
+) -> (BTreeMap<InstanceName, Recovery>, Vec<(InstanceName, String)>) {
+    let (mut recoveries, mut unknown) = (BTreeMap::new(), Vec::new());
+    for instance in relied_instances(point) {
         let looked = match &context.instances {
             None => Err("this program has no way to Cloud SQL".to_owned()),
             Some(access) => match access.connect().await {
-                Ok(service) => service.recovery_window(&instance).await.map_err(|error| crate::active::chain(&error)),
+                Ok(service) => recovery(service.as_ref(), &instance).await.map_err(|error| crate::active::chain(&error)),
                 Err(reason) => Err(reason),
             },
         };
         match looked {
-            Ok(window) => {
-                let window = window.map(|window| Window { earliest: window.earliest, latest: window.latest });
-                windows.insert(instance, window);
+            Ok(recovery) => {
+                recoveries.insert(instance, recovery);
             }
             Err(reason) => unknown.push((instance, reason)),
         }
     }
-    (windows, unknown)
+    (recoveries, unknown)
+}
+
+async fn recovery(service: &dyn Instances, instance: &InstanceName) -> Result<Recovery, InstanceError> {
+    let (window, gone) = match service.recovery_window(instance).await {
+        Ok(window) => (window, false),
+        // Its backups may be kept.
+        Err(error) if error.kind == InstanceErrorKind::NotFound => (None, true),
+        Err(error) => return Err(error),
+    };
+    // Who may not see backups may clone all the same.
+    let (backups, no_backups) = match service.backups(instance).await {
+        Ok(backups) => (backups, None),
+        Err(error) => (Vec::new(), Some(crate::active::chain(&error))),
+    };
+    let whole = backups.into_iter().filter(|backup| backup.whole);
+    let seen = |backup: InstanceBackup| Some(SeenBackup { name: backup.name, started: backup.started?, ended: backup.ended? });
+    Ok(Recovery {
+        window: window.map(|window| Window { earliest: window.earliest, latest: window.latest }),
+        backups: whole.filter_map(seen).collect(),
+        no_backups,
+        gone,
+    })
 }
 
 /// Why Cloud SQL cannot write into a store on the way from a clone to a database; `None` when it can.
@@ -435,7 +459,8 @@ async fn drop_all(
 ) -> Result<Vec<String>, RunError> {
     let way = open(context, history, recorded).await?;
     let began = history.planned().map_or(Timestamp::MAX, |planned| planned.started);
-    way.settle(recorded.clone_route(), &recorded.beside, began).await?;
+    let beside = recorded.is_beside().then_some(recorded.beside.as_str());
+    way.settle(recorded.clone_route(), beside, began).await?;
     let mut dropped = Vec::new();
     for name in databases {
         if way.discard(name, &history.run).await? {

@@ -135,12 +135,21 @@ impl Way {
 
     /// Waits for what an earlier process of a run that `began` then asked for and did not see the end of: until it is there, nothing tells that it is
     /// the run's.
-    pub(super) async fn settle(&self, clone: Option<&CloneRoute>, beside: &str, began: Timestamp) -> Result<(), RunError> {
+    /// `beside`: the name of a database that it makes on the instance, which may be gone where it makes none.
+    pub(super) async fn settle(
+        &self,
+        clone: Option<&CloneRoute>,
+        beside: Option<&str>,
+        began: Timestamp,
+    ) -> Result<(), RunError> {
         let Self::Instance(on) = self else { return Ok(()) };
         if let Some(clone) = clone {
             on.settle_clone(clone).await?;
         }
-        on.settle_databases(beside, began).await
+        match beside {
+            Some(beside) => on.settle_databases(beside, began).await,
+            None => Ok(()),
+        }
     }
 
     /// Deletes the clone and what was exported from it, if they are there and carry the labels of the run. What was deleted.

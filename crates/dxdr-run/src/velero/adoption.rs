@@ -325,7 +325,7 @@ async fn mend_keys(store: &Store, entry: &Entry, point: &mut RecoveryPoint, adop
 /// Whether a point has learnt of an instant in a log. Of a database that is exported as well, nobody can tell any more which of the two is lacking.
 async fn mend_logs(point: &mut RecoveryPoint, adopter: &Adopter) -> bool {
     let exported: Vec<String> =
-        adopter.databases.iter().filter(|database| database.is_in_store()).map(DatabasePlan::what).collect();
+        adopter.databases.iter().filter(|database| database.needs_run()).map(DatabasePlan::what).collect();
     let lacking = |database: &&DatabasePlan| {
         let what = database.what();
         database.log().is_some() && !exported.contains(&what) && point.gaps.iter().any(|gap| gap.what == what)
@@ -356,7 +356,7 @@ async fn note_databases(
             beside.dumped.clone()
         }
         None => {
-            let missing = adopter.databases.iter().filter(|database| database.is_in_store());
+            let missing = adopter.databases.iter().filter(|database| database.needs_run());
             Dumped::without(missing.map(|database| (database.what(), orphan.without_database())))
         }
     };

@@ -51,11 +51,12 @@ pub(crate) enum Databases {
         after_help = "Examples:\n  dxdr databases discard 20240501t100000z-restore-staging-x7k2v --dry-run\n  dxdr databases discard 20240501t100000z-restore-staging-x7k2v"
     )]
     Discard(OfRun),
-    /// Remove what restores left on Cloud SQL instances, or on the way between them, and nobody needs any more.
+    /// Remove what restores and backups left on Cloud SQL instances, or on the way between them, and nobody needs any more.
     ///
-    /// Finds instances that carry dxdr's labels, databases that carry its mark, and what was exported from clones into the stores, and lists
-    /// them with what becomes of each. Nothing goes before its time (seven days, or what its label says), and nothing that an environment
-    /// uses, an unfinished run goes on with, somebody is connected to, or is protected.
+    /// Finds instances that carry dxdr's labels, databases that carry its mark, what was exported from clones into the stores, and backups of
+    /// instances whose description names a run, and lists them with what becomes of each. Nothing goes before its time (seven days, or what
+    /// its label says), and nothing that an environment uses, a recovery point relies on, an unfinished run goes on with, somebody is connected
+    /// to, or is protected.
     #[command(after_help = "Examples:\n  dxdr databases reap --dry-run\n  dxdr databases reap staging --yes")]
     Reap(reap::Reap),
     /// List the Cloud SQL instances that environments use, who shares them, and from when to when they can be recovered.

@@ -15,7 +15,7 @@ use dxdr_plan::{
     instance::uses,
     restore::{ClusterScoped, DatabaseOrder, Executor, Existing, RestoreRequest, Target, Volumes, database},
 };
-use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT};
+use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT, MAX_SKEW};
 use dxdr_provider::Cluster;
 use dxdr_report::{backup_plan, quantity, restore_plan, runs as page};
 use dxdr_run::{
@@ -165,7 +165,7 @@ impl<'a> Stage<'a> {
         }
         let mut prepared = restore::prepare(&self.context.store, Some(&self.context.cluster), &entry, request.clone()).await?;
         let run = name::run_name("restore", &staging.name, at, backup::seed(&self.context));
-        let (uses, windows) = (uses(&self.environments), BTreeMap::new());
+        let (uses, recoveries) = (uses(&self.environments), BTreeMap::new());
         let now = self.context.clock.now();
         let order = DatabaseOrder {
             in_place: true,
@@ -173,7 +173,8 @@ impl<'a> Stage<'a> {
             now,
             run: &run,
             uses: &uses,
-            windows: &windows,
+            recoveries: &recoveries,
+            max_skew: MAX_SKEW,
             no_exports: None,
         };
         prepared.plan.bring_back(database::plan(&before, staging, order));

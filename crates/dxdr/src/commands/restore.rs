@@ -11,7 +11,8 @@ use dxdr_environment::{Environment, InstanceName, NamespaceName};
 use dxdr_plan::{
     instance::uses,
     restore::{
-        ClusterScoped, DatabaseOrder, DatabaseRestores, Executor, Existing, RestorePlan, RestoreRequest, Target, Volumes, Window,
+        ClusterScoped, DatabaseOrder, DatabaseRestores, Executor, Existing, Recovery, RestorePlan, RestoreRequest, Target,
+        Volumes,
     },
 };
 use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT, ResourceFilters};
@@ -152,8 +153,8 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     prepared.plan.notes.extend(restores::copies::examine(&context, &prepared.plan).await);
     prepared.plan.notes.extend(seal::note(context.cluster.as_ref(), environment, &keys_of(&entry)).await);
     let planning = Planning { command: &command, world: &world, environment, store: &context.store, now, run: &run };
-    let windows = planning.windows(&context, &entry, terminal).await;
-    prepared.plan.bring_back(planning.databases(&entry, &windows));
+    let recoveries = planning.recoveries(&context, &entry, terminal).await;
+    prepared.plan.bring_back(planning.databases(&entry, &recoveries));
     let notes = restores::databases::examine(&context, &request, &mut prepared.plan.databases).await;
     prepared.plan.notes.extend(notes);
     let mut text = restore_plan::text(&prepared.plan, &entry, &context.store.storage.describe());
@@ -219,18 +220,20 @@ impl Planning<'_> {
         }
     }
 
-    /// How far the logs go now that the point relies on. Where one does not say, what the point says counts.
-    async fn windows(&self, context: &RunContext, entry: &Entry, terminal: &Terminal) -> BTreeMap<InstanceName, Option<Window>> {
+    /// What the instances that the point relies on can be brought back to now. Where one does not say, what the point says counts.
+    async fn recoveries(&self, context: &RunContext, entry: &Entry, terminal: &Terminal) -> BTreeMap<InstanceName, Recovery> {
         let Some(point) = self.point(entry) else { return BTreeMap::new() };
-        let (windows, unknown) = restores::databases::windows(context, point).await;
+        let (recoveries, unknown) = restores::databases::recoveries(context, point).await;
         for (instance, reason) in unknown {
-            terminal.warn(&format!("how far the log of {instance} goes now is not known: {reason}"));
+            terminal.warn(&format!(
+                "how far the log of {instance} goes now is not known, nor which backups of it there are: {reason}"
+            ));
         }
-        windows
+        recoveries
     }
 
     /// What becomes of the point's databases.
-    fn databases(&self, entry: &Entry, windows: &BTreeMap<InstanceName, Option<Window>>) -> DatabaseRestores {
+    fn databases(&self, entry: &Entry, recoveries: &BTreeMap<InstanceName, Recovery>) -> DatabaseRestores {
         let Some(point) = self.point(entry) else { return DatabaseRestores::default() };
         let policy = self.world.policy(self.environment).and_then(|policy| policy.databases);
         let uses = uses(&self.world.model.environments);
@@ -241,7 +244,8 @@ impl Planning<'_> {
             now: self.now,
             run: self.run,
             uses: &uses,
-            windows,
+            recoveries,
+            max_skew: self.command.max_skew.unwrap_or_else(|| self.world.max_skew(&self.environment.name)),
             no_exports: no_exports.as_deref(),
         };
         dxdr_plan::restore::database::plan(point, self.environment, order)

@@ -137,7 +137,12 @@ impl Cloud {
 
     /// Asks the service for something, as a person would, and waits until it is over.
     pub(crate) fn has_done(&self, request: &InstanceRequest) {
-        let instance = InstanceName::new("dx-nonprod", "shared");
+        self.has_done_on("shared", request);
+    }
+
+    /// The same on another instance.
+    pub(crate) fn has_done_on(&self, instance: &str, request: &InstanceRequest) {
+        let instance = InstanceName::new("dx-nonprod", instance);
         self.runtime.block_on(async {
             let options = dxdr_cloud_sql::Options { endpoint: Some(self.emulator.endpoint()), credentials: None };
             let service = CloudSql::connect(options).await.unwrap();

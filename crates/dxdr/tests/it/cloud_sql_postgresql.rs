@@ -1,6 +1,6 @@
 //! Databases of Cloud SQL whose emulated instance is a real PostgreSQL server, where one is installed: what dxdr says in SQL is understood there.
 
-use crate::{cloud_sql::Cloud, databases::next_second};
+use crate::{cloud_sql::Cloud, cloud_sql_routes::policy, databases::next_second};
 
 const PROJECT: &str = "dx-nonprod";
 
@@ -143,5 +143,20 @@ fn one_database_of_a_recovered_clone_takes_the_place_of_the_original() {
     cloud.run(&[&restore[..], &["--yes"]].concat()).exits(0);
     assert_eq!(numbers(&cloud, "preview_shop"), ["1", "2"]);
     assert_eq!(numbers(&cloud, "dev_orders"), ["7"]);
+    assert_eq!(cloud.emulator.instance_names(PROJECT), ["shared"]);
+}
+
+#[test]
+fn one_database_of_a_backup_takes_the_place_of_the_original() {
+    let Some(cloud) = world() else { return };
+    cloud.served.place.write("policies/policy.yaml", &policy("preview", "method: backup"));
+    cloud.emulator.change_instance(PROJECT, "shared", |instance| instance.log = None);
+    let point = cloud.json(&["backup", "now", "preview"], 0)["name"].as_str().unwrap().to_owned();
+    run(&cloud, "preview_orders", "DELETE FROM t");
+    cloud.run(&["restore", "preview", "--point", &point, "--in-place", "--yes"]).exits(0);
+    assert_eq!(
+        (numbers(&cloud, "preview_orders"), numbers(&cloud, "dev_orders")),
+        (vec!["1".into(), "2".into()], vec!["7".into()])
+    );
     assert_eq!(cloud.emulator.instance_names(PROJECT), ["shared"]);
 }

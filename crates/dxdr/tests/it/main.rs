@@ -4,6 +4,7 @@
 mod adoption;
 mod bad_input;
 mod cloud_sql;
+mod cloud_sql_backups;
 mod cloud_sql_postgresql;
 mod cloud_sql_reap;
 mod cloud_sql_restore;

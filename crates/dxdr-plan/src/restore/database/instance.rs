@@ -3,13 +3,14 @@
 use dxdr_catalog::{DatabaseComponent, RecoveryPoint, StoredObject};
 use dxdr_environment::{DatabaseFacts, DatabaseLocation, DatabaseUnit, Environment, InstanceName};
 use dxdr_policy::Consistency;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{DatabaseOrder, DatabaseRestore, DatabaseRestores, left_out, logged, restore};
 use crate::{
     instance::{InstanceUse, TIME_TO_LIVE, label},
     restore::{
-        choice::{self, Captured, Circumstances, Considered, RouteKind, Verdict, Window},
+        choice::{self, BackedUp, Captured, Circumstances, Considered, RouteKind, Verdict, Window},
+        recovery::Recovery,
         route::{CloneRoute, Route},
     },
     review::{Note, Severity},
@@ -27,49 +28,68 @@ pub(super) fn plan(
     let of = |method: &str| components.iter().copied().find(|component| component.method == method);
     let export = of(DatabaseComponent::EXPORT);
     let log = of(DatabaseComponent::POINT_IN_TIME).and_then(|component| Some((component, logged(component)?)));
-    if let (Some(export), None, None) = (export, &log, &unit.database) {
+    let backup =
+        of(DatabaseComponent::BACKUP).and_then(|component| Some((component, component.backup.as_ref()?.instance.clone())));
+    // What the whole instance comes back by, and the instance.
+    let whole = log.clone().or_else(|| backup.clone());
+    if let (Some(export), None, None) = (export, &whole, &unit.database) {
         let reason =
             format!("it was exported to {}, and the model names no database that it could be imported as", export.location);
         planned.notes.push(left_out(export, &reason, &import_by_hand(unit, &export.location)));
         return;
     }
-    let captured = |component: &DatabaseComponent| Captured {
-        instant: component.instant,
-        consistency: component.consistency.as_deref().and_then(Consistency::of_word).unwrap_or(Consistency::Independent),
-    };
-    let neighbours: Vec<String> = log.iter().flat_map(|(_, instance)| neighbours(instance, environment, order.uses)).collect();
+    let captured = |component: &DatabaseComponent| Captured { instant: component.instant, consistency: promised(component) };
+    let source = whole.as_ref().map(|(_, instance)| instance);
+    let neighbours: Vec<String> = source.iter().flat_map(|instance| neighbours(instance, environment, order.uses)).collect();
+    let seen = source.and_then(|instance| order.recoveries.get(instance));
+    let gone = seen.is_some_and(|seen| seen.gone);
+    let found = found(whole.as_ref().map(|(component, _)| *component), backup.as_ref().map(|(component, _)| *component), seen);
     let circumstances = Circumstances {
         export: export.map(captured),
         log: log.as_ref().map(|(component, _)| captured(component)),
         window: log.as_ref().and_then(|(component, instance)| window(component, instance, order)),
+        backup: found.as_ref().map(|(_, backed_up)| *backed_up).map_err(String::clone),
+        gone,
+        nowhere: gone && source == instance_of(unit).as_ref(),
         neighbours: &neighbours,
         named: unit.database.is_some(),
         in_place: order.in_place,
         no_exports: order.no_exports,
+        max_skew: order.max_skew,
     };
     let considered = choice::choose(&circumstances);
     let taken = considered.iter().find(|route| matches!(route.verdict, Verdict::Taken(_))).map(|route| route.kind);
-    let clone = || {
-        let (component, source) = log.clone()?;
+    let new_instance = |out_of_backup: bool| {
+        let (component, source) = whole.clone()?;
+        let (at, backup) = match (&found, out_of_backup) {
+            (Ok((name, backed_up)), true) => (backed_up.instant, Some(name.clone())),
+            _ => (component.instant, None),
+        };
         let destination = label::clone_name(environment.name.as_str(), &source.instance, order.now);
         let expires = order.now.checked_add(TIME_TO_LIVE).unwrap_or(Timestamp::MAX);
-        Some((component, CloneRoute { source, destination, at: component.instant, expires }))
+        Some((component, CloneRoute { source, destination, at, expires, backup }))
     };
     let route = match taken {
         Some(RouteKind::Import) => export.map(|component| {
             let key = exported(point, component).map(|object| object.key.clone());
             (component, Route::Import { uri: component.location.clone(), key })
         }),
-        Some(RouteKind::Clone) => clone().map(|(component, clone)| (component, Route::Clone(clone))),
-        Some(RouteKind::CloneAndImport) => {
-            clone().map(|(component, clone)| (component, Route::CloneAndImport { clone, database: called_then(component, unit) }))
+        Some(kind @ (RouteKind::Clone | RouteKind::Backup)) => {
+            new_instance(kind == RouteKind::Backup).map(|(component, clone)| (component, Route::Clone(clone)))
         }
+        Some(kind @ (RouteKind::CloneAndImport | RouteKind::BackupAndImport)) => new_instance(kind == RouteKind::BackupAndImport)
+            .map(|(component, clone)| (component, Route::CloneAndImport { clone, database: called_then(component, unit) })),
         None => None,
     };
     let Some((component, route)) = route else {
         planned.notes.push(impossible(unit, &considered));
         return;
     };
+    if let (Ok((_, backed_up @ BackedUp { consistency: None, .. })), true) =
+        (&found, route.clone_route().is_some_and(|clone| clone.backup.is_some()))
+    {
+        planned.notes.push(of_another_instant(component, backed_up));
+    }
     let mut restored = restore(point, component, unit, route, &DatabaseFacts::default(), order);
     if let Route::Clone(_) = restored.route {
         restored.database = called_then(component, unit);
@@ -82,8 +102,72 @@ pub(super) fn plan(
 
 /// What the database was called at the component's instant; of a point that does not say, what the model calls it.
 fn called_then(component: &DatabaseComponent, unit: &DatabaseUnit) -> String {
-    let then = component.log.as_ref().and_then(|log| log.database.clone());
+    let logged = component.log.as_ref().and_then(|log| log.database.clone());
+    let then = logged.or_else(|| component.backup.as_ref()?.database.clone());
     then.or_else(|| unit.database.clone()).unwrap_or_default()
+}
+
+fn promised(component: &DatabaseComponent) -> Consistency {
+    component.consistency.as_deref().and_then(Consistency::of_word).unwrap_or(Consistency::Independent)
+}
+
+/// The instance that the model has a database on.
+fn instance_of(unit: &DatabaseUnit) -> Option<InstanceName> {
+    match &unit.location {
+        DatabaseLocation::CloudSql { project, instance, .. } => Some(InstanceName::new(project, instance)),
+        DatabaseLocation::Postgresql(_) => None,
+    }
+}
+
+/// The backup that the instance may come back out of, by its name: the point's own while it is there, or else the newest that holds nothing later than what is wanted.
+fn found(
+    wanted: Option<&DatabaseComponent>,
+    own: Option<&DatabaseComponent>,
+    seen: Option<&Recovery>,
+) -> Result<(String, BackedUp), String> {
+    let is_there = |own: &&DatabaseComponent| {
+        seen.is_none_or(|seen| seen.no_backups.is_some() || seen.backups.iter().any(|backup| backup.name == own.location))
+    };
+    if let Some(own) = own.filter(is_there) {
+        let backed_up = BackedUp { instant: own.instant, consistency: Some(promised(own)), wanted: own.instant };
+        return Ok((own.location.clone(), backed_up));
+    }
+    let Some(wanted) = wanted.map(|component| component.instant) else {
+        return Err("the point relies neither on a backup of the instance nor on its log".to_owned());
+    };
+    let seen = match seen {
+        None => return Err("nobody has looked which backups of the instance there are".to_owned()),
+        Some(Recovery { no_backups: Some(reason), .. }) => {
+            return Err(format!("nobody knows which backups of the instance there are: {reason}"));
+        }
+        Some(seen) => seen,
+    };
+    if let Some(backup) = seen.newest_by(wanted) {
+        return Ok((backup.name.clone(), BackedUp { instant: backup.started, consistency: None, wanted }));
+    }
+    let lost = if own.is_some() { "the backup of the point is not there any more, and " } else { "" };
+    Err(match seen.first() {
+        None => format!("{lost}there is no backup of the instance"),
+        Some(first) => format!(
+            "{lost}there is no backup in which nothing is later than {wanted:.0}: the first is of {:.0}, and took until {:.0}",
+            first.started, first.ended
+        ),
+    })
+}
+
+/// What it means that a database comes out of a backup that was made for no point.
+fn of_another_instant(component: &DatabaseComponent, backup: &BackedUp) -> Note {
+    let lost = SignedDuration::from_secs(backup.wanted.duration_since(backup.instant).as_secs());
+    Note {
+        severity: Severity::Warning,
+        text: format!(
+            "database {} comes back as of {:.0}, and not as of {:.0} as the rest: what was written in the last {lost:#} before is missing, and references between it and the volumes may lead nowhere",
+            component.name, backup.instant, backup.wanted
+        ),
+        object: None,
+        count: 1,
+        hint: None,
+    }
 }
 
 /// Other environments on an instance, by the model.
@@ -94,8 +178,8 @@ fn neighbours(instance: &InstanceName, environment: &Environment, uses: &[Instan
 
 /// From when to when the instance can be cloned: as it says now, or as the point says that it would be by now.
 fn window(component: &DatabaseComponent, instance: &InstanceName, order: DatabaseOrder<'_>) -> Option<Window> {
-    if let Some(window) = order.windows.get(instance) {
-        return *window;
+    if let Some(recovery) = order.recoveries.get(instance) {
+        return recovery.window;
     }
     let log = component.log.as_ref()?;
     let kept = log.until.duration_since(component.instant);

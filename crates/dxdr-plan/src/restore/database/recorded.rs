@@ -52,12 +52,18 @@ pub struct RecordedDatabase {
 impl RecordedDatabase {
     /// The same with what the point says of it; `None` when it does not have it.
     pub fn of_point(self, point: &RecoveryPoint) -> Option<DatabaseRestore> {
-        let method = match &self.route {
-            None | Some(Route::Load { .. }) => DatabaseComponent::DUMP,
-            Some(Route::Import { .. }) => DatabaseComponent::EXPORT,
-            Some(Route::Clone(_) | Route::CloneAndImport { .. }) => DatabaseComponent::POINT_IN_TIME,
+        let methods: &[&str] = match &self.route {
+            None | Some(Route::Load { .. }) => &[DatabaseComponent::DUMP],
+            Some(Route::Import { .. }) => &[DatabaseComponent::EXPORT],
+            // Out of a backup, also where the point relies on the log.
+            Some(Route::Clone(clone) | Route::CloneAndImport { clone, .. }) if clone.backup.is_some() => {
+                &[DatabaseComponent::BACKUP, DatabaseComponent::POINT_IN_TIME]
+            }
+            Some(Route::Clone(_) | Route::CloneAndImport { .. }) => &[DatabaseComponent::POINT_IN_TIME],
         };
-        let component = databases(point).find(|component| component.name == self.unit.name && component.method == method)?;
+        let of =
+            |method: &&str| databases(point).find(|component| component.name == self.unit.name && component.method == **method);
+        let component = methods.iter().find_map(of)?;
         let route = self.route.unwrap_or_else(|| Route::Load { key: component.location.clone() });
         let facts = match (&route, component.facts.clone()) {
             (_, Some(facts)) => *facts,
@@ -70,7 +76,7 @@ impl RecordedDatabase {
             timeout: self.timeout,
             size: component.size,
             sha256: digest(point, &route),
-            instant: component.instant,
+            instant: route.clone_route().map_or(component.instant, |clone| clone.at),
             facts,
             unit: self.unit,
             database: self.database,
@@ -86,9 +92,14 @@ impl RecordedDatabase {
         ([id("clone"), id("load")], id("swap"))
     }
 
+    /// Whether it makes a database on the server of the original.
+    pub fn is_beside(&self) -> bool {
+        self.route.as_ref().is_none_or(Route::is_beside)
+    }
+
     /// The databases on the server that it makes or renames, as far as they are not used.
     pub fn databases(&self) -> Vec<&str> {
-        let beside = self.route.as_ref().is_none_or(Route::is_beside).then_some(self.beside.as_str());
+        let beside = self.is_beside().then_some(self.beside.as_str());
         beside.into_iter().chain(self.kept.as_deref()).collect()
     }
 
@@ -100,7 +111,7 @@ impl RecordedDatabase {
     /// What it makes and nobody uses until it is in place, for people.
     pub fn unused(&self) -> String {
         let clone = self.clone_route().map(|clone| format!("instance `{}`", clone.destination));
-        let beside = self.databases().contains(&self.beside.as_str()).then(|| format!("database `{}`", self.beside));
+        let beside = self.is_beside().then(|| format!("database `{}`", self.beside));
         beside.into_iter().chain(clone).collect::<Vec<_>>().join(" and ")
     }
 }

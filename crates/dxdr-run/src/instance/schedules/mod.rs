@@ -1,5 +1,5 @@
-//! Random schedules against the emulated service: two processes of one run that know nothing of each other, another run, a restore in place, and
-//! strangers, on one instance. Processes die and are stopped anywhere, and start again without memory; their calls to the service, the ledger and
+//! Random schedules against the emulated service: two processes of one run that know nothing of each other, another run, two that back the instance up, a
+//! restore in place, and strangers, on one instance. Processes die and are stopped anywhere, and start again without memory; their calls to the service, the ledger and
 //! the bucket are late, lost, or lose their answers; operations wait, take long, fail; their clocks differ. Time is tokio's, and passes by itself.
 //!
 //! A schedule follows from its seed alone. `DXDR_TEST_SCHEDULES` says how many are played, `DXDR_TEST_SCHEDULE` which one alone.
@@ -19,13 +19,13 @@ use std::{
 use dxdr_database_emulator::{Emulator, Failing, Identity, Instance, Objects, Options, Service, Storage};
 use dxdr_environment::InstanceName;
 use dxdr_format::{hashing::sha256, layout::StoreLayout};
-use dxdr_plan::instance::Priority;
+use dxdr_plan::instance::{Priority, label};
 use dxdr_provider::{Clock, Instances, database::Swap};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    Beside, BesideOrder, ExportOrder, Exported, Import, InstanceTurns, LedgerLease, attempted,
+    Beside, BesideOrder, ExportOrder, Exported, Import, InstanceBackupOrder, InstanceTurns, LedgerLease, attempted, back_up,
     emulated::{Emulated, Place, items},
     export,
     mortal::Watch,
@@ -57,6 +57,8 @@ const RESTORE: &str = "restore-1";
 #[derive(Debug)]
 enum Run {
     Export(ExportOrder),
+    /// With the names of the backups that its processes know.
+    Backup(InstanceBackupOrder, Mutex<Vec<String>>),
     Restore(Journal),
 }
 
@@ -88,6 +90,11 @@ impl Run {
     async fn work(&self, turns: InstanceTurns, store: Store) -> Result<Option<Exported>, RunError> {
         let journal = match self {
             Self::Export(order) => return export(&turns, &store, order).await.map(Some),
+            Self::Backup(order, made) => {
+                let backed_up = back_up(&turns, order).await?;
+                made.lock().unwrap().push(backed_up.name);
+                return Ok(None);
+            }
             Self::Restore(journal) => journal,
         };
         let order =
@@ -143,6 +150,7 @@ struct Tally {
     reported: AtomicU64,
     second_attempts: AtomicU64,
     swapped: AtomicU64,
+    backed_up: AtomicU64,
     given_up: AtomicU64,
     foreign: AtomicU64,
 }
@@ -287,7 +295,8 @@ impl World {
                 4 => ["orders", "invoices", "neighbour"].into_iter().for_each(|database| self.write(database)),
                 5 => self.release(|_| dice.once_in(2)),
                 6 => {
-                    let request = ["operations", "executeSql", "databases", "export"][usize::try_from(dice.below(4)).unwrap()];
+                    let request =
+                        ["operations", "executeSql", "databases", "export", "backups"][usize::try_from(dice.below(5)).unwrap()];
                     let unavailable = |status: u16| (status, "backendError".to_owned());
                     service.faults().next(
                         request,
@@ -299,7 +308,8 @@ impl World {
                     );
                 }
                 _ => {
-                    let request = ["export", "export", "import", "databases"][usize::try_from(dice.below(4)).unwrap()];
+                    let request =
+                        ["export", "export", "import", "databases", "backupRuns"][usize::try_from(dice.below(5)).unwrap()];
                     service.faults().next(request, failing(&dice));
                 }
             }
@@ -390,6 +400,25 @@ impl World {
         Ok(())
     }
 
+    /// There is one backup of a run, made once, and all of its processes know that one. Each attempt that failed has a description of its own.
+    async fn check_backup(&self, order: &InstanceBackupOrder, made: &[String]) -> Result<(), String> {
+        let listed = self.stranger.backups(&shared()).await.map_err(|error| error.to_string())?;
+        let ours: Vec<_> =
+            listed.iter().filter(|backup| label::run_of_backup(&backup.description) == Some(order.run.as_str())).collect();
+        let whole: Vec<&str> = ours.iter().filter(|backup| backup.whole).map(|backup| backup.name.as_str()).collect();
+        let [backup] = whole.as_slice() else { return Err(format!("{} has the backups {ours:?}", order.run)) };
+        if made.is_empty() || made.iter().any(|name| name != backup) {
+            return Err(format!("the processes of {} know {made:?}, and {backup} is there", order.run));
+        }
+        let mut descriptions: Vec<&str> = ours.iter().map(|backup| backup.description.as_str()).collect();
+        descriptions.sort_unstable();
+        if let Some(twice) = descriptions.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("a backup was submitted twice: {twice:?}"));
+        }
+        Tally::count(&self.tally.backed_up);
+        Ok(())
+    }
+
     /// Nothing was asked for twice: no export to one object, no import into one database; and no more databases were made and removed than it takes.
     async fn check_operations(&self) -> Result<(), String> {
         let list = self.stranger.ask("GET", PROJECT, "operations?instance=shared&maxResults=10000", json!({})).await;
@@ -471,8 +500,14 @@ async fn play(seed: u64, over_http: bool, tally: Arc<Tally>) -> Result<(), Strin
     let backup = Arc::new(Run::export("backup-1", "orders", "orders", Priority::Backup, timeout(&dice)));
     let other = Arc::new(Run::export("backup-2", "invoices", "invoices", Priority::Backup, timeout(&dice)));
     let restore = Arc::new(Run::Restore(Journal { in_a_hurry: dice.once_in(2), ..Journal::default() }));
+    let order = InstanceBackupOrder {
+        run: "backup-3".to_owned(),
+        environment: "all".to_owned(),
+        timeout: timeout(&dice).try_into().unwrap(),
+    };
+    let whole = Arc::new(Run::Backup(order, Mutex::default()));
     // Slow from the beginning, so that there is something to wait for.
-    for request in ["export", "import", "databases"] {
+    for request in ["export", "import", "databases", "backupRuns"] {
         for _ in 0..dice.below(3) {
             world.place.service().faults().next(request, failing(&dice));
         }
@@ -490,6 +525,11 @@ async fn play(seed: u64, over_http: bool, tally: Arc<Tally>) -> Result<(), Strin
     }
     if kind != 1 {
         begin(&other, "three", 0);
+    }
+    let backs_up = dice.once_in(2);
+    if backs_up {
+        begin(&whole, "four", SKEW);
+        begin(&whole, "five", 0);
     }
     let weather = tokio::spawn(Arc::clone(&world).weather(dice.split()));
     tokio::time::sleep(dice.seconds(60, 1_500)).await;
@@ -521,6 +561,10 @@ async fn play(seed: u64, over_http: bool, tally: Arc<Tally>) -> Result<(), Strin
         if Arc::ptr_eq(run, &backup) || kind != 1 {
             world.check_export(order, &of_run)?;
         }
+    }
+    if let (Run::Backup(order, made), true) = (&*whole, backs_up) {
+        let made = made.lock().unwrap().clone();
+        world.check_backup(order, &made).await?;
     }
     world.check_operations().await?;
     let journal = match &*restore {
@@ -564,8 +608,8 @@ fn play_all(seeds: std::ops::Range<u64>, over_http: bool) {
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     if seeds.end - seeds.start >= TELLING {
-        let Tally { deaths, stops, refused, reported, second_attempts, swapped, given_up, foreign } = &*tally;
-        let counters = [deaths, stops, refused, reported, second_attempts, swapped, given_up, foreign];
+        let Tally { deaths, stops, refused, reported, second_attempts, swapped, backed_up, given_up, foreign } = &*tally;
+        let counters = [deaths, stops, refused, reported, second_attempts, swapped, backed_up, given_up, foreign];
         assert!(counters.iter().all(|counter| counter.load(Ordering::SeqCst) > 0), "something did not happen at all: {tally:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use dxdr_environment::InstanceName;
 use dxdr_format::journal::RunId;
-use dxdr_plan::instance::leftover::{Left, LeftTransfer, Leftover, Transfer};
+use dxdr_plan::instance::leftover::{Left, LeftBackup, LeftTransfer, Leftover, MadeBackup, Transfer};
 use dxdr_provider::{Clock, InstanceError, clock::SystemClock};
 use dxdr_report::leftovers as page;
 use dxdr_run::{
@@ -53,13 +53,17 @@ pub(super) async fn run(command: &Reap, world: &World, global: &Global, terminal
     let transfers: Vec<LeftTransfer> = found.transfers.into_iter().filter(|left| is_of(&left.transfer.run)).collect();
     let going: Vec<&Left> = leftovers.iter().filter(|leftover| leftover.kept.is_none()).map(|leftover| &leftover.left).collect();
     let objects: Vec<&Transfer> = transfers.iter().filter(|left| left.kept.is_none()).map(|left| &left.transfer).collect();
-    let text = page::text(&leftovers, &transfers, now, terminal.width());
-    if command.dry_run || going.is_empty() && objects.is_empty() {
-        terminal.value(&page::json(&leftovers, &transfers, false), || text);
+    let used_here = |instance: &InstanceName| uses.iter().any(|used| used.instance == *instance);
+    let backups: Vec<LeftBackup> =
+        found.backups.into_iter().filter(|left| used_here(&left.backup.instance) && is_of(&left.backup.run)).collect();
+    let old: Vec<&MadeBackup> = backups.iter().filter(|left| left.kept.is_none()).map(|left| &left.backup).collect();
+    let text = page::text(&leftovers, &transfers, &backups, now, terminal.width());
+    if command.dry_run || going.is_empty() && objects.is_empty() && old.is_empty() {
+        terminal.value(&page::json(&leftovers, &transfers, &backups, false), || text);
         return unseen(found.unseen);
     }
     terminal.note(&text);
-    terminal.consent("Remove what goes? Databases and instances do not come back.", command.yes)?;
+    terminal.consent("Remove what goes? Databases, instances and backups do not come back.", command.yes)?;
     for transfer in objects {
         if instance::remove_transfer(&stores, transfer).await? {
             terminal.note(&format!("{} is gone", page::object(transfer)));
@@ -67,14 +71,21 @@ pub(super) async fn run(command: &Reap, world: &World, global: &Global, terminal
             terminal.warn(&format!("{} stays: its run goes on by now", page::object(transfer)));
         }
     }
-    if !going.is_empty() {
+    if !going.is_empty() || !old.is_empty() {
         let context = context::of(world, environment, global, terminal).await?;
+        for backup in old {
+            if instance::remove_backup(&context, &stores, backup, now).await? {
+                terminal.note(&format!("{} is gone", page::backup(backup)));
+            } else {
+                terminal.warn(&format!("{} stays: it is gone already, or needed by now", page::backup(backup)));
+            }
+        }
         for left in going {
             instance::remove(&context, left).await?;
             terminal.note(&format!("{} is gone", page::what(left)));
         }
     }
-    terminal.value(&page::json(&leftovers, &transfers, true), || "what goes is gone".to_owned());
+    terminal.value(&page::json(&leftovers, &transfers, &backups, true), || "what goes is gone".to_owned());
     unseen(found.unseen)
 }
 
@@ -97,7 +108,7 @@ fn unseen(unseen: Vec<(InstanceName, InstanceError)>) -> Result<(), Failure> {
         Some((instance, error)) => {
             let failure = Failure::new(
                 Kind::Partial,
-                format!("the databases of {instance} could not be looked at: {}", active::chain(&error)),
+                format!("the databases or backups of {instance} could not be looked at: {}", active::chain(&error)),
             );
             Err(failure.hints(error.hint).hint("what else was found is listed above"))
         }
