@@ -2,6 +2,7 @@
 
 use dxdr_environment::InstanceName;
 use dxdr_format::journal::{Entry, Outcome, RunKind};
+use dxdr_plan::restore::plan::THROUGH_VELERO;
 use dxdr_run::{
     journal::History,
     restore::{RestoreReport, databases::NewInstance},
@@ -231,6 +232,9 @@ pub fn leftovers_text(history: &History, left: &Leftovers) -> String {
             "\nDatabase `{}` is what it put in place, and stays; `dxdr databases undo {}` puts back what was there before.",
             database.database, history.run
         ));
+    }
+    if THROUGH_VELERO.into_iter().any(|step| history.started(step)) {
+        text.push_str("\nWhat Velero does for it is ended, with the pods that it made for that.");
     }
     if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
         text.push_str(&format!(

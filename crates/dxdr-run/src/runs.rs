@@ -10,7 +10,7 @@ use dxdr_format::{
 };
 use dxdr_plan::{
     backup::{BackupPlan, DATABASES_FOLDER, HookTime, RecordedBackup},
-    restore::{RecordedDatabase, RestoreRequest, copies::FILES},
+    restore::{RecordedDatabase, RestoreRequest, copies::FILES, plan::THROUGH_VELERO},
     velero::VeleroBackupPlan,
 };
 use jiff::Timestamp;
@@ -283,17 +283,12 @@ async fn remove(context: &RunContext, history: &History) -> Result<Leftovers, Ru
     for key in &left.keys {
         context.store.storage.delete(key).await?;
     }
-    if let Some(planned) = history.planned().filter(|planned| planned.kind == RunKind::Restore) {
+    if history.planned().is_some_and(|planned| planned.kind == RunKind::Restore) {
         restore::discard_snapshots(context, &history.run).await?;
-        let texts = texts(planned);
-        if history.started(FILES)
-            && let Some(namespace) = texts.get("beside").or_else(|| texts.get("source-namespace"))
-        {
-            restore::copies::discard(context, &history.run, namespace).await?;
-        }
     }
     let unknown = unknown.into_iter().map(|(database, error)| (format!("database `{}`", database.beside), error));
-    let mut stuck = stuck.into_iter().chain(unknown);
+    let through_velero = end_velero(context, history).await.err().map(|error| ("what Velero does for it".to_owned(), error));
+    let mut stuck = stuck.into_iter().chain(unknown).chain(through_velero);
     if let Some((first, source)) = stuck.next() {
         let others = stuck.map(|(what, error)| format!("{what} ({})", crate::active::chain(&error)));
         let what = std::iter::once(first).chain(others).collect::<Vec<_>>().join(", ");
@@ -302,6 +297,17 @@ async fn remove(context: &RunContext, history: &History) -> Result<Leftovers, Ru
     let summary = format!("{} objects removed", left.keys.len() + left.snapshots.len() + left.databases.len());
     journal.record(&Entry::Finished(Finished::cleaned(summary, context.clock.now()))).await?;
     Ok(left)
+}
+
+/// Ends what Velero does for the run, and removes what it was asked through.
+async fn end_velero(context: &RunContext, history: &History) -> Result<(), RunError> {
+    let Some(step) = THROUGH_VELERO.into_iter().find(|step| history.started(step)) else { return Ok(()) };
+    velero::ending::end(context, &history.run, step).await?;
+    let texts = history.planned().map(texts).unwrap_or_default();
+    match texts.get("beside").or_else(|| texts.get("source-namespace")) {
+        Some(namespace) if history.started(FILES) => restore::copies::discard(context, &history.run, namespace).await,
+        _ => Ok(()),
+    }
 }
 
 /// What a resumed run came to.

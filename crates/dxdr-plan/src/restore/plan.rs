@@ -21,6 +21,9 @@ use crate::{
 
 /// Step in which Velero brings back volumes.
 pub const VELERO: &str = "velero-volumes";
+const EVERYTHING: &str = "velero-restore";
+/// Steps in which Velero is asked for Restores.
+pub const THROUGH_VELERO: [&str; 3] = [VELERO, FILES, EVERYTHING];
 /// Step that removes what stands for snapshots.
 const RELEASE: &str = "release-snapshots";
 
@@ -124,7 +127,7 @@ impl RestorePlan {
     /// The step that has Velero carry out everything.
     pub fn velero_restore() -> Step {
         Step::new(
-            "velero-restore",
+            EVERYTHING,
             "Have Velero carry it out",
             "it was asked for by name; what comes of it is compared with this plan",
             true,

@@ -20,7 +20,7 @@ use dxdr_plan::{
     Note, Severity,
     restore::{
         CapturedVolume, CopiedClaim, FileCopies, RestorePlan, VolumeSource,
-        copies::{AWAITS_COPY, CARRIER_LABEL, pods},
+        copies::{AWAITS_COPY, FILES},
     },
     velero::{RUN_LABEL, RestoreOfFiles, configmaps, pod_volume_restores, restore_of_files},
 };
@@ -29,15 +29,17 @@ use serde_json::Value;
 
 use super::{Prepared, write};
 use crate::{
-    active::ActiveRun,
+    active::{ActiveRun, chain},
     context::RunContext,
     error::RunError,
+    event::Event,
     velero::{
+        ending,
         restore::{Adopted, VeleroOutcome, restore},
         server::{self, amend, labelled, reference, uid},
     },
 };
-use carriers::Carriers;
+use carriers::{Carriers, Purpose};
 
 /// Of a cluster whose Restores drop what says how pods are changed.
 const WITHOUT_MODIFIERS: &str =
@@ -109,6 +111,9 @@ pub(super) fn mark(captured: &CapturedVolume, point: &str, claim: &mut Value) {
 
 /// Has Velero copy back what the plan says, and removes what that took.
 ///
+/// Whoever asks this process to stop, or takes the cluster away from it, has Velero go on: what it copies meanwhile counts for the process
+/// that resumes the run.
+///
 /// # Errors
 /// When something did not come back: what mounts it must not be made.
 pub(super) async fn bring_back(context: &RunContext, prepared: &Prepared, run: &mut ActiveRun) -> Result<(), RunError> {
@@ -116,14 +121,8 @@ pub(super) async fn bring_back(context: &RunContext, prepared: &Prepared, run: &
     let (Some(step), Some(copies)) = (plan.copies_step(), &plan.copies) else { return Ok(()) };
     run.start(&step).await?;
     let asked = restore_of_files(plan, copies, run.id(), &context.velero_namespace);
-    let carriers = Carriers {
-        context,
-        namespace: &plan.target_namespace,
-        run: run.id(),
-        restore: &asked.restore.reference,
-        claims: &copies.claims,
-        step: &step,
-    };
+    let carriers = Carriers { context, namespace: &plan.target_namespace, run: run.id() };
+    let purpose = Purpose { restore: &asked.restore.reference, claims: &copies.claims };
     carriers.clear_way().await?;
     claims_there(context, copies).await?;
     if drops_modifiers(context, &asked.restore).await {
@@ -135,22 +134,19 @@ pub(super) async fn bring_back(context: &RunContext, prepared: &Prepared, run: &
         provide(context, &asked).await?;
         let outcome = tokio::select! {
             outcome = restore(context, &asked.restore, &plan.point, &step, adopted) => outcome,
-            error = carriers.watch_over() => Err(error),
+            error = carriers.watch_over(purpose) => Err(error),
         };
-        if matches!(outcome, Err(RunError::Interrupted)) {
-            return Err(RunError::Interrupted);
-        }
         let outcome = match outcome {
-            Ok(outcome) => carriers.all_changed().await.map(|()| outcome),
+            Ok(outcome) => carriers.all_changed(purpose).await.map(|()| outcome),
             error => error,
         };
-        let missing = match &outcome {
-            Ok(outcome) => missing(context, copies, outcome).await?,
-            Err(_) => BTreeMap::new(),
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(given_up(carriers, &asked, error).await),
         };
-        carriers.remove(outcome.is_ok() && missing.is_empty()).await?;
+        let missing = missing(context, copies, &outcome).await?;
+        carriers.remove(missing.is_empty()).await?;
         delete(context, &asked.modifiers.reference, None).await?;
-        let outcome = outcome?;
         let back = copies.claims.iter().filter(|copied| !missing.contains_key(&copied.claim));
         let count = back.clone().count();
         for copied in back {
@@ -167,14 +163,44 @@ pub(super) async fn bring_back(context: &RunContext, prepared: &Prepared, run: &
     }
 }
 
-/// Removes the pods and the modifiers of a run that is cleaned up.
-pub(crate) async fn discard(context: &RunContext, run: &str, namespace: &str) -> Result<(), RunError> {
-    let (cluster, velero_namespace) = (context.cluster.as_ref(), &context.velero_namespace);
-    for pod in labelled(cluster, &pods(), namespace, &format!("{CARRIER_LABEL}={}", name::in_label(run))).await? {
-        delete(context, &reference(&pods(), &pod), uid(&pod)).await?;
+/// Removes what is of no use any more after `error`, and answers it. A Restore that goes on is let go on, with its pods, but for one whose
+/// pods run what they should not.
+async fn given_up(carriers: Carriers<'_>, asked: &RestoreOfFiles, error: RunError) -> RunError {
+    let Carriers { context, run, .. } = carriers;
+    let warn = |text: String| context.reporter.report(&Event::Warning { text });
+    let clean = format!("`dxdr runs clean {run}` ends it");
+    let left = if matches!(error, RunError::Unchanged { .. }) {
+        ending::end(context, run, FILES).await.map_err(|left| format!("{}; {clean}", chain(&left)))
+    } else {
+        let further = format!("`dxdr runs resume {run}` takes up what it has copied by then, {clean}");
+        match ending::going(context, run).await {
+            Ok(going) => {
+                going.first().map_or(Ok(()), |(restore, _)| Err(format!("Velero still has {restore} to carry out: {further}")))
+            }
+            Err(left) => {
+                Err(format!("Velero may still have {} to carry out ({}): {further}", asked.restore.reference, chain(&left)))
+            }
+        }
+    };
+    if let Err(left) = left {
+        warn(left);
+        return error;
     }
+    let removed = match carriers.remove(false).await {
+        Ok(()) => delete(context, &asked.modifiers.reference, None).await,
+        failed => failed,
+    };
+    if let Err(left) = removed {
+        warn(format!("not everything is removed that files came back through: {}; `dxdr runs clean {run}` does", chain(&left)));
+    }
+    error
+}
+
+/// Removes the pods and the modifiers of a run that is cleaned up, when its Restores are over.
+pub(crate) async fn discard(context: &RunContext, run: &str, namespace: &str) -> Result<(), RunError> {
+    Carriers { context, namespace, run }.discard().await?;
     let selector = format!("{RUN_LABEL}={}", name::in_label(run));
-    for modifiers in labelled(cluster, &configmaps(), velero_namespace, &selector).await? {
+    for modifiers in labelled(context.cluster.as_ref(), &configmaps(), &context.velero_namespace, &selector).await? {
         delete(context, &reference(&configmaps(), &modifiers), uid(&modifiers)).await?;
     }
     Ok(())

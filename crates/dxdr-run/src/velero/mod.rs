@@ -2,6 +2,7 @@
 
 pub mod adoption;
 pub mod backup;
+pub(crate) mod ending;
 pub mod follow;
 pub mod restore;
 pub mod schedules;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dxdr_catalog::name;
 use dxdr_environment::{DesiredObject, ObjectReference};
 use dxdr_format::velero::{
     resource_list::{self, Restored},
@@ -14,6 +13,7 @@ use dxdr_provider::ClusterErrorKind;
 use serde_json::Value;
 
 use super::{
+    ending,
     follow::{follow, phase},
     server,
 };
@@ -85,6 +85,11 @@ impl VeleroOutcome {
     }
 }
 
+/// Whether Velero is done with a Restore.
+pub(crate) fn over(restore: &Value) -> bool {
+    phase(restore).is_some_and(|phase| OVER.contains(&phase))
+}
+
 /// Asks for `restore` of backup `point` and follows it to its end. Repeatable: its name is the run's own, and one that is not `adopted` is
 /// asked for again, under the next name.
 ///
@@ -99,7 +104,6 @@ pub async fn restore(
 ) -> Result<VeleroOutcome, RunError> {
     synchronized(context, point, step).await?;
     let (restore, found_over, mut restores) = ask(context, restore, adopted).await?;
-    let over = |object: &Value| phase(object).is_some_and(|phase| OVER.contains(&phase));
     let (cluster, reporter) = (context.cluster.as_ref(), context.reporter.as_ref());
     let object = follow(cluster, reporter, &context.stop, &restore, &step.id, over).await?;
     let phase = phase(&object).unwrap_or_default().to_owned();
@@ -138,7 +142,7 @@ async fn ask(
     }
     if let Some((reference, live)) = newest.filter(|(_, live)| adopted.stands(live)) {
         before.pop();
-        return Ok((reference, phase(&live).is_some_and(|phase| OVER.contains(&phase)), before));
+        return Ok((reference, over(&live), before));
     }
     match context.cluster.create(&asked.reference, Bytes::from(asked.value.to_string()), &server::options()).await {
         Ok(_) => Ok((asked.reference, false, before)),
@@ -150,7 +154,8 @@ async fn ask(
 
 /// Lets nothing count of what came of `restore`, which `run` has asked for, however often it did.
 pub(crate) async fn disregard(context: &RunContext, restore: &ObjectReference, run: &str) -> Result<(), RunError> {
-    for (live, _) in of_run(context, run).await?.iter().filter(|(live, _)| velero::is_attempt(&live.name, &restore.name)) {
+    for (live, _) in ending::of_run(context, run).await?.iter().filter(|(live, _)| velero::is_attempt(&live.name, &restore.name))
+    {
         server::amend(context.cluster.as_ref(), live, &server::options(), |live| {
             live["metadata"]["annotations"][velero::VOID] = "true".into();
             true
@@ -158,14 +163,6 @@ pub(crate) async fn disregard(context: &RunContext, restore: &ObjectReference, r
         .await?;
     }
     Ok(())
-}
-
-/// The Restores that a run has asked for.
-async fn of_run(context: &RunContext, run: &str) -> Result<Vec<(ObjectReference, Value)>, RunError> {
-    let (kind, namespace) = (velero::restores(), &context.velero_namespace);
-    let selector = format!("{}={}", velero::RUN_LABEL, name::in_label(run));
-    let found = server::labelled(context.cluster.as_ref(), &kind, namespace, &selector).await?;
-    Ok(found.into_iter().map(|live| (server::reference(&kind, &live), live)).collect())
 }
 
 /// Waits until Velero knows the backup, which it finds in the store by itself.

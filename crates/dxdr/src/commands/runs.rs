@@ -35,7 +35,8 @@ pub(crate) enum Runs {
     /// Remove what an unfinished run left in the store, and end it.
     ///
     /// Removes the objects of a recovery point that never came to be, and the snapshots of volumes that were taken for it, in the storage,
-    /// too. Objects that a restore wrote into a cluster stay there, and so do databases that it put in place.
+    /// too. Ends what Velero does for the run. Objects that a restore wrote into a cluster stay there, and so do databases that it put in
+    /// place.
     #[command(
         after_help = "Examples:\n  dxdr runs clean 20240501t100000z-restore-staging-x7k2v --dry-run\n  dxdr runs clean 20240501t100000z-restore-staging-x7k2v"
     )]

@@ -1,5 +1,7 @@
 //! Copies made file by file, which come back through pods that a Velero server restores: the test plays the server and its node agents.
 
+use std::{thread, time::Duration};
+
 use dxdr_environment::ObjectReference;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -100,6 +102,43 @@ fn copied(scripted: &Scripted, restore: &Value, status: &Value) {
     scripted.served.create((velero("PodVolumeRestore", &name), object));
 }
 
+/// Velero takes it up.
+fn begins(scripted: &Scripted, restore: &Value) {
+    let restore = velero("Restore", restore["metadata"]["name"].as_str().unwrap());
+    scripted.served.change(&restore, |object| object["status"] = json!({"phase": "InProgress"}));
+}
+
+/// Waits for what the program does to one of Velero's objects.
+#[track_caller]
+fn until(scripted: &Scripted, program: &Running, object: &ObjectReference, what: impl Fn(&Value) -> bool) {
+    for _ in 0..2400 {
+        if scripted.served.get(object).is_some_and(|object| what(&object)) {
+            return;
+        }
+        if let Some(said) = program.over() {
+            panic!("it is over, and {object} is as it was:\n{said}");
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{object} is as it was after two minutes");
+}
+
+/// The copy that Velero makes for a Restore.
+fn copy_of(restore: &Value) -> ObjectReference {
+    velero("PodVolumeRestore", &format!("{}-x", restore["metadata"]["name"].as_str().unwrap()))
+}
+
+/// Lets a kind of Velero's have these fields in its `spec`, and no others.
+fn knows(scripted: &Scripted, plural: &str, fields: &Value) {
+    let (group, name) = ("apiextensions.k8s.io", format!("{plural}.velero.io"));
+    let definition = reference(group, "v1", "CustomResourceDefinition", "customresourcedefinitions", None, &name);
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    scripted.served.change(&definition, |definition| {
+        definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+            json!({"type": "object", "properties": {"spec": {"type": "object", "properties": fields}, "status": open}});
+    });
+}
+
 fn completes(scripted: &Scripted, restore: &Value) {
     carrier_comes(scripted, restore);
     copied(scripted, restore, &json!({"phase": "Completed"}));
@@ -176,18 +215,13 @@ fn where_nobody_copies_files_the_restore_is_refused_before_anything_is_written()
 #[test]
 fn where_a_restore_cannot_say_how_pods_are_changed_it_is_refused_before_anything_is_written() {
     let scripted = scripted(true);
-    let (group, name) = ("apiextensions.k8s.io", "restores.velero.io");
-    let definition = reference(group, "v1", "CustomResourceDefinition", "customresourcedefinitions", None, name);
     // As it was in Velero 1.10: what is not in the schema is dropped by the server.
     let text = json!({"type": "string"});
     let list = json!({"type": "array", "items": {"type": "string"}});
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let specification = json!({"type": "object", "properties": {"backupName": text, "existingResourcePolicy": text,
-        "includedNamespaces": list, "includedResources": list, "namespaceMapping": open, "orLabelSelectors": {"type": "array", "items": open}}});
-    scripted.served.change(&definition, |definition| {
-        definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
-            json!({"type": "object", "properties": {"spec": specification, "status": open}});
-    });
+    let fields = json!({"backupName": text, "existingResourcePolicy": text, "includedNamespaces": list, "includedResources": list,
+        "namespaceMapping": open, "orLabelSelectors": {"type": "array", "items": open}});
+    knows(&scripted, "restores", &fields);
     let said = scripted.served.refuses_and_changes_nothing(&LIMITED, 4);
     assert!(said.stderr.contains("Restores have no field `resourceModifier`"), "{}", said.stderr);
     assert!(said.stderr.contains("velero install --crds-only"), "{}", said.stderr);
@@ -199,10 +233,14 @@ fn pods_that_come_as_they_were_are_removed_and_nothing_counts_that_came_with_the
     let served = &scripted.served;
     let restore = served.start(&LIMITED);
     let asked = scripted.asked(&restore);
+    begins(&scripted, &asked);
     let mut unchanged = tool();
     unchanged["metadata"] = json!({"name": "tool", "namespace": "copy", "labels": {"app": "tool", "velero.io/restore-name": asked["metadata"]["name"]}});
     served.create((pod(), unchanged));
     copied(&scripted, &asked, &json!({"phase": "Completed"}));
+    let void = velero("Restore", asked["metadata"]["name"].as_str().unwrap());
+    until(&scripted, &restore, &void, |object| object["metadata"]["annotations"]["dxdr.io/void"] == "true");
+    scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
     let (code, said) = restore.ends();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("made pods copy/tool as in the archive, to run"), "{said}");
@@ -211,7 +249,6 @@ fn pods_that_come_as_they_were_are_removed_and_nothing_counts_that_came_with_the
     assert!(served.get(&claim()).unwrap().pointer(AWAITS).is_some());
 
     // The claim is the one that it was, and Velero says that the copy is in it.
-    scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
     let resumed = served.start(&["runs", "resume", &run_of(&scripted), "--yes"]);
     let again = scripted.asked_again(&resumed, 2);
     completes(&scripted, &again);
@@ -254,23 +291,52 @@ fn a_run_that_is_killed_while_velero_copies_goes_on_with_the_same_restore() {
     assert_eq!(scripted.served.list(&velero("Restore", "").kind, "velero").len(), 1);
 }
 
+/// Asks a run to stop while Velero copies, which lets go of the environment at once, and answers it with what it said.
+fn stopped(scripted: &Scripted, restore: Running) -> (String, String) {
+    restore.signal(Signal::TERM);
+    let (code, said) = restore.ends();
+    assert_eq!(code, Some(130), "{said}");
+    (run_of(scripted), said)
+}
+
 #[test]
-fn a_run_that_is_cleaned_up_leaves_no_carriers_which_would_be_in_the_next_one_s_way() {
+fn a_run_that_is_cleaned_up_ends_what_velero_does_and_leaves_no_carriers_which_would_be_in_the_next_one_s_way() {
     let scripted = scripted(true);
     let served = &scripted.served;
     let restore = served.start(&LIMITED);
     let asked = scripted.asked(&restore);
+    begins(&scripted, &asked);
     carrier_comes(&scripted, &asked);
-    // Unlike a crash, this lets go of the environment at once.
-    restore.signal(Signal::TERM);
-    restore.ends();
-    let run = run_of(&scripted);
+    copied(&scripted, &asked, &json!({"phase": "InProgress"}));
+    let (run, said) = stopped(&scripted, restore);
+    let goes_on =
+        format!("Velero still has restores.velero.io velero/{run}-files to carry out: `dxdr runs resume {run}` takes up");
+    assert!(said.contains(&goes_on), "{said}");
+    assert!(served.get(&pod()).is_some() && served.get(&modifiers(&asked)).is_some());
+
     let said = served.run(&LIMITED).refuses(1);
-    assert!(said.stderr.contains(&format!("pods of run {run} are in the way: `dxdr runs clean {run}`")), "{}", said.stderr);
+    assert!(
+        said.stderr.contains(&format!("pods of run {run} are in the way, or will be: `dxdr runs resume {run}`")),
+        "{}",
+        said.stderr
+    );
     // Both began in one second, maybe.
     let other = runs_of(&scripted).into_iter().find(|other| *other != run).unwrap();
-    served.run(&["runs", "clean", &run, "--yes"]).exits(0);
-    assert_eq!((served.get(&pod()), served.get(&modifiers(&asked))), (None, None));
+    let clean = served.start(&["runs", "clean", &run, "--yes"]);
+    until(&scripted, &clean, &copy_of(&asked), |copy| copy["spec"]["cancel"] == true);
+    // What Velero makes until it is over goes, too.
+    let late = core("Pod", Some("copy"), "late");
+    let mut unchanged = tool();
+    unchanged["metadata"] =
+        json!({"name": "late", "namespace": "copy", "labels": {"velero.io/restore-name": asked["metadata"]["name"]}});
+    served.create((late.clone(), unchanged));
+    served.change(&copy_of(&asked), |copy| copy["status"]["phase"] = "Canceled".into());
+    scripted.ends(&asked, &json!({"phase": "PartiallyFailed", "errors": 1}), &json!({}), &json!({}));
+    let (code, said) = clean.ends();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("What Velero does for it is ended"), "{said}");
+    assert_eq!((served.get(&pod()), served.get(&late), served.get(&modifiers(&asked))), (None, None, None));
+
     let resumed = served.start(&["runs", "resume", &other, "--yes"]);
     scripted.asked_again(&resumed, 2);
     let again = served.get(&velero("Restore", &format!("{other}-files"))).unwrap();
@@ -279,4 +345,41 @@ fn a_run_that_is_cleaned_up_leaves_no_carriers_which_would_be_in_the_next_one_s_
     copied(&scripted, &again, &json!({"phase": "Completed"}));
     scripted.ends(&again, &json!({"phase": "Completed"}), &json!({}), &json!({}));
     is_whole(&scripted, resumed, &again);
+}
+
+#[test]
+fn a_restore_that_velero_has_not_begun_is_taken_back_and_pods_of_a_run_that_is_over_are_in_nobody_s_way() {
+    let scripted = scripted(true);
+    let served = &scripted.served;
+    let restore = served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    let (run, _) = stopped(&scripted, restore);
+    served.run(&["runs", "clean", &run, "--yes"]).exits(0);
+    assert_eq!(served.list(&velero("Restore", "").kind, "velero"), [Value::Null; 0]);
+
+    let mut late = tool();
+    late["metadata"] = json!({"name": "tool", "namespace": "copy", "labels": {CARRIER: run}});
+    served.create((pod(), late));
+    let next = served.start(&LIMITED);
+    let asked_next = scripted.asked(&next);
+    assert_ne!(asked["metadata"]["name"], asked_next["metadata"]["name"]);
+    completes(&scripted, &asked_next);
+    is_whole(&scripted, next, &asked_next);
+}
+
+#[test]
+fn a_copy_that_an_old_velero_cannot_cancel_is_given_up_where_nobody_has_begun_it() {
+    let scripted = scripted(true);
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    knows(&scripted, "podvolumerestores", &json!({"pod": open, "volume": {"type": "string"}}));
+    let restore = scripted.served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    begins(&scripted, &asked);
+    copied(&scripted, &asked, &json!({}));
+    let (run, _) = stopped(&scripted, restore);
+    let clean = scripted.served.start(&["runs", "clean", &run, "--yes"]);
+    until(&scripted, &clean, &copy_of(&asked), |copy| copy["status"]["phase"] == "Failed");
+    scripted.ends(&asked, &json!({"phase": "PartiallyFailed", "errors": 1}), &json!({}), &json!({}));
+    let (code, said) = clean.ends();
+    assert_eq!(code, Some(0), "{said}");
 }
