@@ -101,7 +101,7 @@ pub(crate) struct VeleroPrograms {
     pub(crate) velero: PathBuf,
     /// The plugin through which it speaks S3.
     pub(crate) plugin: PathBuf,
-    pub(crate) line: Line,
+    pub(crate) release: Release,
     pub(crate) version: String,
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn build_velero(release: Release) -> Result<VeleroPrograms> {
         // The address: without it every server also listens on port 8080 of all interfaces, and a second one dies.
         velero: velero.build(&cache, "velero", &format!("{VELERO}/cmd/velero"), &link_flags)?,
         plugin: plugin.build(&cache, "velero-plugin-for-aws", &format!("{PLUGIN}/velero-plugin-for-aws"), "")?,
-        line,
+        release,
         version: velero.version,
     })
 }

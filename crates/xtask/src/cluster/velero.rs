@@ -138,7 +138,7 @@ pub(crate) fn start(
         Ok(location) => Readiness::NotYet(format!("its status is {}", location["status"])),
         Err(seen) => Readiness::NotYet(seen),
     })?;
-    let node = node.filter(|_| programs.line.agent_copies());
+    let node = node.filter(|_| programs.release.agent_copies());
     if let Some(node) = node {
         start_agent(processes, programs, administrator, node, &folder, block.port(1))?;
     }
