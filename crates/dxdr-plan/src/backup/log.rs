@@ -22,6 +22,11 @@ pub struct LogPlan {
 }
 
 impl LogPlan {
+    /// What a point lacks without it. It names the instance: who looks again later may find the database on another one.
+    pub fn what(&self, unit: &DatabaseUnit) -> String {
+        format!("the instant of {unit} in the log of {}", self.instance)
+    }
+
     /// What can be promised: no reference dangles, as far as the clocks of the storage and of the service agree. Nobody's database holds still.
     pub fn promise(&self) -> Consistency {
         self.consistency.min(Consistency::Aligned)

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::{
     POLICY_LABEL, backups, location,
     location::Settled,
+    logs,
     schedule::{Destination, template, time_to_live},
     snapshot_location,
 };
@@ -179,10 +180,13 @@ pub fn backup_plan(
     }
     let mut value = json!({
         "apiVersion": backups().api_version(), "kind": backups().kind,
-        "metadata": {"name": point, "namespace": namespace, "labels": labels}, "spec": spec,
+        "metadata": {
+            "name": point, "namespace": namespace, "labels": labels, "annotations": {logs::ANNOTATION: logs::annotation(&databases)},
+        },
+        "spec": spec,
     });
     if databases.iter().any(DatabasePlan::needs_run) {
-        value["metadata"]["annotations"] = json!({DATABASES_ANNOTATION: run});
+        value["metadata"]["annotations"][DATABASES_ANNOTATION] = run.as_str().into();
     }
     let reference = ObjectReference { kind: backups(), namespace: Some(namespace.to_owned()), name: point.clone() };
     VeleroBackupPlan {
@@ -334,13 +338,16 @@ mod tests {
         let ids: Vec<&str> = plan.steps.all().iter().map(|step| step.id.as_str()).collect();
         assert_eq!(ids, ["ask", "cut", "dump", "export", "follow", "adopt"]);
         assert_eq!(plan.object.value["metadata"]["annotations"][DATABASES_ANNOTATION], plan.run.as_str());
+        let annotated = serde_json::from_value(plan.object.value["metadata"]["annotations"].clone()).unwrap();
+        let logs = logs::logs_then(&annotated).unwrap();
+        assert_eq!(logs.iter().map(DatabasePlan::what).collect::<Vec<_>>(), ["database carts"]);
         let of = plan.point_databases();
         assert_eq!((of.dumps().count(), of.exports().count(), of.logs().count()), (1, 1, 1));
         assert_eq!(VeleroBackupPlan::parse(plan.environment.clone(), &plan.run, &plan.parameters()), Some(plan));
         // Without any, nothing is waited for, and anybody may finish the point.
         let plan = super::tests::plan();
         assert_eq!(plan.steps.all().len(), 3);
-        assert_eq!(plan.object.value["metadata"].get("annotations"), None);
+        assert_eq!(plan.object.value["metadata"]["annotations"].get(DATABASES_ANNOTATION), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod backup;
 pub(crate) mod location;
+mod logs;
 mod observed;
 pub(crate) mod plan;
 mod remedy;
@@ -22,6 +23,7 @@ mod version;
 use dxdr_environment::ResourceKind;
 
 pub use backup::{DATABASES_ANNOTATION, NoLocation, RUN_LABEL, VeleroBackupPlan, VeleroBackupSteps, backup_plan, location_of};
+pub use logs::{databases_then, logs_then};
 pub use observed::{CredentialObserved, Observed};
 pub use plan::{SchedulePlan, SchedulesRequest, plan};
 pub use remedy::remedy;

@@ -2,14 +2,15 @@
 
 use dxdr_catalog::name;
 use dxdr_environment::{
-    Environment, ObjectReference,
+    Database, Environment, ObjectReference,
     compile::{DesiredObject, ENVIRONMENT_LABEL},
 };
 use dxdr_policy::{BackupPolicy, ResourceFilters, Retention, Schedule, VolumeMethod};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
-use super::{POLICY_LABEL, schedules, version::CronParser};
+use super::{POLICY_LABEL, logs, schedules, version::CronParser};
+use crate::backup::planned_databases;
 
 /// Velero puts `-20240501100000` behind the name for its backups, whose name it makes a label of.
 const LONGEST_NAME: usize = name::LONGEST - 15;
@@ -80,10 +81,15 @@ pub(super) fn schedule(
         ENVIRONMENT_LABEL: environment.name.as_str(),
         POLICY_LABEL: policy.name,
     });
+    let units = environment.databases.iter().flat_map(Database::units).collect();
+    // Whether something can be exported into the store makes no difference to what is in logs.
+    let databases = planned_databases(units, policy.databases, Some(&policy.name), None);
     let value = json!({
         "apiVersion": schedules().api_version(),
         "kind": schedules().kind,
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "metadata": {
+            "name": name, "namespace": namespace, "labels": labels, "annotations": {logs::ANNOTATION: logs::annotation(&databases)},
+        },
         "spec": {
             "schedule": expression,
             "paused": paused,
@@ -194,7 +200,9 @@ mod tests {
             object.value,
             json!({
                 "apiVersion": "velero.io/v1", "kind": "Schedule",
-                "metadata": {"name": "dxdr-staging", "namespace": "velero", "labels": labels},
+                "metadata": {
+                    "name": "dxdr-staging", "namespace": "velero", "labels": labels, "annotations": {"dxdr.io/database-logs": "[]"},
+                },
                 "spec": {
                     "schedule": "CRON_TZ=Europe/Berlin */30 * * * *", "paused": false, "useOwnerReferencesInBackup": false,
                     "template": {

@@ -53,7 +53,7 @@ pub(crate) async fn logs(
                 let kept = KeptLog { database: database.unit.database.clone(), ..kept };
                 dumped.logs.push(one(database.unit.name.clone(), log, instant, kept));
             }
-            Err(reason) => dumped.failed.push(Failed { what: database.what(), reason }),
+            Err(reason) => dumped.failed.push(Failed { what: log.what(&database.unit), reason }),
         }
     }
     dumped

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! What is written is a function of what lies in the folder, of the sealing keys at hand and of how far the logs of instances go, so that two processes
-//! that adopt the same backup write the same points to return to. One that could not have the keys, or could not ask, says so in the point, and the next one that can
-//! mends it. Databases that are captured by dumps or exports are in points of runs alone: Velero's own schedules have nobody take them.
+//! that adopt the same backup write the same points to return to. On which instance a database was, the backup says, by an annotation of its Schedule. Who could not have the
+//! keys, or could not ask, says so in the point, and the next one that can mends it. Databases that are captured by dumps or exports are in points of runs alone:
+//! Velero's own schedules have nobody take them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -27,7 +28,7 @@ use dxdr_format::{
 };
 use dxdr_plan::{
     backup::{DATABASES_FOLDER, DatabasePlan},
-    velero::DATABASES_ANNOTATION,
+    velero::{DATABASES_ANNOTATION, databases_then, logs_then},
 };
 use dxdr_policy::BackupPolicy;
 use dxdr_provider::{StorageErrorKind, object_storage::PutCondition};
@@ -290,7 +291,8 @@ pub async fn mend(
         let Some(adopter) = adopters.get(&point.environment).filter(|_| point.engine == Engine::Velero) else { continue };
         let mut known = point.clone();
         let keys = mend_keys(store, entry, &mut known, adopter).await?.then_some("which sealing keys it needs");
-        let logs = mend_logs(&mut known, adopter).await.then_some("which instant it stands for in the logs of its databases");
+        let logs =
+            mend_logs(store, &mut known, adopter).await?.then_some("which instant it stands for in the logs of its databases");
         let says: Vec<&str> = keys.into_iter().chain(logs).collect();
         if !says.is_empty() {
             catalog::index(store, &known).await?;
@@ -322,23 +324,21 @@ async fn mend_keys(store: &Store, entry: &Entry, point: &mut RecoveryPoint, adop
     Ok(true)
 }
 
-/// Whether a point has learnt of an instant in a log. Of a database that is exported as well, nobody can tell any more which of the two is lacking.
-async fn mend_logs(point: &mut RecoveryPoint, adopter: &Adopter) -> bool {
-    let exported: Vec<String> =
-        adopter.databases.iter().filter(|database| database.needs_run()).map(DatabasePlan::what).collect();
-    let lacking = |database: &&DatabasePlan| {
-        let what = database.what();
-        database.log().is_some() && !exported.contains(&what) && point.gaps.iter().any(|gap| gap.what == what)
-    };
-    let databases: Vec<DatabasePlan> = adopter.databases.iter().filter(lacking).cloned().collect();
+/// Whether a point has learnt of an instant in a log. What it lacks says which, and of which instance's: the backup has it, and nobody else is asked where the database was.
+async fn mend_logs(store: &Store, point: &mut RecoveryPoint, adopter: &Adopter) -> Result<bool, RunError> {
+    let metadata = if point.complete() { None } else { store.read(&store.layout.backup_key(&point.name)).await? };
+    let Some(backup) = metadata.and_then(|metadata| backup::decode(&metadata).ok()) else { return Ok(false) };
+    let mut databases = logs_then(&backup.metadata.annotations).unwrap_or_default();
+    let what = |database: &DatabasePlan| database.log().map(|log| log.what(&database.unit));
+    databases.retain(|database| what(database).is_some_and(|what| point.gaps.iter().any(|gap| gap.what == what)));
     let (volumes, objects) = adoption::instants(point);
     let logged = log::logs(adopter.instances.as_deref(), &databases, &volumes, objects).await;
     let failed: Vec<String> = logged.gaps().map(|gap| gap.what).collect();
-    let found: Vec<String> = databases.iter().map(DatabasePlan::what).filter(|what| !failed.contains(what)).collect();
+    let found: Vec<String> = databases.iter().filter_map(what).filter(|what| !failed.contains(what)).collect();
     point.gaps.retain(|gap| !found.contains(&gap.what));
     point.components.extend(logged.components());
     point.instant = logged.latest().map_or(point.instant, |latest| latest.max(point.instant));
-    !found.is_empty()
+    Ok(!found.is_empty())
 }
 
 /// Enters the databases into a point: what a run captured, and the instants in logs, which follow from those of the volumes.
@@ -349,23 +349,25 @@ async fn note_databases(
     beside: Option<&Beside>,
 ) -> Result<(), RunError> {
     let (volumes, objects) = adoption::instants(point);
-    let logged = log::logs(adopter.instances.as_deref(), &adopter.databases, &volumes, objects).await;
-    let captured = match beside {
+    let (databases, captured) = match beside {
         Some(beside) => {
             beside.witnessed(point);
-            beside.dumped.clone()
+            (adopter.databases.clone(), beside.dumped.clone())
         }
         None => {
-            let missing = adopter.databases.iter().filter(|database| database.needs_run());
-            Dumped::without(missing.map(|database| (database.what(), orphan.without_database())))
+            let databases = databases_then(&orphan.backup.metadata.annotations, &adopter.databases);
+            let missing = databases.iter().filter(|database| database.needs_run());
+            let captured = Dumped::without(missing.map(|database| (database.what(), orphan.without_database())));
+            (databases, captured)
         }
     };
+    let logged = log::logs(adopter.instances.as_deref(), &databases, &volumes, objects).await;
     let dumped = captured.joined(logged);
     point.instant = dumped.latest().map_or(point.instant, |latest| latest.max(point.instant));
     point.components.extend(dumped.components());
     point.objects.extend(dumped.objects()?);
     point.objects.sort_by_key(|object| object.key == METADATA);
-    point.gaps.extend(adopter.databases.iter().filter_map(DatabasePlan::gap).chain(dumped.gaps()));
+    point.gaps.extend(databases.iter().filter_map(DatabasePlan::gap).chain(dumped.gaps()));
     Ok(())
 }
 

@@ -257,11 +257,29 @@ fn of_preview(databases: &str) -> String {
     )
 }
 
-/// What a Schedule of dxdr's has Velero make of `preview`.
-fn scheduled(name: &str) -> Value {
-    let labels =
-        json!({"dxdr.io/environment": "preview", "dxdr.io/policy": "exports", "velero.io/schedule-name": "dxdr-preview"});
-    json!({"name": name, "namespace": "velero", "labels": labels})
+/// What Velero makes of `preview` by the Schedule that is rendered now: it copies labels of the template and annotations of the Schedule.
+fn scheduled(cloud: &Cloud, name: &str) -> Value {
+    let rendered = cloud.json(&["schedule", "render"], 0);
+    let objects = rendered["items"].as_array().unwrap();
+    let schedule = objects.iter().find(|object| object["kind"] == "Schedule").unwrap();
+    let mut labels = schedule["spec"]["template"]["metadata"]["labels"].clone();
+    labels["velero.io/schedule-name"] = schedule["metadata"]["name"].clone();
+    json!({"name": name, "namespace": "velero", "labels": labels, "annotations": schedule["metadata"]["annotations"]})
+}
+
+/// Lists points without a way to the database service.
+fn points_without_cloud_sql(cloud: &Cloud) {
+    let mut command = cloud.served.place.command(&["points", "preview"]);
+    let said = command.env("DXDR_CLOUD_SQL_ENDPOINT", "http://127.0.0.1:1").output().unwrap();
+    assert!(String::from_utf8_lossy(&said.stdout).contains("partial"), "{said:?}");
+}
+
+/// Moves the database of `preview` to another instance.
+fn moves(cloud: &Cloud) {
+    cloud.emulator.create_instance("dx-nonprod", "other", dxdr_database_emulator::Instance::default());
+    cloud.emulator.create_database("dx-nonprod", "other", "preview_orders");
+    let manifest = "apiVersion: dxdr.io/v1alpha1\nkind: Environment\nmetadata: {name: preview}\nspec:\n  namespace: preview\n  tier: non-production\n  databases: [{name: orders, cloudSql: {project: dx-nonprod, instance: other, databases: [preview_orders]}}]\n";
+    cloud.served.place.write("policies/cloud.yaml", manifest);
 }
 
 const MADE: &str = "create table p (n int)";
@@ -271,12 +289,10 @@ fn what_a_schedule_made_has_an_instant_in_the_log_of_its_database_and_comes_back
     let cloud = Cloud::exporting();
     cloud.served.place.write("policies/policy.yaml", &of_preview("method: pointInTime"));
     let velero = Velero::of(&cloud.served, &cloud.storage);
-    velero.writes(&scheduled("dxdr-preview-20240501100000"));
+    velero.writes(&scheduled(&cloud, "dxdr-preview-20240501100000"));
     // Who cannot ask the service makes it a point without, and the next one that can mends it.
-    let mut command = cloud.served.place.command(&["points", "preview"]);
-    let said = command.env("DXDR_CLOUD_SQL_ENDPOINT", "http://127.0.0.1:1").output().unwrap();
-    assert!(String::from_utf8_lossy(&said.stdout).contains("partial"), "{said:?}");
-    velero.writes(&scheduled("dxdr-preview-20240501110000"));
+    points_without_cloud_sql(&cloud);
+    velero.writes(&scheduled(&cloud, "dxdr-preview-20240501110000"));
     let listed = cloud.json(&["points", "preview"], 0);
     let states: Vec<&Value> = listed["points"].as_array().unwrap().iter().map(|point| &point["state"]).collect();
     assert_eq!(states, ["complete", "complete"], "{listed:#}");
@@ -293,11 +309,55 @@ fn what_a_schedule_made_has_an_instant_in_the_log_of_its_database_and_comes_back
 }
 
 #[test]
+fn an_instant_is_named_in_the_log_of_the_instance_on_which_the_database_was_when_velero_made_the_backup() {
+    let cloud = Cloud::exporting();
+    cloud.served.place.write("policies/policy.yaml", &of_preview("method: pointInTime"));
+    let velero = Velero::of(&cloud.served, &cloud.storage);
+    let (mended, adopted, untold) = ("dxdr-preview-20240501100000", "dxdr-preview-20240501110000", "dxdr-preview-20240501120000");
+    velero.writes(&scheduled(&cloud, mended));
+    points_without_cloud_sql(&cloud);
+    velero.writes(&scheduled(&cloud, adopted));
+    let mut without = scheduled(&cloud, untold);
+    without["annotations"].take();
+    velero.writes(&without);
+    moves(&cloud);
+    let listed = cloud.json(&["points", "preview"], 0);
+    let point = |name: &str| listed["points"].as_array().unwrap().iter().find(|point| point["name"] == name).unwrap();
+    for name in [mended, adopted] {
+        let database = database_of(point(name));
+        assert_eq!(database["location"], "projects/dx-nonprod/instances/shared", "{listed:#}");
+    }
+    // Nobody can know it of the third: neither when it is adopted nor when others are mended.
+    assert_eq!((&point(untold)["state"], &point(untold)["gaps"][0]["what"]), (&json!("partial"), &json!("database orders")));
+    velero.writes(&scheduled(&cloud, "dxdr-preview-20240501130000"));
+    let again = cloud.json(&["points", "preview"], 0);
+    assert_eq!(database_of(&again["points"][0])["location"], "projects/dx-nonprod/instances/other", "{again:#}");
+    assert!(again["points"].as_array().unwrap().contains(point(untold)), "{again:#}");
+}
+
+#[test]
+fn what_was_promised_to_be_exported_is_never_made_up_for_by_an_instant_in_a_log() {
+    let cloud = Cloud::exporting();
+    cloud.served.place.write("policies/policy.yaml", &of_preview("method: both"));
+    let velero = Velero::of(&cloud.served, &cloud.storage);
+    velero.writes(&scheduled(&cloud, "dxdr-preview-20240501100000"));
+    points_without_cloud_sql(&cloud);
+    // By now the policy relies on the log alone.
+    cloud.served.place.write("policies/policy.yaml", &of_preview("method: pointInTime"));
+    velero.writes(&scheduled(&cloud, "dxdr-preview-20240501110000"));
+    let listed = cloud.json(&["points", "preview"], 0);
+    let point = &listed["points"][1];
+    assert_eq!((&database_of(point)["method"], &point["state"]), (&json!("pointInTime"), &json!("partial")), "{point:#}");
+    let lacks: Vec<&Value> = point["gaps"].as_array().unwrap().iter().map(|gap| &gap["what"]).collect();
+    assert_eq!(lacks, ["database orders"]);
+}
+
+#[test]
 fn what_a_schedule_made_without_the_export_that_was_promised_is_partial_and_says_what_to_do() {
     let cloud = Cloud::exporting();
     cloud.served.place.write("policies/policy.yaml", &of_preview("method: export"));
     let velero = Velero::of(&cloud.served, &cloud.storage);
-    velero.writes(&scheduled("dxdr-preview-20240501100000"));
+    velero.writes(&scheduled(&cloud, "dxdr-preview-20240501100000"));
     let listed = cloud.json(&["points", "preview"], 0);
     let point = &listed["points"][0];
     assert_eq!(point["state"], "partial");
