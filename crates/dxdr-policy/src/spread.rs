@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dxdr_environment::{DatabaseLocation, Environment, EnvironmentName, InstanceName};
 
 use crate::{
-    backup::{BackupPolicy, DatabaseMethod},
+    backup::{BackupPolicy, DatabaseMethod, Engine},
     schedule::{Schedule, stable},
 };
 
@@ -117,9 +117,11 @@ fn policy_of<'a>(environment: &Environment, policies: &'a [BackupPolicy]) -> Opt
     policies.iter().find(|policy| policy.environments.contains(&environment.name))
 }
 
-/// The instances that something of the environment is exported from.
+/// The instances that something of the environment is exported from when its schedule fires. Velero's Schedules export nothing: under `engine: velero` only who asks for a
+/// point has one with exports.
 pub fn exported_from(environment: &Environment, policies: &[BackupPolicy]) -> BTreeSet<InstanceName> {
-    let databases = policy_of(environment, policies).and_then(|policy| policy.databases);
+    let policy = policy_of(environment, policies).filter(|policy| policy.engine == Engine::Native);
+    let databases = policy.and_then(|policy| policy.databases);
     if databases.is_none_or(|databases| databases.method == DatabaseMethod::PointInTime) {
         return BTreeSet::new();
     }
@@ -188,8 +190,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        DatabasePolicy, Engine, Objectives, ResourceFilters, Retention, SecretsPolicy, VolumeMethod, VolumePolicy,
-        backup::MAX_SKEW, schedule::MINUTES_OF_A_DAY,
+        DatabasePolicy, Objectives, ResourceFilters, Retention, SecretsPolicy, VolumeMethod, VolumePolicy, backup::MAX_SKEW,
+        schedule::MINUTES_OF_A_DAY,
     };
 
     fn environment(name: &str, instances: &[u8]) -> Environment {
@@ -290,6 +292,27 @@ mod tests {
             (&Schedule::derived("dev", SignedDuration::from_hours(2)), &Because::Objective)
         );
         assert_eq!(together(&environments, &policies, &timings), []);
+    }
+
+    #[test]
+    fn schedules_of_veleros_are_in_nobodys_way_and_nobody_is_in_theirs() {
+        let environments = [environment("staging", &[1]), environment("dev", &[1])];
+        let own = |name: &str| Schedule::derived(name, SignedDuration::from_hours(2));
+        let begins_as_dev = format!("{} * * * *", own("dev").minutes_of_a_day().into_iter().next().unwrap());
+        let policies = |engines: [Engine; 2]| {
+            let written = policy(&["staging"], 120, Some(&begins_as_dev), DatabaseMethod::Export);
+            let derived = policy(&["dev"], 120, None, DatabaseMethod::Both);
+            [BackupPolicy { engine: engines[0], ..written }, BackupPolicy { engine: engines[1], ..derived }]
+        };
+        let dev = EnvironmentName::parse("dev").unwrap();
+        for engines in [[Engine::Velero, Engine::Native], [Engine::Native, Engine::Velero], [Engine::Velero; 2]] {
+            let policies = policies(engines);
+            let timings = timings(&environments, &policies);
+            assert_eq!((&timings[&dev].schedule, &timings[&dev].because), (&own("dev"), &Because::Objective), "{engines:?}");
+            assert_eq!(together(&environments, &policies, &timings), []);
+        }
+        let moved = &timings(&environments, &policies([Engine::Native; 2]))[&dev];
+        assert!(matches!(moved.because, Because::Moved { .. }), "{moved:?}");
     }
 
     fn any_world() -> impl Strategy<Value = Vec<(Vec<u8>, i64)>> {

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use dxdr_environment::{
-    Environment, EnvironmentName, ObjectReference, PlannedObject, comparison,
+    Environment, ObjectReference, PlannedObject, comparison,
     compile::{DesiredObject, environment_of},
 };
-use dxdr_policy::{
-    BackupPolicy, BackupStore, Because, Engine, SnapshotLocation, Timing, Together, VolumeMethod, timings, together,
-};
+use dxdr_policy::{BackupPolicy, BackupStore, Engine, SnapshotLocation, VolumeMethod, timings};
 use jiff::tz::Offset;
 use serde_json::Value;
 
@@ -103,11 +101,9 @@ pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan
                 parser,
                 request.standby,
             ));
-            look_at_timing(environment, timing, &mut notes);
         }
         look_at_policy(policy, version, &mut notes);
     }
-    look_at_meetings(request, &policies, &timings, &mut notes);
     let foreign = foreign(observed);
     look_at_overlaps(request, &policies, &foreign, &mut notes);
     SchedulePlan {
@@ -345,34 +341,6 @@ fn settle_locations<'a>(
         }
     }
     names
-}
-
-fn look_at_timing(environment: &Environment, timing: &Timing, notes: &mut Vec<Note>) {
-    if let Because::Moved { instance, other } = &timing.because {
-        let text = format!(
-            "`{}` begins at `{}`: close to its own minute `{other}` begins, with which it shares {instance}",
-            environment.name,
-            timing.schedule.expression()
-        );
-        notes.push(note(Severity::Information, text, None));
-    }
-}
-
-/// Those who begin together although they wait for each other. What is under no Schedule of Velero's is told by `dxdr check`.
-fn look_at_meetings(
-    request: &SchedulesRequest<'_>,
-    policies: &[&BackupPolicy],
-    timings: &BTreeMap<EnvironmentName, Timing>,
-    notes: &mut Vec<Note>,
-) {
-    for Together { instance, environments } in together(request.environments, request.policies, timings) {
-        if policies.iter().any(|policy| environments.iter().any(|name| policy.environments.contains(name))) {
-            let names: Vec<&str> = environments.iter().map(EnvironmentName::as_str).collect();
-            let text = format!("{} begin at the same minute, and share {instance}: one waits for the other", names.join(", "));
-            let hint = "leave `schedule` out of their policies: their minutes are chosen apart then";
-            notes.push(note(Severity::Warning, text, Some(hint)));
-        }
-    }
 }
 
 fn look_at_policy(policy: &BackupPolicy, version: Option<VeleroVersion>, notes: &mut Vec<Note>) {
