@@ -31,6 +31,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use dxdr_provider::object_storage::{
     ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition, StorageError, StorageErrorKind,
 };
@@ -179,6 +180,16 @@ impl ObjectStorage for GcsStorage {
     async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         let call = self.valid_call("write", key)?;
         let stat = self.upload(&call, body, condition).await?;
+        self.reached();
+        Ok(stat)
+    }
+
+    async fn replace(&self, read: &ObjectStat, bytes: Bytes) -> Result<Option<ObjectStat>, StorageError> {
+        let call = self.valid_call("write", &read.key)?;
+        let Some(generation) = read.tag.as_ref().and_then(|tag| tag.parse().ok()) else {
+            return Err(call.fails_by(StorageErrorKind::Invalid, "what was read has no generation"));
+        };
+        let stat = self.overwrite(&call, bytes, generation).await?;
         self.reached();
         Ok(stat)
     }

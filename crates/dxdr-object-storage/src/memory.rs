@@ -117,6 +117,15 @@ impl ObjectStorage for MemoryStorage {
         Ok(stat)
     }
 
+    async fn replace(&self, read: &ObjectStat, bytes: Bytes) -> Result<Option<ObjectStat>, StorageError> {
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(there) = objects.get_mut(&read.key).filter(|there| there.stat(&read.key).is_still(read)) else {
+            return Ok(None);
+        };
+        *there = Object { bytes, modified: Timestamp::now(), version: there.version + 1 };
+        Ok(Some(there.stat(&read.key)))
+    }
+
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<ObjectReader, StorageError> {
         let call = self.call("read", key);
         call.valid_key()?;

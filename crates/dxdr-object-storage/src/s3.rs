@@ -34,6 +34,7 @@ use std::{
 
 use async_trait::async_trait;
 use aws_sdk_s3::{Client, primitives::DateTime};
+use bytes::Bytes;
 use dxdr_provider::object_storage::{
     ListPage, ListRequest, ObjectBody, ObjectReader, ObjectStat, ObjectStorage, PutCondition, StorageError, StorageErrorKind,
 };
@@ -162,6 +163,14 @@ impl ObjectStorage for S3Storage {
         let call = self.call("write", key);
         call.valid_key()?;
         let stat = self.upload(call, body, condition).await?;
+        self.reached();
+        Ok(stat)
+    }
+
+    async fn replace(&self, read: &ObjectStat, bytes: Bytes) -> Result<Option<ObjectStat>, StorageError> {
+        let call = self.call("write", &read.key);
+        call.valid_key()?;
+        let stat = self.overwrite(call, bytes, read).await?;
         self.reached();
         Ok(stat)
     }

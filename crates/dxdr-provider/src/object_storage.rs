@@ -52,6 +52,16 @@ pub struct ObjectStat {
     pub tag: Option<String>,
 }
 
+impl ObjectStat {
+    /// Whether it is of the same content as an earlier one of its key: by the store's tags, or, where there are none, by size and time.
+    pub fn is_still(&self, earlier: &Self) -> bool {
+        match (&self.tag, &earlier.tag) {
+            (Some(now), Some(then)) => now == then,
+            _ => (self.size, self.modified) == (earlier.size, earlier.modified),
+        }
+    }
+}
+
 /// An object being read.
 pub struct ObjectReader {
     /// What is being read; `size` is that of the whole object, also when a range was asked for.
@@ -107,6 +117,17 @@ pub trait ObjectStorage: Debug + Send + Sync {
     /// Writes an object whole or not at all. Large streams go in parts; a failed put leaves no object and cleans its parts up.
     /// The answer's `size` is what was written.
     async fn put(&self, key: &str, body: ObjectBody, condition: PutCondition) -> Result<ObjectStat, StorageError>;
+
+    /// Writes over a small object that is still the one that `read` is of, as [`get`](Self::get) or [`stat`](Self::stat) said it; `None`, and nothing is written, where it is
+    /// another one by now, or gone. Servers that compare and write at once do. Elsewhere it is looked at right before it is written, which leaves a moment in between.
+    async fn replace(&self, read: &ObjectStat, bytes: Bytes) -> Result<Option<ObjectStat>, StorageError> {
+        match self.stat(&read.key).await {
+            Ok(now) if now.is_still(read) => self.put(&read.key, ObjectBody::Bytes(bytes), PutCondition::Always).await.map(Some),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind == StorageErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 
     /// Opens an object, or the bytes of `range` of it (end exclusive, cut at the object's end).
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<ObjectReader, StorageError>;

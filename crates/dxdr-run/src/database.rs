@@ -36,6 +36,7 @@ use crate::{
     store::Store,
     witness::{self, Between, Witness},
 };
+pub use log::InstanceLogs;
 use log::OneLog;
 
 /// Databases that are opened and looked at at the same time: servers have few connections to spare.

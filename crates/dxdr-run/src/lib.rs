@@ -36,6 +36,7 @@ pub mod velero;
 mod witness;
 
 pub use context::{LEASE_NAMESPACE, RunContext};
+pub use database::InstanceLogs;
 pub use error::RunError;
 pub use event::{Event, Reporter};
 pub use sealing::{SEALING_KEYS, SealingKeys};

@@ -30,6 +30,11 @@ pub struct Store {
 impl Store {
     /// Reads a small object whole; `None` when it is not there.
     pub async fn read(&self, key: &str) -> Result<Option<Bytes>, StorageError> {
+        Ok(self.read_to_replace(key).await?.map(|(_, bytes)| bytes))
+    }
+
+    /// The same, for who may [replace](ObjectStorage::replace) it.
+    pub(crate) async fn read_to_replace(&self, key: &str) -> Result<Option<(ObjectStat, Bytes)>, StorageError> {
         let mut reader = match self.storage.get(key, None).await {
             Ok(reader) => reader,
             Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(None),
@@ -44,7 +49,7 @@ impl Store {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(Some(bytes.freeze()))
+        Ok(Some((reader.stat, bytes.freeze())))
     }
 
     /// Reads an object of any size whole, and says what it is; `None` when it is not there. `read` hears how many bytes have been read.

@@ -60,6 +60,16 @@ impl GcsStorage {
         }
     }
 
+    /// Writes over that generation alone; `None` where it is not the live one any more.
+    pub(super) async fn overwrite(&self, call: &Call, bytes: Bytes, generation: i64) -> Result<Option<ObjectStat>, StorageError> {
+        let write = Write { key: call.key.clone(), generation, id: write_id() };
+        let written = match self.whole(&write, bytes).await {
+            Ok(written) => Some(written),
+            Err(failure) => self.own_after_all(call, &write, PutCondition::Always, failure).await?,
+        };
+        Ok(written.map(|written| stat(call, &written)))
+    }
+
     async fn in_one_request(&self, call: &Call, bytes: Bytes, condition: PutCondition) -> Result<ObjectStat, StorageError> {
         let mut write = Write { key: call.key.clone(), generation: 0, id: write_id() };
         for _ in 0..CONFLICTS {

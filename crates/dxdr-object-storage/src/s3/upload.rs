@@ -54,10 +54,33 @@ impl S3Storage {
         }
         let mut parts = Parts::new(body);
         let first = parts.next(part_size(1)).await.map_err(|error| call.fails_by_body(error))?;
-        let write = Write { storage: self, call: &call, condition, id: write_id() };
+        let write = Write { storage: self, call: &call, condition: condition.into(), id: write_id() };
         match first {
             Part::Last(bytes) => write.whole(bytes).await,
             Part::Full(bytes) => write.in_parts(bytes, parts).await,
+        }
+    }
+
+    /// Writes over what was read; `None` where it is another object by now, or none.
+    pub(super) async fn overwrite(
+        &self,
+        call: Call,
+        bytes: Bytes,
+        read: &ObjectStat,
+    ) -> Result<Option<ObjectStat>, StorageError> {
+        // Not every server heeds the condition.
+        match self.head_as_it_is(&call).await {
+            Ok(now) if now.is_still(read) => {}
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let condition = read.tag.clone().map_or(Condition::Always, Condition::IfStill);
+        let write = Write { storage: self, call: &call, condition, id: write_id() };
+        match write.whole(bytes).await {
+            Ok(stat) => Ok(Some(stat)),
+            Err(error) if matches!(error.kind, StorageErrorKind::AlreadyExists | StorageErrorKind::NotFound) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -70,11 +93,29 @@ impl S3Storage {
     }
 }
 
+/// What has to be true of the key for a write to take place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Condition {
+    Always,
+    IfAbsent,
+    /// The object there has that tag.
+    IfStill(String),
+}
+
+impl From<PutCondition> for Condition {
+    fn from(condition: PutCondition) -> Self {
+        match condition {
+            PutCondition::Always => Self::Always,
+            PutCondition::IfAbsent => Self::IfAbsent,
+        }
+    }
+}
+
 /// One put.
 struct Write<'put> {
     storage: &'put S3Storage,
     call: &'put Call,
-    condition: PutCondition,
+    condition: Condition,
     id: String,
 }
 
@@ -84,7 +125,14 @@ impl Write<'_> {
     }
 
     fn only_if_absent(&self) -> Option<String> {
-        (self.condition == PutCondition::IfAbsent).then(|| "*".to_owned())
+        (self.condition == Condition::IfAbsent).then(|| "*".to_owned())
+    }
+
+    fn only_if_still(&self) -> Option<String> {
+        match &self.condition {
+            Condition::IfStill(tag) => Some(tag.clone()),
+            Condition::Always | Condition::IfAbsent => None,
+        }
     }
 
     fn checksum(&self) -> Option<ChecksumAlgorithm> {
@@ -114,7 +162,8 @@ impl Write<'_> {
                     .bucket(self.storage.bucket())
                     .key(self.storage.full(&self.call.key))
                     .set_if_none_match(self.only_if_absent())
-                    .set_metadata(self.only_if_absent().map(|_| [(WRITE_ID.to_owned(), self.id.clone())].into()))
+                    .set_if_match(self.only_if_still())
+                    .set_metadata((self.condition != Condition::Always).then(|| [(WRITE_ID.to_owned(), self.id.clone())].into()))
                     .set_checksum_algorithm(self.checksum())
                     .set_server_side_encryption(encryption)
                     .set_ssekms_key_id(key)
@@ -303,11 +352,11 @@ impl Write<'_> {
                 Ok(output) => return Ok(output),
                 Err(error) => failure(self.call, error),
             };
-            let is_conflict = self.condition == PutCondition::IfAbsent
+            let is_conflict = self.condition != Condition::Always
                 && (status(&error) == Some(409)
                     || matches!(code(&error), Some("ConditionalRequestConflict" | "OperationAborted")));
             if !is_conflict || conflicts == CONFLICTS {
-                if self.condition == PutCondition::IfAbsent && error.kind == StorageErrorKind::AlreadyExists {
+                if self.condition != Condition::Always && error.kind == StorageErrorKind::AlreadyExists {
                     self.storage.shared.knows_conditions.store(true, Ordering::Relaxed);
                 }
                 return Err(error);
@@ -330,7 +379,7 @@ impl Write<'_> {
             Ok(there) if there.metadata().and_then(|metadata| metadata.get(WRITE_ID)) == Some(&self.id) => {
                 Ok(self.stat(size, there.e_tag()))
             }
-            Ok(_) if self.condition == PutCondition::IfAbsent => Err(reread(error, StorageErrorKind::AlreadyExists)),
+            Ok(_) if self.condition == Condition::IfAbsent => Err(reread(error, StorageErrorKind::AlreadyExists)),
             _ => Err(error),
         }
     }

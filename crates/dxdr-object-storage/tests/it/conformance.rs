@@ -33,6 +33,7 @@ macro_rules! suite {
             of_eight_writers_one_creates
             of_eight_writers_of_streams_one_creates
             an_object_that_exists_is_not_created_again
+            an_object_is_replaced_only_while_it_is_what_was_read
             a_missing_object_is_not_found
             deleting_what_is_missing_succeeds
             deleted_objects_are_gone
@@ -425,6 +426,19 @@ pub(crate) async fn an_object_that_exists_is_not_created_again(storage: Storage)
     storage.delete("a").await.unwrap();
     storage.put("a", ObjectBody::Bytes("third".into()), PutCondition::IfAbsent).await.unwrap();
     assert_eq!(read(&*storage, "a").await, b"third");
+}
+
+pub(crate) async fn an_object_is_replaced_only_while_it_is_what_was_read(storage: Storage) {
+    put(&*storage, "a/b", "first").await;
+    let first = storage.get("a/b", None).await.unwrap().stat;
+    let second = storage.replace(&first, "second one".into()).await.unwrap().unwrap();
+    assert_eq!((second.key.as_str(), second.size), ("a/b", 10));
+    assert_eq!(storage.replace(&first, "third".into()).await.unwrap(), None);
+    assert_eq!(read(&*storage, "a/b").await, b"second one");
+    let second = storage.stat("a/b").await.unwrap();
+    storage.delete("a/b").await.unwrap();
+    assert_eq!(storage.replace(&second, "third".into()).await.unwrap(), None);
+    assert_eq!(all_keys(&*storage).await, Vec::<String>::new());
 }
 
 pub(crate) async fn a_missing_object_is_not_found(storage: Storage) {

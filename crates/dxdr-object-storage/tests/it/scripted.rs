@@ -20,7 +20,7 @@ use dxdr_object_storage::{
 };
 use dxdr_provider::{
     StorageError, StorageErrorKind,
-    object_storage::{ListRequest, ObjectBody, ObjectStorage, PutCondition},
+    object_storage::{ListRequest, ObjectBody, ObjectStat, ObjectStorage, PutCondition},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinHandle;
@@ -248,6 +248,20 @@ async fn a_server_that_asks_to_slow_down_is_asked_again_and_then_throttled() {
     assert_eq!(server.asked().len(), 3 + 4);
     assert!(!hints(&error).is_empty());
     names_the_store(&error, &server);
+}
+
+#[tokio::test]
+async fn what_is_replaced_is_what_was_read_also_when_it_changes_behind_the_look() {
+    for refusal in [(StatusCode::PRECONDITION_FAILED, "PreconditionFailed"), (StatusCode::NOT_FOUND, "NoSuchKey")] {
+        // The second answer to HEAD is whose object it is that is in the way: somebody else's.
+        let server = Server::start().await.then(written).then(move |_| refuse(refusal.0, refusal.1)).otherwise(written);
+        let storage = server.storage().await;
+        let read = ObjectStat { key: "object".to_owned(), size: 0, modified: None, tag: Some("\"tag\"".to_owned()) };
+        assert_eq!(storage.replace(&read, "bytes".into()).await.unwrap(), None);
+        let asked = server.asked();
+        assert_eq!((asked[0].method.as_str(), asked[1].method.as_str()), ("HEAD", "PUT"));
+        assert_eq!(asked[1].header("if-match"), Some("\"tag\""));
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ use super::database::{DatabaseFate, DatabasePlan, text};
 /// Snapshots tell whole seconds, cut off: a volume may be that much newer than it says.
 const WHOLE_SECOND: SignedDuration = SignedDuration::from_secs(1);
 
+/// How what a point lacks begins, where it has no instant in a log.
+const INSTANT_OF: &str = "the instant of ";
+
 /// How the instant is chosen that a point names in the log of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlan {
@@ -24,7 +27,12 @@ pub struct LogPlan {
 impl LogPlan {
     /// What a point lacks without it. It names the instance: who looks again later may find the database on another one.
     pub fn what(&self, unit: &DatabaseUnit) -> String {
-        format!("the instant of {unit} in the log of {}", self.instance)
+        format!("{INSTANT_OF}{unit} in the log of {}", self.instance)
+    }
+
+    /// Whether that is what a point lacks, of whatever database and instance.
+    pub fn is_lacking(what: &str) -> bool {
+        what.starts_with(INSTANT_OF)
     }
 
     /// What can be promised: no reference dangles, as far as the clocks of the storage and of the service agree. Nobody's database holds still.

@@ -67,7 +67,7 @@ mod tests {
         let then = on("orders", "old", DatabaseMethod::Both);
         let log = then.iter().find(|database| database.log().is_some()).unwrap().clone();
         let moved = on("orders", "new", DatabaseMethod::PointInTime);
-        assert_eq!(databases_then(&annotated(&then), &moved), [log.clone()]);
+        assert_eq!(databases_then(&annotated(&then), &moved), std::slice::from_ref(&log));
         // What is promised by now beside it is lacking, and what is not promised any more was promised then.
         let exported = on("orders", "new", DatabaseMethod::Export);
         assert_eq!(databases_then(&annotated(&then), &exported), [log.clone(), exported[0].clone()]);

@@ -3,7 +3,7 @@
 use dxdr_plan::{Step, backup::PointDatabases};
 use jiff::Timestamp;
 
-use super::{Databases, Dumped, export, log};
+use super::{Databases, Dumped, InstanceLogs, export, log};
 use crate::{
     active::ActiveRun,
     context::RunContext,
@@ -69,7 +69,9 @@ impl<'a> DatabaseSteps<'a> {
         }
         run.start(step).await?;
         let logged = match logged {
-            Some((volumes, objects)) => log::logs(context.instances.as_deref(), self.of.plans, volumes, objects).await,
+            Some((volumes, objects)) => {
+                log::logs(&InstanceLogs::of(context.instances.clone()), self.of.plans, volumes, objects).await
+            }
             None => Dumped::default(),
         };
         logged.report_failures(context.reporter.as_ref());

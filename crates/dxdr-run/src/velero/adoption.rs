@@ -27,7 +27,7 @@ use dxdr_format::{
     },
 };
 use dxdr_plan::{
-    backup::{DATABASES_FOLDER, DatabasePlan},
+    backup::{DATABASES_FOLDER, DatabasePlan, LogPlan},
     velero::{DATABASES_ANNOTATION, databases_then, logs_then},
 };
 use dxdr_policy::BackupPolicy;
@@ -36,9 +36,8 @@ use futures::{StreamExt, stream};
 
 use crate::{
     catalog,
-    database::{self, Dumped, log},
+    database::{self, Dumped, InstanceLogs, log},
     error::RunError,
-    instance::InstanceAccess,
     journal::History,
     restore,
     sealing::{Examination, SEALING_KEYS, SealingKeys},
@@ -51,14 +50,13 @@ use crate::{
 const IN_FLIGHT: usize = 4;
 
 /// Who adopts backups of an environment: what it knows, and whom it can ask.
-#[derive(Clone)]
 pub struct Adopter {
     /// The sealing keys.
     pub keys: Option<SealingKeys>,
     /// What becomes of the environment's databases.
     pub databases: Vec<DatabasePlan>,
-    /// The way to the instances whose logs are relied on.
-    pub instances: Option<Arc<dyn InstanceAccess>>,
+    /// The instances whose logs are relied on: the same for everything that is adopted and mended at a time.
+    pub logs: Arc<InstanceLogs>,
 }
 
 impl Adopter {
@@ -68,10 +66,29 @@ impl Adopter {
         environment: &Environment,
         policy: &BackupPolicy,
         keys: Option<SealingKeys>,
-        instances: Option<Arc<dyn InstanceAccess>>,
+        logs: Arc<InstanceLogs>,
     ) -> Self {
-        Self { keys, databases: database::planned(store, environment, Some(policy)), instances }
+        Self { keys, databases: database::planned(store, environment, Some(policy)), logs }
     }
+}
+
+impl Adopter {
+    /// Whether it may know what a point lacks.
+    fn may_mend(&self, point: &RecoveryPoint) -> bool {
+        point.engine == Engine::Velero && (self.keys_for(point).is_some() || lacks_instants(point))
+    }
+
+    /// The sealing keys, where a point does not say which ones it needs.
+    fn keys_for(&self, point: &RecoveryPoint) -> Option<&SealingKeys> {
+        let lacks = point.gaps.iter().any(|gap| gap.what == SEALING_KEYS)
+            && !point.components.iter().any(|component| matches!(component, Component::Keys(_)));
+        self.keys.as_ref().filter(|keys| lacks && keys.problem.is_none())
+    }
+}
+
+/// Whether a point lacks instants in logs.
+fn lacks_instants(point: &RecoveryPoint) -> bool {
+    point.gaps.iter().any(|gap| LogPlan::is_lacking(&gap.what))
 }
 
 /// What a run has captured beside a backup, and what it saw of that.
@@ -279,41 +296,58 @@ async fn adopt_orphan(
 }
 
 /// Looks again into points of Velero's that were adopted by somebody who could not have the sealing keys, or could not ask an instance how far its log goes. Answers
-/// the names of those that say it now, each with what it says.
+/// the names of those that say it now, each with what it says, or why it may not be written.
 pub async fn mend(
     store: &Store,
     points: &[Entry],
     adopters: &BTreeMap<EnvironmentName, Adopter>,
-) -> Result<Vec<(String, String)>, RunError> {
+) -> Result<Vec<(String, Result<String, RunError>)>, RunError> {
     let mut mended = Vec::new();
     for entry in points {
         let Entry::Ours(point) = entry else { continue };
-        let Some(adopter) = adopters.get(&point.environment).filter(|_| point.engine == Engine::Velero) else { continue };
-        let mut known = point.clone();
-        let keys = mend_keys(store, entry, &mut known, adopter).await?.then_some("which sealing keys it needs");
-        let logs =
-            mend_logs(store, &mut known, adopter).await?.then_some("which instant it stands for in the logs of its databases");
-        let says: Vec<&str> = keys.into_iter().chain(logs).collect();
-        if !says.is_empty() {
-            catalog::index(store, &known).await?;
-            store.write(&store.layout.manifest_key(&known.name), manifest::encode(&known), PutCondition::Always).await?;
-            if known.instant != point.instant {
-                let key = store.layout.point_index_key(point.environment.as_str(), point.instant, &point.name);
-                store.storage.delete(&key).await?;
+        let Some(adopter) = adopters.get(&point.environment).filter(|adopter| adopter.may_mend(point)) else { continue };
+        match mend_one(store, &point.name, adopter).await {
+            Ok(None) => {}
+            Ok(Some(says)) => mended.push((point.name.clone(), Ok(says))),
+            // A bucket may let nobody write over what is there.
+            Err(error) if matches!(&error, RunError::Storage(error) if error.kind == StorageErrorKind::Forbidden) => {
+                mended.push((point.name.clone(), Err(error)));
             }
-            mended.push((known.name, says.join(", and ")));
+            Err(error) => return Err(error),
         }
     }
     Ok(mended)
 }
 
+/// Reads a point's manifest, and writes over just that: what was deleted meanwhile stays deleted, and what somebody else has mended stays as it is.
+async fn mend_one(store: &Store, name: &str, adopter: &Adopter) -> Result<Option<String>, RunError> {
+    let key = store.layout.manifest_key(name);
+    let Some((read, bytes)) = store.read_to_replace(&key).await? else { return Ok(None) };
+    let Ok(mut point) = manifest::decode(&bytes) else { return Ok(None) };
+    let before = point.instant;
+    let keys = mend_keys(store, &mut point, adopter).await?.then_some("which sealing keys it needs");
+    let logs = mend_logs(store, &mut point, adopter).await?.then_some("which instant it stands for in the logs of its databases");
+    let says: Vec<&str> = keys.into_iter().chain(logs).collect();
+    if says.is_empty() {
+        return Ok(None);
+    }
+    // What lists points takes entries out of it that lead nowhere.
+    catalog::index(store, &point).await?;
+    if store.storage.replace(&read, manifest::encode(&point).into()).await?.is_none() {
+        return Ok(None);
+    }
+    if point.instant != before {
+        let key = store.layout.point_index_key(point.environment.as_str(), before, &point.name);
+        store.storage.delete(&key).await?;
+    }
+    Ok(Some(says.join(", and ")))
+}
+
 /// Whether a point has learnt which keys it needs.
-async fn mend_keys(store: &Store, entry: &Entry, point: &mut RecoveryPoint, adopter: &Adopter) -> Result<bool, RunError> {
-    let lacks = point.gaps.iter().any(|gap| gap.what == SEALING_KEYS)
-        && !point.components.iter().any(|component| matches!(component, Component::Keys(_)));
-    let Some(keys) = adopter.keys.as_ref().filter(|keys| lacks && keys.problem.is_none()) else { return Ok(false) };
+async fn mend_keys(store: &Store, point: &mut RecoveryPoint, adopter: &Adopter) -> Result<bool, RunError> {
+    let Some(keys) = adopter.keys_for(point) else { return Ok(false) };
     let examination = Examination::new(Some(keys.clone()));
-    let examined = restore::source(store, entry)
+    let examined = restore::source(store, &Entry::Ours(point.clone()))
         .visit(examination, |examination, _, item, json| {
             examination.observe_item(item, json);
             Ok(true)
@@ -326,13 +360,13 @@ async fn mend_keys(store: &Store, entry: &Entry, point: &mut RecoveryPoint, adop
 
 /// Whether a point has learnt of an instant in a log. What it lacks says which, and of which instance's: the backup has it, and nobody else is asked where the database was.
 async fn mend_logs(store: &Store, point: &mut RecoveryPoint, adopter: &Adopter) -> Result<bool, RunError> {
-    let metadata = if point.complete() { None } else { store.read(&store.layout.backup_key(&point.name)).await? };
+    let metadata = if lacks_instants(point) { store.read(&store.layout.backup_key(&point.name)).await? } else { None };
     let Some(backup) = metadata.and_then(|metadata| backup::decode(&metadata).ok()) else { return Ok(false) };
     let mut databases = logs_then(&backup.metadata.annotations).unwrap_or_default();
     let what = |database: &DatabasePlan| database.log().map(|log| log.what(&database.unit));
     databases.retain(|database| what(database).is_some_and(|what| point.gaps.iter().any(|gap| gap.what == what)));
     let (volumes, objects) = adoption::instants(point);
-    let logged = log::logs(adopter.instances.as_deref(), &databases, &volumes, objects).await;
+    let logged = log::logs(&adopter.logs, &databases, &volumes, objects).await;
     let failed: Vec<String> = logged.gaps().map(|gap| gap.what).collect();
     let found: Vec<String> = databases.iter().filter_map(what).filter(|what| !failed.contains(what)).collect();
     point.gaps.retain(|gap| !found.contains(&gap.what));
@@ -361,7 +395,7 @@ async fn note_databases(
             (databases, captured)
         }
     };
-    let logged = log::logs(adopter.instances.as_deref(), &databases, &volumes, objects).await;
+    let logged = log::logs(&adopter.logs, &databases, &volumes, objects).await;
     let dumped = captured.joined(logged);
     point.instant = dumped.latest().map_or(point.instant, |latest| latest.max(point.instant));
     point.components.extend(dumped.components());
@@ -432,3 +466,7 @@ fn digest(
     }
     Ok((archive.into_inner().digest(), Some(facts)))
 }
+
+#[cfg(test)]
+#[path = "adoption_test.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! A recovery point that a Velero server takes: asked for, followed, adopted, with databases captured beside it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dxdr_catalog::{Entry, RecoveryPoint};
@@ -26,7 +26,7 @@ use crate::{
     backup::{living_namespace, reachable_store, recorded, seed},
     catalog,
     context::RunContext,
-    database::{self, steps::DatabaseSteps},
+    database::{self, InstanceLogs, steps::DatabaseSteps},
     error::RunError,
     journal::History,
     lease,
@@ -227,8 +227,11 @@ fn came_to(backup: &str, object: &Value) -> Result<String, RunError> {
 }
 
 async fn adopted(context: &RunContext, plan: &VeleroBackupPlan, beside: &Beside) -> Result<RecoveryPoint, RunError> {
-    let adopter =
-        Adopter { keys: context.sealing.clone(), databases: plan.databases.clone(), instances: context.instances.clone() };
+    let adopter = Adopter {
+        keys: context.sealing.clone(),
+        databases: plan.databases.clone(),
+        logs: Arc::new(InstanceLogs::of(context.instances.clone())),
+    };
     for _ in 0..LOOKS_FOR_METADATA {
         if let Some(point) = adoption::adopt(&context.store, &plan.point, &adopter, beside).await? {
             return Ok(point);

@@ -1,6 +1,9 @@
 //! `dxdr points`
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use dxdr_catalog::{Entry, coverage};
 use dxdr_environment::EnvironmentName;
@@ -8,7 +11,7 @@ use dxdr_policy::Engine;
 use dxdr_provider::{Clock, StorageErrorKind, clock::SystemClock};
 use dxdr_report::points::{self, Points as Page};
 use dxdr_run::{
-    RunError, SEALING_KEYS, Store, catalog,
+    InstanceLogs, RunError, SEALING_KEYS, Store, catalog,
     velero::adoption::{self, Adopter, Adoption},
 };
 
@@ -50,14 +53,13 @@ async fn adopt(
 ) -> Result<(), Failure> {
     let (orphans, others) = adoption::orphans(store, only.map(|(name, _)| name)).await?;
     // Keys are looked at, and put into escrow, only where something is to be adopted that may need them.
-    let mut adopters = BTreeMap::new();
+    let (mut adopters, logs) = (BTreeMap::new(), Arc::new(InstanceLogs::of(Some(context::instances(world)))));
     for environment in orphans.iter().map(|orphan| &orphan.environment).collect::<BTreeSet<_>>() {
         // Without them nobody can say which databases a point lacks.
         let declared = world.model.environment(environment.as_str());
         if let Some((declared, policy)) = declared.and_then(|declared| Some((declared, world.policy(declared)?))) {
             let keys = seal::keys(world, declared, seal::Missing::Escrow, global, terminal).await;
-            let instances = Some(context::instances(world));
-            adopters.insert(environment.clone(), Adopter::of(store, declared, policy, keys, instances));
+            adopters.insert(environment.clone(), Adopter::of(store, declared, policy, keys, Arc::clone(&logs)));
         }
     }
     let mut adoptions = match adoption::adopt_all(store, orphans, &adopters).await {
@@ -99,7 +101,10 @@ async fn adopt(
     // Others were adopted by somebody who could not have the keys that are at hand now, or could not ask the instances.
     if !adopters.is_empty() {
         for (name, says) in adoption::mend(store, &catalog::all(store, only).await?.entries, &adopters).await? {
-            terminal.note(&format!("{name} says now {says}"));
+            match says {
+                Ok(says) => terminal.note(&format!("{name} says now {says}")),
+                Err(error) => terminal.warn(&format!("{name} stays partial: {}", dxdr_run::active::chain(&error))),
+            }
         }
     }
     Ok(())
