@@ -272,6 +272,7 @@ pub(crate) mod tests {
             errors: 0,
             warnings: 0,
             schedule: None,
+            volumes: true,
         }
     }
 

@@ -288,6 +288,18 @@ pub struct Gap {
     pub reason: String,
 }
 
+impl Gap {
+    /// What a point lacks without the volume of a claim.
+    pub fn volume(namespace: &str, claim: &str) -> String {
+        format!("volume {namespace}/{claim}")
+    }
+
+    /// What it lacks where nobody knows which claims the namespace has.
+    pub fn volumes(namespace: &str) -> String {
+        format!("volumes in {namespace}")
+    }
+}
+
 /// A SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256(pub [u8; 32]);
@@ -352,6 +364,8 @@ pub struct ForeignBackup {
     pub warnings: u64,
     /// Label `velero.io/schedule-name`.
     pub schedule: Option<String>,
+    /// Whether it was to have the data of volumes, too.
+    pub volumes: bool,
 }
 
 impl ForeignBackup {

@@ -297,6 +297,9 @@ pub fn restore_text(report: &RestoreReport) -> String {
     for (object, reason) in &report.not_served {
         text.push_str(&format!("  not restored: {object}: {reason}\n"));
     }
+    for (claim, reason) in &report.without_data {
+        text.push_str(&format!("  without its data: {claim}: {reason}\n"));
+    }
     if let Some(reason) = &report.kept {
         text.push_str(&format!("  nothing was removed: {reason}\n"));
     }
@@ -355,6 +358,7 @@ pub fn restore_json(report: &RestoreReport) -> Value {
         "immutable": report.immutable,
         "beingDeleted": report.being_deleted,
         "failed": report.failed.iter().map(|error| json!({"object": error.object, "reason": error.message})).collect::<Vec<_>>(),
+        "withoutData": report.without_data.iter().map(|(claim, reason)| json!({"object": claim, "reason": reason})).collect::<Vec<_>>(),
         "kept": report.kept,
         "databases": report.databases.iter().map(|database| json!({
             "name": database.name, "database": database.database, "kept": database.kept,

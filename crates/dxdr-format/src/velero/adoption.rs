@@ -161,6 +161,25 @@ pub fn captured_volumes<'a>(
     volumes.iter().filter(|volume| captured(volume)).map(move |volume| component(volume, archive, backup))
 }
 
+/// What a backup that was to have volumes lacks of those of `namespace`.
+pub fn volume_gaps(volumes: &[VolumeInfo], namespace: &str) -> Vec<Gap> {
+    let told = volumes.iter().filter(|volume| volume.pvc_namespace == namespace).filter_map(uncaptured);
+    told.chain([Gap { what: Gap::volumes(namespace), reason: UNTOLD.to_owned() }]).collect()
+}
+
+/// Of a volume that Velero says nothing of.
+const UNTOLD: &str = "nothing captured it";
+
+/// Why nothing of a volume was kept; `None` where something was.
+fn uncaptured(volume: &VolumeInfo) -> Option<Gap> {
+    let reason = match volume {
+        volume if captured(volume) => return None,
+        volume if volume.skipped => format!("Velero skipped it: {}", volume.skipped_reason),
+        _ => "Velero could not capture it".to_owned(),
+    };
+    Some(Gap { what: Gap::volume(&volume.pvc_namespace, &volume.pvc_name), reason })
+}
+
 /// Whether something of the volume was kept.
 fn captured(volume: &VolumeInfo) -> bool {
     !volume.skipped && volume.result != "failed" && volume.handle().is_some()
@@ -215,15 +234,11 @@ fn component(volume: &VolumeInfo, archive: &ArchiveFacts, (started, completed): 
 fn gaps(backup: &Backup, archive: &ArchiveFacts, volumes: &[VolumeInfo], results: &Results) -> Vec<Gap> {
     let mut gaps = Vec::new();
     let gap = |what: String, reason: &str| Gap { what, reason: reason.to_owned() };
-    let promised = backup.spec.snapshot_volumes != Some(false) || backup.spec.default_volumes_to_fs_backup == Some(true);
-    if promised {
+    if backup.spec.promises_volumes() {
         for (namespace, claim) in &archive.claims {
-            let what = format!("volume {namespace}/{claim}");
             match volumes.iter().find(|volume| volume.pvc_namespace == *namespace && volume.pvc_name == *claim) {
-                Some(volume) if captured(volume) => {}
-                Some(volume) if volume.skipped => gaps.push(gap(what, &format!("Velero skipped it: {}", volume.skipped_reason))),
-                Some(_) => gaps.push(gap(what, "Velero could not capture it")),
-                None => gaps.push(gap(what, "nothing captured it")),
+                Some(volume) => gaps.extend(uncaptured(volume)),
+                None => gaps.push(gap(Gap::volume(namespace, claim), UNTOLD)),
             }
         }
     }

@@ -95,6 +95,13 @@ pub struct Spec {
     pub volume_snapshot_locations: Vec<String>,
 }
 
+impl Spec {
+    /// Whether the data of volumes was to be in it, in whatever way.
+    pub fn promises_volumes(&self) -> bool {
+        self.snapshot_volumes != Some(false) || self.default_volumes_to_fs_backup == Some(true)
+    }
+}
+
 /// `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -246,6 +253,7 @@ impl Backup {
 
 impl From<Backup> for ForeignBackup {
     fn from(backup: Backup) -> Self {
+        let volumes = backup.spec.promises_volumes();
         Self {
             name: backup.metadata.name,
             included_namespaces: backup.spec.included_namespaces,
@@ -258,6 +266,7 @@ impl From<Backup> for ForeignBackup {
             errors: backup.status.errors,
             warnings: backup.status.warnings,
             schedule: backup.metadata.labels.get("velero.io/schedule-name").cloned(),
+            volumes,
         }
     }
 }

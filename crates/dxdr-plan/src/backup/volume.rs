@@ -92,7 +92,7 @@ impl VolumePlan {
 
     /// What a point lacks without it.
     pub fn what(&self) -> String {
-        format!("volume {}/{}", self.namespace, self.claim)
+        Gap::volume(&self.namespace, &self.claim)
     }
 }
 

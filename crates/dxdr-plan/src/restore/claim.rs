@@ -1,17 +1,29 @@
 //! What becomes of the volume of a claim.
 
-use dxdr_catalog::{PodVolume, VolumeComponent};
+use std::collections::HashSet;
+
+use dxdr_catalog::{Gap, PodVolume, VolumeComponent};
 use dxdr_environment::ObjectReference;
 use serde_json::Value;
 
 use super::{
     copies::{Awaited, FileCopies, pod_reference},
-    finding::Finding,
+    finding::{Emptiness, Finding},
     plan::{Action, LeftOutReason, PrunedObject},
     planner::RestorePlanner,
     request::{Executor, Volumes},
     volume::{CapturedVolume, VeleroVolume, VolumeSource, contents},
 };
+
+/// A claim that is created with nothing in its volume.
+pub(super) struct EmptyClaim {
+    claim: ObjectReference,
+    why: Emptiness,
+    /// Of what the point lacks: why.
+    reason: Option<String>,
+    /// Whether it had a volume that no class makes.
+    by_hand: bool,
+}
 
 impl RestorePlanner {
     /// What a claim that is created is filled from, and what a person should know of it. `claim` is its name in the archive.
@@ -37,9 +49,12 @@ impl RestorePlanner {
             return Ok(captured.map(Box::new));
         }
         self.look_at_class(target, object);
+        let by_hand = self.request.executor == Executor::Dxdr
+            && self.storage.was_bound(claim)
+            && object.pointer("/spec/storageClassName").and_then(Value::as_str) == Some("");
         let Some(captured) = captured.filter(|_| self.request.volumes == Volumes::Captured) else {
-            let asked = self.request.volumes == Volumes::Empty;
-            self.findings.of(Finding::EmptyVolumes { asked }, target);
+            let (why, reason) = self.emptiness(claim);
+            self.empty.push(EmptyClaim { claim: target.clone(), why, reason, by_hand });
             return Ok(None);
         };
         if self.request.executor == Executor::Velero {
@@ -48,6 +63,9 @@ impl RestorePlanner {
         match &captured.source {
             VolumeSource::Snapshot { driver, .. } => {
                 self.look_at_storage(target, driver);
+                if by_hand {
+                    self.findings.of(Finding::ByHand, target);
+                }
                 Ok(Some(Box::new(captured)))
             }
             VolumeSource::Files { pod } => {
@@ -66,6 +84,36 @@ impl RestorePlanner {
                 Err(reason)
             }
         }
+    }
+
+    /// Why there will be nothing in the volume of a claim, and of what the point lacks, what it says of that.
+    fn emptiness(&self, claim: &str) -> (Emptiness, Option<String>) {
+        if self.request.volumes == Volumes::Empty {
+            return (Emptiness::Asked, None);
+        }
+        if !self.storage.was_bound(claim) {
+            return (Emptiness::NeverBound, None);
+        }
+        let namespace = &self.request.source_namespace;
+        let of = |what: String| self.gaps.iter().find(|gap| gap.what == what);
+        match of(Gap::volume(namespace, claim)).or_else(|| of(Gap::volumes(namespace))) {
+            Some(gap) => (Emptiness::Lacking, Some(gap.reason.clone())),
+            None => (Emptiness::LeftOut, None),
+        }
+    }
+
+    /// Tells of the claims among `created` in whose volumes nothing will be; answers those of which nobody wanted that.
+    pub(super) fn look_at_empty(&mut self, created: &HashSet<&ObjectReference>) -> Vec<(ObjectReference, String)> {
+        let mut lacking = Vec::new();
+        for EmptyClaim { claim, why, reason, by_hand } in std::mem::take(&mut self.empty) {
+            if !created.contains(&claim) {
+                continue;
+            }
+            let finding = if by_hand { Finding::ByHand } else { Finding::EmptyVolumes { why } };
+            self.findings.of(finding, &claim);
+            lacking.extend(reason.map(|reason| (claim, reason)));
+        }
+        lacking
     }
 
     /// Whether a claim that is there still waits for a copy: an earlier run made it, and nobody has filled it. A restore of that copy goes on with it.

@@ -7,6 +7,19 @@ use dxdr_environment::ObjectReference;
 use super::volume::SNAPSHOTS;
 use crate::review::{Note, Severity};
 
+/// Why nothing is in a new volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Emptiness {
+    /// The point was to have it, and has not.
+    Lacking,
+    /// Somebody said that it be left out.
+    LeftOut,
+    /// It is asked for.
+    Asked,
+    /// There was none.
+    NeverBound,
+}
+
 /// One sort of finding. The order is that of the notes of one severity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Finding {
@@ -24,7 +37,8 @@ pub(super) enum Finding {
     NoRoom { class: String },
     PodsInTheWay,
     TooManyPods,
-    EmptyVolumes { asked: bool },
+    EmptyVolumes { why: Emptiness },
+    ByHand,
     PodVolumes,
     VolumesStay,
     NoDriver { driver: String },
@@ -63,7 +77,11 @@ impl Finding {
             | Self::TooManyPods
             | Self::SharedThroughVelero { .. }
             | Self::Quota { stands: true, .. } => Severity::Fatal,
-            Self::Recreated | Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } => Severity::Information,
+            Self::EmptyVolumes { why: Emptiness::NeverBound }
+            | Self::Recreated
+            | Self::Orphans
+            | Self::SharedByCluster
+            | Self::TargetExists { .. } => Severity::Information,
             _ => Severity::Warning,
         }
     }
@@ -131,10 +149,20 @@ impl Finding {
             Self::TooManyPods => format!(
                 "{count} pods carry the labels by which Velero finds those that files come back through: too many to be told what not to run"
             ),
-            Self::EmptyVolumes { asked } => {
-                let why = if *asked { "as asked" } else { "nothing of their data was captured" };
+            Self::EmptyVolumes { why } => {
+                let why = match why {
+                    Emptiness::Asked => "as asked",
+                    Emptiness::Lacking => "nothing of their data was captured",
+                    Emptiness::LeftOut => "their data was left out of the point on purpose",
+                    Emptiness::NeverBound => "there was no volume yet",
+                };
                 format!("{} created with new, empty volumes: {why}", claims(count, "is", "are"))
             }
+            Self::ByHand => format!(
+                "{} for a volume that somebody makes by hand, and {} pending until there is one",
+                claims(count, "asks", "ask"),
+                if count == 1 { "stays" } else { "stay" }
+            ),
             Self::PodVolumes => format!(
                 "{} of pods without a claim will be empty: the copies of their files, made one by one, come back with the pods themselves, which Velero alone does",
                 volumes(count)
@@ -241,7 +269,10 @@ impl Finding {
             Self::PodsInTheWay => {
                 "scale down what runs them (`kubectl scale --replicas=0 …`), and restore again; or restore beside"
             }
-            Self::EmptyVolumes { .. } => "bring their data back from where else it is: exports of databases, replicas",
+            Self::ByHand => "make a PersistentVolume for it, or name a class that makes one with `--storage-class =NEW`",
+            Self::EmptyVolumes { why: Emptiness::Lacking | Emptiness::LeftOut | Emptiness::Asked } => {
+                "bring their data back from where else it is: exports of databases, replicas"
+            }
             Self::PodVolumes => "let Velero restore everything with `--executor velero`, where they hold more than a cache",
             Self::VolumesStay => {
                 "for the data of the instant restore beside, or scale down, delete the claim and restore again: it is then made from its snapshot"
@@ -273,7 +304,12 @@ impl Finding {
             Self::NamesSource { .. } => {
                 "look through the objects before the workloads start; network policies can keep them apart"
             }
-            Self::Recreated | Self::Orphans | Self::SharedByCluster | Self::TargetExists { .. } | Self::UnresolvedKind { .. } => {
+            Self::EmptyVolumes { why: Emptiness::NeverBound }
+            | Self::Recreated
+            | Self::Orphans
+            | Self::SharedByCluster
+            | Self::TargetExists { .. }
+            | Self::UnresolvedKind { .. } => {
                 return None;
             }
         })

@@ -50,6 +50,8 @@ pub struct RestorePlan {
     pub left_out: Vec<LeftOut>,
     /// Claims that a Restore of Velero's brings back, limited to them.
     pub through_velero: Vec<VeleroVolume>,
+    /// Claims that are created although the point lacks the data of their volumes, and nobody asked for empty ones; each with the reason.
+    pub without_data: Vec<(ObjectReference, String)>,
     /// Claims that are made empty, and filled by Velero with copies made file by file.
     pub copies: Option<FileCopies>,
     /// Databases that are brought back, before any object.

@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
-use dxdr_catalog::VolumeComponent;
+use dxdr_catalog::{Gap, VolumeComponent};
 use dxdr_environment::{DiscoveredKind, ObjectReference, ResourceKind};
 use serde_json::Value;
 
 use super::{
     change::Changes,
+    claim::EmptyClaim,
     copies::{ArchivedPods, Awaited},
     finding::{Finding, Findings},
     live::{LiveObjects, differences},
@@ -55,6 +56,10 @@ pub struct RestorePlanner {
     quotas: Vec<Quota>,
     /// What was captured of volumes, by the claim in the source namespace.
     pub(super) captured_volumes: HashMap<String, CapturedVolume>,
+    /// What the point lacks.
+    pub(super) gaps: Vec<Gap>,
+    /// Claims that are created with nothing in their volumes.
+    pub(super) empty: Vec<EmptyClaim>,
     pub(super) through_velero: Vec<VeleroVolume>,
     /// Claims that Velero was asked to bring back before: being there does not mean that they are whole.
     pub(super) begun: BTreeSet<String>,
@@ -128,6 +133,8 @@ impl RestorePlanner {
             bound_roles: HashMap::new(),
             quotas: Vec::new(),
             captured_volumes: HashMap::new(),
+            gaps: Vec::new(),
+            empty: Vec::new(),
             through_velero: Vec::new(),
             begun: BTreeSet::new(),
             awaited: Vec::new(),
@@ -173,6 +180,13 @@ impl RestorePlanner {
     #[must_use]
     pub fn begun(mut self, claims: impl IntoIterator<Item = String>) -> Self {
         self.begun.extend(claims);
+        self
+    }
+
+    /// Tells what the point lacks. Of what it has not and does not lack, either, somebody said that it be left out.
+    #[must_use]
+    pub fn gaps(mut self, gaps: &[Gap]) -> Self {
+        self.gaps.extend_from_slice(gaps);
         self
     }
 
@@ -654,6 +668,8 @@ impl RestorePlanner {
         let written = |object: &PlannedObject| matches!(object.action, Action::Create | Action::Update { .. });
         let starts = stages.iter().any(|(name, objects)| name.starts() && objects.iter().any(written));
         self.look_at_half_filled(copies.as_ref(), &prune, starts);
+        let created = stages.values().flatten().filter(|object| object.action == Action::Create).map(|object| &object.target);
+        let without_data = self.look_at_empty(&created.collect());
         for (name, _) in self.include.iter().chain(&self.exclude).filter(|(name, used)| !used && !name.is_everything()) {
             self.findings.add(Finding::UnresolvedKind { name: name.as_str().to_owned() });
         }
@@ -670,6 +686,7 @@ impl RestorePlanner {
             stages: stages.into_iter().map(|(name, objects)| Stage::new(name, objects)).collect(),
             left_out,
             through_velero: self.through_velero,
+            without_data,
             copies,
             databases: Vec::new(),
             prune,

@@ -52,6 +52,11 @@ impl ArchivedStorage {
         }
     }
 
+    /// Whether a claim had a volume.
+    pub(super) fn was_bound(&self, claim: &str) -> bool {
+        self.claims.get(claim).is_some_and(|claim| !claim.volume.is_empty())
+    }
+
     /// The labels of a claim, by which Velero finds it.
     pub(super) fn labels_of(&self, claim: &str) -> BTreeMap<String, String> {
         self.claims.get(claim).map(|claim| claim.labels.clone()).unwrap_or_default()

@@ -51,6 +51,9 @@ use archive::{ArchiveSource, Fingerprints};
 /// The parameter of a restore's journal that has those of its protective point.
 pub(crate) const PROTECTIVE: &str = "protective";
 
+/// The parameter of a restore's journal that has the claims whose data the point lacks.
+const WITHOUT_DATA: &str = "without-data";
+
 /// A restore, planned.
 #[derive(Debug)]
 pub struct Prepared {
@@ -97,6 +100,8 @@ pub struct RestoreReport {
     pub failed: Vec<ClusterError>,
     /// Objects that the target does not serve: their names, and what it does serve.
     pub not_served: Vec<(String, String)>,
+    /// Volume claims that were created although the point lacks their data, and nobody asked for empty ones: their names, and why it does.
+    pub without_data: Vec<(String, String)>,
     /// Why objects that were to be removed were kept.
     pub kept: Option<String>,
     /// Databases that were brought back.
@@ -115,6 +120,7 @@ impl RestoreReport {
             left: plan.counts.leave,
             immutable: plan.immutable().map(|object| object.target.to_string()).collect(),
             being_deleted: plan.being_deleted().map(|object| object.target.to_string()).collect(),
+            without_data: plan.without_data.iter().map(|(claim, reason)| (claim.to_string(), reason.clone())).collect(),
             ..Self::default()
         }
     }
@@ -122,7 +128,7 @@ impl RestoreReport {
     /// Whether everything of the plan is as it was at the instant.
     pub fn complete(&self) -> bool {
         let left = self.immutable.is_empty() && self.being_deleted.is_empty() && self.kept.is_none();
-        left && self.failed.is_empty() && self.not_served.is_empty()
+        left && self.failed.is_empty() && self.not_served.is_empty() && self.without_data.is_empty()
     }
 }
 
@@ -193,10 +199,11 @@ async fn planned_with(
         Entry::Ours(point) => point.resources().map(|resources| resources.kinds.clone()).unwrap_or_default(),
         Entry::Foreign(_) => Vec::new(),
     };
-    let volumes = volumes::captured(store, entry).await?;
+    let (volumes, gaps) = volumes::captured(store, entry, &request.source_namespace).await?;
     let planner = RestorePlanner::new(request.clone(), kinds.as_deref(), live)?
         .volumes(&volumes)
         .begun(begun)
+        .gaps(&gaps)
         .captured(captured.into_iter().map(|kind| kind.group_resource));
     let (planner, fingerprints) = source
         .visit((planner, Fingerprints::default()), |(planner, fingerprints), number, item, json| {
@@ -260,7 +267,8 @@ pub enum ProtectivePoint {
 pub async fn restore(context: &RunContext, order: &RestoreOrder, prepared: Prepared) -> Result<RestoreReport, RunError> {
     lease::held(context, order.request.environment.as_str(), &order.run, async {
         let run = ActiveRun::begin(context, &order.run, planned(context, order, &prepared)).await?;
-        carry_out(context, order, prepared, run).await
+        let report = RestoreReport::of_plan(&prepared.plan);
+        carry_out(context, order, prepared, run, report).await
     })
     .await
 }
@@ -280,6 +288,10 @@ fn planned(context: &RunContext, order: &RestoreOrder, prepared: &Prepared) -> P
         let claims = prepared.plan.through_velero.iter().map(|volume| volume.claim.name.clone());
         parameters.insert(velero_volumes::CLAIMS.to_owned(), claims.collect());
     }
+    if !prepared.plan.without_data.is_empty() {
+        let claims = prepared.plan.without_data.iter().map(|(claim, reason)| (claim.to_string(), reason.as_str().into()));
+        parameters.insert(WITHOUT_DATA.to_owned(), Value::Object(claims.collect()));
+    }
     let protective_steps =
         protective.map(|plan| plan.steps.all().into_iter().map(backup::recorded).collect()).unwrap_or_default();
     Planned {
@@ -295,6 +307,12 @@ fn planned(context: &RunContext, order: &RestoreOrder, prepared: &Prepared) -> P
     }
 }
 
+/// The claims of which the plan of an earlier process said that the point lacks their data, and why it does.
+fn without_data(history: &History) -> impl Iterator<Item = (String, String)> {
+    let recorded = history.planned().and_then(|planned| planned.parameters.get(WITHOUT_DATA)).and_then(Value::as_object);
+    recorded.into_iter().flatten().filter_map(|(claim, reason)| Some((claim.clone(), reason.as_str()?.to_owned())))
+}
+
 /// Goes on with a restore that an earlier process left: plans again, and does what is left.
 pub async fn resume(
     context: &RunContext,
@@ -303,8 +321,13 @@ pub async fn resume(
     history: History,
 ) -> Result<RestoreReport, RunError> {
     lease::held(context, order.request.environment.as_str(), &order.run, async {
+        let mut report = RestoreReport::of_plan(&prepared.plan);
+        // A claim that an earlier process created is there by now, and has its data no more than before.
+        let created = without_data(&history).filter(|(claim, _)| report.without_data.iter().all(|(known, _)| known != claim));
+        let created: Vec<_> = created.collect();
+        report.without_data.extend(created);
         let run = ActiveRun::resume(context, history).await?;
-        carry_out(context, order, prepared, run).await
+        carry_out(context, order, prepared, run, report).await
     })
     .await
 }
@@ -315,8 +338,9 @@ async fn carry_out(
     order: &RestoreOrder,
     prepared: Prepared,
     mut run: ActiveRun,
+    mut report: RestoreReport,
 ) -> Result<RestoreReport, RunError> {
-    let mut report = RestoreReport { run: order.run.clone(), ..RestoreReport::of_plan(&prepared.plan) };
+    report.run.clone_from(&order.run);
     let done = steps(context, order, &prepared, &mut run, &mut report).await;
     let counts = &prepared.plan.counts;
     let mut remaining = vec![format!(

@@ -9,13 +9,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dxdr_catalog::{Component, Entry, VolumeComponent, name};
+use dxdr_catalog::{Component, Entry, Gap, VolumeComponent, name};
 use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_format::{
     hashing::sha256,
     journal::Evidence,
     velero::{
-        adoption::{ArchiveFacts, captured_volumes},
+        adoption::{ArchiveFacts, captured_volumes, volume_gaps},
         layout::BackupObject,
         volume_info,
     },
@@ -56,25 +56,31 @@ const PAGE: u32 = 500;
 /// Annotation of a VolumeSnapshot with the claim that it fills.
 const CLAIM: &str = "dxdr.io/claim";
 
-/// What was captured of the volumes of `entry`.
-pub(super) async fn captured(store: &Store, entry: &Entry) -> Result<Vec<VolumeComponent>, RunError> {
+/// What was captured of the volumes of `entry`, and what it lacks of those of `namespace`.
+pub(super) async fn captured(
+    store: &Store,
+    entry: &Entry,
+    namespace: &str,
+) -> Result<(Vec<VolumeComponent>, Vec<Gap>), RunError> {
     match entry {
-        Entry::Ours(point) => Ok(point
-            .components
-            .iter()
-            .filter_map(|component| match component {
+        Entry::Ours(point) => {
+            let volumes = point.components.iter().filter_map(|component| match component {
                 Component::Volume(volume) => Some(volume.clone()),
                 _ => None,
-            })
-            .collect()),
+            });
+            Ok((volumes.collect(), point.gaps.clone()))
+        }
         Entry::Foreign(backup) => {
             let key = store.layout.backup_object_key(&backup.name, BackupObject::VolumeInfo);
-            let Some(bytes) = store.read(&key).await? else { return Ok(Vec::new()) };
             let format = |source| RunError::Format { key: key.clone(), store: store.storage.describe(), source };
-            let volumes = volume_info::decode(&bytes).map_err(format)?;
+            let volumes = match store.read(&key).await? {
+                Some(bytes) => volume_info::decode(&bytes).map_err(format)?,
+                None => Vec::new(),
+            };
             let completed = backup.completed.or(backup.started).unwrap_or_default();
             let started = backup.started.unwrap_or(completed);
-            Ok(captured_volumes(&volumes, &ArchiveFacts::default(), (started, completed)).collect())
+            let gaps = if backup.volumes { volume_gaps(&volumes, namespace) } else { Vec::new() };
+            Ok((captured_volumes(&volumes, &ArchiveFacts::default(), (started, completed)).collect(), gaps))
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) async fn observe(
     for namespace in &plan.namespaces {
         match list(context, &claims, Some(namespace)).await? {
             Ok(found) => observed.claims.extend(found),
-            Err(error) => observed.gaps.push(Gap { what: format!("volumes in {namespace}"), reason: error.message }),
+            Err(error) => observed.gaps.push(Gap { what: Gap::volumes(namespace), reason: error.message }),
         }
     }
     if plan.volume_policy.method == VolumeMethod::None || observed.claims.is_empty() {

@@ -84,7 +84,7 @@ pub(crate) struct Restore {
     /// Leave databases as they are, whatever the point has of them. With --include they are left out as well.
     #[arg(long)]
     pub(crate) without_databases: bool,
-    /// A storage class that has another name in the target; may be given more than once.
+    /// A storage class that has another name in the target; without OLD, of claims that ask for volumes made by hand. May be given more than once.
     #[arg(long, value_name = "OLD=NEW", value_parser = storage_class)]
     pub(crate) storage_class: Vec<(String, String)>,
     /// Go back to a partial point too, instead of the newest complete one.
@@ -124,7 +124,8 @@ impl From<ExecutorName> for Executor {
 
 fn storage_class(given: &str) -> Result<(String, String), String> {
     match given.split_once('=') {
-        Some((from, to)) if !from.is_empty() && !to.is_empty() && !given.contains(',') => Ok((from.to_owned(), to.to_owned())),
+        // Claims with a class of no name ask for volumes that somebody made by hand.
+        Some((from, to)) if !to.is_empty() && !given.contains(',') => Ok((from.to_owned(), to.to_owned())),
         _ => Err("give the name in the archive and the one in the target: `gp2=gp3`".to_owned()),
     }
 }
@@ -431,6 +432,16 @@ pub(crate) fn tell(report: &RestoreReport, terminal: &Terminal) -> Result<(), Fa
         };
         return Err(Failure::new(Kind::Partial, message)
             .hint("`--dry-run` says which field; delete the object and restore again to have it as it was"));
+    }
+    if let (Some((first, reason)), [], []) = (report.without_data.first(), report.failed.as_slice(), report.not_served.as_slice())
+    {
+        let message = match report.without_data.len() {
+            1 => format!("{first} is there without its data: {reason}"),
+            count => format!("{count} volume claims are there without their data, the first of them {first}: {reason}"),
+        };
+        return Err(Failure::new(Kind::Partial, message)
+            .hint("`dxdr points` lists other points; to have the data of one, delete the claim and restore from it")
+            .hint("where its data comes from elsewhere, `--empty-volumes` says that all new volumes are to be empty"));
     }
     let Some(first) = report.failed.first() else {
         let (object, reason) =

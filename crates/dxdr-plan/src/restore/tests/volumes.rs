@@ -1,4 +1,4 @@
-use dxdr_catalog::{PodVolume, VolumeComponent};
+use dxdr_catalog::{Gap, PodVolume, VolumeComponent};
 use serde_json::{Value, json};
 
 use super::world::{Archive, World, beside, in_place, left_out, notes, object, shown};
@@ -57,20 +57,76 @@ fn a_claim_that_is_created_is_filled_from_its_snapshot() {
     assert!(!notes(&plan).iter().any(|note| note.contains("volume")), "{:?}", notes(&plan));
 }
 
+/// The plan of a point that lacks what `gaps` name.
+fn plan_lacking(archive: &Archive, request: &RestoreRequest, gaps: &[&str]) -> RestorePlan {
+    let gaps: Vec<Gap> =
+        gaps.iter().map(|what| Gap { what: (*what).to_owned(), reason: "the disk is on fire".to_owned() }).collect();
+    archive.feed(RestorePlanner::new(request.clone(), None, None).unwrap().gaps(&gaps))
+}
+
 #[test]
-fn a_claim_of_which_nothing_was_captured_says_that_it_will_be_empty() {
-    let uncaptured = plan(&beside(), &[], None);
-    assert_eq!(claim_of(&uncaptured).unwrap().volume, None);
-    assert_eq!(
-        notes(&uncaptured),
-        ["warning: 1 volume claim is created with new, empty volumes: nothing of their data was captured"]
-    );
+fn a_claim_whose_data_the_point_lacks_is_empty_and_nobody_wanted_that() {
+    for gap in ["volume staging/data", "volumes in staging"] {
+        let lacking = plan_lacking(&archive(), &beside(), &[gap]);
+        assert_eq!(claim_of(&lacking).unwrap().volume, None);
+        assert_eq!(
+            notes(&lacking),
+            ["warning: 1 volume claim is created with new, empty volumes: nothing of their data was captured"]
+        );
+        let without: Vec<_> = lacking.without_data.iter().map(|(claim, reason)| (claim.to_string(), reason.as_str())).collect();
+        assert_eq!(without, [("persistentvolumeclaims copy/data".to_owned(), "the disk is on fire")]);
+    }
+    // What stays keeps its data, and what is not restored has none.
+    let live = World::of(&archive());
+    let gaps = [Gap { what: "volume staging/data".to_owned(), reason: String::new() }];
+    let planner = RestorePlanner::new(in_place(), Some(&super::world::served()), Some(live.live())).unwrap();
+    assert_eq!(archive().feed(planner.gaps(&gaps)).without_data, []);
+    let without = RestoreRequest { exclude: vec![CLAIMS.to_owned()], ..beside() };
+    assert_eq!(plan_lacking(&archive(), &without, &["volume staging/data"]).without_data, []);
+}
+
+#[test]
+fn a_claim_that_is_empty_on_purpose_or_always_was_is_said_and_nothing_more() {
+    let told = |plan: &RestorePlan| {
+        assert_eq!(plan.without_data, []);
+        notes(plan)
+    };
+    let empty = "1 volume claim is created with new, empty volumes";
+    // The point lacks others.
+    let left_out = plan_lacking(&archive(), &beside(), &["volume staging/other", "volume elsewhere/data", "secrets in staging"]);
+    assert_eq!(told(&left_out), [format!("warning: {empty}: their data was left out of the point on purpose")]);
     let other = VolumeComponent { claim: "other".to_owned(), ..captured("csi-snapshot") };
     let elsewhere = VolumeComponent { namespace: "elsewhere".to_owned(), ..captured("csi-snapshot") };
-    assert_eq!(plan(&beside(), &[other, elsewhere], None), uncaptured);
-    let asked = plan(&RestoreRequest { volumes: Volumes::Empty, ..beside() }, &[captured("csi-snapshot")], None);
-    assert_eq!(notes(&asked), ["warning: 1 volume claim is created with new, empty volumes: as asked"]);
+    assert_eq!(plan(&beside(), &[other, elsewhere], None), left_out);
+    let asked = RestoreRequest { volumes: Volumes::Empty, ..beside() };
+    let asked_lacking = plan_lacking(&archive(), &asked, &["volume staging/data"]);
+    assert_eq!(told(&asked_lacking), [format!("warning: {empty}: as asked")]);
+    let asked = plan(&asked, &[captured("csi-snapshot")], None);
+    assert_eq!(told(&asked), [format!("warning: {empty}: as asked")]);
     assert_eq!(steps(&asked), ["namespaces", "configuration", "claims"]);
+    let unbound =
+        Archive::staging().with(CLAIMS, "data", json!({"spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}}));
+    let unbound = plan_lacking(&unbound, &beside(), &["volume staging/data"]);
+    assert_eq!(told(&unbound), [format!("note: {empty}: there was no volume yet")]);
+}
+
+#[test]
+fn a_volume_that_no_class_makes_is_promised_to_nobody() {
+    let by_hand = json!({"spec": {"storageClassName": "", "volumeName": "nfs"}, "status": {"phase": "Bound"}});
+    let archive = Archive::staging().with(CLAIMS, "data", by_hand);
+    let lacking = plan_lacking(&archive, &beside(), &["volume staging/data"]);
+    let pending = "warning: 1 volume claim asks for a volume that somebody makes by hand, and stays pending until there is one";
+    assert_eq!(notes(&lacking), [pending]);
+    assert_eq!(lacking.without_data.len(), 1);
+    // Nobody fills one from a snapshot, either.
+    let filled = archive.feed(RestorePlanner::new(beside(), None, None).unwrap().volumes(&[captured("csi-snapshot")]));
+    assert_eq!(notes(&filled), [pending]);
+    // A class that makes it.
+    let classes = [(String::new(), "fast".to_owned())].into_iter().collect();
+    let request = RestoreRequest { storage_classes: classes, ..beside() };
+    assert_eq!(RestoreRequest::from_parameters(request.environment.clone(), &request.parameters()).as_ref(), Some(&request));
+    let named = archive.feed(RestorePlanner::new(request, None, None).unwrap().volumes(&[captured("csi-snapshot")]));
+    assert_eq!(notes(&named), [""; 0]);
 }
 
 #[test]

@@ -92,7 +92,8 @@ fn a_volume_that_somebody_made_by_hand_is_bound_to_no_second_claim() {
     }
     moved(&velero, &world, &backup);
     let limited = world.beside("limited");
-    let said = world.run(&["restore", "journey", "--point", &backup, "--into", &limited, "--yes"]).exits(0);
+    let said = world.run(&["restore", "journey", "--point", &backup, "--into", &limited, "--yes"]).exits(3);
+    assert!(said.stderr.contains("/shared is there without its data"), "{}", said.stderr);
     assert!(said.stderr.contains("Have Velero bring back 1 volume"), "{}", said.stderr);
     let restores = world.names(&velero.object("Restore", "").kind, velero.object("Restore", "").namespace.as_deref());
     let restore = restores.iter().find(|name| name.ends_with("-volumes")).unwrap();
