@@ -158,6 +158,7 @@ mod tests {
             driver: "csi.example.org".to_owned(),
             handle: "snap-1".to_owned(),
             size: None,
+            late: false,
         })
     }
 

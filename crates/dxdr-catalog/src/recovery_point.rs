@@ -176,6 +176,8 @@ pub struct VolumeComponent {
     pub handle: String,
     /// Bytes a restored volume needs.
     pub size: Option<u64>,
+    /// Whether the storage had not said, when the point was written, that it can be restored from. It is kept, and may be by now.
+    pub late: bool,
 }
 
 /// A volume as a pod has it: the pod's own, `emptyDir` above all, or that of a claim which it mounts.

@@ -125,7 +125,9 @@ fn parts(point: &RecoveryPoint, now: Timestamp, width: Option<usize>) -> String 
                 ("resources".to_owned(), "archive".to_owned(), format!("{} objects", resources.items))
             }
             Component::Volume(volume) => {
-                (format!("volume {}/{}", volume.namespace, volume.claim), volume.method.clone(), size(volume.size))
+                let late = if volume.late { ", not ready then" } else { "" };
+                let method = format!("{}{late}", volume.method);
+                (format!("volume {}/{}", volume.namespace, volume.claim), method, size(volume.size))
             }
             Component::Database(database) => {
                 (format!("database {}", database.name), database.method.clone(), size(database.size))
@@ -250,7 +252,8 @@ fn component_json(point: &RecoveryPoint, component: &Component) -> Value {
         Component::Volume(volume) => json!({
             "kind": "volume", "instant": volume.instant.to_string(), "between": between(volume.between), "namespace": volume.namespace, "claim": volume.claim,
             "pod": volume.pod.as_ref().map(|pod| json!({"name": pod.pod, "volume": pod.volume})),
-            "method": volume.method, "driver": volume.driver, "handle": volume.handle, "size": volume.size
+            "method": volume.method, "driver": volume.driver, "handle": volume.handle, "size": volume.size,
+            "ready": !volume.late,
         }),
         Component::Database(database) => json!({
             "kind": "database", "instant": database.instant.to_string(), "between": between(database.between), "name": database.name, "method": database.method,

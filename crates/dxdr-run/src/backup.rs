@@ -469,7 +469,7 @@ fn side_objects(plan: &BackupPlan, content: &Content) -> Result<Vec<(String, Byt
         expires: plan.expires,
         items: captured.items,
         errors: errors.len() as u64,
-        snapshots: (plan.snapshots().count() as u64, volumes.components().len() as u64),
+        snapshots: (plan.snapshots().count() as u64, volumes.ready() as u64),
     });
     let metadata = velero::backup::encode(&backup).map_err(unexpected)?;
     objects.push((velero::layout::METADATA.to_owned(), Bytes::from(metadata)));

@@ -83,10 +83,14 @@ pub(crate) struct Failed {
     pub(crate) reason: String,
 }
 
-/// Which of the taken ones cannot be restored from.
+/// Which of the taken ones cannot be relied on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Retained {
+    /// They go with objects of the cluster.
     pub(crate) failed: Vec<Failed>,
+    /// They are kept, and the storage has not said in time that they can be restored from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) late: Vec<Failed>,
 }
 
 /// Everything that became of the volumes.
@@ -106,11 +110,25 @@ impl Volumes {
         self.taken.as_ref().map(|taken| taken.snapshots.as_slice()).unwrap_or_default()
     }
 
+    /// Why there is no snapshot of a claim that is kept.
+    fn lost(&self, namespace: &str, claim: &str) -> Option<&str> {
+        let taken = self.taken.iter().flat_map(|taken| &taken.failed);
+        of_claim(taken.chain(&self.retained.failed), namespace, claim)
+    }
+
+    /// Why the snapshot of a claim, though it is kept, cannot be restored from yet.
+    fn late(&self, namespace: &str, claim: &str) -> Option<&str> {
+        of_claim(&self.retained.late, namespace, claim)
+    }
+
     /// Why the snapshot of a claim cannot be relied on.
     fn failure(&self, namespace: &str, claim: &str) -> Option<&str> {
-        let taken = self.taken.iter().flat_map(|taken| &taken.failed);
-        let failed = taken.chain(&self.retained.failed).find(|failed| failed.namespace == namespace && failed.claim == claim);
-        failed.map(|failed| failed.reason.as_str())
+        self.lost(namespace, claim).or_else(|| self.late(namespace, claim))
+    }
+
+    /// How many can be restored from.
+    pub(crate) fn ready(&self) -> usize {
+        self.snapshots().iter().filter(|snapshot| self.failure(&snapshot.namespace, &snapshot.claim).is_none()).count()
     }
 
     /// What the point lacks because of snapshots that failed.
@@ -123,10 +141,10 @@ impl Volumes {
         volumes.chain(self.before.gaps()).chain(self.after.gaps()).collect()
     }
 
-    /// The snapshots that can be restored from, as parts of the point.
+    /// The snapshots that are kept, as parts of the point. Whether one that was late can be restored from shows when somebody does.
     pub(crate) fn components(&self) -> Vec<Component> {
-        let good = self.snapshots().iter().filter(|snapshot| self.failure(&snapshot.namespace, &snapshot.claim).is_none());
-        good.map(|snapshot| {
+        let kept = self.snapshots().iter().filter(|snapshot| self.lost(&snapshot.namespace, &snapshot.claim).is_none());
+        kept.map(|snapshot| {
             Component::Volume(VolumeComponent {
                 namespace: snapshot.namespace.clone(),
                 claim: snapshot.claim.clone(),
@@ -137,6 +155,7 @@ impl Volumes {
                 driver: snapshot.driver.clone(),
                 handle: snapshot.handle.clone(),
                 size: snapshot.size,
+                late: self.late(&snapshot.namespace, &snapshot.claim).is_some(),
             })
         })
         .collect()
@@ -170,6 +189,11 @@ impl Volumes {
     }
 }
 
+fn of_claim<'a>(failed: impl IntoIterator<Item = &'a Failed>, namespace: &str, claim: &str) -> Option<&'a str> {
+    let failed = failed.into_iter().find(|failed| failed.namespace == namespace && failed.claim == claim);
+    failed.map(|failed| failed.reason.as_str())
+}
+
 /// What keeps volumes from being captured before anything is asked for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Unfit {
@@ -181,8 +205,7 @@ pub(crate) struct Unfit {
 
 impl Unfit {
     fn of_claim(&self, namespace: &str, claim: &str) -> Option<String> {
-        let left = self.left.iter().find(|left| left.namespace == namespace && left.claim == claim);
-        left.map(|left| left.reason.clone()).or_else(|| self.hooks.of_claim(namespace, claim))
+        of_claim(&self.left, namespace, claim).map(str::to_owned).or_else(|| self.hooks.of_claim(namespace, claim))
     }
 }
 
@@ -358,7 +381,9 @@ pub(crate) async fn retain(context: &RunContext, plan: &BackupPlan, taken: &Take
     let mut retained = Retained::default();
     for (awaited, came) in wait(context, plan, "retain", waiting, ready).await? {
         if let (Err(reason), Some((volume, _))) = (came, plan.snapshots().find(|(volume, _)| awaited.is_of(volume))) {
-            retained.failed.push(failure(context, volume, format!("its snapshot cannot be restored from yet: {reason}")));
+            let reason = format!("its snapshot cannot be restored from yet: {reason}");
+            context.reporter.report(&Event::Warning { text: format!("{}: {reason}; it is kept", volume.what()) });
+            retained.late.push(Failed { namespace: volume.namespace.clone(), claim: volume.claim.clone(), reason });
         }
     }
     for snapshot in &taken.snapshots {

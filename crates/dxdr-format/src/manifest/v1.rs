@@ -84,6 +84,9 @@ enum Component {
         handle: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<u64>,
+        /// An older reader takes it for one like any other: a restore waits until it can be used, and fails where it never can.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        late: bool,
     },
     Database {
         instant: Timestamp,
@@ -285,10 +288,20 @@ impl From<&catalog::Component> for Component {
                 Self::Resources { instant, between: between(watched), items, bytes, kinds }
             }
             catalog::Component::Volume(volume) => {
-                let catalog::VolumeComponent { namespace, claim, pod, instant, between: watched, method, driver, handle, size } =
-                    volume;
+                let catalog::VolumeComponent {
+                    namespace,
+                    claim,
+                    pod,
+                    instant,
+                    between: watched,
+                    method,
+                    driver,
+                    handle,
+                    size,
+                    late,
+                } = volume;
                 let pod = pod.map(|catalog::PodVolume { pod, volume }| PodVolume { name: pod, volume });
-                Self::Volume { instant, between: between(watched), namespace, claim, pod, method, driver, handle, size }
+                Self::Volume { instant, between: between(watched), namespace, claim, pod, method, driver, handle, size, late }
             }
             catalog::Component::Database(database) => {
                 let catalog::DatabaseComponent {
@@ -328,10 +341,21 @@ impl From<Component> for catalog::Component {
                 let kinds = kinds.into_iter().map(catalog::CapturedKind::from).collect();
                 Self::Resources(catalog::ResourcesComponent { instant, between: interval(between), items, bytes, kinds })
             }
-            Component::Volume { instant, between, namespace, claim, pod, method, driver, handle, size } => {
+            Component::Volume { instant, between, namespace, claim, pod, method, driver, handle, size, late } => {
                 let between = interval(between);
                 let pod = pod.map(|PodVolume { name, volume }| catalog::PodVolume { pod: name, volume });
-                Self::Volume(catalog::VolumeComponent { namespace, claim, pod, instant, between, method, driver, handle, size })
+                Self::Volume(catalog::VolumeComponent {
+                    namespace,
+                    claim,
+                    pod,
+                    instant,
+                    between,
+                    method,
+                    driver,
+                    handle,
+                    size,
+                    late,
+                })
             }
             Component::Database { instant, between, name, method, location, size, consistency, facts, log, backup } => {
                 let (between, facts) = (interval(between), facts.map(|facts| Box::new((*facts).into())));

@@ -227,6 +227,7 @@ fn component(volume: &VolumeInfo, archive: &ArchiveFacts, (started, completed): 
         driver: csi.map(|info| info.driver.clone()).unwrap_or_default(),
         handle,
         size,
+        late: false,
     }
 }
 
@@ -399,6 +400,7 @@ mod tests {
                 driver: driver.to_owned(),
                 handle: handle.to_owned(),
                 size,
+                late: false,
             };
             assert_eq!(*component, expected);
             assert_eq!(point.gaps, [], "{method}");

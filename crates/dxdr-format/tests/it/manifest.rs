@@ -61,6 +61,7 @@ fn full() -> RecoveryPoint {
                 driver: "pd.csi.storage.gke.io".into(),
                 handle: "projects/dx/global/snapshots/snapshot-1".into(),
                 size: Some(10 << 30),
+                late: true,
             }),
             Component::Database(DatabaseComponent {
                 name: "orders".into(),

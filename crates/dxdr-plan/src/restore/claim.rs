@@ -63,6 +63,9 @@ impl RestorePlanner {
         match &captured.source {
             VolumeSource::Snapshot { driver, .. } => {
                 self.look_at_storage(target, driver);
+                if captured.late {
+                    self.findings.of(Finding::Late, target);
+                }
                 if by_hand {
                     self.findings.of(Finding::ByHand, target);
                 }

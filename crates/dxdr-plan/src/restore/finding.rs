@@ -39,6 +39,7 @@ pub(super) enum Finding {
     TooManyPods,
     EmptyVolumes { why: Emptiness },
     ByHand,
+    Late,
     PodVolumes,
     VolumesStay,
     NoDriver { driver: String },
@@ -163,6 +164,10 @@ impl Finding {
                 claims(count, "asks", "ask"),
                 if count == 1 { "stays" } else { "stay" }
             ),
+            Self::Late => format!(
+                "{} restored from a snapshot of which the storage had not said yet, when the point was written, that it can be used",
+                if count == 1 { "1 volume is".to_owned() } else { format!("{count} volumes are each") }
+            ),
             Self::PodVolumes => format!(
                 "{} of pods without a claim will be empty: the copies of their files, made one by one, come back with the pods themselves, which Velero alone does",
                 volumes(count)
@@ -268,6 +273,9 @@ impl Finding {
             }
             Self::PodsInTheWay => {
                 "scale down what runs them (`kubectl scale --replicas=0 …`), and restore again; or restore beside"
+            }
+            Self::Late => {
+                "the restore waits for it, and where it cannot be used ends before anything that mounts the volume is made"
             }
             Self::ByHand => "make a PersistentVolume for it, or name a class that makes one with `--storage-class =NEW`",
             Self::EmptyVolumes { why: Emptiness::Lacking | Emptiness::LeftOut | Emptiness::Asked } => {

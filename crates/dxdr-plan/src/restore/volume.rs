@@ -48,6 +48,8 @@ pub struct CapturedVolume {
     pub instant: Timestamp,
     /// Bytes that a new volume needs.
     pub size: Option<u64>,
+    /// Whether nobody knew yet that it can be restored from.
+    pub late: bool,
 }
 
 impl CapturedVolume {
@@ -58,7 +60,7 @@ impl CapturedVolume {
             FILE_SYSTEM => VolumeSource::Files { pod: component.pod.clone() },
             method => VolumeSource::Velero { method: method.to_owned() },
         };
-        Self { source, instant: component.instant, size: component.size }
+        Self { source, instant: component.instant, size: component.size, late: component.late }
     }
 }
 

@@ -307,7 +307,7 @@ mod tests {
         };
         let volume = captured.then(|| {
             let source = VolumeSource::Snapshot { driver: "disks.example.org".to_owned(), handle: "snap-1".to_owned() };
-            Box::new(CapturedVolume { source, instant: jiff::Timestamp::UNIX_EPOCH, size: None })
+            Box::new(CapturedVolume { source, instant: jiff::Timestamp::UNIX_EPOCH, size: None, late: false })
         });
         let target = ObjectReference { kind, namespace: Some("copy".to_owned()), name: "data".to_owned() };
         PlannedObject { index: 0, target, action, changes: Changes::default(), volume }

@@ -122,7 +122,8 @@ impl World {
     }
 
     async fn restore_as(&self, context: &RunContext, point: &RecoveryPoint) -> Result<RestoreReport, RunError> {
-        let (entry, request) = (Entry::Ours(point.clone()), request(&self.environment, point));
+        let request = RestoreRequest { prune: point.complete(), ..request(&self.environment, point) };
+        let entry = Entry::Ours(point.clone());
         let run = "20260101t000000z-restore-staging-abcde".to_owned();
         let prepared = restore::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
         let trigger = Trigger::Protective { restore_run: run.clone() };
@@ -627,6 +628,36 @@ fn a_killed_restore_of_volumes_is_resumed_and_nothing_that_stands_for_a_snapshot
             }
         }
         assert!(resumed > 5, "{resumed}");
+    });
+}
+
+#[test]
+fn a_snapshot_that_was_not_ready_in_time_is_in_the_point_as_such_and_a_restore_uses_it_once_it_is() {
+    in_a_process(async {
+        let world = World::new().await;
+        let storage = snapshots::with_volumes(&world, "freeze").await;
+        storage.dawdle("logs");
+        let context = world.immortal(0);
+        let mut plan = backup::plan(&context, &world.environment, None, Trigger::Requested).await.unwrap();
+        plan.volume_policy.timeout = jiff::SignedDuration::from_secs(2);
+        let point = backup::backup(&context, &plan).await.unwrap();
+        let volumes = point.components.iter().filter_map(|component| match component {
+            Component::Volume(volume) => Some((volume.claim.as_str(), volume.late)),
+            _ => None,
+        });
+        assert_eq!(volumes.collect::<Vec<_>>(), [("data", false), ("logs", true)]);
+        let gaps: Vec<_> = point.gaps.iter().map(|gap| (gap.what.as_str(), gap.reason.as_str())).collect();
+        let reason = "its snapshot cannot be restored from yet: the driver said nothing within 2 s";
+        assert_eq!(gaps, [("volume staging/logs", reason)]);
+        assert_eq!((storage.handles().len(), snapshots::objects(&world).await.len()), (2, 0));
+
+        // It is ready for whoever asks for it later.
+        world.cluster.delete(&snapshots::claim("logs"), None, &options()).await.unwrap();
+        let report = world.restore_as(&context, &point).await.unwrap();
+        assert!(report.complete(), "{report:?}");
+        let claim = world.cluster.get(&snapshots::claim("logs")).await.unwrap().unwrap();
+        let claim: serde_json::Value = serde_json::from_slice(&claim).unwrap();
+        assert_eq!(claim["spec"]["dataSource"]["kind"], "VolumeSnapshot", "{claim}");
     });
 }
 

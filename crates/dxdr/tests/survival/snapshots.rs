@@ -26,6 +26,8 @@ pub(crate) struct Storage {
     kept: Arc<Mutex<BTreeSet<String>>>,
     /// Claims of which it takes none.
     refused: Arc<Mutex<BTreeSet<String>>>,
+    /// Claims whose snapshots it cuts, and does not let anybody use.
+    dawdles: Arc<Mutex<BTreeSet<String>>>,
     /// What had run in pods when each was cut, the last time that it was.
     cut: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
     executed: Arc<Mutex<Vec<String>>>,
@@ -40,6 +42,11 @@ impl Storage {
     /// What had run in pods when a snapshot was cut.
     pub(crate) fn cut_after(&self, handle: &str) -> Vec<String> {
         self.cut.lock().unwrap()[handle].clone()
+    }
+
+    /// Lets nobody use the snapshots that it cuts of a claim.
+    pub(crate) fn dawdle(&self, claim: &str) {
+        self.dawdles.lock().unwrap().insert(claim.to_owned());
     }
 
     /// Takes no snapshot of a claim from now on.
@@ -200,7 +207,7 @@ async fn cut(cluster: &Arc<dyn Cluster>, storage: &Storage, object: &Value) {
     }
     storage.kept.lock().unwrap().insert(handle.clone());
     storage.cut.lock().unwrap().insert(handle.clone(), storage.executed.lock().unwrap().clone());
-    let taken = jiff::Timestamp::now();
+    let (taken, ready) = (jiff::Timestamp::now(), !storage.dawdles.lock().unwrap().contains(claim));
     let made = json!({
         "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent",
         "metadata": {"name": bound, "finalizers": ["example.org/storage"]},
@@ -210,13 +217,13 @@ async fn cut(cluster: &Arc<dyn Cluster>, storage: &Storage, object: &Value) {
         },
         "status": {
             "snapshotHandle": handle, "creationTime": i64::try_from(taken.as_nanosecond()).unwrap(), "restoreSize": 1024,
-            "readyToUse": true
+            "readyToUse": ready
         }
     });
     // Whether it was made by the round before, or its snapshot was deleted meanwhile: the next round sees.
     let _ = cluster.create(&content(&bound), Bytes::from(made.to_string()), &options()).await;
     let mut object = object.clone();
-    object["status"] = json!({"boundVolumeSnapshotContentName": bound, "creationTime": taken.to_string(), "readyToUse": true, "restoreSize": "1Ki"});
+    object["status"] = json!({"boundVolumeSnapshotContentName": bound, "creationTime": taken.to_string(), "readyToUse": ready, "restoreSize": "1Ki"});
     let _ = cluster.replace(&snapshot(name), Bytes::from(object.to_string()), &options()).await;
 }
 

@@ -25,6 +25,7 @@ fn copied(claim: &str, pod: &str, volume: &str) -> VolumeComponent {
         driver: String::new(),
         handle: "k77".to_owned(),
         size: Some(4096),
+        late: false,
     }
 }
 

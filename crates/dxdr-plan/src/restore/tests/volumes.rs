@@ -29,6 +29,7 @@ fn captured(method: &str) -> VolumeComponent {
         driver: "csi.example".to_owned(),
         handle: "snap-1".to_owned(),
         size: Some(1 << 30),
+        late: false,
     }
 }
 
@@ -51,7 +52,7 @@ fn a_claim_that_is_created_is_filled_from_its_snapshot() {
     let plan = plan(&beside(), &[captured("csi-snapshot")], None);
     let planned = claim_of(&plan).unwrap();
     let source = VolumeSource::Snapshot { driver: "csi.example".to_owned(), handle: "snap-1".to_owned() };
-    let volume = CapturedVolume { source, instant: "2024-05-01T09:59:58Z".parse().unwrap(), size: Some(1 << 30) };
+    let volume = CapturedVolume { source, instant: "2024-05-01T09:59:58Z".parse().unwrap(), size: Some(1 << 30), late: false };
     assert_eq!((&planned.action, planned.volume.as_deref()), (&Action::Create, Some(&volume)));
     assert_eq!(steps(&plan), ["namespaces", "configuration", "claims", "release-snapshots"]);
     assert!(!notes(&plan).iter().any(|note| note.contains("volume")), "{:?}", notes(&plan));
@@ -127,6 +128,18 @@ fn a_volume_that_no_class_makes_is_promised_to_nobody() {
     assert_eq!(RestoreRequest::from_parameters(request.environment.clone(), &request.parameters()).as_ref(), Some(&request));
     let named = archive.feed(RestorePlanner::new(request, None, None).unwrap().volumes(&[captured("csi-snapshot")]));
     assert_eq!(notes(&named), [""; 0]);
+}
+
+#[test]
+fn a_snapshot_of_which_nobody_knew_that_it_can_be_used_is_told_of_and_used() {
+    let late = plan(&beside(), &[VolumeComponent { late: true, ..captured("csi-snapshot") }], None);
+    assert!(claim_of(&late).unwrap().volume.is_some());
+    assert_eq!(
+        notes(&late),
+        [
+            "warning: 1 volume is restored from a snapshot of which the storage had not said yet, when the point was written, that it can be used"
+        ]
+    );
 }
 
 #[test]
