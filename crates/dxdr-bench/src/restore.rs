@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use dxdr_catalog::{Entry, name};
 use dxdr_environment::EnvironmentName;
-use dxdr_plan::restore::{ClusterScoped, Executor, Existing, RestoreRequest, Target, Volumes};
+use dxdr_plan::restore::{Executor, Existing, RestoreRequest, Target, Volumes};
 use dxdr_provider::Cluster;
 use dxdr_run::{
     Store, catalog,
@@ -98,7 +98,6 @@ fn request(entry: &Entry, namespace: &str, into: &str) -> Result<RestoreRequest>
         prune: false,
         include: Vec::new(),
         exclude: Vec::new(),
-        cluster_scoped: ClusterScoped::Needed,
         executor: Executor::Dxdr,
         volumes: Volumes::Captured,
         storage_classes: std::collections::BTreeMap::new(),

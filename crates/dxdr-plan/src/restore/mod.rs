@@ -41,7 +41,7 @@ pub use live::{FieldChange, LiveObjects};
 pub use plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, PrunedObject, RestorePlan, Stage};
 pub use planner::RestorePlanner;
 pub use recovery::{Recovery, SeenBackup};
-pub use request::{ClusterScoped, Executor, Existing, RestoreRequest, Target, Volumes};
+pub use request::{Executor, Existing, RestoreRequest, Target, Volumes};
 pub use route::{CloneRoute, Cost, Route};
 pub(crate) use shared_storage::selectors;
 pub use volume::{CapturedVolume, VeleroVolume, VolumeSource};

@@ -325,8 +325,6 @@ pub enum LeftOutReason {
     MadeByCluster,
     /// It says something about the cluster it comes from, or what happened there.
     BelongsToSource(&'static str),
-    /// Cluster-scoped objects are not asked for.
-    ClusterScoped,
     /// No restored object needs it.
     NotNeeded,
     /// A volume that its class provides anew.
@@ -362,7 +360,6 @@ impl fmt::Display for LeftOutReason {
             Self::Finished => formatter.write_str("it has finished"),
             Self::MadeByCluster => formatter.write_str("every cluster makes it itself"),
             Self::BelongsToSource(reason) => formatter.write_str(reason),
-            Self::ClusterScoped => formatter.write_str("it is cluster-scoped, which is not asked for"),
             Self::NotNeeded => formatter.write_str("no restored object needs it"),
             Self::Provisioned => formatter.write_str("its storage class provides a new volume"),
             Self::SharedStorage => formatter.write_str("its storage still belongs to the original"),

@@ -18,7 +18,7 @@ use super::{
     plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, RestorePlan, Stage},
     prune::prune,
     quota::{KindCounts, Quota},
-    request::{ClusterScoped, Existing, RestoreRequest},
+    request::{Existing, RestoreRequest},
     rules,
     shared_storage::ArchivedStorage,
     transform::{self, strip},
@@ -339,24 +339,23 @@ impl RestorePlanner {
         if kind.namespaced || is_namespace {
             return None;
         }
-        self.cluster_scoped_refusal(source, object)
+        self.outside_of_namespace(source, object)
     }
 
-    fn cluster_scoped_refusal(&mut self, source: &ObjectReference, object: &Value) -> Option<LeftOutReason> {
+    /// What the restored objects need and the cluster lacks comes along. Nothing that is there is changed, and a volume never comes: its claim gets
+    /// another one, and two would write to its storage.
+    fn outside_of_namespace(&mut self, source: &ObjectReference, object: &Value) -> Option<LeftOutReason> {
         let kind = &source.kind;
         let beside = self.request.beside();
-        match (self.request.cluster_scoped, kind.group.as_str(), kind.plural.as_str()) {
-            (ClusterScoped::None, ..) => Some(LeftOutReason::ClusterScoped),
-            (scope, "", "persistentvolumes") if beside || scope == ClusterScoped::Needed => {
+        match (kind.group.as_str(), kind.plural.as_str()) {
+            ("", "persistentvolumes") => {
                 if object.pointer("/spec/persistentVolumeReclaimPolicy").and_then(Value::as_str) == Some("Delete") {
                     return Some(LeftOutReason::Provisioned);
                 }
                 self.findings.of(Finding::SharedStorage, source);
                 Some(LeftOutReason::SharedStorage)
             }
-            (_, "admissionregistration.k8s.io" | "apiregistration.k8s.io", _) if beside => Some(LeftOutReason::ClusterScoped),
-            (ClusterScoped::All, ..) => None,
-            (ClusterScoped::Needed, "rbac.authorization.k8s.io", "clusterrolebindings") => {
+            ("rbac.authorization.k8s.io", "clusterrolebindings") => {
                 let subjects = object.get("subjects").and_then(Value::as_array).into_iter().flatten();
                 let ours = subjects
                     .filter_map(|subject| subject.get("namespace"))
@@ -369,10 +368,10 @@ impl RestorePlanner {
                 }
                 beside.then_some(LeftOutReason::ClusterRight)
             }
-            (ClusterScoped::Needed, "apiextensions.k8s.io", "customresourcedefinitions")
-            | (ClusterScoped::Needed, "rbac.authorization.k8s.io", "clusterroles")
-            | (ClusterScoped::Needed, "scheduling.k8s.io", "priorityclasses") => None,
-            (ClusterScoped::Needed, ..) => Some(LeftOutReason::NotNeeded),
+            ("apiextensions.k8s.io", "customresourcedefinitions")
+            | ("rbac.authorization.k8s.io", "clusterroles")
+            | ("scheduling.k8s.io", "priorityclasses") => None,
+            _ => Some(LeftOutReason::NotNeeded),
         }
     }
 
@@ -443,7 +442,7 @@ impl RestorePlanner {
                 makes_again: rules::makes_again(&owner, &kind.group, &kind.kind),
             };
         }
-        if self.request.cluster_scoped == ClusterScoped::Needed && !kind.namespaced {
+        if !kind.namespaced {
             match (kind.group.as_str(), kind.plural.as_str()) {
                 ("apiextensions.k8s.io", "customresourcedefinitions") => return Detail::Needed(Need::Definition),
                 ("scheduling.k8s.io", "priorityclasses") => return Detail::Needed(Need::PriorityClass),

@@ -26,8 +26,6 @@ pub struct RestoreRequest {
     pub include: Vec<String>,
     /// Not these kinds.
     pub exclude: Vec<String>,
-    /// What becomes of objects outside of the namespace.
-    pub cluster_scoped: ClusterScoped,
     /// Who carries it out.
     pub executor: Executor,
     /// What new volumes are made from.
@@ -53,7 +51,7 @@ impl RestoreRequest {
     /// Whether an object of this kind is the whole cluster's, and is left as it is where it is there.
     pub fn leaves_shared(&self, kind: &ResourceKind) -> bool {
         let is_own_namespace = kind.plural == "namespaces" && kind.group.is_empty() && !self.beside();
-        !kind.namespaced && !is_own_namespace && (self.cluster_scoped != ClusterScoped::All || self.beside())
+        !kind.namespaced && !is_own_namespace
     }
 
     /// All that it takes to ask the same again, for the journal. [`from_parameters`](Self::from_parameters) reads it.
@@ -66,7 +64,6 @@ impl RestoreRequest {
             ("prune", self.prune.to_string()),
             ("include", self.include.join(",")),
             ("exclude", self.exclude.join(",")),
-            ("cluster-scoped", self.cluster_scoped.word().to_owned()),
             ("executor", self.executor.word().to_owned()),
             ("volumes", self.volumes.word().to_owned()),
             (
@@ -100,9 +97,6 @@ impl RestoreRequest {
             prune: text("prune")?.parse().ok()?,
             include: list("include")?,
             exclude: list("exclude")?,
-            cluster_scoped: [ClusterScoped::Needed, ClusterScoped::None, ClusterScoped::All]
-                .into_iter()
-                .find(|scope| text("cluster-scoped").is_some_and(|word| word == scope.word()))?,
             executor: [Executor::Dxdr, Executor::Velero]
                 .into_iter()
                 .find(|executor| text("executor").is_some_and(|word| word == executor.word()))?,
@@ -138,17 +132,6 @@ pub enum Existing {
     Leave,
 }
 
-/// What becomes of objects outside of the namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClusterScoped {
-    /// What the restored objects need and the cluster lacks is created; what is there is left alone.
-    Needed,
-    /// Nothing but the Namespace itself.
-    None,
-    /// Everything in the archive; in place, what differs is changed, too.
-    All,
-}
-
 /// Who carries a restore out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Executor {
@@ -182,16 +165,6 @@ impl Volumes {
         match self {
             Self::Captured => "captured",
             Self::Empty => "empty",
-        }
-    }
-}
-
-impl ClusterScoped {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Needed => "needed",
-            Self::None => "none",
-            Self::All => "all",
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
     carrier::labels,
     finding::Finding,
     planner::RestorePlanner,
-    request::{ClusterScoped, Executor, Volumes},
+    request::{Executor, Volumes},
     volume::{NATIVE_SNAPSHOT, VeleroVolume, VolumeSource},
 };
 
@@ -74,9 +74,7 @@ impl RestorePlanner {
     /// Refuses to have Velero bind claims to storage that belongs to the original.
     pub(super) fn look_at_shared_storage(&mut self) {
         let by_velero = self.request.executor == Executor::Velero;
-        // In place, and asked for in so many words: dxdr itself would create these volumes just so.
-        let allowed = self.request.cluster_scoped == ClusterScoped::All && !self.request.beside();
-        if allowed || (!by_velero && self.through_velero.is_empty()) {
+        if !by_velero && self.through_velero.is_empty() {
             return;
         }
         let selectors = selectors(&self.through_velero);

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use super::{backup::RUN_LABEL, configmaps, restores};
 use crate::restore::{
-    ClusterScoped, Existing, FileCopies, InertPod, REPLACES, RestorePlan, RestoreRequest, Volumes, copies::CARRIER_LABEL,
-    selectors,
+    Existing, FileCopies, InertPod, REPLACES, RestorePlan, RestoreRequest, Volumes, copies::CARRIER_LABEL, selectors,
 };
 
 const MANAGER_LABEL: &str = "app.kubernetes.io/managed-by";
@@ -139,12 +138,6 @@ pub fn restore_of_everything(request: &RestoreRequest, run: &str, namespace: &st
         if !kinds.is_empty() {
             spec[field] = json!(kinds);
         }
-    }
-    match request.cluster_scoped {
-        // Velero's own choice: what restored objects lean on.
-        ClusterScoped::Needed => {}
-        ClusterScoped::None => spec["includeClusterResources"] = false.into(),
-        ClusterScoped::All => spec["includeClusterResources"] = true.into(),
     }
     object(run, run, namespace, spec)
 }

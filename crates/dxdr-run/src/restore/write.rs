@@ -253,7 +253,7 @@ mod tests {
     use std::sync::Arc;
 
     use dxdr_environment::{EnvironmentName, ResourceKind};
-    use dxdr_plan::restore::{Changes, ClusterScoped, Executor, Target, Volumes};
+    use dxdr_plan::restore::{Changes, Executor, Target, Volumes};
     use serde_json::json;
 
     use super::*;
@@ -289,7 +289,6 @@ mod tests {
             prune: false,
             include: Vec::new(),
             exclude: Vec::new(),
-            cluster_scoped: ClusterScoped::Needed,
             executor: Executor::Dxdr,
             volumes: Volumes::Captured,
             storage_classes: Default::default(),

@@ -13,7 +13,7 @@ use dxdr_environment::Environment;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_plan::{
     instance::uses,
-    restore::{ClusterScoped, DatabaseOrder, Executor, Existing, RestoreRequest, Target, Volumes, database},
+    restore::{DatabaseOrder, Executor, Existing, RestoreRequest, Target, Volumes, database},
 };
 use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT, MAX_SKEW};
 use dxdr_provider::Cluster;
@@ -262,7 +262,6 @@ impl<'a> Stage<'a> {
             prune: true,
             include: Vec::new(),
             exclude: Vec::new(),
-            cluster_scoped: ClusterScoped::Needed,
             executor: Executor::Dxdr,
             volumes: Volumes::Captured,
             storage_classes: BTreeMap::new(),

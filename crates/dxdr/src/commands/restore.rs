@@ -10,10 +10,7 @@ use dxdr_catalog::{
 use dxdr_environment::{Environment, InstanceName, NamespaceName};
 use dxdr_plan::{
     instance::uses,
-    restore::{
-        ClusterScoped, DatabaseOrder, DatabaseRestores, Executor, Existing, Recovery, RestorePlan, RestoreRequest, Target,
-        Volumes,
-    },
+    restore::{DatabaseOrder, DatabaseRestores, Executor, Existing, Recovery, RestorePlan, RestoreRequest, Target, Volumes},
 };
 use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT, ResourceFilters};
 use dxdr_provider::{Clock, clock::SystemClock};
@@ -358,7 +355,6 @@ fn request(command: &Restore, environment: &Environment, entry: &Entry, now: jif
         prune: command.prune,
         include: command.include.clone(),
         exclude: command.exclude.clone(),
-        cluster_scoped: ClusterScoped::Needed,
         executor: command.executor.into(),
         volumes: if command.empty_volumes { Volumes::Empty } else { Volumes::Captured },
         storage_classes: command.storage_class.iter().cloned().collect(),

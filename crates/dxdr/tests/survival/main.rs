@@ -15,7 +15,7 @@ use dxdr_environment::{Environment, ObjectReference, ResourceKind};
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_object_storage::{Action, Fault, Faulty, MemoryStorage};
-use dxdr_plan::restore::{ClusterScoped, Executor, Existing, RestoreRequest, Target, Volumes};
+use dxdr_plan::restore::{Executor, Existing, RestoreRequest, Target, Volumes};
 use dxdr_provider::{
     Cluster, ObjectStorage, StorageErrorKind, clock::SystemClock, cluster::WriteOptions, object_storage::PutCondition,
 };
@@ -205,7 +205,6 @@ fn request(environment: &Environment, point: &RecoveryPoint) -> RestoreRequest {
         prune: true,
         include: Vec::new(),
         exclude: Vec::new(),
-        cluster_scoped: ClusterScoped::Needed,
         executor: Executor::Dxdr,
         volumes: Volumes::Captured,
         storage_classes: std::collections::BTreeMap::new(),

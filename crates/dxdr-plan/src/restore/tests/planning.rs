@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::world::{Archive, World, beside, in_place, kind, left_out, notes, object, owned_by, shown};
 use crate::{
     Severity,
-    restore::{Action, ClusterScoped, Existing, LeaveReason, RestorePlanner, RestoreRequest},
+    restore::{Action, Existing, LeaveReason, RestorePlanner, RestoreRequest},
 };
 
 fn nothing() -> Value {
@@ -377,10 +377,6 @@ fn cluster_scoped_objects_come_along_when_they_are_needed_and_missing() {
             persistentvolumes pv-retain: its storage still belongs to the original"
         )
     );
-    let none = archive.plan(&RestoreRequest { cluster_scoped: ClusterScoped::None, ..in_place() }, None);
-    assert!(shown(&none).iter().all(|line| line.contains("staging")), "{:?}", shown(&none));
-    let all = archive.plan(&RestoreRequest { cluster_scoped: ClusterScoped::All, ..in_place() }, Some(&world));
-    assert!(shown(&all).contains(&"volumes: create persistentvolumes pv-retain".to_owned()), "{:?}", shown(&all));
 }
 
 #[test]
@@ -595,11 +591,6 @@ fn kinds_that_could_not_be_read_are_said_to_be_unknown() {
 
 #[test]
 fn a_request_is_read_back_from_its_parameters() {
-    let request = RestoreRequest {
-        include: vec!["cm".to_owned(), "*.apps".to_owned()],
-        prune: true,
-        cluster_scoped: ClusterScoped::All,
-        ..beside()
-    };
+    let request = RestoreRequest { include: vec!["cm".to_owned(), "*.apps".to_owned()], prune: true, ..beside() };
     assert_eq!(RestoreRequest::from_parameters(request.environment.clone(), &request.parameters()), Some(request));
 }

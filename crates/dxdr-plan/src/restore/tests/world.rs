@@ -6,8 +6,7 @@ use dxdr_environment::{DiscoveredKind, EnvironmentName, ResourceKind};
 use serde_json::{Value, json};
 
 use crate::restore::{
-    Action, ClusterScoped, Executor, Existing, LiveObjects, PlannedObject, RestorePlan, RestorePlanner, RestoreRequest, Target,
-    Volumes,
+    Action, Executor, Existing, LiveObjects, PlannedObject, RestorePlan, RestorePlanner, RestoreRequest, Target, Volumes,
     transform::{replacement, transform},
 };
 
@@ -85,7 +84,6 @@ pub(super) fn in_place() -> RestoreRequest {
         prune: false,
         include: Vec::new(),
         exclude: Vec::new(),
-        cluster_scoped: ClusterScoped::Needed,
         executor: Executor::Dxdr,
         volumes: Volumes::Captured,
         storage_classes: BTreeMap::new(),

@@ -6,7 +6,7 @@ use dxdr_policy::GcsLocation;
 
 use super::*;
 use crate::{
-    restore::{ClusterScoped, Executor, Existing, FileCopies, RestorePlanner, RestoreRequest, Target, VeleroVolume, Volumes},
+    restore::{Executor, Existing, FileCopies, RestorePlanner, RestoreRequest, Target, VeleroVolume, Volumes},
     velero::{backup_plan, restore_of_everything, restore_of_files, restore_of_volumes},
 };
 
@@ -133,7 +133,6 @@ fn every_field_of_restores_is_in_the_definitions_of_1_14() {
         prune: false,
         include: vec!["configmaps".to_owned()],
         exclude: vec!["secrets".to_owned()],
-        cluster_scoped: ClusterScoped::All,
         executor: Executor::Velero,
         volumes: Volumes::Captured,
         storage_classes: std::collections::BTreeMap::default(),
