@@ -95,6 +95,30 @@ pub(crate) fn of_name(instance: &InstanceName, database: &str) -> InstanceError 
     }
 }
 
+/// A request that was not sent, because what has to be known before was not answered in time.
+pub(crate) fn not_sent(instance: &InstanceName) -> InstanceError {
+    InstanceError {
+        kind: InstanceErrorKind::NotSent,
+        action: "look at",
+        what: format!("instance `{instance}`"),
+        message: "no answer in time".to_owned(),
+        hint: Some("nothing was asked for yet; try again in a minute".to_owned()),
+        source: None,
+    }
+}
+
+/// A recovery window without a beginning or an end.
+pub(crate) fn no_window(instance: &InstanceName) -> InstanceError {
+    InstanceError {
+        kind: InstanceErrorKind::Malformed,
+        action: "look at",
+        what: format!("the recovery window of instance `{instance}`"),
+        message: "its log is kept, and the service does not say from when to when".to_owned(),
+        hint: Some("a log that was switched on just now has no window yet: try again in some minutes".to_owned()),
+        source: None,
+    }
+}
+
 fn reason_of(details: &StatusDetails) -> Option<String> {
     match details {
         StatusDetails::ErrorInfo(info) if !info.reason.is_empty() => Some(info.reason.clone()),

@@ -47,14 +47,15 @@ pub(crate) async fn granted(
         Ok(Ok(CacheableResource::New { data, .. })) => data,
         Ok(Ok(CacheableResource::NotModified)) => HeaderMap::new(),
         Ok(Err(error)) => return Err(failed(InstanceErrorKind::Unauthenticated, error.to_string(), None)),
-        Err(_) => return Err(failed(InstanceErrorKind::Unauthenticated, "no credentials came in time".to_owned(), None)),
+        Err(_) => return Err(failed(InstanceErrorKind::TimedOut, "no credentials came in time".to_owned(), None)),
     };
     let client = Client::builder().timeout(PATIENCE).redirect(Policy::none()).build().map_err(broken)?;
     let request = client.post(url).headers(headers).json(&json!({"permissions": permissions}));
     let response = request.send().await.map_err(broken)?;
     let status = response.status().as_u16();
-    let answer: Value = response.json().await.map_err(broken)?;
     if status != 200 {
+        // A proxy refuses in HTML: then the status has to do.
+        let answer: Value = response.json().await.unwrap_or_else(|_| json!({"error": {"message": format!("HTTP {status}")}}));
         let said = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let attempt = Attempt {
             action: "look at",
@@ -69,6 +70,7 @@ pub(crate) async fn granted(
             if error.kind == InstanceErrorKind::Disabled { Some(format!("{api} in project `{project}`")) } else { error.hint };
         return Err(InstanceError { hint, ..error });
     }
+    let answer: Value = response.json().await.map_err(broken)?;
     let granted = answer["permissions"].as_array().into_iter().flatten();
     Ok(granted.filter_map(|permission| permission.as_str().map(str::to_owned)).collect())
 }

@@ -30,14 +30,16 @@ use crate::{
     translation,
 };
 
-/// How long one request may take: shorter than what those who ask allow for it.
-const REQUEST: Duration = Duration::from_secs(25);
+/// How long one request may take. With what is looked at before it, it is shorter than the half minute that those who ask allow for it.
+const REQUEST: Duration = Duration::from_secs(24);
+/// How long looking at the engine may take before a request is sent. When it is over, nothing was.
+const BEFORE_SENDING: Duration = Duration::from_secs(5);
+/// How long a statement may take, and the request for it.
+const STATEMENT: Duration = Duration::from_secs(60);
 /// Operations that one look shows. What runs is among the newest.
-const OPERATIONS: u32 = 50;
-/// Backups whose descriptions one look asks for.
-const DESCRIBED: usize = 3;
+const OPERATIONS: u16 = 50;
 /// Rows of a query, at most.
-const ROWS: i64 = 10_000;
+const ROWS: u32 = 10_000;
 
 /// Cloud SQL.
 pub struct CloudSql {
@@ -87,10 +89,11 @@ impl CloudSql {
 
     /// The engine, for a request that has not been sent: whatever became of looking, nothing was accepted.
     async fn engine_before_sending(&self, instance: &InstanceName) -> Result<Engine, InstanceError> {
-        self.engine(instance).await.map_err(|error| match error.kind {
-            kind if kind.definite() => error,
-            _ => InstanceError { kind: InstanceErrorKind::NotSent, ..error },
-        })
+        match tokio::time::timeout(BEFORE_SENDING, self.engine(instance)).await {
+            Ok(Err(error)) if !error.kind.definite() => Err(InstanceError { kind: InstanceErrorKind::NotSent, ..error }),
+            Ok(answer) => answer,
+            Err(_) => Err(failure::not_sent(instance)),
+        }
     }
 
     async fn engine(&self, instance: &InstanceName) -> Result<Engine, InstanceError> {
@@ -103,29 +106,24 @@ impl CloudSql {
         Ok(engine)
     }
 
-    /// What the newest backups are called. One of ours whose name could not be read would be taken for a stranger's, and made again.
+    /// What the backups are called that the operations make, by the operations' names. One of ours whose name could not be read would be
+    /// taken for a stranger's, and made again.
     async fn described(
         &self,
         instance: &InstanceName,
         operations: &[model::Operation],
     ) -> Result<BTreeMap<String, String>, InstanceError> {
-        let mut described = BTreeMap::new();
-        let backups = operations.iter().filter_map(|operation| {
-            let id = operation.backup_context.as_ref()?.backup_id;
-            (id != 0).then(|| (operation.name.clone(), id))
-        });
-        for (name, id) in backups.take(DESCRIBED) {
-            let run = self.runs.get().set_project(&instance.project).set_instance(&instance.instance).set_id(id);
-            match run.with_attempt_timeout(REQUEST).send().await {
-                Ok(run) => {
-                    described.insert(name, run.description);
-                }
-                // One that was deleted since has no description any more.
-                Err(error) if error.http_status_code() == Some(404) => {}
-                Err(error) => return Err(looked(instance, "cloudsql.backupRuns.get")(error)),
-            }
+        let made = |operation: &model::Operation| operation.backup_context.as_ref().map_or(0, |context| context.backup_id);
+        if operations.iter().all(|operation| made(operation) == 0) {
+            return Ok(BTreeMap::new());
         }
-        Ok(described)
+        let newest = self.runs.list().set_project(&instance.project).set_instance(&instance.instance);
+        let newest = newest.set_max_results(OPERATIONS).with_attempt_timeout(REQUEST).send().await;
+        let runs = newest.map_err(looked(instance, "cloudsql.backupRuns.list"))?.items;
+        // One that was deleted since has no description any more.
+        let run_of = |operation: &model::Operation| runs.iter().find(|run| run.id != 0 && run.id == made(operation));
+        let described = |operation: &model::Operation| Some((operation.name.clone(), run_of(operation)?.description.clone()));
+        Ok(operations.iter().filter_map(described).collect())
     }
 }
 
@@ -171,10 +169,9 @@ impl Instances for CloudSql {
             window.earliest_recovery_time.and_then(translation::instant),
             window.latest_recovery_time.and_then(translation::instant),
         );
-        Ok(match ends {
-            (Some(earliest), Some(latest)) => Some(RecoveryWindow { earliest, latest }),
-            _ => None,
-        })
+        // The log is kept, so that it has a beginning and an end.
+        let (Some(earliest), Some(latest)) = ends else { return Err(failure::no_window(instance)) };
+        Ok(Some(RecoveryWindow { earliest, latest }))
     }
 
     async fn databases(&self, instance: &InstanceName) -> Result<Vec<String>, InstanceError> {
@@ -309,12 +306,13 @@ impl Instances for CloudSql {
 
     async fn execute(&self, instance: &InstanceName, database: &str, statement: &str) -> Result<Rows, InstanceError> {
         // As the account itself, by IAM: there is no password that would have to be kept.
-        let payload = model::ExecuteSqlPayload::new().set_database(database).set_sql_statement(statement).set_row_limit(ROWS);
+        let payload =
+            model::ExecuteSqlPayload::new().set_database(database).set_sql_statement(statement).set_row_limit(i64::from(ROWS));
         let payload = payload.set_auto_iam_authn(true);
         let request =
             self.instances.execute_sql().set_project(&instance.project).set_instance(&instance.instance).set_body(payload);
         let what = format!("database `{database}` of `{instance}`");
-        let answer = request.with_retry_policy(NeverRetry).with_attempt_timeout(Duration::from_secs(60)).send().await;
+        let answer = request.with_retry_policy(NeverRetry).with_attempt_timeout(STATEMENT).send().await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -329,7 +327,7 @@ impl Instances for CloudSql {
         }
         // Statements have an answer each; what is asked for stands behind what is set for it.
         let asked = answer.results.into_iter().rfind(|result| !result.columns.is_empty());
-        Ok(asked.map(translation::rows).unwrap_or_default())
+        Ok(asked.map(|result| translation::rows(result, ROWS)).unwrap_or_default())
     }
 }
 

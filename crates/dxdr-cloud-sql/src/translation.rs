@@ -95,15 +95,33 @@ pub(crate) fn backup(backup: &model::Backup) -> InstanceBackup {
     }
 }
 
-pub(crate) fn rows(result: model::QueryResult) -> Rows {
+/// The rows of a query that was asked for `most`. Whether the service says that a result was cut off there is documented nowhere: what is full
+/// may have been.
+pub(crate) fn rows(result: model::QueryResult, most: u32) -> Rows {
     let value = |value: model::Value| (!value.null_value).then_some(value.value);
     Rows {
+        truncated: result.partial_result || result.rows.len() >= most as usize,
         columns: result.columns.into_iter().map(|column| column.name).collect(),
         values: result.rows.into_iter().map(|row| row.values.into_iter().map(value).collect()).collect(),
-        truncated: result.partial_result,
     }
 }
 
 pub(crate) fn instant(timestamp: Timestamp) -> Option<jiff::Timestamp> {
     jiff::Timestamp::new(timestamp.seconds(), timestamp.nanos()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_that_is_full_counts_as_cut_off_whatever_the_service_says() {
+        let of = |rows: usize, partial: bool| {
+            let row = model::Row::new().set_values([model::Value::new().set_value("1")]);
+            model::QueryResult::new().set_rows(vec![row; rows]).set_partial_result(partial)
+        };
+        for (rows_found, partial, truncated) in [(1, false, false), (1, true, true), (2, false, true)] {
+            assert_eq!(rows(of(rows_found, partial), 2).truncated, truncated, "{rows_found} {partial}");
+        }
+    }
 }

@@ -10,6 +10,8 @@ use dxdr_provider::{
     instance::{InstanceError, InstanceErrorKind, InstanceRequest, OperationFailure, OperationState},
 };
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::{emulator, service, shared, storage};
 
 fn export() -> InstanceRequest {
@@ -113,7 +115,7 @@ async fn a_look_that_fails_before_anything_is_sent_hides_no_acceptance() {
 }
 
 #[tokio::test]
-async fn a_backup_whose_name_cannot_be_read_is_taken_for_nobodys() {
+async fn a_look_fails_that_cannot_read_what_backups_are_called() {
     let emulator = emulator(dxdr_database_emulator::Options::default()).await;
     let service = service(&emulator).await;
     service.submit(&shared(), &InstanceRequest::Backup { description: "ours".to_owned() }).await.unwrap();
@@ -121,6 +123,38 @@ async fn a_backup_whose_name_cannot_be_read_is_taken_for_nobodys() {
     service.operations(&shared()).await.unwrap_err();
     let listed = service.operations(&shared()).await.unwrap();
     assert_eq!(listed[0].description.as_deref(), Some("ours"));
+}
+
+#[tokio::test]
+async fn a_backup_of_ours_is_found_behind_any_number_of_others() {
+    let emulator = emulator(dxdr_database_emulator::Options::default()).await;
+    let service = service(&emulator).await;
+    let names: Vec<String> = (0..6).map(|number| format!("backup {number}")).collect();
+    for name in &names {
+        service.submit(&shared(), &InstanceRequest::Backup { description: name.clone() }).await.unwrap();
+    }
+    let listed = service.operations(&shared()).await.unwrap();
+    let mut found: Vec<String> = listed.into_iter().filter_map(|operation| operation.description).collect();
+    found.sort();
+    assert_eq!(found, names);
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_in_its_own_words_is_unavailable_and_not_misunderstood() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let proxy = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
+        let answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/html\r\ncontent-length: 7\r\nconnection: close\r\n\r\n<html/>";
+        stream.write_all(answer).await.unwrap();
+    });
+    let credentials = Some(Credentials::Token("secret-token".to_owned()));
+    let service = CloudSql::connect(Options { endpoint: Some(endpoint), credentials }).await.unwrap();
+    let error = service.granted("p", &["cloudsql.instances.get"]).await.unwrap_err();
+    proxy.await.unwrap();
+    told(&error, InstanceErrorKind::Unavailable, "try again in a minute");
+    assert!(error.to_string().ends_with("HTTP 503"), "{error}");
 }
 
 #[tokio::test]
