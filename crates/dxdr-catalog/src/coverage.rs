@@ -109,7 +109,10 @@ fn named(component: &Component) -> Option<(String, Timestamp)> {
     match component {
         Component::Resources(resources) => Some(("resources".to_owned(), resources.instant)),
         Component::Volume(volume) => Some((volume.to_string(), volume.instant)),
-        Component::Database(database) => Some((format!("database {}", database.name), database.instant)),
+        Component::Database(database) => {
+            let place = if database.log.is_some() { " in its instance's log" } else { "" };
+            Some((format!("database {}{place}", database.name), database.instant))
+        }
         Component::Keys(_) => None,
     }
 }

@@ -1,8 +1,12 @@
 //! The recovery points of a store.
 
+use std::collections::BTreeSet;
+
 use dxdr_catalog::{
     Component, DatabaseComponent, Engine, Entry, ForeignBackup, Interval, RecoveryPoint, Trigger, coverage::TooFarApart,
 };
+use dxdr_environment::InstanceName;
+use dxdr_plan::restore::{Recovery, Window};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -24,11 +28,16 @@ pub struct Points<'a> {
     pub apart: &'a [(String, TooFarApart)],
     /// Folders that unfinished backups left.
     pub leftovers: &'a [String],
+    /// What the instances can be brought back to now in whose log, or backups, parts of the points are, or why that is not known.
+    pub recoveries: &'a [InstanceRecovery],
     /// Where they are.
     pub store: &'a str,
     /// Whether people are told of each part of the newest of them.
     pub parts: bool,
 }
+
+/// What an instance can be brought back to, or why that is not known.
+pub type InstanceRecovery = (InstanceName, Result<Recovery, String>);
 
 /// Points whose parts are told; the JSON has all.
 const TOLD: usize = 5;
@@ -48,8 +57,9 @@ pub fn text(points: &Points<'_>, now: Timestamp, width: Option<usize>) -> String
             Entry::Foreign(_) => None,
         });
         for point in ours.take(TOLD) {
-            text.push_str(&format!("\n{}\n{}", point.name, parts(point, now, width)));
+            text.push_str(&format!("\n{}\n{}", point.name, parts(points, point, now, width)));
         }
+        text.extend(points.recoveries.iter().map(window_text));
     }
     for entry in points.entries {
         if let Entry::Ours(point) = entry {
@@ -76,6 +86,25 @@ pub fn text(points: &Points<'_>, now: Timestamp, width: Option<usize>) -> String
     text
 }
 
+fn window_text((instance, recovery): &InstanceRecovery) -> String {
+    match recovery {
+        Ok(Recovery { gone: true, .. }) => format!("\n{instance} is not there any more\n"),
+        Ok(Recovery { window: Some(Window { earliest, latest }), .. }) => {
+            format!("\n{instance} can be recovered to any instant from {} to {}\n", instant(*earliest), instant(*latest))
+        }
+        Ok(Recovery { window: None, .. }) => format!("\n{instance} keeps no log, and can be recovered to no instant by it\n"),
+        Err(reason) => format!("\nFrom when to when {instance} can be recovered is not known: {reason}\n"),
+    }
+}
+
+fn window_json((instance, recovery): &InstanceRecovery) -> Value {
+    let window = recovery.as_ref().ok().and_then(|recovery| recovery.window);
+    json!({
+        "instance": instance.to_string(), "earliest": window.map(|window| window.earliest.to_string()),
+        "latest": window.map(|window| window.latest.to_string()), "error": recovery.as_ref().err(),
+    })
+}
+
 /// The same as `dxdr.io/points/v1`.
 pub fn json(points: &Points<'_>) -> Value {
     json!({
@@ -86,6 +115,7 @@ pub fn json(points: &Points<'_>) -> Value {
         "damaged": points.damaged.iter().map(|(name, reason)| json!({"name": name, "reason": reason})).collect::<Vec<_>>(),
         "apart": points.apart.iter().map(|(name, too_far)| json!({"name": name, "reason": too_far.to_string()})).collect::<Vec<_>>(),
         "leftovers": points.leftovers,
+        "windows": points.recoveries.iter().map(window_json).collect::<Vec<_>>(),
     })
 }
 
@@ -118,7 +148,7 @@ fn row(entry: &Entry, now: Timestamp) -> Vec<String> {
 }
 
 /// What a point consists of, each part with how long it can be relied on.
-fn parts(point: &RecoveryPoint, now: Timestamp, width: Option<usize>) -> String {
+fn parts(points: &Points<'_>, point: &RecoveryPoint, now: Timestamp, width: Option<usize>) -> String {
     let rows = point.components.iter().map(|component| {
         let (what, method, size) = match component {
             Component::Resources(resources) => {
@@ -134,7 +164,7 @@ fn parts(point: &RecoveryPoint, now: Timestamp, width: Option<usize>) -> String 
             }
             Component::Keys(keys) => ("sealing keys".to_owned(), "escrow".to_owned(), counted(keys.fingerprints.len(), "key")),
         };
-        vec![what, instant(component.instant()), method, size, relied_text(point, component, now)]
+        vec![what, instant(component.instant()), method, size, relied_text(points, point, component, now)]
     });
     fitting(&["PART", "INSTANT", "METHOD", "SIZE", "RELIED ON"], rows.collect(), width, &["SIZE", "METHOD"])
 }
@@ -155,14 +185,46 @@ fn relied_until(point: &RecoveryPoint, component: &Component) -> Option<Timestam
     }
 }
 
-fn relied_text(point: &RecoveryPoint, component: &Component, now: Timestamp) -> String {
+/// Why a database cannot be brought back any more, by what its instance says now: that counts more than what the point says it would.
+fn no_longer(points: &Points<'_>, database: &DatabaseComponent) -> Option<String> {
+    let backup = database.backup.as_ref();
+    let relied = |name: &InstanceName| match backup {
+        Some(backup) => *name == backup.instance,
+        None => database.log.is_some() && name.to_string() == database.location,
+    };
+    let (InstanceName { instance, .. }, recovery) =
+        points.recoveries.iter().find_map(|(name, recovery)| Some((name, recovery.as_ref().ok()?)).filter(|_| relied(name)))?;
+    if backup.is_some() {
+        let is_there = recovery.no_backups.is_some() || recovery.backups.iter().any(|seen| seen.name == database.location);
+        return (!is_there).then(|| format!("{instance} has that backup no more"));
+    }
+    match recovery.window {
+        _ if recovery.gone => Some(format!("{instance} is not there any more")),
+        None => Some(format!("{instance} keeps no log")),
+        Some(Window { earliest, .. }) if database.instant < earliest => {
+            Some(format!("the log of {instance} begins at {}", instant(earliest)))
+        }
+        Some(_) => None,
+    }
+}
+
+fn relied_text(points: &Points<'_>, point: &RecoveryPoint, component: &Component, now: Timestamp) -> String {
+    if let Component::Database(database) = component
+        && let Some(reason) = no_longer(points, database)
+    {
+        return format!("no longer: {reason}");
+    }
     let until = match relied_until(point, component) {
         None => "until somebody deletes it".to_owned(),
         Some(until) if until < now => format!("until {}: no longer", instant(until)),
         Some(until) => format!("until {}", instant(until)),
     };
     match component {
-        Component::Database(database) if database.log.is_some() => format!("{until}, in the log of {}", database.location),
+        // The window below has its project.
+        Component::Database(database) if database.log.is_some() => {
+            let instance = database.location.rsplit('/').next().unwrap_or_default();
+            format!("{until}, in the log of {instance}")
+        }
         Component::Database(DatabaseComponent { backup: Some(backup), location, .. }) => {
             format!("{until}, as {location} of {}", backup.instance)
         }
@@ -177,7 +239,12 @@ fn state(point: &RecoveryPoint) -> &'static str {
 fn covers(point: &RecoveryPoint) -> String {
     let count = |matches: fn(&Component) -> bool| point.components.iter().filter(|component| matches(component)).count();
     let volumes = count(|component| matches!(component, Component::Volume(_)));
-    let databases = count(|component| matches!(component, Component::Database(_)));
+    // One that is there by two methods is one.
+    let databases = point.components.iter().filter_map(|component| match component {
+        Component::Database(database) => Some(&database.name),
+        _ => None,
+    });
+    let databases = databases.collect::<BTreeSet<_>>().len();
     let keys = point.components.iter().map(|component| match component {
         Component::Keys(keys) => keys.fingerprints.len(),
         _ => 0,

@@ -107,7 +107,9 @@ fn cost(database: &DatabaseRestore) -> Option<String> {
             let held = cost.bytes.map(|size| format!(", whose backup has {}", bytes(size))).unwrap_or_default();
             return Some(format!("an instance for as long as it is there{held}, time unknown"));
         }
-        let disk = cost.disk_gigabytes.map_or_else(|| "a disk".to_owned(), |size| format!("a disk of {size} GB"));
+        let disk = cost
+            .disk_gigabytes
+            .map_or_else(|| "a disk as large as the original's".to_owned(), |size| format!("a disk of {size} GB"));
         let time = cost.clone.map_or(unknown, |took| format!("the last clone of the instance took {}", duration(took)));
         let then = if database.route.is_beside() { ", then as long as its export and import take" } else { "" };
         return Some(format!("an instance with {disk} for as long as it is there, {time}{then}"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dxdr_catalog::{Entry, coverage};
+use dxdr_catalog::{Entry, Gap, coverage};
 use dxdr_plan::{
     Note, Severity,
     restore::{
@@ -45,6 +45,9 @@ pub fn text(plan: &RestorePlan, entry: &Entry, store: &str) -> String {
             text.push_str(&format!("  {component} as of {}\n", instant(at)));
         }
         text.push_str(&format!("  at most {} apart\n", at_most(point.skew())));
+    }
+    for gap in gaps(entry) {
+        text.push_str(&format!("  it lacks {}: {}\n", gap.what, gap.reason));
     }
     if plan.executor == Executor::Velero {
         text.push_str("  carried out by Velero, whose own rules apply; what it does is compared with this plan afterwards\n");
@@ -220,6 +223,7 @@ pub fn json(plan: &RestorePlan, entry: &Entry) -> Value {
         "instant": plan.instant.to_string(),
         "components": components.iter().map(|(component, at)| json!({"component": component, "instant": at.to_string()})).collect::<Vec<_>>(),
         "skewSeconds": apart,
+        "gaps": gaps(entry).iter().map(|gap| json!({"what": gap.what, "reason": gap.reason})).collect::<Vec<_>>(),
         "sourceNamespace": plan.source_namespace,
         "targetNamespace": plan.target_namespace,
         "executor": plan.executor.word(),
@@ -250,6 +254,14 @@ pub fn json(plan: &RestorePlan, entry: &Entry) -> Value {
         "protectivePoint": Value::Null,
         "estimateSeconds": plan.estimate.duration.as_secs_f64(),
     })
+}
+
+/// What the point lacks.
+fn gaps(entry: &Entry) -> &[Gap] {
+    match entry {
+        Entry::Ours(point) => &point.gaps,
+        Entry::Foreign(_) => &[],
+    }
 }
 
 fn note_json(note: &Note) -> Value {

@@ -235,7 +235,21 @@ pub fn plan(point: &RecoveryPoint, environment: &Environment, order: DatabaseOrd
             )),
         }
     }
+    let missing = units.iter().filter(|unit| !seen.contains(&unit.name.as_str()));
+    planned.notes.extend(missing.map(|unit| not_in_it(unit, environment, order)));
     planned
+}
+
+/// That the point does not have a database of the environment. Why, its gaps say.
+fn not_in_it(unit: &DatabaseUnit, environment: &Environment, order: DatabaseOrder<'_>) -> Note {
+    let becomes = if order.in_place { "stays as it is" } else { "does not come back" };
+    Note {
+        severity: Severity::Warning,
+        text: format!("{unit} is not in the point, and {becomes}"),
+        object: None,
+        count: 1,
+        hint: Some(format!("`dxdr points {}` says which points have it", environment.name)),
+    }
 }
 
 fn left_out(component: &DatabaseComponent, reason: &str, hint: &str) -> Note {
@@ -424,6 +438,18 @@ mod tests {
             assert!(recorded.unused().ends_with(&format!("instance `{}`", clone.destination)), "{}", recorded.unused());
             let resumed = recorded.of_point(&logged_point(7, true)).unwrap();
             assert_eq!(DatabaseRestore { considered: restore.considered.clone(), ..resumed }, *restore);
+        }
+    }
+
+    #[test]
+    fn a_database_that_is_not_in_the_point_is_named_with_what_becomes_of_it() {
+        let mut point = point();
+        point.components.clear();
+        for (in_place, becomes) in [(true, "stays as it is"), (false, "does not come back")] {
+            let planned = plan(&point, &environment(&["shop"]), order(in_place));
+            let [note] = &planned.notes[..] else { panic!("{planned:?}") };
+            assert_eq!(note.text, format!("database orders is not in the point, and {becomes}"));
+            assert_eq!(note.hint.as_deref(), Some("`dxdr points staging` says which points have it"));
         }
     }
 

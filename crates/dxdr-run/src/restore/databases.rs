@@ -7,7 +7,7 @@
 //! All are loaded before the first is swapped, and all of that is done before an object is written: a dump that cannot be loaded leaves
 //! everything as it was. Names are in the journal, so every process of the run means the same databases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dxdr_catalog::RecoveryPoint;
 use dxdr_environment::InstanceName;
@@ -27,7 +27,7 @@ use crate::{
     active::ActiveRun,
     context::RunContext,
     error::RunError,
-    instance::HandedOver,
+    instance::{HandedOver, InstanceAccess},
     journal::{History, Journal},
     lease, runs,
     store::Store,
@@ -60,15 +60,15 @@ pub struct NewInstance {
     pub expires: Timestamp,
 }
 
-/// What the instances can be brought back to whose log, or a backup of which, the point relies on. One that does not answer is not among them: what the point
+/// What the instances can be brought back to whose log, or a backup of which, the points rely on. One that does not answer is not among them: what the point
 /// says of it counts then, and the second value says why. Changes nothing.
 pub async fn recoveries(
-    context: &RunContext,
-    point: &RecoveryPoint,
+    instances: Option<&dyn InstanceAccess>,
+    points: impl IntoIterator<Item = &RecoveryPoint>,
 ) -> (BTreeMap<InstanceName, Recovery>, Vec<(InstanceName, String)>) {
     let (mut recoveries, mut unknown) = (BTreeMap::new(), Vec::new());
-    for instance in relied_instances(point) {
-        let looked = match &context.instances {
+    for instance in points.into_iter().flat_map(relied_instances).collect::<BTreeSet<_>>() {
+        let looked = match instances {
             None => Err("this program has no way to Cloud SQL".to_owned()),
             Some(access) => match access.connect().await {
                 Ok(service) => recovery(service.as_ref(), &instance).await.map_err(|error| crate::active::chain(&error)),

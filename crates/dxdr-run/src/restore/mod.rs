@@ -35,7 +35,7 @@ use dxdr_format::{
 use dxdr_plan::{
     PlanError,
     backup::BackupPlan,
-    restore::{Action, Executor, RestorePlan, RestorePlanner, RestoreRequest},
+    restore::{Action, DatabaseRestore, Executor, RestorePlan, RestorePlanner, RestoreRequest},
     velero::restore_of_everything,
 };
 use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
@@ -281,7 +281,7 @@ fn planned(context: &RunContext, order: &RestoreOrder, prepared: &Prepared) -> P
         parameters.insert(PROTECTIVE.to_owned(), plan.parameters().into());
     }
     if !prepared.plan.databases.is_empty() {
-        let recorded = prepared.plan.databases.iter().map(dxdr_plan::restore::DatabaseRestore::parameters).collect();
+        let recorded = prepared.plan.databases.iter().map(DatabaseRestore::parameters).collect();
         parameters.insert(databases::DATABASES.to_owned(), recorded);
     }
     if !prepared.plan.through_velero.is_empty() {
@@ -350,6 +350,12 @@ async fn carry_out(
         report.pruned,
         counts.prune
     )];
+    let swaps: Vec<_> = prepared.plan.databases.iter().filter_map(DatabaseRestore::swap_step).collect();
+    if !swaps.is_empty() {
+        let left = run.left();
+        let done = swaps.iter().filter(|swap| !left.contains(&swap.id)).count();
+        remaining.push(format!("{done} of {} databases have changed places", swaps.len()));
+    }
     remaining.extend(report.protective_point.iter().map(|point| format!("the state before is recovery point {point}")));
     let result = done.map(|()| {
         let outcome = if report.complete() { Outcome::Succeeded } else { Outcome::Partial };

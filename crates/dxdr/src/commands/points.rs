@@ -3,15 +3,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
-use dxdr_catalog::{Entry, coverage};
-use dxdr_environment::EnvironmentName;
+use dxdr_catalog::{Entry, RecoveryPoint, coverage};
+use dxdr_environment::{EnvironmentName, InstanceName};
+use dxdr_plan::restore::database::relied_instances;
 use dxdr_policy::Engine;
 use dxdr_provider::{Clock, StorageErrorKind, clock::SystemClock};
-use dxdr_report::points::{self, Points as Page};
+use dxdr_report::points::{self, InstanceRecovery, Points as Page};
 use dxdr_run::{
     InstanceLogs, RunError, SEALING_KEYS, Store, catalog,
+    restore::databases,
     velero::adoption::{self, Adopter, Adoption},
 };
 
@@ -23,6 +26,9 @@ use crate::{
     terminal::Terminal,
 };
 
+/// How long a list waits for what instances say.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// List recovery points, newest first.
 ///
 /// What dxdr's Schedules had a Velero server back up becomes a recovery point here: its objects are hashed, its volumes looked up, and
@@ -30,6 +36,7 @@ use crate::{
 /// Points that were deleted, by Velero's time to live or by hand, are taken out of the index.
 /// A point is damaged when one of its objects is missing, or does not have the size that was written.
 /// A point is complete when everything it should hold is in it, and partial when something could not be captured; that is named.
+/// For one environment, each part of the newest points is shown, and from when to when the instances of databases can be recovered that points rely on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  dxdr points\n  dxdr points staging --output json\n  dxdr points staging --reindex")]
 pub(crate) struct Points {
@@ -124,6 +131,32 @@ async fn forget(store: &Store, environment: Option<&str>, found: &catalog::Found
     }
 }
 
+/// What the instances can be brought back to in whose logs or backups points are. A list does not wait for long for one that does not answer.
+async fn recoveries(world: &World, entries: &[Entry]) -> Vec<InstanceRecovery> {
+    let points: Vec<&RecoveryPoint> = entries
+        .iter()
+        .filter_map(|entry| -> Option<&RecoveryPoint> {
+            match entry {
+                Entry::Ours(point) => Some(point),
+                Entry::Foreign(_) => None,
+            }
+        })
+        .collect();
+    let access = context::instances(world);
+    let asked = databases::recoveries(Some(access.as_ref()), points.iter().copied());
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok((recoveries, unknown)) => {
+            let known = recoveries.into_iter().map(|(instance, recovery)| (instance, Ok(recovery)));
+            known.chain(unknown.into_iter().map(|(instance, reason)| (instance, Err(reason)))).collect()
+        }
+        Err(_) => {
+            let instances: BTreeSet<InstanceName> = points.into_iter().flat_map(relied_instances).collect();
+            let reason = format!("no answer for {} seconds", PATIENCE.as_secs());
+            instances.into_iter().map(|instance| (instance, Err(reason.clone()))).collect()
+        }
+    }
+}
+
 /// Lists the points.
 pub(crate) async fn run(command: Points, global: &Global, terminal: &Terminal) -> Result<(), Failure> {
     let world = World::load(global)?;
@@ -159,11 +192,13 @@ pub(crate) async fn run(command: Points, global: &Global, terminal: &Terminal) -
             Entry::Foreign(_) => None,
         })
         .collect();
+    let recoveries = if environment.is_some() { recoveries(&world, &found.entries).await } else { Vec::new() };
     let page = Page {
         entries: &found.entries,
         unreadable: &found.unreadable,
         damaged: &found.damaged,
         apart: &apart,
+        recoveries: &recoveries,
         leftovers: &found.leftovers,
         store: &described,
         parts: environment.is_some(),

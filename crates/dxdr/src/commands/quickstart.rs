@@ -151,6 +151,7 @@ impl<'a> Stage<'a> {
             unreadable: &found.unreadable,
             damaged: &found.damaged,
             apart: &[],
+            recoveries: &[],
             leftovers: &found.leftovers,
             store: &described,
             parts: true,

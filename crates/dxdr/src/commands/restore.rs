@@ -221,7 +221,7 @@ impl Planning<'_> {
     /// What the instances that the point relies on can be brought back to now. Where one does not say, what the point says counts.
     async fn recoveries(&self, context: &RunContext, entry: &Entry, terminal: &Terminal) -> BTreeMap<InstanceName, Recovery> {
         let Some(point) = self.point(entry) else { return BTreeMap::new() };
-        let (recoveries, unknown) = restores::databases::recoveries(context, point).await;
+        let (recoveries, unknown) = restores::databases::recoveries(context.instances.as_deref(), [point]).await;
         for (instance, reason) in unknown {
             terminal.warn(&format!(
                 "how far the log of {instance} goes now is not known, nor which backups of it there are: {reason}"

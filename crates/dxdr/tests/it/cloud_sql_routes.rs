@@ -69,7 +69,22 @@ fn an_instance_of_its_own_is_cloned_as_of_the_points_instant_and_the_clone_is_la
     );
     assert!(component["log"]["earliest"].is_string() && component["reliedUntil"] == component["log"]["until"], "{component}");
     let said = cloud.run(&["points", "production"]).exits(0).stdout;
-    assert!(said.contains("RELIED ON") && said.contains("in the log of projects/dx-nonprod/instances/own"), "{said}");
+    assert!(said.contains("RELIED ON") && said.contains(", in the log of own"), "{said}");
+    assert!(said.contains("projects/dx-nonprod/instances/own can be recovered to any instant from 20"), "{said}");
+    assert_eq!(page["windows"][0]["instance"], "projects/dx-nonprod/instances/own");
+    assert!(page["windows"][0]["latest"].is_string() && page["windows"][0]["error"].is_null(), "{page}");
+    // What the instance says now counts more than what it said then.
+    let log = |log| assert!(cloud.emulator.change_instance(PROJECT, "own", |instance| instance.log = log));
+    log(None);
+    let said = cloud.run(&["points", "production"]).exits(0).stdout;
+    assert!(said.contains("no longer: own keeps no log"), "{said}");
+    log(Some(SignedDuration::from_millis(1)));
+    let said = cloud.run(&["points", "production"]).exits(0).stdout;
+    assert!(said.contains("no longer: the log of own begins at 20"), "{said}");
+    log(Some(SignedDuration::from_hours(24)));
+    cloud.emulator.faults().next("instance", Failing::Refused(403, "notAuthorized".to_owned()));
+    let said = cloud.run(&["points", "production"]).exits(0).stdout;
+    assert!(said.contains("can be recovered is not known: ") && said.contains("RELIED ON"), "{said}");
 
     // Without a look at anything but the store, and with one.
     let plan = cloud.json(&["restore", "production", "--point", &point, "--plan"], 0);
@@ -200,7 +215,7 @@ fn what_keeps_an_instance_from_being_cloned_is_one_refusal_with_what_to_do() {
     cloud.emulator.faults().next("clone", Failing::Fails("INTERNAL_ERROR".to_owned(), "An unknown error occurred.".to_owned()));
     refused(
         1,
-        &["An unknown error occurred.", "try again later; what failed is not asked for again", "end this run", "dxdr runs clean"],
+        &["An unknown error occurred", "try again later; what failed is not asked for again", "end this run", "dxdr runs clean"],
     );
     assert_eq!(cloud.emulator.instance_names(PROJECT), ["own", "shared"]);
 }
