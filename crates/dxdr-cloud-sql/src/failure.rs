@@ -1,7 +1,7 @@
 //! What the service says when it refuses, and what to do about it: over HTTP, and in operations that are `DONE`.
 
 use dxdr_environment::InstanceName;
-use dxdr_provider::{InstanceError, InstanceErrorKind, instance::OperationFailure};
+use dxdr_provider::{InstanceError, InstanceErrorKind, instance::OperationFailure, quoting::identifier};
 use google_cloud_gax::error::{Error, rpc::StatusDetails};
 use google_cloud_sql_v1::model;
 
@@ -18,12 +18,13 @@ pub(crate) struct Attempt<'a> {
 pub(crate) fn of_answer(attempt: Attempt<'_>, error: Error) -> InstanceError {
     let status = error.status();
     let reason = status.and_then(|status| status.details.iter().find_map(reason_of));
-    let message = status.map_or_else(|| plain(&error), |status| status.message.clone());
+    // Sentences of the service, which go on in ours.
+    let message = status.map_or_else(|| plain(&error), |status| status.message.trim_end_matches('.').to_owned());
     let kind = match error.http_status_code() {
         Some(code) => kind_of(code, reason.as_deref().unwrap_or_default(), &message),
         None => kind_without_answer(&error),
     };
-    let hint = Some(hint(kind, &attempt));
+    let hint = Some(hint(kind, &attempt, &message));
     // What the service said is the message; only what broke below it is a cause.
     let source: Option<Box<dyn std::error::Error + Send + Sync>> = if status.is_some() { None } else { Some(Box::new(error)) };
     InstanceError { kind, action: attempt.action, what: attempt.what, message, hint, source }
@@ -32,7 +33,7 @@ pub(crate) fn of_answer(attempt: Attempt<'_>, error: Error) -> InstanceError {
 /// A refusal over HTTP, by its parts.
 pub(crate) fn of_status(attempt: Attempt<'_>, status: u16, reason: &str, message: &str) -> InstanceError {
     let kind = kind_of(status, reason, message);
-    let hint = Some(hint(kind, &attempt));
+    let hint = Some(hint(kind, &attempt, message));
     InstanceError { kind, action: attempt.action, what: attempt.what, message: message.to_owned(), hint, source: None }
 }
 
@@ -190,9 +191,10 @@ fn bucket_refuses(message: &str) -> bool {
     says("storage.objects.") || says("access denied for") || says("permission") && (says("storage") || says("bucket"))
 }
 
-/// What an operation on the instance says that is `DONE` and has an error.
-pub(crate) fn of_operation(instance: &InstanceName, errors: &model::OperationErrors) -> OperationFailure {
-    let texts: Vec<String> = errors.errors.iter().map(|error| format!("{}: {}", error.code, error.message)).collect();
+/// What an operation on the instance, which wrote or read `uri`, says that is `DONE` and has an error.
+pub(crate) fn of_operation(instance: &InstanceName, uri: Option<&str>, errors: &model::OperationErrors) -> OperationFailure {
+    let texts: Vec<String> =
+        errors.errors.iter().map(|error| format!("{}: {}", error.code, error.message.trim_end_matches('.'))).collect();
     let message = if texts.is_empty() { "it failed, and the service does not say why".to_owned() } else { texts.join("; ") };
     let text = message.to_ascii_lowercase();
     let says = |part: &str| text.contains(part);
@@ -211,22 +213,47 @@ pub(crate) fn of_operation(instance: &InstanceName, errors: &model::OperationErr
     } else {
         InstanceErrorKind::Other
     };
-    OperationFailure { kind, message, hint: Some(operation_hint(kind, instance)) }
+    let hint = Some(operation_hint(kind, instance, uri, &message));
+    OperationFailure { kind, message, hint }
 }
 
-/// What to do about a bucket that the instance may not use.
-fn bucket_hint(InstanceName { project, instance }: &InstanceName) -> String {
-    format!(
-        "the account of the *instance* writes and reads the bucket, not yours: `gcloud sql instances describe {instance} --project {project} \
-         --format 'value(serviceAccountEmailAddress)'` names it, `gcloud storage buckets add-iam-policy-binding gs://BUCKET \
-         --member serviceAccount:ACCOUNT --role roles/storage.objectAdmin` lets it"
-    )
+/// What to do about a bucket that the instance may not use. Both the account and the bucket may be in what the service says.
+fn bucket_hint(InstanceName { project, instance }: &InstanceName, uri: Option<&str>, message: &str) -> String {
+    let words =
+        || message.split(|letter: char| letter.is_whitespace() || matches!(letter, ',' | ';' | '`' | '\'' | '"' | '(' | ')'));
+    let account = words().map(|word| word.trim_end_matches(['.', ':'])).find(|word| word.ends_with(".iam.gserviceaccount.com"));
+    let bucket = uri.or_else(|| words().find(|word| word.starts_with("gs://"))).and_then(|uri| uri.strip_prefix("gs://"));
+    let bucket = bucket.and_then(|rest| rest.split(['/', ':']).next()).filter(|bucket| !bucket.is_empty()).unwrap_or("BUCKET");
+    let lets = format!(
+        "`gcloud storage buckets add-iam-policy-binding gs://{bucket} --member serviceAccount:{} --role roles/storage.objectAdmin` lets it",
+        account.unwrap_or("ACCOUNT")
+    );
+    let whose = "the account of the *instance* writes and reads the bucket, not yours";
+    match account {
+        Some(_) => format!("{whose}: {lets}"),
+        None => format!(
+            "{whose}: `gcloud sql instances describe {instance} --project {project} --format 'value(serviceAccountEmailAddress)'` names it, {lets}"
+        ),
+    }
 }
 
-fn operation_hint(kind: InstanceErrorKind, of: &InstanceName) -> String {
+/// The role that a server misses: `role "app" does not exist`.
+fn role_of(message: &str) -> Option<&str> {
+    let (_, behind) = message.split_once("role \"")?;
+    let (role, rest) = behind.split_once('"')?;
+    rest.starts_with(" does not exist").then_some(role)
+}
+
+fn operation_hint(kind: InstanceErrorKind, of: &InstanceName, uri: Option<&str>, message: &str) -> String {
     let InstanceName { project, instance } = of;
+    if let (InstanceErrorKind::NotFound, Some(role)) = (kind, role_of(message)) {
+        let role = identifier(role);
+        return format!(
+            "roles are the instance's, and no export has them: `CREATE ROLE {role}`, executed on `{instance}` as `postgres`, makes it"
+        );
+    }
     match kind {
-        InstanceErrorKind::BucketForbidden => bucket_hint(of),
+        InstanceErrorKind::BucketForbidden => bucket_hint(of, uri, message),
         InstanceErrorKind::ObjectExists => {
             "an export never replaces an object: `gcloud storage ls -L` of its URL says who wrote it; take another point, which has another name".to_owned()
         }
@@ -264,7 +291,7 @@ fn role(permission: &str) -> &'static str {
 }
 
 /// What to do about a refusal.
-fn hint(kind: InstanceErrorKind, attempt: &Attempt<'_>) -> String {
+fn hint(kind: InstanceErrorKind, attempt: &Attempt<'_>, message: &str) -> String {
     let InstanceName { project, instance } = attempt.instance;
     match kind {
         InstanceErrorKind::Busy => format!("`dxdr databases operations` says what runs on `{instance}`; it ends by itself"),
@@ -309,7 +336,7 @@ fn hint(kind: InstanceErrorKind, attempt: &Attempt<'_>) -> String {
             "something else answers than Cloud SQL, or a proxy in between: is `cloudSql.endpoint` of the configuration the Admin API, if it is set?"
                 .to_owned()
         }
-        InstanceErrorKind::BucketForbidden => bucket_hint(attempt.instance),
+        InstanceErrorKind::BucketForbidden => bucket_hint(attempt.instance, None, message),
         InstanceErrorKind::Invalid | InstanceErrorKind::ObjectExists => format!(
             "it would be refused again: does the environment's manifest say what is there? `gcloud sql instances describe {instance} --project {project}` \
              and `gcloud sql databases list --instance {instance} --project {project}` show it"
@@ -397,6 +424,21 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_is_opened_by_the_one_command_that_does_it() {
+        let instance = InstanceName::new("p", "i");
+        let said = "gs://b/x: Access denied for service account p1@gcp-sa-cloud-sql.iam.gserviceaccount.com, permissions missing are: [storage.objects.delete]";
+        let binding = "add-iam-policy-binding gs://b --member serviceAccount:p1@gcp-sa-cloud-sql.iam.gserviceaccount.com --role";
+        let hint = bucket_hint(&instance, None, said);
+        assert!(hint.contains(binding) && !hint.contains("describe"), "{hint}");
+        assert!(
+            bucket_hint(&instance, Some("gs://b/o.sql.gz"), "p1@gcp-sa-cloud-sql.iam.gserviceaccount.com may not")
+                .contains(binding)
+        );
+        let unknown = bucket_hint(&instance, None, "no access");
+        assert!(unknown.contains("gcloud sql instances describe i --project p") && unknown.contains("gs://BUCKET"), "{unknown}");
+    }
+
+    #[test]
     fn who_may_not_is_told_of_a_role_that_may() {
         let instance = InstanceName::new("p", "i");
         for (permission, role) in [
@@ -439,7 +481,11 @@ mod tests {
     fn an_operation_that_is_done_and_failed_says_what_to_do() {
         let failure = |code: &str, message: &str| {
             let error = model::OperationError::new().set_code(code).set_message(message);
-            of_operation(&InstanceName::new("p", "i"), &model::OperationErrors::new().set_errors([error]))
+            of_operation(
+                &InstanceName::new("p", "i"),
+                Some("gs://b/o.sql.gz"),
+                &model::OperationErrors::new().set_errors([error]),
+            )
         };
         for (message, kind) in [
             (
@@ -454,7 +500,9 @@ mod tests {
             assert_eq!(failure.kind, kind, "{message}");
             assert!(failure.hint.is_some() && failure.message.starts_with("ERROR_RDBMS: "));
         }
-        let unknown = of_operation(&InstanceName::new("p", "i"), &model::OperationErrors::new());
+        let role = failure("ERROR_RDBMS", "ERROR:  role \"a b\" does not exist");
+        assert!(role.hint.unwrap().contains("`CREATE ROLE \"a b\"`, executed on `i` as `postgres`"));
+        let unknown = of_operation(&InstanceName::new("p", "i"), Some("gs://b/o.sql.gz"), &model::OperationErrors::new());
         assert!(unknown.kind == InstanceErrorKind::Other && unknown.hint.unwrap().contains("gcloud logging read"));
     }
 }

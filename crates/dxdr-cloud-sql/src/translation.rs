@@ -39,7 +39,9 @@ pub(crate) fn operation(project: &str, operation: &model::Operation, description
     let state = match (status, &operation.error) {
         ("DONE", Some(errors)) => {
             let instance = InstanceName::new(project, operation.target_id.clone());
-            OperationState::Failed(failure::of_operation(&instance, errors))
+            let export = operation.export_context.as_ref().map(|export| export.uri.as_str());
+            let uri = export.or_else(|| operation.import_context.as_ref().map(|import| import.uri.as_str()));
+            OperationState::Failed(failure::of_operation(&instance, uri, errors))
         }
         ("DONE", None) => OperationState::Succeeded,
         ("PENDING", _) => OperationState::Pending,

@@ -25,7 +25,7 @@ pub enum Failing {
 /// One thing that goes wrong once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// With which request: `export`, `import`, `clone`, `operations`, … the last segment of its path that is no name.
+    /// With which request: `export`, `import`, `clone`, `operations`, … the last segment of its path that is no name. Databases are listed by `databaseList`.
     pub request: String,
     /// How.
     pub failing: Failing,

@@ -229,6 +229,7 @@ fn instance_kind(kind: InstanceErrorKind) -> Kind {
     match kind {
         InstanceErrorKind::Disabled
         | InstanceErrorKind::Forbidden
+        | InstanceErrorKind::BucketForbidden
         | InstanceErrorKind::Unauthenticated
         | InstanceErrorKind::Unreachable
         | InstanceErrorKind::TimedOut

@@ -28,7 +28,7 @@ async fn an_instance_that_is_not_there_is_named_with_how_to_list_those_that_are(
     let emulator = emulator(dxdr_database_emulator::Options::default()).await;
     let error = service(&emulator).await.instance(&InstanceName::new("p", "other")).await.unwrap_err();
     told(&error, InstanceErrorKind::NotFound, "gcloud sql instances list --project p");
-    assert_eq!(error.to_string(), "cannot look at instance `projects/p/instances/other`: The Cloud SQL instance does not exist.");
+    assert_eq!(error.to_string(), "cannot look at instance `projects/p/instances/other`: The Cloud SQL instance does not exist");
 }
 
 fn who_may_not_export() -> Identity {

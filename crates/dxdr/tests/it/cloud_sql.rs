@@ -293,7 +293,7 @@ fn an_instance_that_is_not_there_and_a_service_that_is_not_are_told_apart() {
     assert!(said.stderr.contains("cannot look at instance `projects/other/instances/shared`"), "{}", said.stderr);
     assert!(said.stderr.contains("gcloud sql instances list --project other"), "{}", said.stderr);
     let said = cloud.run(&["check", "--cloud"]).exits(3);
-    assert!(said.stdout.contains("The Cloud SQL instance does not exist."), "{}", said.stdout);
+    assert!(said.stdout.contains("The Cloud SQL instance does not exist"), "{}", said.stdout);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);

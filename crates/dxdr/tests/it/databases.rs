@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// An environment whose database `orders` is on the server, with a neighbour beside it.
-struct World {
-    served: Served,
+pub(crate) struct World {
+    pub(crate) served: Served,
     server: Server,
 }
 
 impl World {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let server = postgresql_server::start(true)?;
         server.sql("postgres", "CREATE DATABASE orders;");
         server.sql("postgres", "CREATE DATABASE neighbour;");
@@ -33,7 +33,7 @@ impl World {
     }
 
     /// Declares the database anew.
-    fn declare(&self, postgresql: &str) {
+    pub(crate) fn declare(&self, postgresql: &str) {
         let postgresql = postgresql.replace("ADDRESS", &format!("127.0.0.1:{}", self.server.port));
         let store = Value::from(self.served.store().to_string_lossy().into_owned());
         self.served.place.write(
@@ -44,7 +44,7 @@ impl World {
         );
     }
 
-    fn credentials(&self, password: &str) {
+    pub(crate) fn credentials(&self, password: &str) {
         let encoded = |text: &str| STANDARD.encode(text);
         let reference = objects::core("Secret", Some("staging"), "orders-db");
         if self.served.get(&reference).is_some() {
@@ -58,11 +58,11 @@ impl World {
         self.served.create((reference, object));
     }
 
-    fn rows(&self, database: &str) -> String {
+    pub(crate) fn rows(&self, database: &str) -> String {
         self.server.sql(database, "SELECT json_agg(n ORDER BY n) FROM t;")
     }
 
-    fn databases(&self) -> Vec<String> {
+    pub(crate) fn databases(&self) -> Vec<String> {
         let names = self.server.sql("postgres", "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1;");
         names.lines().map(str::to_owned).collect()
     }
@@ -89,7 +89,7 @@ impl World {
         run
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.served.run(arguments).exits(0).stdout).unwrap()
     }
 }

@@ -10,6 +10,7 @@ mod cloud_sql_reap;
 mod cloud_sql_restore;
 mod cloud_sql_routes;
 mod command_line;
+mod database_refusals;
 mod databases;
 mod documentation;
 mod environment;
