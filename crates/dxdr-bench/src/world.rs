@@ -75,6 +75,7 @@ pub(crate) async fn store(place: &StorePlace) -> Result<Store> {
 pub(crate) fn context(store: Store, cluster: Arc<dyn Cluster>, reporter: Arc<dyn Reporter>) -> RunContext {
     RunContext {
         store,
+        declared: None,
         cluster,
         clock: Arc::new(SystemClock),
         reporter,

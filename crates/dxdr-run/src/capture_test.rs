@@ -181,6 +181,7 @@ async fn captured(pages: Vec<Page>) -> Captured {
 pub(crate) fn context(cluster: Arc<dyn Cluster>) -> RunContext {
     RunContext {
         store: Store { name: "sink".into(), storage: Arc::new(Sink), layout: StoreLayout::new("") },
+        declared: None,
         cluster,
         clock: Arc::new(SystemClock),
         reporter: Arc::new(Silent),

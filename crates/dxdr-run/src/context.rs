@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dxdr_policy::BackupStore;
 use dxdr_provider::{Clock, Cluster, Databases};
 
 use crate::{event::Reporter, instance::InstanceAccess, sealing::SealingKeys, stop::StopRequest, store::Store};
@@ -14,6 +15,8 @@ pub const LEASE_NAMESPACE: &str = "dxdr-system";
 pub struct RunContext {
     /// Where points and journals lie.
     pub store: Store,
+    /// The store as it is declared, to be held against Velero's locations; `None`: it is nobody's declaration.
+    pub declared: Option<BackupStore>,
     /// The cluster.
     pub cluster: Arc<dyn Cluster>,
     /// The time.

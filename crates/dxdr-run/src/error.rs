@@ -142,6 +142,14 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// What Velero has under the name of a backup is not what lies in the store, or cannot be restored.
+    #[error("Velero's backup `{backup}` is not the one that the plan was made from: {reason}")]
+    OtherBackup {
+        /// Which.
+        backup: String,
+        /// How that is known.
+        reason: String,
+    },
     /// Copies made file by file are not in their volumes.
     #[error("files did not come back: {0}")]
     Files(String),

@@ -10,7 +10,11 @@ use dxdr_format::{
 };
 use dxdr_plan::{
     backup::{BackupPlan, DATABASES_FOLDER, HookTime, RecordedBackup},
-    restore::{RecordedDatabase, RestoreRequest, copies::FILES, plan::THROUGH_VELERO},
+    restore::{
+        RecordedDatabase, RestoreRequest,
+        copies::FILES,
+        plan::{THROUGH_VELERO, VELERO},
+    },
     velero::VeleroBackupPlan,
 };
 use jiff::Timestamp;
@@ -305,7 +309,10 @@ async fn end_velero(context: &RunContext, history: &History) -> Result<(), RunEr
     velero::ending::end(context, &history.run, step).await?;
     let texts = history.planned().map(texts).unwrap_or_default();
     match texts.get("beside").or_else(|| texts.get("source-namespace")) {
-        Some(namespace) if history.started(FILES) => restore::copies::discard(context, &history.run, namespace).await,
+        // Both are told by modifiers how Velero changes what it restores.
+        Some(namespace) if history.started(FILES) || history.started(VELERO) => {
+            restore::copies::discard(context, &history.run, namespace).await
+        }
         _ => Ok(()),
     }
 }
@@ -388,7 +395,7 @@ pub async fn prepare(context: &RunContext, environment: &Environment, mut histor
                 let recorded = restore::databases::of_run(&history);
                 prepared.plan.databases = recorded.into_iter().filter_map(|database| database.of_point(point)).collect();
             }
-            let notes = restore::copies::examine(context, &prepared.plan).await;
+            let notes = restore::examine(context, &prepared.plan).await;
             prepared.plan.notes.extend(notes);
             let order = RestoreOrder { run: planned.run.clone(), entry, request, protective };
             Ok(Resumption::Restore { order: Box::new(order), prepared: Box::new(prepared), history })

@@ -6,7 +6,7 @@ use dxdr_format::{FormatError, velero::archive::ArchiveError};
 use dxdr_kubernetes::ConnectError;
 use dxdr_plan::{PlanError, readiness::Trouble};
 use dxdr_provider::{ClusterError, ClusterErrorKind, InstanceError, InstanceErrorKind, StorageError, StorageErrorKind};
-use dxdr_run::RunError;
+use dxdr_run::{RunError, velero::restore::OTHER_BACKUP};
 
 use crate::{commands::databases::of_database, configuration::hints};
 
@@ -368,6 +368,7 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
             let more = format!("`velero restore describe {restore} --details` and `velero restore logs {restore}` say more");
             (Kind::Failed, mends(reason).chain([more, VELERO_LOCATION.to_owned()]).collect())
         }
+        RunError::OtherBackup { backup, .. } => (Kind::Refused, vec![OTHER_BACKUP.replace("NAME", backup)]),
         RunError::Files(reason) => {
             let more = [
                 "nothing that mounts these volumes was made; mend the reason, and go on".to_owned(),

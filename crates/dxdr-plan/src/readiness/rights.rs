@@ -149,6 +149,7 @@ fn restore(model: &Model<'_>, environment: &Environment, taken: &[String], group
         // What only Velero can read comes back through Restores of its own; copies made file by file through pods that are removed again.
         let velero = Some(model.velero_namespace);
         rights.extend(each(&["get"], "backups.velero.io", velero));
+        rights.extend(each(&["get"], "backupstoragelocations.velero.io", velero));
         rights.extend(each(&["get", "list", "create", "update", "delete", "watch"], "restores.velero.io", velero));
         // What Velero copies for a Restore is cancelled where the run is given up.
         for copies in ["podvolumerestores.velero.io", "datadownloads.velero.io"] {

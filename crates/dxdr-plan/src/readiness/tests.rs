@@ -312,6 +312,7 @@ fn a_restore_of_what_velero_backed_up_needs_rights_where_velero_is() {
             "delete restores.velero.io",
             "get daemonsets.apps",
             "get backups.velero.io",
+            "get backupstoragelocations.velero.io",
             "get datadownloads.velero.io",
             "get podvolumerestores.velero.io",
             "get restores.velero.io",

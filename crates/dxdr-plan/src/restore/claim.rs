@@ -9,10 +9,11 @@ use serde_json::Value;
 use super::{
     copies::{Awaited, FileCopies, pod_reference},
     finding::{Emptiness, Finding},
+    live::LiveObject,
     plan::{Action, LeftOutReason, PrunedObject},
     planner::RestorePlanner,
     request::{Executor, Volumes},
-    volume::{CapturedVolume, VeleroVolume, VolumeSource, contents},
+    volume::{CapturedVolume, DATA_MOVER, VeleroVolume, VolumeSource, contents},
 };
 
 /// A claim that is created with nothing in its volume.
@@ -77,12 +78,16 @@ impl RestorePlanner {
                 Ok(Some(Box::new(captured)))
             }
             VolumeSource::Velero { method } => {
+                if method == DATA_MOVER {
+                    self.look_at_binding(target, object);
+                }
                 let reason = LeftOutReason::ThroughVelero { method: method.clone() };
                 self.through_velero.push(VeleroVolume {
                     claim: target.clone(),
                     method: method.clone(),
                     instant: captured.instant,
                     labels: self.storage.labels_of(claim),
+                    class: self.storage.renamed_class(claim, object),
                 });
                 Err(reason)
             }
@@ -165,6 +170,16 @@ impl RestorePlanner {
         let class = object.pointer("/spec/storageClassName").and_then(Value::as_str);
         if class == Some("") || class.is_some_and(|class| self.cluster_has(CLASSES, class) == Some(false)) {
             self.findings.of(Finding::NoRoom { class: class.unwrap_or_default().to_owned() }, target);
+        }
+    }
+
+    /// Whether a data mover waits for a pod that comes behind it: into which zone a volume belongs is not known before a pod has a node.
+    fn look_at_binding(&mut self, target: &ObjectReference, object: &Value) {
+        let class = object.pointer("/spec/storageClassName").and_then(Value::as_str);
+        let class = class.and_then(|class| self.live.as_ref()?.get(CLASSES, None, class)).map(LiveObject::parsed);
+        let mode = class.as_ref().and_then(|class| class.get("volumeBindingMode")).and_then(Value::as_str);
+        if mode == Some("WaitForFirstConsumer") {
+            self.findings.of(Finding::WaitsForPod, target);
         }
     }
 

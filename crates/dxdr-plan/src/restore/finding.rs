@@ -44,6 +44,7 @@ pub(super) enum Finding {
     VolumesStay,
     NoDriver { driver: String },
     NoStorageClass { class: String },
+    WaitsForPod,
     NoClusterRole { role: String },
     SharedStorage,
     SharedThroughVelero { everything: bool, copied: bool },
@@ -182,6 +183,10 @@ impl Finding {
             Self::NoStorageClass { class } => {
                 format!("{} for storage class `{class}`, which is not in the target", claims(count, "asks", "ask"))
             }
+            Self::WaitsForPod => format!(
+                "{} of a storage class that makes a volume for a pod only, and so Velero's data mover waits for a pod, which comes behind it: it gives up after half an hour",
+                claims(count, "is", "are")
+            ),
             Self::NoClusterRole { role } => {
                 let refer = if count == 1 { "refers" } else { "refer" };
                 format!(
@@ -288,6 +293,9 @@ impl Finding {
             Self::NoDriver { .. } => "install the driver of the storage that holds the snapshots, or take `--empty-volumes`",
             Self::NoStorageClass { .. } => {
                 "name one that is there with `--storage-class OLD=NEW`; until then the claims stay pending"
+            }
+            Self::WaitsForPod => {
+                "tell the node agents not to wait: `restorePVC: {ignoreDelayBinding: true}` in the ConfigMap of their `--node-agent-configmap` (Velero 1.16 and newer); or name a class that binds at once with `--storage-class OLD=NEW`"
             }
             Self::NoClusterRole { .. } => {
                 "create the role before the workloads start; backups of Velero's lack those that only RoleBindings name"

@@ -33,7 +33,7 @@ pub(super) struct LiveObject {
 
 impl LiveObject {
     /// As a value; one that a server sent and nobody can read has nothing in it.
-    fn parsed(&self) -> Value {
+    pub(super) fn parsed(&self) -> Value {
         serde_json::from_slice(&self.json).unwrap_or_default()
     }
 

@@ -18,7 +18,7 @@ use super::{
     plan::{Action, Counts, Estimate, LeaveReason, LeftOut, LeftOutReason, PlannedObject, RestorePlan, Stage},
     prune::prune,
     quota::{KindCounts, Quota},
-    request::{Existing, RestoreRequest},
+    request::{Executor, Existing, RestoreRequest},
     rules,
     shared_storage::ArchivedStorage,
     transform::{self, strip},
@@ -552,6 +552,14 @@ impl RestorePlanner {
                 }
             }
         }
+        let unlabelled;
+        let archived = if self.request.executor == Executor::Velero {
+            live = transform::without_velero_marks(live);
+            unlabelled = transform::without_velero_marks(archived.clone());
+            &unlabelled
+        } else {
+            archived
+        };
         // Whatever it is like now, it will be gone, and what is written into it with it.
         if leaving {
             let secret = kind.group.is_empty() && kind.kind == "Secret";

@@ -21,6 +21,8 @@ use super::{
     volume::{NATIVE_SNAPSHOT, VeleroVolume, VolumeSource},
 };
 
+const CLASS: &str = "/spec/storageClassName";
+
 /// Claims and volumes of the archive.
 #[derive(Debug, Default)]
 pub(super) struct ArchivedStorage {
@@ -34,6 +36,7 @@ pub(super) struct ArchivedStorage {
 struct ArchivedClaim {
     labels: BTreeMap<String, String>,
     volume: String,
+    class: String,
 }
 
 impl ArchivedStorage {
@@ -42,7 +45,8 @@ impl ArchivedStorage {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         match (item.kind.group.as_str(), item.kind.plural.as_str()) {
             ("", "persistentvolumeclaims") => {
-                let claim = ArchivedClaim { labels: labels(object), volume: text("/spec/volumeName").to_owned() };
+                let (volume, class) = (text("/spec/volumeName").to_owned(), text(CLASS).to_owned());
+                let claim = ArchivedClaim { labels: labels(object), volume, class };
                 self.claims.insert(item.name.clone(), claim);
             }
             ("", "persistentvolumes") if text("/spec/persistentVolumeReclaimPolicy") == "Delete" => {
@@ -60,6 +64,13 @@ impl ArchivedStorage {
     /// The labels of a claim, by which Velero finds it.
     pub(super) fn labels_of(&self, claim: &str) -> BTreeMap<String, String> {
         self.claims.get(claim).map(|claim| claim.labels.clone()).unwrap_or_default()
+    }
+
+    /// The storage class of a claim, and that of what is written of it, where it is another one.
+    pub(super) fn renamed_class(&self, claim: &str, written: &Value) -> Option<(String, String)> {
+        let archived = &self.claims.get(claim)?.class;
+        let class = written.pointer(CLASS).and_then(Value::as_str)?;
+        (archived != class).then(|| (archived.clone(), class.to_owned()))
     }
 }
 

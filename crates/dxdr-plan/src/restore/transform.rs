@@ -64,6 +64,23 @@ fn rename_classes(group: &str, kind: &str, object: &mut Value, classes: &BTreeMa
     renamed
 }
 
+/// An object without the marks that Velero puts on what it backs up and restores, by which it is no other than it was.
+pub(super) fn without_velero_marks(mut object: Value) -> Value {
+    const LABELS: [&str; 3] = ["velero.io/backup-name", "velero.io/restore-name", "velero.io/volume-snapshot-name"];
+    const ANNOTATIONS: [&str; 3] = [
+        "velero.io/data-upload-name",
+        "backup.velero.io/must-include-additional-items",
+        "restore.velero.io/must-include-additional-items",
+    ];
+    let labels = remove_in(&mut object, "/metadata/labels", &LABELS);
+    let annotations = remove_in(&mut object, "/metadata/annotations", &ANNOTATIONS);
+    if let Some(metadata) = object.get_mut("metadata").filter(|_| labels || annotations) {
+        drop_empty(metadata, "labels");
+        drop_empty(metadata, "annotations");
+    }
+    object
+}
+
 /// `live` made to be `desired`: what a server set itself stays (addresses, bindings, the `resourceVersion` that guards the write),
 /// everything else is as desired. For objects of which fields must go, which server-side apply cannot do.
 pub fn replacement(request: &RestoreRequest, desired: &Value, live: &Value) -> Value {
@@ -139,8 +156,13 @@ pub(super) fn strip(group: &str, kind: &str, object: &mut Value, beside: bool) -
         ("", "Service") => strip_service(object, &explicit, beside, &mut changes),
         ("", "Pod") => strip_pod(object, &mut changes),
         ("", "PersistentVolumeClaim") => {
+            // By its label a data mover of Velero's had the claim wait for the volume that it filled; no other volume has it.
+            let moved = remove_in(object, "/spec/selector/matchLabels", &["velero.io/dynamic-pv-restore"]);
+            if moved {
+                drop_empty_selector(object);
+            }
             let bound = remove_in(object, "/spec", &["volumeName"]);
-            changes.insert_if(bound, Change::ClaimBinding);
+            changes.insert_if(bound | moved, Change::ClaimBinding);
             let filled = remove_in(object, "/spec", &["dataSource", "dataSourceRef"]);
             changes.insert_if(filled, Change::DataSource);
         }
@@ -391,6 +413,14 @@ fn strip_job(object: &mut Value, changes: &mut Changes) {
     let mut removed = remove_in(object, "/metadata/labels", &generated);
     removed |= remove_in(object, "/spec/template/metadata/labels", &generated);
     removed |= remove_in(object, "/spec/selector/matchLabels", &generated);
+    drop_empty_selector(object);
+    if removed {
+        changes.insert(Change::JobIdentity);
+    }
+}
+
+/// A selector that selects nothing any more.
+fn drop_empty_selector(object: &mut Value) {
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         let empty = |value: &Value| value.as_object().is_some_and(Map::is_empty);
         let selects_nothing =
@@ -398,9 +428,6 @@ fn strip_job(object: &mut Value, changes: &mut Changes) {
         if selects_nothing {
             spec.remove("selector");
         }
-    }
-    if removed {
-        changes.insert(Change::JobIdentity);
     }
 }
 

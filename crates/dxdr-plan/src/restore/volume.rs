@@ -14,6 +14,8 @@ pub const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
 
 /// The method whose copies come back with the pods that mount them.
 pub const FILE_SYSTEM: &str = "file-system";
+/// The method whose copies of snapshots lie in the store, as a data mover of Velero's wrote them.
+pub const DATA_MOVER: &str = "data-mover";
 /// The method whose snapshots a plugin of Velero's takes, and makes volumes from.
 pub const NATIVE_SNAPSHOT: &str = "native-snapshot";
 
@@ -75,6 +77,8 @@ pub struct VeleroVolume {
     pub instant: Timestamp,
     /// The claim's, in the archive: by nothing else does Velero find it among others.
     pub labels: BTreeMap<String, String>,
+    /// Its storage class in the archive and in the target, where these differ.
+    pub class: Option<(String, String)>,
 }
 
 /// Objects through which the storage's snapshot becomes known to the target: a content that stands for it and is kept when it is

@@ -116,6 +116,16 @@ pub(crate) fn settle(store: &BackupStore, stores: &[BackupStore], live: &[Value]
     Settled::Ours(DesiredObject { reference, value })
 }
 
+/// Where a live `location` leads, when that is not the place of `store`. A store that Velero cannot reach has no place to compare with.
+pub fn leads_elsewhere(store: &BackupStore, location: &Value) -> Option<String> {
+    let place = Place::of_store(store)?;
+    match Place::of_live(location) {
+        Some(there) if there == place => None,
+        Some(there) => Some(there.text()),
+        None => Some("nowhere that could be told".to_owned()),
+    }
+}
+
 /// The names of other locations for the place of `store` than the one that is `used`.
 pub(crate) fn doubles(store: &BackupStore, stores: &[BackupStore], live: &[Value], used: &str) -> Vec<String> {
     of_the_place(store, stores, live).into_iter().map(name_of).filter(|name| *name != used).map(str::to_owned).collect()
@@ -278,6 +288,17 @@ mod tests {
         let there = [live("default", "dx-backups", "/velero/", json!({"region": "us-east-1"}))];
         let differences = vec![("spec.config.region".to_owned(), "us-east-1".to_owned(), "eu-central-1".to_owned())];
         assert_eq!(settle(&store, &[], &there, "velero", false), Settled::Theirs { name: "default".to_owned(), differences });
+    }
+
+    #[test]
+    fn a_location_that_leads_elsewhere_is_told_with_where() {
+        let leads = |location: &Value| leads_elsewhere(&store(StoreLocation::S3(bucket())), location);
+        assert_eq!(leads(&live("other", "dx-backups", "/velero/", json!({"s3Url": "http://inside"}))), None);
+        let prefix = live("default", "dx-backups", "", json!({}));
+        assert_eq!(leads(&prefix).as_deref(), Some("aws bucket dx-backups, prefix ``"));
+        assert_eq!(leads(&json!({"spec": {"provider": "velero.io/aws"}})).as_deref(), Some("nowhere that could be told"));
+        let directory = StoreLocation::Directory { path: "/backups".into() };
+        assert_eq!(leads_elsewhere(&store(directory), &prefix), None);
     }
 
     #[test]

@@ -23,12 +23,13 @@ mod version;
 use dxdr_environment::ResourceKind;
 
 pub use backup::{DATABASES_ANNOTATION, NoLocation, RUN_LABEL, VeleroBackupPlan, VeleroBackupSteps, backup_plan, location_of};
+pub use location::leads_elsewhere;
 pub use logs::{databases_then, logs_then};
 pub use observed::{CredentialObserved, Observed};
 pub use plan::{SchedulePlan, SchedulesRequest, plan};
 pub use remedy::remedy;
 pub use restore::{
-    RESTORED_BY, RestoreOfFiles, VOID, attempt, came_with, is_attempt, restore_of_everything, restore_of_files,
+    RESTORED_BY, RestoreOfFiles, RestoreOfVolumes, VOID, attempt, came_with, is_attempt, restore_of_everything, restore_of_files,
     restore_of_volumes,
 };
 pub use schedule::schedule_name;

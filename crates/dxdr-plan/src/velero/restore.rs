@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{backup::RUN_LABEL, configmaps, restores};
 use crate::restore::{
-    Existing, FileCopies, InertPod, REPLACES, RestorePlan, RestoreRequest, Volumes, copies::CARRIER_LABEL, selectors,
+    Existing, FileCopies, InertPod, REPLACES, RestorePlan, RestoreRequest, VeleroVolume, Volumes, copies::CARRIER_LABEL,
+    selectors, volume::NATIVE_SNAPSHOT,
 };
 
 const MANAGER_LABEL: &str = "app.kubernetes.io/managed-by";
@@ -45,9 +46,18 @@ pub fn is_attempt(name: &str, restore: &str) -> bool {
     name.strip_prefix(restore).is_some_and(|rest| rest.is_empty() || number(rest))
 }
 
+/// What Velero is asked for so that it brings back volumes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreOfVolumes {
+    /// The ConfigMap that tells which storage classes have another name here, where some have.
+    pub modifiers: Option<DesiredObject>,
+    /// The Restore of claims.
+    pub restore: DesiredObject,
+}
+
 /// The Restore, in Velero's `namespace`, of the claims that `plan` leaves to Velero: found by their labels, where all of them have some.
 /// Otherwise it is of every claim, and leaves those alone that are there.
-pub fn restore_of_volumes(plan: &RestorePlan, run: &str, namespace: &str) -> DesiredObject {
+pub fn restore_of_volumes(plan: &RestorePlan, run: &str, namespace: &str) -> RestoreOfVolumes {
     let name = format!("{run}-volumes");
     let mut spec = json!({
         "backupName": plan.point,
@@ -61,7 +71,27 @@ pub fn restore_of_volumes(plan: &RestorePlan, run: &str, namespace: &str) -> Des
     if !selectors.is_empty() {
         spec["orLabelSelectors"] = selectors.into();
     }
-    object(&name, run, namespace, spec)
+    let rules: Vec<Value> = plan.through_velero.iter().flat_map(classes).collect();
+    let modifiers = (!rules.is_empty()).then(|| {
+        spec["resourceModifier"] = json!({"kind": "ConfigMap", "name": name});
+        modifiers(&name, run, namespace, rules)
+    });
+    RestoreOfVolumes { modifiers, restore: object(&name, run, namespace, spec) }
+}
+
+/// Gives a claim the storage class that it is to have here. A volume that a plugin makes from a snapshot has that of the archive, and would not go with it.
+fn classes(volume: &VeleroVolume) -> Vec<Value> {
+    let Some((archived, class)) = &volume.class else { return Vec::new() };
+    let patch = json!({"spec": {"storageClassName": class}}).to_string();
+    let patches = json!([{"patchData": patch}]);
+    let claim = json!({"groupResource": "persistentvolumeclaims", "resourceNameRegex": named(&volume.claim.name)});
+    let mut rules = vec![json!({"conditions": claim, "mergePatches": patches})];
+    if volume.method == NATIVE_SNAPSHOT {
+        let matches = json!([{"path": "/spec/storageClassName", "value": archived}]);
+        let volumes = json!({"groupResource": "persistentvolumes", "matches": matches});
+        rules.push(json!({"conditions": volumes, "mergePatches": patches}));
+    }
+    rules
 }
 
 /// What Velero is asked for so that it copies files back.
@@ -82,8 +112,8 @@ pub fn restore_of_files(plan: &RestorePlan, copies: &FileCopies, run: &str, name
         "conditions": {"groupResource": OF_VOLUMES[0]},
         "mergePatches": [{"patchData": json!({"spec": {"accessModes": null, "volumeName": null}}).to_string()}],
     });
-    let rules: Vec<Value> = copies.pods.iter().flat_map(|pod| rules(pod, run)).chain([no_claim]).collect();
-    let rules = json!({"version": "v1", "resourceModifierRules": rules});
+    let rules = copies.pods.iter().flat_map(|pod| rules(pod, run)).chain([no_claim]).collect();
+    let modifiers = modifiers(&name, run, namespace, rules);
     let mut spec = json!({
         "backupName": plan.point,
         "includedNamespaces": [plan.source_namespace],
@@ -98,18 +128,32 @@ pub fn restore_of_files(plan: &RestorePlan, copies: &FileCopies, run: &str, name
     if !selectors.is_empty() {
         spec["orLabelSelectors"] = selectors.into();
     }
-    let restore = object(&name, run, namespace, spec);
+    RestoreOfFiles { modifiers, restore: object(&name, run, namespace, spec) }
+}
+
+/// The ConfigMap `name`, in Velero's `namespace`, with rules by which it changes what it restores.
+fn modifiers(name: &str, run: &str, namespace: &str, rules: Vec<Value>) -> DesiredObject {
+    let rules = json!({"version": "v1", "resourceModifierRules": rules});
     let kind = configmaps();
     let value = json!({
-        "apiVersion": "v1", "kind": kind.kind, "metadata": restore.value["metadata"], "data": {"rules.json": rules.to_string()},
+        "apiVersion": "v1", "kind": kind.kind, "metadata": metadata(name, run, namespace), "data": {"rules.json": rules.to_string()},
     });
-    let reference = ObjectReference { kind, namespace: Some(namespace.to_owned()), name };
-    RestoreOfFiles { modifiers: DesiredObject { reference, value }, restore }
+    let reference = ObjectReference { kind, namespace: Some(namespace.to_owned()), name: name.to_owned() };
+    DesiredObject { reference, value }
+}
+
+/// That very name, as Velero looks for names.
+fn named(name: &str) -> String {
+    format!("^{}$", name.replace('.', "\\."))
+}
+
+fn metadata(name: &str, run: &str, namespace: &str) -> Value {
+    json!({"name": name, "namespace": namespace, "labels": {MANAGER_LABEL: "dxdr", RUN_LABEL: name::in_label(run)}})
 }
 
 /// How the pod is changed. Velero looks for it by its name in the archive.
 fn rules(pod: &InertPod, run: &str) -> Vec<Value> {
-    let conditions = json!({"groupResource": "pods", "resourceNameRegex": format!("^{}$", pod.name.replace('.', "\\."))});
+    let conditions = json!({"groupResource": "pods", "resourceNameRegex": named(&pod.name)});
     let mut patch = pod.patch.clone();
     let mut labels = json!({MANAGER_LABEL: "dxdr", CARRIER_LABEL: name::in_label(run)});
     if pod.labelled {
@@ -148,10 +192,8 @@ fn mapping<'a>(source: &'a str, target: &'a str) -> BTreeMap<&'a str, &'a str> {
 
 fn object(name: &str, run: &str, namespace: &str, spec: Value) -> DesiredObject {
     let kind = restores();
-    let labels = json!({MANAGER_LABEL: "dxdr", RUN_LABEL: name::in_label(run)});
     let value = json!({
-        "apiVersion": kind.api_version(), "kind": kind.kind,
-        "metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": spec,
+        "apiVersion": kind.api_version(), "kind": kind.kind, "metadata": metadata(name, run, namespace), "spec": spec,
     });
     DesiredObject { reference: ObjectReference { kind, namespace: Some(namespace.to_owned()), name: name.to_owned() }, value }
 }

@@ -131,7 +131,7 @@ pub(super) async fn bring_back(context: &RunContext, prepared: &Prepared, run: &
     }
     let mut adopted = Adopted::Carried;
     loop {
-        provide(context, &asked).await?;
+        provide(context, &asked.modifiers).await?;
         let outcome = tokio::select! {
             outcome = restore(context, &asked.restore, &plan.point, &step, adopted) => outcome,
             error = carriers.watch_over(purpose) => Err(error),
@@ -144,7 +144,7 @@ pub(super) async fn bring_back(context: &RunContext, prepared: &Prepared, run: &
             Ok(outcome) => outcome,
             Err(error) => return Err(given_up(carriers, &asked, error).await),
         };
-        let missing = missing(context, copies, &outcome).await?;
+        let missing = missing(context, &copies.claims, &outcome).await?;
         carriers.remove(missing.is_empty()).await?;
         delete(context, &asked.modifiers.reference, None).await?;
         let back = copies.claims.iter().filter(|copied| !missing.contains_key(&copied.claim));
@@ -217,24 +217,26 @@ async fn claims_there(context: &RunContext, copies: &FileCopies) -> Result<(), R
 }
 
 /// Puts the modifiers where Velero looks for them.
-async fn provide(context: &RunContext, asked: &RestoreOfFiles) -> Result<(), RunError> {
-    let modifiers = &asked.modifiers;
+pub(super) async fn provide(context: &RunContext, modifiers: &DesiredObject) -> Result<(), RunError> {
     let body = Bytes::from(modifiers.value.to_string());
     context.cluster.apply(&modifiers.reference, body, true, &server::options()).await?;
     Ok(())
 }
 
 /// The claims whose copy is not in them, with the reason.
-async fn missing(
+pub(super) async fn missing(
     context: &RunContext,
-    copies: &FileCopies,
+    copies: &[CopiedClaim],
     outcome: &VeleroOutcome,
 ) -> Result<BTreeMap<ObjectReference, String>, RunError> {
+    if copies.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let selector = format!("velero.io/restore-uid={}", outcome.uid());
     let (cluster, namespace) = (context.cluster.as_ref(), &context.velero_namespace);
     let copied = labelled(cluster, &pod_volume_restores(), namespace, &selector).await?;
     let mut missing = BTreeMap::new();
-    for CopiedClaim { claim, carrier, .. } in &copies.claims {
+    for CopiedClaim { claim, carrier, .. } in copies {
         let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         // One that was deleted since and made again has the same name, and nothing in it.
         let live = context.cluster.get(claim).await?.and_then(|live| serde_json::from_slice::<Value>(&live).ok());
@@ -285,7 +287,7 @@ fn daemon_sets() -> ResourceKind {
     }
 }
 
-async fn delete(context: &RunContext, object: &ObjectReference, uid: Option<&str>) -> Result<(), RunError> {
+pub(super) async fn delete(context: &RunContext, object: &ObjectReference, uid: Option<&str>) -> Result<(), RunError> {
     context.cluster.delete(object, uid, &options()).await?;
     Ok(())
 }

@@ -496,4 +496,4 @@ fn swap(database: &str, beside: &str, kept: &str, run: &str) -> Swap {
 
 #[cfg(test)]
 #[path = "databases_test.rs"]
-mod tests;
+pub(crate) mod tests;

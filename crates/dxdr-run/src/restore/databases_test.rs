@@ -19,7 +19,7 @@ use crate::capture;
 
 /// A store of small objects.
 #[derive(Debug, Default)]
-struct Drawer(Mutex<BTreeMap<String, Bytes>>);
+pub(crate) struct Drawer(Mutex<BTreeMap<String, Bytes>>);
 
 impl Drawer {
     fn error(&self, kind: StorageErrorKind, key: &str) -> StorageError {

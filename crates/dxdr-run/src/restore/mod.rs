@@ -22,7 +22,7 @@ mod way;
 pub mod write;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -33,9 +33,11 @@ use dxdr_format::{
     velero::resource_list::Restored,
 };
 use dxdr_plan::{
-    PlanError,
+    Note, PlanError,
     backup::BackupPlan,
-    restore::{Action, DatabaseRestore, Executor, RestorePlan, RestorePlanner, RestoreRequest},
+    restore::{
+        Action, CopiedClaim, DatabaseRestore, Executor, RestorePlan, RestorePlanner, RestoreRequest, VeleroVolume, VolumeSource,
+    },
     velero::restore_of_everything,
 };
 use dxdr_provider::{Cluster, ClusterError, ClusterErrorKind, cluster::WriteOptions};
@@ -133,6 +135,13 @@ impl RestoreReport {
 }
 
 pub(crate) use volumes::discard as discard_snapshots;
+
+/// What forbids the plan that only the cluster, and what runs there, can tell. Changes nothing.
+pub async fn examine(context: &RunContext, plan: &RestorePlan) -> Vec<Note> {
+    let mut notes = velero::examine(context, plan).await;
+    notes.extend(copies::examine(context, plan).await);
+    notes
+}
 
 /// The archive of an entry.
 pub fn source(store: &Store, entry: &Entry) -> ArchiveSource {
@@ -416,8 +425,11 @@ async fn by_velero(
     run.start(&step).await?;
     let object = restore_of_everything(&order.request, run.id(), &context.velero_namespace);
     let outcome = velero::restore(context, &object, &order.request.point, &step, velero::Adopted::Carried).await?;
+    let lacking = lacking_data(context, &prepared.plan, &outcome).await?;
     let now = prepare(&context.store, Some(&context.cluster), &order.entry, order.request.clone()).await?;
     report.left = now.plan.counts.leave;
+    report.immutable = now.plan.immutable().map(|object| object.target.to_string()).collect();
+    report.being_deleted = now.plan.being_deleted().map(|object| object.target.to_string()).collect();
     for planned in now.plan.stages.iter().flat_map(|stage| &stage.objects) {
         match &planned.action {
             Action::Create => {
@@ -425,11 +437,20 @@ async fn by_velero(
                 report.failed.push(velero_volumes::not_back(context, &planned.target, words));
             }
             Action::Update { differences, .. } => {
-                let paths = differences.iter().map(|difference| difference.path.clone()).collect();
-                report.differing.push((planned.target.to_string(), paths));
+                let paths: Vec<&str> = differences.iter().map(|difference| difference.path.as_str()).collect();
+                let reason = format!("Velero left it different: {}", paths.join(", "));
+                report.failed.push(velero_volumes::not_back(context, &planned.target, reason));
             }
             Action::Same | Action::Leave { .. } => {}
         }
+    }
+    report.failed.extend(lacking);
+    if report.failed.is_empty() && (outcome.phase != "Completed" || !outcome.errors.is_empty()) {
+        report.failed.push(velero_volumes::not_back(
+            context,
+            &object.reference,
+            velero_volumes::words(&object.reference, &outcome),
+        ));
     }
     let (was, is) = (&prepared.plan.counts, &now.plan.counts);
     report.created = was.create.saturating_sub(is.create);
@@ -449,6 +470,41 @@ async fn by_velero(
         report.beyond.len()
     );
     run.finish(&step, &summary, Evidence::new()).await
+}
+
+/// The claims that Velero made of `plan`, and that lack their data: by what it says of each copy, or snapshot, that nobody else can read.
+async fn lacking_data(
+    context: &RunContext,
+    plan: &RestorePlan,
+    outcome: &velero::VeleroOutcome,
+) -> Result<Vec<ClusterError>, RunError> {
+    let (mut volumes, mut copies) = (Vec::new(), Vec::new());
+    let created = plan.stages.iter().flat_map(|stage| &stage.objects).filter(|object| object.action == Action::Create);
+    for (claim, captured) in created.filter_map(|object| Some((object.target.clone(), object.volume.as_deref()?))) {
+        match &captured.source {
+            VolumeSource::Velero { method } => volumes.push(VeleroVolume {
+                claim,
+                method: method.clone(),
+                instant: captured.instant,
+                labels: BTreeMap::new(),
+                class: None,
+            }),
+            VolumeSource::Files { pod: Some(pod) } => {
+                copies.push(CopiedClaim { claim, carrier: pod.clone(), instant: captured.instant });
+            }
+            VolumeSource::Files { pod: None } | VolumeSource::Snapshot { .. } => {}
+        }
+    }
+    let volumes = velero_volumes::missing(context, &volumes, outcome).await?;
+    let volumes = volumes.into_iter().map(|(claim, missing)| (claim, missing.reason));
+    let mut lacking = Vec::new();
+    for (claim, reason) in volumes.chain(copies::missing(context, &copies, outcome).await?) {
+        // One that is not there is told of as any object is.
+        if context.cluster.get(&claim).await?.is_some() {
+            lacking.push(velero_volumes::not_back(context, &claim, reason));
+        }
+    }
+    Ok(lacking)
 }
 
 /// What Velero created that `plan` does not.

@@ -17,12 +17,15 @@ use dxdr_environment::ObjectReference;
 use dxdr_format::{journal::Evidence, velero::volume_info};
 use dxdr_plan::{
     restore::{VeleroVolume, plan::VELERO, volume::NATIVE_SNAPSHOT},
-    velero::{data_downloads, restore_of_volumes},
+    velero::{RESTORED_BY, data_downloads, restore_of_volumes},
 };
 use dxdr_provider::{ClusterError, ClusterErrorKind};
 use serde_json::Value;
 
-use super::{Prepared, RestoreReport};
+use super::{
+    Prepared, RestoreReport,
+    copies::{delete, provide},
+};
 use crate::{
     active::ActiveRun,
     context::RunContext,
@@ -57,7 +60,14 @@ pub(super) async fn bring_back(
     let asked = restore_of_volumes(plan, run.id(), &context.velero_namespace);
     let mut adopted = Adopted::Carried;
     loop {
-        let outcome = restore(context, &asked, &plan.point, &step, adopted).await?;
+        if let Some(modifiers) = &asked.modifiers {
+            provide(context, modifiers).await?;
+        }
+        let outcome = restore(context, &asked.restore, &plan.point, &step, adopted).await?;
+        // A Restore that may go on needs them: whoever resumes the run, or cleans up, removes them.
+        if let Some(modifiers) = &asked.modifiers {
+            delete(context, &modifiers.reference, None).await?;
+        }
         let missing = missing(context, &plan.through_velero, &outcome).await?;
         if missing.is_empty() {
             for text in &outcome.errors {
@@ -177,11 +187,12 @@ impl Brought {
             return (!self.from_snapshots.contains(text(live, "/spec/volumeName"))).then(unsaid);
         }
         // A claim that was deleted since and made again has the same name, and no label or another one.
-        let made_by = text(live, RESTORE_LABEL);
+        let made_by = restored_by(live);
         let is_of_claim = |download: &&Value| {
             text(download, "/spec/targetVolume/pvc") == volume.claim.name
                 && Some(text(download, "/spec/targetVolume/namespace")) == volume.claim.namespace.as_deref()
-                && text(download, RESTORE_LABEL) == made_by
+                && made_by.is_some()
+                && restored_by(download) == made_by
         };
         let download = self.downloads.iter().find(is_of_claim);
         match download.map(|download| (text(download, "/status/phase"), text(download, "/status/message"))) {
@@ -193,8 +204,10 @@ impl Brought {
     }
 }
 
-/// Velero puts it on everything that it makes for a Restore.
-const RESTORE_LABEL: &str = "/metadata/labels/velero.io~1restore-name";
+/// The Restore that Velero made an object for.
+fn restored_by(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/labels")?.get(RESTORED_BY)?.as_str()
+}
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()

@@ -206,7 +206,7 @@ fn is_over(phase: &str) -> bool {
 /// Phases that a Backup does not leave.
 const OVER: [&str; 5] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation", "Deleting"];
 /// Those of them after which something can be restored.
-const RESTORABLE: [&str; 2] = ["Completed", "PartiallyFailed"];
+pub(super) const RESTORABLE: [&str; 2] = ["Completed", "PartiallyFailed"];
 
 /// What a Backup that is over came to.
 ///

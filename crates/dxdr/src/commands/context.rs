@@ -29,6 +29,7 @@ pub(crate) fn with(
 ) -> RunContext {
     RunContext {
         store,
+        declared: None,
         databases: Some(Arc::new(PostgresqlDatabases::new(cluster.clone()))),
         instances: None,
         cluster,
@@ -79,6 +80,7 @@ pub(crate) fn seed(now: jiff::Timestamp) -> u64 {
 /// A context around a store that is open already, and the cluster of the world.
 pub(crate) async fn with_store(world: &World, store: Store, global: &Global, terminal: &Terminal) -> Result<RunContext, Failure> {
     let mut context = with(store, world.cluster().await?, terminal, global.log_format);
+    context.declared = world.model.stores.iter().find(|declared| declared.name == context.store.name).cloned();
     context.lease_namespace = world.lease_namespace();
     context.instances = Some(instances(world));
     context.velero_namespace = world.velero_namespace().to_owned();

@@ -148,7 +148,7 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     }
     let mut context = context::with_store(&world, store, global, terminal).await?;
     let mut prepared = restores::prepare(&context.store, Some(&context.cluster), &entry, request.clone()).await?;
-    prepared.plan.notes.extend(restores::copies::examine(&context, &prepared.plan).await);
+    prepared.plan.notes.extend(restores::examine(&context, &prepared.plan).await);
     prepared.plan.notes.extend(seal::note(context.cluster.as_ref(), environment, &keys_of(&entry)).await);
     let planning = Planning { command: &command, world: &world, environment, store: &context.store, now, run: &run };
     let recoveries = planning.recoveries(&context, &entry, terminal).await;

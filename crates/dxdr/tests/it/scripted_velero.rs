@@ -101,7 +101,7 @@ impl Scripted {
             velero("Backup", BACKUP),
             json!({
                 "apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": BACKUP, "namespace": "velero"},
-                "spec": {}, "status": {"phase": "Completed"}
+                "spec": {}, "status": {"phase": "Completed", "startTimestamp": "2024-05-01T10:00:00Z"}
             }),
         ));
         Self { served }
@@ -336,6 +336,25 @@ fn a_claim_is_back_from_a_plugin_s_snapshot_when_its_volume_was_made_from_one() 
 }
 
 #[test]
+fn what_velero_knows_under_the_name_of_another_backup_is_not_restored() {
+    let scripted = Scripted::with_volumes();
+    let by_velero = ["restore", "staging", "--point", BACKUP, "--into", "copy", "--executor", "velero", "--yes"];
+    for (status, reason) in [
+        (json!({"phase": "Deleting", "startTimestamp": "2024-05-01T10:00:00Z"}), "it is Deleting"),
+        (
+            json!({"phase": "Completed", "startTimestamp": "2024-05-01T10:00:07Z"}),
+            "it began at 2024-05-01T10:00:07Z, and that in ",
+        ),
+    ] {
+        scripted.served.change(&velero("Backup", BACKUP), |backup| backup["status"] = status);
+        for arguments in [&LIMITED[..], &by_velero] {
+            let refused = scripted.served.refuses_and_changes_nothing(arguments, 4).stderr;
+            assert!(refused.contains(&format!("`{BACKUP}` is not the one that this plan is made from: {reason}")), "{refused}");
+        }
+    }
+}
+
+#[test]
 fn a_backup_that_velero_deletes_is_not_restored_however_it_is_named() {
     let scripted = Scripted::with_volumes();
     for (phase, said) in [("Deleting", "Velero says that it is Deleting"), ("", "Velero has not begun it")] {
@@ -383,9 +402,7 @@ fn a_restore_that_would_bind_storage_twice_is_refused_before_velero_hears_of_it(
 fn what_velero_made_of_everything_is_held_against_the_plan() {
     let scripted = Scripted::new(&[], &[]);
     let served = &scripted.served;
-    let arguments =
-        ["restore", "staging", "--point", BACKUP, "--into", "copy", "--executor", "velero", "--yes", "--output", "json"];
-    let restore = served.start(&arguments);
+    let restore = served.start(&BY_VELERO);
     let asked = scripted.asked(&restore);
     assert_eq!(asked["spec"]["namespaceMapping"], json!({"staging": "copy"}));
     served.create(objects::namespace("copy"));
@@ -407,4 +424,75 @@ fn what_velero_made_of_everything_is_held_against_the_plan() {
     assert!(report["failed"][0]["reason"].as_str().unwrap().contains("policy.example.org"), "{report:#}");
     let runs = served.run(&["runs", "list"]).exits(0).stdout;
     assert!(runs.contains("partial"), "{runs}");
+}
+
+const BY_VELERO: [&str; 11] =
+    ["restore", "staging", "--point", BACKUP, "--into", "copy", "--executor", "velero", "--yes", "--output", "json"];
+
+#[test]
+fn what_velero_says_of_its_restore_counts_where_nothing_else_tells() {
+    for (status, results, reason) in [
+        (json!({"phase": "Completed"}), json!({}), None),
+        (json!({"phase": "PartiallyFailed", "errors": 1}), json!({}), Some("PartiallyFailed, and does not say why")),
+        (
+            json!({"phase": "PartiallyFailed", "errors": 1}),
+            json!({"errors": {"namespaces": {"copy": ["error executing hook in pod api-1: exit code 1"]}}}),
+            Some("PartiallyFailed: error executing hook in pod api-1"),
+        ),
+    ] {
+        let scripted = Scripted::new(&[], &[]);
+        let served = &scripted.served;
+        let restore = served.start(&BY_VELERO);
+        let asked = scripted.asked(&restore);
+        served.create(objects::namespace("copy"));
+        let labels = json!({"velero.io/backup-name": BACKUP, "velero.io/restore-name": asked["metadata"]["name"]});
+        let metadata = |name: &str| json!({"name": name, "namespace": "copy", "labels": labels});
+        let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata("settings")});
+        served.create((core("ConfigMap", Some("copy"), "settings"), settings));
+        let spec =
+            json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "volumeMode": "Filesystem"});
+        let data = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata("data"), "spec": spec});
+        served.create((restored("data"), data));
+        scripted.ends(&asked, &status, &results, &json!({}));
+        let (code, report, said) = restore.ends_with_output();
+        assert_eq!(code, Some(if reason.is_some() { 3 } else { 0 }), "{said}");
+        let report: Value = serde_json::from_str(&report).unwrap();
+        let failed = report["failed"].as_array().unwrap();
+        assert_eq!(failed.len(), usize::from(reason.is_some()), "{report:#}");
+        if let Some(reason) = reason {
+            assert!(failed[0]["object"].as_str().unwrap().starts_with("restores.velero.io velero/"), "{report:#}");
+            assert!(failed[0]["reason"].as_str().unwrap().contains(reason), "{report:#}");
+        }
+    }
+}
+
+#[test]
+fn what_velero_leaves_different_or_without_its_data_is_not_restored() {
+    let objects = [(CLAIMS, claim("db", "pv-db", &json!({}))), ("persistentvolumes", volume("pv-db", "Delete", "db"))];
+    let scripted = Scripted::new(&[moved("db", "pv-db")], &objects);
+    let served = &scripted.served;
+    let restore = served.start(&BY_VELERO);
+    let asked = scripted.asked(&restore);
+    served.create(objects::namespace("copy"));
+    served.create(objects::config_map("copy", "settings", "not as it was"));
+    for name in ["data", "db"] {
+        scripted.makes(&asked, name, "");
+    }
+    scripted.moves(&asked, "db", &json!({"phase": "Canceled", "message": "no node agent runs"}));
+    scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+    let (code, report, said) = restore.ends_with_output();
+    assert_eq!(code, Some(3), "{said}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let failed = report["failed"].as_array().unwrap().iter().map(|failed| (failed["object"].as_str(), failed["reason"].as_str()));
+    let failed: Vec<_> = failed.map(|(object, reason)| format!("{}: {}", object.unwrap(), reason.unwrap())).collect();
+    assert_eq!(
+        failed,
+        [
+            "configmaps copy/settings: Velero left it different: data",
+            "persistentvolumeclaims copy/db: Velero's copying of it is Canceled: no node agent runs",
+        ],
+        "{report:#}"
+    );
+    // Of another class than it was, which nobody can change.
+    assert_eq!(report["immutable"], json!(["persistentvolumeclaims copy/data"]));
 }

@@ -92,6 +92,7 @@ impl World {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default();
         let context = RunContext {
             store: Store { name: "memory".to_owned(), storage, layout: StoreLayout::new("velero") },
+            declared: None,
             cluster,
             clock: Arc::new(SystemClock),
             reporter: Arc::new(Silent),

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::world::{Archive, World, beside, in_place, kind, left_out, notes, object, owned_by, shown};
 use crate::{
     Severity,
-    restore::{Action, Existing, LeaveReason, RestorePlanner, RestoreRequest},
+    restore::{Action, Executor, Existing, LeaveReason, RestorePlanner, RestoreRequest},
 };
 
 fn nothing() -> Value {
@@ -593,4 +593,24 @@ fn kinds_that_could_not_be_read_are_said_to_be_unknown() {
 fn a_request_is_read_back_from_its_parameters() {
     let request = RestoreRequest { include: vec!["cm".to_owned(), "*.apps".to_owned()], prune: true, ..beside() };
     assert_eq!(RestoreRequest::from_parameters(request.environment.clone(), &request.parameters()), Some(request));
+}
+
+#[test]
+fn what_velero_puts_on_everything_makes_nothing_different_where_velero_carries_it_out() {
+    let archive = Archive::staging().with("configmaps", "settings", json!({"data": {"a": "b"}}));
+    let mut world = World::of(&archive);
+    let settings = world.object("configmaps", Some("staging"), "settings");
+    settings["metadata"]["labels"] = json!({"velero.io/backup-name": "nightly", "velero.io/restore-name": "a-run"});
+    settings["metadata"]["annotations"] = json!({"restore.velero.io/must-include-additional-items": "true"});
+    let by_velero = RestoreRequest { executor: Executor::Velero, ..in_place() };
+    assert!(
+        shown(&archive.plan(&by_velero, Some(&world))).contains(&"configuration: same configmaps staging/settings".to_owned())
+    );
+    assert!(
+        shown(&archive.plan(&in_place(), Some(&world))).contains(&"configuration: update configmaps staging/settings".to_owned())
+    );
+    world.object("configmaps", Some("staging"), "settings")["data"]["a"] = "c".into();
+    assert!(
+        shown(&archive.plan(&by_velero, Some(&world))).contains(&"configuration: update configmaps staging/settings".to_owned())
+    );
 }

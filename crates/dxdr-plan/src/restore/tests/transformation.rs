@@ -238,3 +238,17 @@ fn a_replacement_keeps_what_the_server_assigned_and_drops_what_was_added() {
     assert_eq!(replaced["metadata"].get("managedFields"), None);
     assert_eq!(replaced["status"], json!({"loadBalancer": {}}));
 }
+
+#[test]
+fn a_claim_waits_no_more_for_the_volume_that_a_data_mover_once_filled() {
+    let moved = |others: Value| {
+        let mut labels = json!({"velero.io/dynamic-pv-restore": "staging.data.x7k2v"});
+        labels.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
+        object("persistentvolumeclaims", "data", json!({"spec": {"selector": {"matchLabels": labels}}}))
+    };
+    let alone = transform(&in_place(), moved(json!({})));
+    assert_eq!(alone.object["spec"], json!({}));
+    assert!(alone.changes.contains(Change::ClaimBinding));
+    let others = json!({"disk": "fast"});
+    assert_eq!(transform(&in_place(), moved(others.clone())).object["spec"]["selector"], json!({"matchLabels": others}));
+}

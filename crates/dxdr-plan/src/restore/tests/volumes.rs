@@ -178,6 +178,24 @@ fn a_claim_that_velero_alone_brings_back_is_something_to_do() {
 }
 
 #[test]
+fn a_data_mover_that_waits_for_a_pod_which_comes_behind_it_is_told_of() {
+    let notes_of = |mode: &str, method: &str| {
+        let mut world = World::default();
+        world.put(object("storageclasses.storage.k8s.io", "fast", json!({"volumeBindingMode": mode})));
+        notes(&plan(&beside(), &[captured(method)], Some(&world)))
+    };
+    let told = notes_of("WaitForFirstConsumer", "data-mover");
+    assert!(
+        told.iter()
+            .any(|note| note.starts_with("warning: 1 volume claim is of a storage class that makes a volume for a pod only")),
+        "{told:?}"
+    );
+    for other in [notes_of("Immediate", "data-mover"), notes_of("WaitForFirstConsumer", "native-snapshot")] {
+        assert!(!other.iter().any(|note| note.contains("for a pod only")), "{other:?}");
+    }
+}
+
+#[test]
 fn a_claim_that_velero_was_asked_for_is_not_taken_for_whole_because_it_is_there() {
     let world = World::of(&archive());
     let planned = |begun: &str, method: &str| {
@@ -192,6 +210,30 @@ fn a_claim_that_velero_was_asked_for_is_not_taken_for_whole_because_it_is_there(
         assert!(other.nothing_to_do());
         assert_eq!(notes(&other), ["warning: 1 volume claim is there, and the data of their volumes stays as it is now"]);
     }
+}
+
+#[test]
+fn velero_is_told_which_storage_class_has_another_name_here() {
+    let renamed = |from: &str, method: &str| {
+        let classes = [(from.to_owned(), "faster".to_owned())].into_iter().collect();
+        let plan = plan(&RestoreRequest { storage_classes: classes, ..beside() }, &[captured(method)], None);
+        restore_of_volumes(&plan, "a-run", "velero")
+    };
+    let asked = renamed("fast", "data-mover");
+    let modifiers = asked.modifiers.unwrap();
+    assert_eq!(modifiers.reference.to_string(), "configmaps velero/a-run-volumes");
+    assert_eq!(asked.restore.value["spec"]["resourceModifier"], json!({"kind": "ConfigMap", "name": "a-run-volumes"}));
+    let rules = |modifiers: &Value| serde_json::from_str::<Value>(modifiers["data"]["rules.json"].as_str().unwrap()).unwrap();
+    let patches = json!([{"patchData": "{\"spec\":{\"storageClassName\":\"faster\"}}"}]);
+    let of_claim = json!({"conditions": {"groupResource": CLAIMS, "resourceNameRegex": "^data$"}, "mergePatches": patches});
+    assert_eq!(rules(&modifiers.value), json!({"version": "v1", "resourceModifierRules": [of_claim]}));
+    // What a plugin makes is bound to its claim only when it has the same class.
+    let matches = json!([{"path": "/spec/storageClassName", "value": "fast"}]);
+    let of_volume = json!({"conditions": {"groupResource": "persistentvolumes", "matches": matches}, "mergePatches": patches});
+    let native = renamed("fast", "native-snapshot").modifiers.unwrap();
+    assert_eq!(rules(&native.value)["resourceModifierRules"], json!([of_claim, of_volume]));
+    let other = renamed("other", "data-mover");
+    assert_eq!((other.modifiers, other.restore.value["spec"].get("resourceModifier")), (None, None));
 }
 
 #[test]
@@ -313,7 +355,9 @@ fn what_velero_brings_back_is_found_by_its_labels_and_nothing_else_is() {
     let archive = beside_shared_storage(labels.clone(), json!({"app": "files"}), "Retain");
     let plan = plan_of(&archive, &beside(), &[captured("data-mover")], None);
     assert!(!plan.refused(), "{:?}", notes(&plan));
-    let restore = restore_of_volumes(&plan, "a-run", "velero-system");
+    let asked = restore_of_volumes(&plan, "a-run", "velero-system");
+    assert_eq!(asked.modifiers, None);
+    let restore = asked.restore;
     assert_eq!(restore.reference.to_string(), "restores.velero.io velero-system/a-run-volumes");
     assert_eq!(
         restore.value["spec"],
@@ -325,7 +369,7 @@ fn what_velero_brings_back_is_found_by_its_labels_and_nothing_else_is() {
     );
     assert_eq!(restore.value["metadata"]["labels"]["dxdr.io/run"], "a-run");
     let in_place = plan_of(&archive, &in_place(), &[captured("native-snapshot")], None);
-    assert_eq!(restore_of_volumes(&in_place, "a-run", "velero").value["spec"]["namespaceMapping"], json!({}));
+    assert_eq!(restore_of_volumes(&in_place, "a-run", "velero").restore.value["spec"]["namespaceMapping"], json!({}));
 }
 
 #[test]
@@ -349,7 +393,7 @@ fn velero_is_never_let_loose_on_storage_that_belongs_to_the_original() {
     let archive = beside_shared_storage(json!({}), app(), "Delete");
     let plan = plan_of(&archive, &beside(), &moved, None);
     assert!(!plan.refused(), "{:?}", notes(&plan));
-    assert_eq!(restore_of_volumes(&plan, "a-run", "velero").value["spec"].get("orLabelSelectors"), None);
+    assert_eq!(restore_of_volumes(&plan, "a-run", "velero").restore.value["spec"].get("orLabelSelectors"), None);
     let archive = beside_shared_storage(json!({}), app(), "Retain");
     let both = [captured("data-mover"), VolumeComponent { claim: "files".to_owned(), ..captured("csi-snapshot") }];
     assert!(!plan_of(&archive, &beside(), &both, None).refused());

@@ -16,7 +16,10 @@ use super::{
     World,
     velero::{CONTENT, Velero},
 };
-use crate::{adoption::zipped, objects::core};
+use crate::{
+    adoption::zipped,
+    objects::{core, reference},
+};
 
 /// A claim `shared` on a volume that somebody made by hand; the volume.
 fn shared(world: &World) -> ObjectReference {
@@ -67,6 +70,23 @@ fn moved(velero: &Velero, world: &World, backup: &str) {
     });
 }
 
+/// What a data mover leaves that has moved data into the claim `data`, for a Restore.
+fn download(velero: &Velero, world: &World, restore: &Value, target: &str) -> (ObjectReference, Value) {
+    let (asked, uid) = (restore["metadata"]["name"].as_str().unwrap(), &restore["metadata"]["uid"]);
+    let namespace = restore["metadata"]["namespace"].as_str().unwrap();
+    let object = reference("velero.io", "v2alpha1", "DataDownload", "datadownloads", Some(namespace), asked);
+    let value = json!({
+        "apiVersion": "velero.io/v2alpha1", "kind": "DataDownload",
+        "metadata": {"name": asked, "namespace": namespace, "labels": {"velero.io/restore-name": asked, "velero.io/restore-uid": uid}},
+        "spec": {
+            "backupStorageLocation": velero.location, "operationTimeout": "10m0s", "snapshotID": "k0f3",
+            "sourceNamespace": world.namespace, "targetVolume": {"namespace": target, "pv": "", "pvc": "data"}
+        },
+        "status": {"phase": "Completed"}
+    });
+    (object, value)
+}
+
 #[test]
 fn a_volume_that_somebody_made_by_hand_is_bound_to_no_second_claim() {
     let Some(velero) = Velero::named() else { return };
@@ -92,14 +112,21 @@ fn a_volume_that_somebody_made_by_hand_is_bound_to_no_second_claim() {
     }
     moved(&velero, &world, &backup);
     let limited = world.beside("limited");
-    let said = world.run(&["restore", "journey", "--point", &backup, "--into", &limited, "--yes"]).exits(3);
-    assert!(said.stderr.contains("/shared is there without its data"), "{}", said.stderr);
+    let said = world.run(&["restore", "journey", "--point", &backup, "--into", &limited, "--yes"]).refuses(1);
     assert!(said.stderr.contains("Have Velero bring back 1 volume"), "{}", said.stderr);
+    // The claim is there, and nobody has said that data was moved into it.
+    let reason = format!("persistentvolumeclaims {limited}/data: Velero's Restore is Completed, and brought nothing into it");
+    assert!(said.stderr.contains(&reason), "{}", said.stderr);
     let restores = world.names(&velero.object("Restore", "").kind, velero.object("Restore", "").namespace.as_deref());
     let restore = restores.iter().find(|name| name.ends_with("-volumes")).unwrap();
     let asked = world.get(&velero.object("Restore", restore)).unwrap();
     let selector = &asked["spec"]["orLabelSelectors"][0]["matchLabels"];
     assert_eq!(selector["velero.io/backup-name"], backup.as_str(), "{asked:#}");
+    let download = download(&velero, &world, &asked, &limited);
+    world.create(download.clone());
+    let said = world.run(&["runs", "resume", restore.strip_suffix("-volumes").unwrap(), "--yes"]).exits(3);
+    assert!(said.stderr.contains("/shared is there without its data"), "{}", said.stderr);
+    world.delete(&download.0);
     assert_eq!(fs::read_to_string(velero.volume_of(&world, &limited).join("content")).unwrap(), CONTENT);
     let empty = world.get(&core("PersistentVolumeClaim", Some(&limited), "shared")).unwrap();
     assert_eq!((empty["spec"].get("volumeName"), &empty["status"]["phase"]), (None, &json!("Pending")), "{empty:#}");

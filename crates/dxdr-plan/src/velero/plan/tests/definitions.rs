@@ -141,8 +141,10 @@ fn every_field_of_restores_is_in_the_definitions_of_1_14() {
     let mut plan = RestorePlanner::new(request, None, None).unwrap().finish();
     let claim = ObjectReference { kind: crate::velero::backups(), namespace: None, name: "data".to_owned() };
     let labels = [("app".to_owned(), "db".to_owned())].into_iter().collect();
-    plan.through_velero.push(VeleroVolume { claim, method: "data-mover".to_owned(), instant: plan.instant, labels });
-    let limited = restore_of_volumes(&plan, "a-run", "velero");
+    let class = Some(("gp2".to_owned(), "gp3".to_owned()));
+    plan.through_velero.push(VeleroVolume { claim, method: "data-mover".to_owned(), instant: plan.instant, labels, class });
+    let limited = restore_of_volumes(&plan, "a-run", "velero").restore;
+    assert!(limited.value["spec"].get("resourceModifier").is_some());
     assert!(limited.value["spec"].get("orLabelSelectors").is_some());
     assert_known(&limited);
     let copies = FileCopies { claims: Vec::new(), pods: Vec::new(), selectors: [plan.through_velero[0].labels.clone()].into() };
