@@ -143,7 +143,7 @@ impl Look<'_> {
     async fn velero(&self, cluster: &dyn Cluster) -> Answer<Option<VeleroObserved>> {
         let namespace = self.model.velero_namespace;
         let trouble = |error: RunError| self.run_trouble(&error);
-        let deployment = visible(cluster, &of("apps", "Deployment", "deployments"), namespace, "velero").await;
+        let deployment = deployment(cluster, namespace).await;
         let node_agent = visible(cluster, &of("apps", "DaemonSet", "daemonsets"), namespace, "node-agent").await;
         let schedules = server::objects(cluster, &schedules(), namespace).await.map_err(trouble)?;
         let locations = server::objects(cluster, &storage_locations(), namespace).await.map_err(trouble)?;
@@ -261,6 +261,11 @@ fn of(group: &str, kind: &str, plural: &str) -> ResourceKind {
 
 fn cluster_scoped(group: &str, kind: &str, plural: &str) -> ResourceKind {
     ResourceKind { namespaced: false, ..of(group, kind, plural) }
+}
+
+/// That of Velero's server, where it is and we may see it.
+pub(crate) async fn deployment(cluster: &dyn Cluster, namespace: &str) -> Option<Value> {
+    visible(cluster, &of("apps", "Deployment", "deployments"), namespace, "velero").await
 }
 
 /// The object, where it is and we may see it.

@@ -13,6 +13,7 @@ pub(crate) mod location;
 mod logs;
 mod observed;
 pub(crate) mod plan;
+mod reader;
 mod remedy;
 mod restore;
 mod schedule;

@@ -9,6 +9,8 @@ use serde_json::Value;
 pub struct Observed {
     /// What the server says it is; `None`: no server answered.
     pub server_version: Option<String>,
+    /// The server's Deployment, where no server answered and it can be seen.
+    pub deployment: Option<Value>,
     /// Names of its plugins; empty when no server answered.
     pub plugins: Vec<String>,
     /// All Schedules of the namespace.

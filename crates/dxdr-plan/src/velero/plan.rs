@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{
     location::{self, Settled},
     observed::{CredentialObserved, Observed},
+    reader::{Known, Reader},
     remedy::remedy,
     schedule::{Destination, outlived, schedule, time_to_live},
     schedules, snapshot_class, snapshot_classes, snapshot_location, snapshot_locations,
@@ -66,14 +67,14 @@ impl SchedulePlan {
 
 /// Compiles policies and stores, and compares them with what is there.
 pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan {
-    let version = observed.server_version.as_deref().and_then(VeleroVersion::parse);
-    // Of a server of which nothing is known the best is hoped.
-    let parser = version.map_or(CronParser::GoCron, VeleroVersion::cron_parser);
+    let reader = Reader::of(observed);
     let mut notes = Vec::new();
-    look_at_server(observed, version, &mut notes);
+    look_at_server(observed, &reader, &mut notes);
     let policies: Vec<&BackupPolicy> = request.policies.iter().filter(|policy| policy.engine == Engine::Velero).collect();
     if policies.is_empty() {
         notes.push(note(Severity::Information, "no policy has `engine: velero`", None));
+    } else {
+        notes.extend(spelling(&reader));
     }
     let mut desired = Vec::new();
     let locations = settle_locations(request, &policies, observed, &mut desired, &mut notes);
@@ -98,17 +99,17 @@ pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan
                 &timing.schedule,
                 &destination,
                 request.namespace,
-                parser,
+                reader.parser,
                 request.standby,
             ));
         }
-        look_at_policy(policy, version, &mut notes);
+        look_at_policy(policy, &reader, &mut notes);
     }
     let foreign = foreign(observed);
     look_at_overlaps(request, &policies, &foreign, &mut notes);
     SchedulePlan {
         namespace: request.namespace.to_owned(),
-        version,
+        version: reader.version.filter(|_| reader.because == Known::Said),
         // Locations and classes stay: backups and other policies may need them.
         orphaned: comparison::orphaned(&schedules(), &observed.schedules, &desired, is_ours),
         objects: desired.into_iter().map(|desired| compared(desired, observed)).collect(),
@@ -117,33 +118,56 @@ pub fn plan(request: &SchedulesRequest<'_>, observed: &Observed) -> SchedulePlan
     }
 }
 
-fn look_at_server(observed: &Observed, version: Option<VeleroVersion>, notes: &mut Vec<Note>) {
-    match (&observed.server_version, version) {
+fn look_at_server(observed: &Observed, reader: &Reader, notes: &mut Vec<Note>) {
+    match (&observed.server_version, reader.version) {
         (None, _) => notes.push(note(
             Severity::Warning,
             "no Velero server answers: what is applied takes effect when one runs",
             Some("`kubectl get deployments` in Velero's namespace says whether it is installed"),
-        )),
-        (Some(_), Some(version)) if version.too_old() => notes.push(note(
-            Severity::Fatal,
-            format!("Velero {version} is too old: CSI snapshots are part of it from v1.14 on"),
-            Some("update Velero, or use `engine: native`"),
-        )),
-        (Some(_), Some(version)) if version.untried() => {
-            notes.push(note(Severity::Warning, format!("Velero {version} is newer than what dxdr was tried with, v1.18"), None))
-        }
-        (Some(_), Some(version)) if version.cron_parser() == CronParser::RobfigWithoutZones => notes.push(note(
-            Severity::Information,
-            format!("Velero {version} reads schedules in its own time zone, so that they are right where that is UTC"),
-            Some("it is UTC unless Velero's Deployment sets `TZ`; v1.15 and newer read `CRON_TZ`"),
         )),
         (Some(text), None) => notes.push(note(
             Severity::Warning,
             format!("the server's version `{text}` is no number, so that nobody knows what it does differently"),
             None,
         )),
-        _ => {}
+        (Some(_), Some(_)) => {}
     }
+    let Some(version) = reader.version else { return };
+    if version.too_old() {
+        notes.push(note(
+            Severity::Fatal,
+            format!("Velero {version} is too old: CSI snapshots are part of it from v1.14 on"),
+            Some("update Velero, or use `engine: native`"),
+        ));
+    } else if version.untried() {
+        notes.push(note(Severity::Warning, format!("Velero {version} is newer than what dxdr was tried with, v1.18"), None));
+    } else if version.cron_parser() == CronParser::RobfigWithoutZones {
+        notes.push(note(
+            Severity::Information,
+            format!("Velero {version} reads schedules in its own time zone, so that they are right where that is UTC"),
+            Some("it is UTC unless Velero's Deployment sets `TZ`; v1.15 and newer read `CRON_TZ`"),
+        ));
+    }
+}
+
+/// How schedules are spelled for a server that does not say what it reads, and why.
+fn spelling(reader: &Reader) -> Option<Note> {
+    let spelled = match reader.parser {
+        CronParser::RobfigWithoutZones => "schedules are written without their time zone",
+        CronParser::Robfig | CronParser::GoCron => "schedules name their time zone",
+    };
+    let because = match &reader.because {
+        Known::Said => return None,
+        Known::Image(image) => format!("as the Velero of image `{image}` reads them, which its Deployment has"),
+        Known::Refused(name) => format!("since the server has refused Schedule `{name}`, which names one"),
+        Known::Spelled { schedule, fires: true } => format!("as Schedule `{schedule}` is, which the server has accepted"),
+        Known::Spelled { schedule, fires: false } => {
+            format!("as Schedule `{schedule}` is: nobody knows what the server reads")
+        }
+        Known::Hope => "which Velero reads from v1.15 on: nobody knows what the server reads".to_owned(),
+    };
+    let hint = "ask again when the server answers: `dxdr schedule diff` says then what is to be written otherwise";
+    Some(note(Severity::Information, format!("{spelled}, {because}"), Some(hint)))
 }
 
 /// Classes of the drivers in use, and locations of snapshots by plugins of Velero's own.
@@ -343,7 +367,7 @@ fn settle_locations<'a>(
     names
 }
 
-fn look_at_policy(policy: &BackupPolicy, version: Option<VeleroVersion>, notes: &mut Vec<Note>) {
+fn look_at_policy(policy: &BackupPolicy, reader: &Reader, notes: &mut Vec<Note>) {
     if policy.secrets.sealed_only {
         let text = format!("policy `{}`: Velero also takes the Secrets that a SealedSecret recreates", policy.name);
         notes.push(note(
@@ -360,14 +384,22 @@ fn look_at_policy(policy: &BackupPolicy, version: Option<VeleroVersion>, notes: 
         );
         notes.push(note(Severity::Information, text, Some("an alert on the age of the newest point comes earlier")));
     }
-    let (Some(version), Some(schedule)) = (version, &policy.schedule) else { return };
+    let Some(schedule) = &policy.schedule else { return };
     let zone = schedule.zone();
-    match version.cron_parser() {
-        CronParser::RobfigWithoutZones if zone.to_fixed_offset().ok() != Some(Offset::UTC) => notes.push(note(
-            Severity::Fatal,
-            format!("policy `{}`: Velero {version} refuses a schedule that names a time zone", policy.name),
-            Some("update Velero to v1.15 or newer, or write the schedule for `timeZone: UTC`"),
-        )),
+    match reader.parser {
+        CronParser::RobfigWithoutZones if zone.to_fixed_offset().ok() != Some(Offset::UTC) => {
+            let (text, hint) = match reader.version {
+                Some(version) => (
+                    format!("policy `{}`: Velero {version} refuses a schedule that names a time zone", policy.name),
+                    "update Velero to v1.15 or newer, or write the schedule for `timeZone: UTC`",
+                ),
+                None => (
+                    format!("policy `{}`: as far as is known, Velero refuses a schedule that names a time zone", policy.name),
+                    "have the server say what it is: it does when it runs; or write the schedule for `timeZone: UTC`",
+                ),
+            };
+            notes.push(note(Severity::Fatal, text, Some(hint)));
+        }
         CronParser::Robfig if zone.to_fixed_offset().is_err() => notes.push(note(
             Severity::Information,
             format!("policy `{}`: this version of Velero does not fire in the hour that spring takes away", policy.name),

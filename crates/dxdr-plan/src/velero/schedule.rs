@@ -9,7 +9,7 @@ use dxdr_policy::{BackupPolicy, ResourceFilters, Retention, Schedule, VolumeMeth
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
-use super::{POLICY_LABEL, logs, schedules, version::CronParser};
+use super::{POLICY_LABEL, logs, reader::ZONE, schedules, version::CronParser};
 use crate::backup::planned_databases;
 
 /// Velero puts `-20240501100000` behind the name for its backups, whose name it makes a label of.
@@ -73,7 +73,7 @@ pub(super) fn schedule(
     let expression = match parser {
         CronParser::RobfigWithoutZones => when.expression().to_owned(),
         // A zone of the database always has a name; without one it can only be UTC.
-        _ => format!("CRON_TZ={} {}", when.zone().iana_name().unwrap_or("UTC"), when.expression()),
+        _ => format!("{ZONE}{} {}", when.zone().iana_name().unwrap_or("UTC"), when.expression()),
     };
     let name = schedule_name(environment.name.as_str());
     let labels = json!({

@@ -11,7 +11,7 @@ use super::server;
 use crate::{
     comparison::listed,
     error::RunError,
-    readiness::{claims, credential, everywhere},
+    readiness::{claims, credential, deployment, everywhere},
 };
 
 /// Looks at what Velero has. Asks the server what it is, by an object that is removed again; changes nothing else.
@@ -35,9 +35,23 @@ pub async fn observe(cluster: &dyn Cluster, request: &SchedulesRequest<'_>, seed
     let drivers = drivers(cluster, request).await?;
     let snapshot_classes = if drivers.is_empty() { Vec::new() } else { classes(cluster).await? };
     let status = server::status(cluster, namespace, seed).await?;
+    let deployment = match status {
+        Some(_) => None,
+        None => deployment(cluster, namespace).await,
+    };
     let (server_version, plugins) = status.map(|status| (status.version, status.plugins)).unzip();
     let plugins = plugins.unwrap_or_default();
-    Ok(Observed { server_version, plugins, schedules, locations, snapshot_locations, credentials, drivers, snapshot_classes })
+    Ok(Observed {
+        server_version,
+        deployment,
+        plugins,
+        schedules,
+        locations,
+        snapshot_locations,
+        credentials,
+        drivers,
+        snapshot_classes,
+    })
 }
 
 /// The CSI drivers of the claims that policies have Velero capture. Claims that we may not see are Velero's business alone.

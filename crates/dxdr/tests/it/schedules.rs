@@ -1,8 +1,13 @@
-//! What `dxdr schedule render` gives to whoever applies it.
+//! What `dxdr schedule` writes for a server, and for one that says nothing.
 
 use serde_json::{Value, json};
 
-use crate::place::Place;
+use crate::{
+    objects::reference,
+    place::Place,
+    scripted_velero::{install, velero},
+    served::Served,
+};
 
 const MANIFESTS: &str = "apiVersion: dxdr.io/v1alpha1
 kind: Environment
@@ -50,4 +55,43 @@ fn a_server_that_reads_no_time_zone_gets_none() {
     };
     assert_eq!(schedule("1.15"), format!("CRON_TZ=UTC {}", schedule("v1.14.1")));
     place.run(&["schedule", "render", "--velero-version", "old"]).exits(2);
+}
+
+const POLICY: &str = "---
+kind: BackupStore
+metadata: {name: primary}
+spec: {s3: {bucket: dx, prefix: velero, region: eu-central-1}}
+---
+kind: BackupPolicy
+metadata: {name: all}
+spec: {environments: [staging], objectives: {dataLoss: 2h, recoveryTime: 1h}, engine: velero, store: primary, volumes: {method: none}, retention: {daily: 7}}
+";
+
+#[test]
+fn a_server_that_is_down_is_written_to_as_its_image_reads_and_keeps_what_it_has() {
+    let served = Served::with_store(Place::empty(), POLICY);
+    install(&served, &["Schedule", "BackupStorageLocation", "VolumeSnapshotLocation", "ServerStatusRequest"]);
+    let deployment = reference("apps", "v1", "Deployment", "deployments", Some("velero"), "velero");
+    let labels = json!({"component": "velero"});
+    served.create((
+        deployment.clone(),
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "velero", "namespace": "velero"},
+            "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "velero", "image": "velero/velero:v1.14.1"}]}}}
+        }),
+    ));
+    let said = served.run(&["schedule", "apply", "--yes"]).exits(0);
+    assert!(said.stdout.contains("as the Velero of image `velero/velero:v1.14.1` reads them"), "{}", said.stdout);
+    let schedule = served.get(&velero("Schedule", "dxdr-staging")).unwrap();
+    let expression = schedule["spec"]["schedule"].as_str().unwrap();
+    assert!(!expression.contains("CRON_TZ"), "{expression}");
+    // Without the Deployment, too, what works is not written over.
+    served.delete(&deployment);
+    let said = served.run(&["schedule", "diff"]).exits(0);
+    assert!(
+        said.stdout.contains("schedules are written without their time zone, as Schedule `dxdr-staging` is"),
+        "{}",
+        said.stdout
+    );
 }

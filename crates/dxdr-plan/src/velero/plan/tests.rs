@@ -327,3 +327,82 @@ fn on_a_cluster_that_stands_by_nothing_fires_and_nothing_is_deleted() {
     assert_eq!(texts(&standby), ["location `default` is not dxdr's, and stays as writable as it is"]);
     assert_eq!(standby.objects.len(), 1);
 }
+
+/// A server that does not answer, with what it has left.
+fn silent(image: Option<&str>, schedules: Vec<Value>) -> Observed {
+    let container = |image| json!({"spec": {"template": {"spec": {"containers": [{"name": "proxy", "image": "proxy:v1.18.3"}, {"name": "velero", "image": image}]}}}});
+    Observed { deployment: image.map(container), schedules, ..Observed::default() }
+}
+
+/// A Schedule of ours, as its server has left it.
+fn left(name: &str, expression: &str, status: &Value) -> Value {
+    let labels = json!({"app.kubernetes.io/managed-by": "dxdr", "dxdr.io/environment": name});
+    json!({"metadata": {"name": format!("dxdr-{name}"), "labels": labels}, "spec": {"schedule": expression}, "status": status})
+}
+
+fn spelled(plan: &SchedulePlan) -> (&str, &str) {
+    let schedule = plan.objects.iter().find(|object| object.desired.reference.kind == schedules()).unwrap();
+    let because = plan.notes.iter().find(|note| note.text.starts_with("schedules ")).map_or("", |note| note.text.as_str());
+    (schedule.desired.value["spec"]["schedule"].as_str().unwrap(), because)
+}
+
+#[test]
+fn a_server_that_does_not_answer_gets_the_spelling_that_its_image_reads() {
+    let model = Model::of(&["staging"]);
+    let image = |image: &str| spelled(&model.plan(&silent(Some(image), Vec::new()))).0.to_owned();
+    assert_eq!(image("velero/velero:v1.14.1"), "5 * * * *");
+    assert_eq!(image("registry.example.org:5000/velero:v1.14.1@sha256:0f"), "5 * * * *");
+    assert_eq!(image("velero/velero:v1.16.2"), "CRON_TZ=UTC 5 * * * *");
+    let plan = model.plan(&silent(Some("velero/velero:v1.14.1"), Vec::new()));
+    let told = "schedules are written without their time zone, as the Velero of image `velero/velero:v1.14.1` reads them, which its Deployment has";
+    assert_eq!((spelled(&plan).1, plan.version), (told, None));
+    let old = model.plan(&silent(Some("velero/velero:v1.13.2"), Vec::new()));
+    assert_eq!(old.refusals().count(), 1, "{:?}", texts(&old));
+    // Nothing of that kind says what the server is, so that the newest is hoped for, and that is said.
+    for image in [None, Some("velero/velero:main"), Some("registry.example.org:5000/velero"), Some("velero@sha256:0f")] {
+        let plan = model.plan(&silent(image, Vec::new()));
+        let told = "schedules name their time zone, which Velero reads from v1.15 on: nobody knows what the server reads";
+        assert_eq!(spelled(&plan), ("CRON_TZ=UTC 5 * * * *", told), "{image:?}");
+    }
+    // A server that answers is believed, whatever is written elsewhere.
+    let answers = Observed { server_version: Some("v1.18.3".to_owned()), ..silent(Some("velero/velero:v1.14.1"), Vec::new()) };
+    assert_eq!(spelled(&model.plan(&answers)), ("CRON_TZ=UTC 5 * * * *", ""));
+}
+
+#[test]
+fn what_is_known_of_no_version_is_spelled_as_the_schedules_that_are_there() {
+    let enabled = json!({"phase": "Enabled"});
+    let refused = json!({"phase": "FailedValidation", "validationErrors": ["invalid schedule: Expected 5 fields"]});
+    let elsewhere = json!({"phase": "FailedValidation", "validationErrors": ["a BSL with name x doesn't exist"]});
+    let (plain, zoned) = ("5 * * * *", "CRON_TZ=UTC 5 * * * *");
+    let mut model = Model::of(&["staging"]);
+    let with = |model: &Model, live: &[(&str, &Value)]| {
+        let live = live.iter().enumerate().map(|(number, (expression, status))| left(&format!("e{number}"), expression, status));
+        model.plan(&silent(None, live.collect()))
+    };
+    let (fires, there) = ("is, which the server has accepted", "is: nobody knows what the server reads");
+    for (live, expression, because) in [
+        (vec![(plain, &enabled)], plain, fires),
+        (vec![(plain, &enabled), (zoned, &enabled)], zoned, "as Schedule `dxdr-e1` is, which the server has accepted"),
+        (vec![(zoned, &refused)], plain, "since the server has refused Schedule `dxdr-e0`, which names one"),
+        (vec![(zoned, &enabled), (zoned, &refused)], plain, "since the server has refused Schedule `dxdr-e1`, which names one"),
+        (vec![(zoned, &elsewhere)], zoned, there),
+        (vec![(plain, &Value::Null)], plain, there),
+    ] {
+        let plan = with(&model, &live);
+        assert!(spelled(&plan).0 == expression && spelled(&plan).1.ends_with(because), "{live:?}: {:?}", spelled(&plan));
+    }
+    // Others' say nothing of ours: they may be older than what reads them.
+    let mut theirs = left("nightly", plain, &enabled);
+    theirs["metadata"]["labels"] = json!({});
+    assert_eq!(spelled(&model.plan(&silent(None, vec![theirs]))).0, zoned);
+    // So does a build that has no number.
+    let main = Observed { server_version: Some("main".to_owned()), ..silent(None, vec![left("e", plain, &enabled)]) };
+    assert_eq!(spelled(&model.plan(&main)).0, plain);
+
+    model.policies[0].schedule = Some(Schedule::parse("30 2 * * *", Some("Europe/Berlin")).unwrap());
+    let refusing = with(&model, &[(plain, &enabled)]);
+    let refusals: Vec<&str> = refusing.refusals().map(|note| note.text.as_str()).collect();
+    assert_eq!(refusals, ["policy `all`: as far as is known, Velero refuses a schedule that names a time zone"]);
+    assert_eq!(with(&model, &[(zoned, &enabled)]).refusals().count(), 0);
+}
