@@ -141,7 +141,8 @@ fn request_name<'a>(method: &Method, path: &[&'a str]) -> &'a str {
         ["v1", "projects", _, "instances", _] if method == Method::DELETE => "delete",
         ["v1", "projects", _, "instances", _] if method == Method::PATCH => "patch",
         ["v1", "projects", _, "instances", _] => "instance",
-        ["v1", "projects", _, "instances", _, "backupRuns", _] => "backupRun",
+        // Looks at them are no requests for one.
+        ["v1", "projects", _, "instances", _, "backupRuns", ..] if method == Method::GET => "backupRun",
         ["v1", "projects", _, "instances", _, "databases"] if method == Method::GET => "databaseList",
         ["v1", "projects", _, "instances", _, verb, ..] => verb,
         ["v1", "projects", project] if project.ends_with(GRANTED) => "permissions",
