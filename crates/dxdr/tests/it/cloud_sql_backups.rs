@@ -203,7 +203,7 @@ fn what_keeps_an_instance_from_being_backed_up_costs_the_point_its_database_and_
     let fails = Failing::Fails("INTERNAL_ERROR".to_owned(), "An unknown error occurred.".to_owned());
     cloud.emulator.faults().next("backupRuns", fails);
     let said = cloud.run(&["backup", "now", "production"]).exits(3);
-    assert!(said.stderr.contains("An unknown error occurred."), "{}", said.stderr);
+    assert!(said.stderr.contains("An unknown error occurred; Google's own failure"), "{}", said.stderr);
     next_second();
     cloud.emulator.faults().next("backupRuns", Failing::Refused(403, "notAuthorized".to_owned()));
     let said = cloud.run(&["backup", "now", "production"]).exits(3);
