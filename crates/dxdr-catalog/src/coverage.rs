@@ -147,6 +147,7 @@ mod tests {
             facts: None,
             log: None,
             backup: None,
+            users: Vec::new(),
         })
     }
 

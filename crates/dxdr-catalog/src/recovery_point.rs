@@ -224,6 +224,8 @@ pub struct DatabaseComponent {
     pub log: Option<KeptLog>,
     /// Of a backup: what it is of.
     pub backup: Option<KeptBackup>,
+    /// Who could log in to its instance then, as far as a database service said so.
+    pub users: Vec<String>,
 }
 
 /// What a backup that a database service keeps is of. Its name is the component's location.

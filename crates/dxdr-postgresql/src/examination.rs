@@ -66,7 +66,7 @@ pub(crate) async fn examine(database: &PostgresqlDatabase, load: &Load) -> Resul
     let answer: Answer = serde_json::from_value(answer)
         .map_err(|error| server.error(DatabaseErrorKind::Other, "examine", format!("its answer is not understood: {error}")))?;
     let problems = problems(&answer, load, program, &database.connection.user);
-    Ok(Examined { problems, original: answer.original, connections: answer.connections })
+    Ok(Examined { problems, original: answer.original, connections: answer.connections, ..Examined::default() })
 }
 
 fn question(name: &str, load: &Load) -> String {

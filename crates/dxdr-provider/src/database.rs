@@ -104,6 +104,8 @@ pub struct Load {
 pub struct Examined {
     /// What stands in the way.
     pub problems: Vec<DatabaseProblem>,
+    /// What may stand in the way: only loading it tells.
+    pub doubts: Vec<DatabaseProblem>,
     /// Whether a database of the original's name is there.
     pub original: bool,
     /// Connections to it that a swap would cut.

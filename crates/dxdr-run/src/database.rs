@@ -14,7 +14,7 @@ pub(crate) mod export;
 pub(crate) mod log;
 pub(crate) mod steps;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dxdr_catalog::{Component, DatabaseComponent, Gap, KeptBackup, Sha256, StoredObject};
 use dxdr_environment::{DatabaseUnit, Environment, InstanceName};
@@ -80,6 +80,9 @@ pub(crate) struct Dumped {
     logs: Vec<OneLog>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     backups: Vec<OneBackup>,
+    /// Who may log in to the instance, by the database on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    users: BTreeMap<String, Vec<String>>,
     failed: Vec<Failed>,
 }
 
@@ -267,6 +270,7 @@ impl Dumped {
         self.dumps.extend(other.dumps);
         self.logs.extend(other.logs);
         self.backups.extend(other.backups);
+        self.users.extend(other.users);
         self.failed.extend(other.failed);
         self
     }
@@ -290,6 +294,15 @@ impl Dumped {
         failed.chain(broken)
     }
 
+    /// Whether nothing of a database service is in it.
+    pub(crate) fn nothing_of_a_service(&self) -> bool {
+        self.logs.is_empty() && self.backups.is_empty() && self.dumps.iter().all(|dump| dump.url.is_none())
+    }
+
+    fn users_of(&self, name: &str) -> Vec<String> {
+        self.users.get(name).cloned().unwrap_or_default()
+    }
+
     /// As parts of the point.
     pub(crate) fn components(&self) -> impl Iterator<Item = Component> {
         let dumps = self.dumps.iter().map(|dump| {
@@ -304,6 +317,7 @@ impl Dumped {
                 facts: dump.facts.clone().map(|facts| Box::new(facts.into())),
                 log: None,
                 backup: None,
+                users: self.users_of(&dump.name),
             })
         });
         let logs = self.logs.iter().map(|log| {
@@ -318,6 +332,7 @@ impl Dumped {
                 facts: None,
                 log: Some(log.kept()),
                 backup: None,
+                users: self.users_of(&log.name),
             })
         });
         let backups = self.backups.iter().map(|backup| {
@@ -333,6 +348,7 @@ impl Dumped {
                 facts: None,
                 log: None,
                 backup: Some(KeptBackup { instance, database: backup.database.clone(), ended: backup.ended }),
+                users: self.users_of(&backup.name),
             })
         });
         dumps.chain(logs).chain(backups)

@@ -105,6 +105,8 @@ enum Component {
         log: Option<KeptLog>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         backup: Option<KeptBackup>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        users: Vec<String>,
     },
     Keys {
         instant: Timestamp,
@@ -315,6 +317,7 @@ impl From<&catalog::Component> for Component {
                     facts,
                     log,
                     backup,
+                    users,
                 } = database;
                 Self::Database {
                     instant,
@@ -327,6 +330,7 @@ impl From<&catalog::Component> for Component {
                     facts: facts.map(|facts| Box::new((*facts).into())),
                     log: log.map(KeptLog::from),
                     backup: backup.map(KeptBackup::from),
+                    users,
                 }
             }
             catalog::Component::Keys(catalog::KeysComponent { instant, fingerprints }) => Self::Keys { instant, fingerprints },
@@ -357,7 +361,7 @@ impl From<Component> for catalog::Component {
                     late,
                 })
             }
-            Component::Database { instant, between, name, method, location, size, consistency, facts, log, backup } => {
+            Component::Database { instant, between, name, method, location, size, consistency, facts, log, backup, users } => {
                 let (between, facts) = (interval(between), facts.map(|facts| Box::new((*facts).into())));
                 let log = log.map(catalog::KeptLog::from);
                 Self::Database(catalog::DatabaseComponent {
@@ -371,6 +375,7 @@ impl From<Component> for catalog::Component {
                     facts,
                     log,
                     backup: backup.map(catalog::KeptBackup::from),
+                    users,
                 })
             }
             Component::Keys { instant, fingerprints } => Self::Keys(catalog::KeysComponent { instant, fingerprints }),

@@ -74,6 +74,7 @@ fn full() -> RecoveryPoint {
                 facts: None,
                 log: None,
                 backup: None,
+                users: Vec::new(),
             }),
             Component::Database(DatabaseComponent {
                 name: "orders".into(),
@@ -91,6 +92,7 @@ fn full() -> RecoveryPoint {
                     database: None,
                 }),
                 backup: None,
+                users: Vec::new(),
             }),
             Component::Database(DatabaseComponent {
                 name: "orders".into(),
@@ -107,6 +109,7 @@ fn full() -> RecoveryPoint {
                     database: Some("app".into()),
                     ended: instant("2024-05-01T10:03:00Z"),
                 }),
+                users: vec!["app".into(), "postgres".into()],
             }),
             Component::Database(DatabaseComponent {
                 name: "shop/queue".into(),
@@ -143,6 +146,7 @@ fn full() -> RecoveryPoint {
                 })),
                 log: None,
                 backup: None,
+                users: Vec::new(),
             }),
             Component::Keys(KeysComponent { instant: instant("2024-05-01T09:00:00Z"), fingerprints: vec!["SHA256:abc".into()] }),
         ],

@@ -52,6 +52,8 @@ pub struct DatabaseRestore {
     pub database: String,
     /// What it was like; the journal does not have this, the point does. Empty where the service keeps such things to itself.
     pub facts: DatabaseFacts,
+    /// Who could log in to its instance then; the point has this as well. Empty where nobody said so.
+    pub users: Vec<String>,
     /// The name that it is loaded under; of a clone, which has it under its own, the instance's.
     pub beside: String,
     /// In place: what the one that is there is called afterwards.
@@ -286,6 +288,7 @@ fn restore(
         sha256: digest(point, &route),
         instant: route.clone_route().map_or(component.instant, |clone| clone.at),
         facts: facts.clone(),
+        users: component.users.clone(),
         beside,
         kept: in_place.then(|| named(&database, &format!("_before_{of_run}"))),
         unit: DatabaseUnit { database: Some(database.clone()).filter(|name| !name.is_empty()), ..unit.clone() },
@@ -358,6 +361,7 @@ mod tests {
             facts: None,
             log: None,
             backup: None,
+            users: vec!["app".to_owned()],
         };
         RecoveryPoint {
             name: "p-1".to_owned(),
@@ -601,6 +605,7 @@ mod tests {
         );
         assert_eq!((restore.route.word(), restore.route.key()), ("import", Some("databases/orders.sql.gz")));
         assert_eq!((restore.sha256, restore.cost.bytes), (Some(Sha256([3; 32])), Some(7)));
+        assert_eq!(restore.users, ["app"]);
         assert!(planned.notes.iter().all(|note| note.severity < Severity::Fatal));
         let recorded = recorded(&Value::Array(vec![restore.parameters()])).unwrap().remove(0);
         let resumed = recorded.of_point(&point()).unwrap();

@@ -93,6 +93,27 @@ pub(crate) async fn backups(context: &RunContext, of: PointDatabases<'_>, witnes
     Ok(dumped)
 }
 
+/// The same with who may log in to the instances now: what is imported one day may belong to one of them. A service that does not say costs the point nothing else.
+pub(crate) async fn with_users(context: &RunContext, of: PointDatabases<'_>, mut dumped: Dumped) -> Dumped {
+    let Some(access) = context.instances.as_ref().filter(|_| !dumped.nothing_of_a_service()) else { return dumped };
+    let Ok(service) = access.connect().await else { return dumped };
+    let exports = of.exports().map(|(database, export)| (database, &export.instance));
+    let backups = of.backups().map(|(database, backup)| (database, &backup.instance));
+    let logs = of.logs().map(|(database, log)| (database, &log.instance));
+    let mut known: BTreeMap<&InstanceName, Vec<String>> = BTreeMap::new();
+    for (database, instance) in exports.chain(backups).chain(logs) {
+        if !known.contains_key(instance) {
+            let users = service.users(instance).await.unwrap_or_else(|error| {
+                tracing::info!(%instance, %error, "who may log in is not known");
+                Vec::new()
+            });
+            known.insert(instance, users);
+        }
+        dumped.users.insert(database.unit.name.clone(), known.get(instance).cloned().unwrap_or_default());
+    }
+    dumped
+}
+
 /// The backup of an instance, for the first of the databases that it is wanted for, or the reason why there is none.
 async fn backed_up(
     context: &RunContext,

@@ -77,6 +77,7 @@ impl<'a> DatabaseSteps<'a> {
         logged.report_failures(context.reporter.as_ref());
         let exported = export::exports(context, self.of, witness).await?;
         let exported = exported.joined(export::backups(context, self.of, witness).await?).joined(logged);
+        let exported = export::with_users(context, self.of, exported).await;
         run.finish(step, &exported.summary(), to_evidence(&exported)?).await?;
         Ok(exported)
     }

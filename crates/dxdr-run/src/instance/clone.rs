@@ -98,6 +98,30 @@ impl Beside {
         Ok(Cost { clone: took, disk_gigabytes: seen.disk_gigabytes, ..cost })
     }
 
+    /// Who could log in to the instance then and cannot now, added to what is known: what belongs to one of them cannot be imported. Changes nothing.
+    pub(crate) async fn examine_users(&self, then: &[String], examined: &mut Examined) {
+        if then.is_empty() {
+            return;
+        }
+        let (instances, name) = (&self.turns.instances, &self.turns.instance);
+        let now = match instances.users(name).await {
+            Ok(now) => now,
+            Err(error) => {
+                tracing::info!(instance = %name, %error, "who may log in is not known");
+                return;
+            }
+        };
+        let InstanceName { project, instance } = name;
+        for user in then.iter().filter(|user| !now.contains(user)) {
+            examined.doubts.push(DatabaseProblem {
+                message: format!(
+                    "`{user}` could log in to {name} then, and cannot now: where something belongs to it, the import fails"
+                ),
+                remedy: format!("`gcloud sql users create {user} --instance {instance} --project {project}` makes it again"),
+            });
+        }
+    }
+
     /// Deletes a clone if it carries the labels of the run; `Ok(false)` when there is none.
     pub(crate) async fn discard_instance(&self, name: &InstanceName) -> Result<bool, RunError> {
         let beside = self.on(name);

@@ -137,6 +137,9 @@ pub async fn examine(context: &RunContext, order: &RestoreRequest, restores: &mu
                         Some(problem.remedy),
                     ));
                 }
+                for doubt in examined.doubts {
+                    notes.push(note(Severity::Warning, format!("{unit}: {}", doubt.message), Some(doubt.remedy)));
+                }
                 if examined.connections > 0 && restore.kept.is_some() {
                     let text = format!("{} connections to {unit} are cut when it changes places", examined.connections);
                     notes.push(note(Severity::Warning, text, None));

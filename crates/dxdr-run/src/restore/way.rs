@@ -67,11 +67,13 @@ impl Way {
                 let (mut examined, took) =
                     beside.examine(&import(restore, uri), &restore.database, restore.kept.as_deref()).await?;
                 examined.problems.extend(object_problem(context, point, restore).await?);
+                beside.examine_users(&restore.users, &mut examined).await;
                 Ok((examined, Cost { export: took.export, import: took.import, ..restore.cost }))
             }
             (Self::Instance(beside), Route::CloneAndImport { clone, .. }) => {
                 let import = import(restore, "");
                 let (mut examined, _) = beside.examine(&import, &restore.database, restore.kept.as_deref()).await?;
+                beside.examine_users(&restore.users, &mut examined).await;
                 let cost = beside.examine_clone(clone, &mut examined, restore.cost).await?;
                 Ok((examined, cost))
             }

@@ -160,3 +160,17 @@ fn one_database_of_a_backup_takes_the_place_of_the_original() {
     );
     assert_eq!(cloud.emulator.instance_names(PROJECT), ["shared"]);
 }
+
+#[test]
+fn who_is_not_on_the_instance_any_more_is_named_before_anything_is_imported() {
+    let Some(cloud) = world() else { return };
+    run(&cloud, "postgres", "CREATE ROLE app LOGIN");
+    let point = cloud.json(&["backup", "now", "preview"], 0)["name"].as_str().unwrap().to_owned();
+    run(&cloud, "postgres", "DROP ROLE app");
+    let plan = || cloud.run(&["restore", "preview", "--point", &point, "--in-place", "--dry-run"]).exits(0).stdout;
+    let said = plan();
+    assert!(said.contains("`app` could log in to projects/dx-nonprod/instances/shared then, and cannot now"), "{said}");
+    assert!(said.contains("gcloud sql users create app --instance shared --project dx-nonprod"), "{said}");
+    run(&cloud, "postgres", "CREATE ROLE app LOGIN");
+    assert!(!plan().contains("could log in"));
+}

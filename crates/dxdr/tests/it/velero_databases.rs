@@ -366,30 +366,34 @@ fn what_a_schedule_made_without_the_export_that_was_promised_is_partial_and_says
 }
 
 #[test]
-fn an_export_is_begun_behind_what_velero_captures_and_is_part_of_its_point() {
-    let cloud = Cloud::exporting();
-    cloud.served.place.write("policies/policy.yaml", &of_preview("method: both, references: volumesToDatabase"));
-    let velero = Velero::of(&cloud.served, &cloud.storage);
-    let program = cloud.served.start(&["backup", "now", "preview"]);
-    let backup = velero.asked(&cloud.served, &program);
-    phase(&cloud.served, &backup, "InProgress");
-    program.until_it_says("InProgress");
-    assert!(cloud.emulator.operations_of("EXPORT").is_empty());
-    velero.writes(&backup["metadata"]);
-    phase(&cloud.served, &backup, "Completed");
-    let (code, said) = program.ends();
-    assert_eq!(code, Some(0), "{said}");
-    let listed = cloud.json(&["points", "preview"], 0);
-    let point = &listed["points"][0];
-    assert_eq!(point["state"], "complete", "{point:#}");
-    let databases = point["components"].as_array().unwrap().iter().filter(|component| component["kind"] == "database");
-    let mut methods: Vec<&str> = databases.map(|database| database["method"].as_str().unwrap()).collect();
-    methods.sort_unstable();
-    assert_eq!(methods, ["export", "pointInTime"]);
-    assert_eq!(cloud.emulator.operations_of("EXPORT").len(), 1);
+fn what_the_service_captures_is_begun_behind_what_velero_does_and_is_part_of_its_point() {
+    for (method, kind, expected) in [("both", "EXPORT", &["export", "pointInTime"][..]), ("backup", "BACKUP_VOLUME", &["backup"])]
+    {
+        let cloud = Cloud::exporting();
+        let policy = of_preview(&format!("method: {method}, references: volumesToDatabase"));
+        cloud.served.place.write("policies/policy.yaml", &policy);
+        let velero = Velero::of(&cloud.served, &cloud.storage);
+        let program = cloud.served.start(&["backup", "now", "preview"]);
+        let backup = velero.asked(&cloud.served, &program);
+        phase(&cloud.served, &backup, "InProgress");
+        program.until_it_says("InProgress");
+        assert!(cloud.emulator.operations_of(kind).is_empty());
+        velero.writes(&backup["metadata"]);
+        phase(&cloud.served, &backup, "Completed");
+        let (code, said) = program.ends();
+        assert_eq!(code, Some(0), "{said}");
+        let listed = cloud.json(&["points", "preview"], 0);
+        let point = &listed["points"][0];
+        assert_eq!(point["state"], "complete", "{point:#}");
+        let databases = point["components"].as_array().unwrap().iter().filter(|component| component["kind"] == "database");
+        let mut methods: Vec<&str> = databases.map(|database| database["method"].as_str().unwrap()).collect();
+        methods.sort_unstable();
+        assert_eq!(methods, expected);
+        assert_eq!(cloud.emulator.operations_of(kind).len(), 1);
 
-    assert!(cloud.emulator.execute("dx-nonprod", "shared", "preview_orders", "insert into p values (1)"));
-    let name = point["name"].as_str().unwrap();
-    cloud.run(&["restore", "preview", "--point", name, "--in-place", "--yes"]).exits(0);
-    assert_eq!(cloud.statements("preview_orders"), [MADE]);
+        assert!(cloud.emulator.execute("dx-nonprod", "shared", "preview_orders", "insert into p values (1)"));
+        let name = point["name"].as_str().unwrap();
+        cloud.run(&["restore", "preview", "--point", name, "--in-place", "--yes"]).exits(0);
+        assert_eq!(cloud.statements("preview_orders"), [MADE]);
+    }
 }

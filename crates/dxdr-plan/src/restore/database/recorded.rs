@@ -78,6 +78,7 @@ impl RecordedDatabase {
             sha256: digest(point, &route),
             instant: route.clone_route().map_or(component.instant, |clone| clone.at),
             facts,
+            users: component.users.clone(),
             unit: self.unit,
             database: self.database,
             beside: self.beside,
