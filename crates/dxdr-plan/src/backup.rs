@@ -19,7 +19,7 @@ use dxdr_policy::{VolumeMethod, VolumePolicy};
 use jiff::{SignedDuration, Timestamp};
 
 pub use {
-    database::{DATABASES_FOLDER, DatabaseFate, DatabasePlan, DumpPlan, planned as planned_databases},
+    database::{DATABASES_FOLDER, DatabaseFate, DatabasePlan, DumpPlan, Late, planned as planned_databases},
     export::ExportPlan,
     group::{GROUP_LABEL, GROUP_SNAPSHOT_GROUP, GROUP_SNAPSHOT_VERSIONS, GroupPlan, ObservedGroups, PlannedGroup},
     hook::{HookPlan, HookTime},

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use dxdr_catalog::{Component, DatabaseComponent, Gap, KeptBackup, Sha256, StoredObject};
 use dxdr_environment::{DatabaseUnit, Environment, InstanceName};
 use dxdr_format::{database::DatabaseFacts, journal::Evidence};
-use dxdr_plan::backup::{DatabasePlan, DumpPlan, PointDatabases, Stillness, planned_databases};
+use dxdr_plan::backup::{DatabasePlan, DumpPlan, Late, PointDatabases, Stillness, planned_databases};
 use dxdr_policy::{BackupPolicy, HoldTime};
 use dxdr_provider::{
     Database, DatabaseError, DatabaseErrorKind,
@@ -50,15 +50,23 @@ const WHILE_WORKING: Duration = Duration::from_secs(120);
 /// The databases of a plan on their way into its point.
 #[derive(Debug, Default)]
 pub(crate) struct Databases<'a> {
-    opened: Vec<(&'a DatabasePlan, &'a DumpPlan, Arc<dyn Database>)>,
+    opened: Vec<Opened<'a>>,
     held: Vec<Held<'a>>,
     failed: Vec<Failed>,
 }
 
 #[derive(Debug)]
-struct Held<'a> {
+struct Opened<'a> {
     database: &'a DatabasePlan,
     dump: &'a DumpPlan,
+    way: Arc<dyn Database>,
+    /// Why it is held no earlier than it will be.
+    late: Late,
+}
+
+#[derive(Debug)]
+struct Held<'a> {
+    opened: Opened<'a>,
     at: HoldTime,
     between: Between,
     held: Box<dyn HeldDatabase>,
@@ -149,7 +157,7 @@ impl<'a> Databases<'a> {
         let opened: Vec<_> = stream::iter(opening).buffered(OPENED_AT_ONCE).collect().await;
         for (database, dump, opened) in opened {
             match opened {
-                Ok(opened) => databases.opened.push((database, dump, opened)),
+                Ok(way) => databases.opened.push(Opened { database, dump, way, late: Late::default() }),
                 Err(error) => databases.fail(context, database, &error),
             }
         }
@@ -168,28 +176,57 @@ impl<'a> Databases<'a> {
         at: HoldTime,
         witness: &Witness,
     ) -> Result<(), RunError> {
-        let now = |(_, dump, _): &(&DatabasePlan, &DumpPlan, Arc<dyn Database>)| dump.hold_time() <= at;
+        let now = |opened: &Opened| opened.dump.hold_time() <= at;
         let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.opened).into_iter().partition(now);
         self.opened = later;
         let still = at < HoldTime::Whenever && of.stillness == Stillness::Hooks;
         let limit = if still { WHILE_STILL } else { WHILE_WORKING };
-        let holding = now.into_iter().map(|(database, dump, opened)| async move {
-            let (place, since) = (place(context, of.point, &dump.key), witness.now());
-            let held = tokio::time::timeout(limit, opened.hold(&place)).await;
+        let holding = now.into_iter().map(|opened| async move {
+            let (place, since) = (place(context, of.point, &opened.dump.key), witness.now());
+            let held = tokio::time::timeout(limit, opened.way.hold(&place)).await;
             let between = witness.saw(since, witness.now());
-            (database, dump, between, held.unwrap_or_else(|_| Err(stuck(database, limit, still))))
+            let held = held.unwrap_or_else(|_| Err(stuck(opened.database, limit, still)));
+            (opened, between, held)
         });
         let held = tokio::select! {
             held = join_all(holding) => held,
             () = context.stop.wait() => return Err(RunError::Interrupted),
         };
-        for (database, dump, between, held) in held {
+        for (opened, between, held) in held {
             match held {
-                Ok(held) => self.held.push(Held { database, dump, at, between, held }),
-                Err(error) => self.fail(context, database, &error),
+                Ok(held) => self.held.push(Held { opened, at, between, held }),
+                Err(error) => self.fail(context, opened.database, &error),
             }
         }
         Ok(())
+    }
+
+    /// Waits for what somebody else does, who may be away for hours. What is held keeps a connection and a transaction of its server, so it is let go when it was held for as
+    /// long as its dump may take, and is held again when its time comes.
+    pub(crate) async fn hold_during<T>(&mut self, context: &RunContext, waiting: impl Future<Output = T>) -> T {
+        let mut waiting = std::pin::pin!(waiting);
+        let limits = self.held.iter().map(|held| Duration::try_from(held.opened.dump.timeout).unwrap_or_default());
+        if let Some(limit) = limits.min() {
+            tokio::select! {
+                done = &mut waiting => return done,
+                () = tokio::time::sleep(limit) => self.let_go(context),
+            }
+        }
+        waiting.await
+    }
+
+    fn let_go(&mut self, context: &RunContext) {
+        for Held { opened, .. } in std::mem::take(&mut self.held) {
+            let text = format!(
+                "{} is let go, having been held for {:#}: Velero has not cut its snapshots (`kubectl --namespace {} get backups` shows what it is at); it is held again behind them. \
+                 `databases.timeout` in the policy says how long it may be held",
+                opened.database.what(),
+                opened.dump.timeout,
+                context.velero_namespace,
+            );
+            context.reporter.report(&Event::Warning { text });
+            self.opened.push(Opened { late: Late::LetGo, ..opened });
+        }
     }
 
     /// Reads the dumps into the store, one after the other.
@@ -198,17 +235,19 @@ impl<'a> Databases<'a> {
     /// When the store fails, or somebody asks to stop: the other failures are a database's own.
     pub(crate) async fn dump(mut self, context: &RunContext, of: PointDatabases<'_>) -> Result<Dumped, RunError> {
         let mut dumps = Vec::new();
-        for Held { database, dump, at, between, held } in std::mem::take(&mut self.held) {
+        for Held { opened, at, between, held } in std::mem::take(&mut self.held) {
+            let Opened { database, dump, late, .. } = opened;
             let (instant, facts) = (held.instant(), held.facts().clone());
             let limit = std::time::Duration::try_from(dump.timeout).unwrap_or_default();
-            let dumping = async { tokio::time::timeout(limit, held.dump()).await.unwrap_or_else(|_| Err(late(database, dump))) };
+            let dumping =
+                async { tokio::time::timeout(limit, held.dump()).await.unwrap_or_else(|_| Err(unfinished(database, dump))) };
             let dumped = tokio::select! {
                 dumped = dumping => dumped,
                 () = context.stop.wait() => return Err(RunError::Interrupted),
             };
             match dumped {
                 Ok(dumped) => {
-                    let broken = of.broken(dump, at, facts.replica);
+                    let broken = of.broken(dump, (at, late), facts.replica);
                     if let Some(reason) = &broken {
                         context.reporter.report(&Event::Warning { text: format!("{}: {reason}", database.what()) });
                     }
@@ -439,7 +478,7 @@ fn stuck(database: &DatabasePlan, limit: Duration, still: bool) -> DatabaseError
     }
 }
 
-fn late(database: &DatabasePlan, dump: &DumpPlan) -> DatabaseError {
+fn unfinished(database: &DatabasePlan, dump: &DumpPlan) -> DatabaseError {
     DatabaseError {
         kind: DatabaseErrorKind::TimedOut,
         action: "dump",

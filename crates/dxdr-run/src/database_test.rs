@@ -133,8 +133,8 @@ fn plan_of(names: &[&str]) -> BackupPlan {
 fn opened(plan: &BackupPlan) -> Databases<'_> {
     let opened = plan.point_databases().dumps().map(|(database, dump)| {
         let frozen = database.unit.name == "frozen";
-        let opened: Arc<dyn Database> = Arc::new(Sleeper { frozen, way: Arc::default() });
-        (database, dump, opened)
+        let way: Arc<dyn Database> = Arc::new(Sleeper { frozen, way: Arc::default() });
+        Opened { database, dump, way, late: Late::default() }
     });
     Databases { opened: opened.collect(), ..Databases::default() }
 }
@@ -147,9 +147,30 @@ async fn a_server_that_holds_still_itself_keeps_nobody_else_still_for_long() {
     let began = tokio::time::Instant::now();
     databases.hold(&context, plan.point_databases(), HoldTime::BeforeSnapshots, &witness).await.unwrap();
     assert!(began.elapsed() <= Duration::from_secs(20), "{:?}", began.elapsed());
-    assert_eq!(databases.held.iter().map(|held| held.database.unit.name.as_str()).collect::<Vec<_>>(), ["awake"]);
+    assert_eq!(databases.held.iter().map(|held| held.opened.database.unit.name.as_str()).collect::<Vec<_>>(), ["awake"]);
     let [failed] = &databases.failed[..] else { panic!("{:?}", databases.failed) };
     assert!(failed.what.contains("frozen") && failed.reason.contains("leave that volume out of the freeze"), "{failed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_held_for_longer_than_its_dump_may_take_and_it_is_held_again_behind_what_was_waited_for() {
+    let (context, plan) = (capture::tests::context(Arc::new(lease::tests::Shelf::default())), plan_of(&["awake"]));
+    let witness = Witness::new(&context.clock, plan.started, false);
+    let of = plan.point_databases();
+    for (waits, late) in [(Duration::from_secs(59 * 60), None), (Duration::from_secs(5 * 3600), Some(Late::LetGo))] {
+        let (mut databases, began) = (opened(&plan), tokio::time::Instant::now());
+        databases.hold(&context, of, HoldTime::BeforeSnapshots, &witness).await.unwrap();
+        let at = async {
+            tokio::time::sleep(waits).await;
+            began.elapsed()
+        };
+        assert_eq!(databases.hold_during(&context, at).await, waits, "what is waited for is waited for to its end");
+        assert_eq!((databases.held.len(), databases.opened.len()), if late.is_some() { (0, 1) } else { (1, 0) });
+        databases.hold(&context, of, HoldTime::Whenever, &witness).await.unwrap();
+        let [held] = &databases.held[..] else { panic!("{databases:?}") };
+        let expected = late.map_or((HoldTime::BeforeSnapshots, Late::Interrupted), |late| (HoldTime::Whenever, late));
+        assert_eq!((held.at, held.opened.late), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +196,7 @@ async fn a_server_is_not_asked_about_all_its_databases_at_once() {
     let names: Vec<String> = (0..20).map(|number| format!("shop-{number:02}")).collect();
     let plan = plan_of(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let databases = Databases::open(&context, plan.point_databases()).await;
-    let opened: Vec<&str> = databases.opened.iter().map(|(database, ..)| database.unit.name.as_str()).collect();
+    let opened: Vec<&str> = databases.opened.iter().map(|opened| opened.database.unit.name.as_str()).collect();
     assert_eq!(opened, names);
     let most = server.most.load(Ordering::SeqCst);
     assert!((2..=4).contains(&most), "{most}");

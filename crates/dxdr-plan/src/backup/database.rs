@@ -60,15 +60,21 @@ impl DumpPlan {
         self.consistency.hold_time(self.references)
     }
 
-    /// Why a hold at that time does not keep the promise; `None` when it does. `replica`: whether it was read from one; `volumes` and
-    /// `hooks`: whether there are any.
-    pub(super) fn broken_by(&self, held: HoldTime, replica: bool, volumes: bool, hooks: bool) -> Option<String> {
+    /// Why a hold at that time does not keep the promise, `late` being why it was no earlier one; `None` when it does. `replica`: whether it was read from one;
+    /// `volumes` and `hooks`: whether there are any.
+    pub(super) fn broken_by(&self, (held, late): (HoldTime, Late), replica: bool, volumes: bool, hooks: bool) -> Option<String> {
         let broken =
             |why: &str, consequence: &str| Some(format!("it is not `{}`: {why}; {consequence}", self.consistency.word()));
         if replica && self.consistency.needs_hooks() && hooks {
             return broken(BEHIND, "what applications wrote before they held still may be missing");
         }
-        let again = "the run was interrupted, and the database was captured again later";
+        let again = &match late {
+            Late::Interrupted => "the run was interrupted, and the database was captured again later".to_owned(),
+            Late::LetGo => format!(
+                "Velero had not cut its snapshots within {:#}, after which the database was let go, and it was captured again later",
+                self.timeout
+            ),
+        };
         if self.consistency.needs_hooks() && hooks && held == HoldTime::Whenever {
             return broken(again, "the applications had gone on by then");
         }
@@ -86,6 +92,16 @@ impl DumpPlan {
         }
         broken(again, self.references.dangling())
     }
+}
+
+/// Why a database was held later than it was to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Late {
+    /// What an earlier process of the run held was lost with it.
+    #[default]
+    Interrupted,
+    /// It was held for as long as a dump may take, and let go.
+    LetGo,
 }
 
 /// How far it is behind cannot be known: its clock, the primary's and the storage's are three.
@@ -423,7 +439,7 @@ mod tests {
         use HoldTime::{BeforeSnapshots, BehindSnapshots, Whenever};
         let broken = |consistency, references, held, volumes, hooks| {
             let dump = DumpPlan { key: String::new(), consistency, references, timeout: SignedDuration::ZERO };
-            dump.broken_by(held, false, volumes, hooks)
+            dump.broken_by((held, Late::default()), false, volumes, hooks)
         };
         let (rows, files) = (References::DatabaseToVolumes, References::VolumesToDatabase);
         assert_eq!(broken(Consistency::Aligned, rows, BeforeSnapshots, true, false), None);
@@ -444,7 +460,7 @@ mod tests {
         use HoldTime::{BeforeSnapshots, BehindSnapshots, Whenever};
         let broken = |consistency, references, held, volumes, hooks| {
             let dump = DumpPlan { key: String::new(), consistency, references, timeout: SignedDuration::ZERO };
-            dump.broken_by(held, true, volumes, hooks)
+            dump.broken_by((held, Late::default()), true, volumes, hooks)
         };
         let (rows, files) = (References::DatabaseToVolumes, References::VolumesToDatabase);
         assert_eq!(broken(Consistency::Aligned, rows, BeforeSnapshots, true, true), None);

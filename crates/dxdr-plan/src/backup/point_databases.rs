@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dxdr_environment::{DatabaseLocation, EnvironmentName};
 use dxdr_policy::{Consistency, HoldTime};
 
-use super::{BackupPlan, DatabasePlan, DumpPlan, ExportPlan, HookTime, InstanceBackupPlan, LogPlan};
+use super::{BackupPlan, DatabasePlan, DumpPlan, ExportPlan, HookTime, InstanceBackupPlan, Late, LogPlan};
 
 /// The databases of a point.
 #[derive(Debug, Clone, Copy)]
@@ -76,8 +76,8 @@ impl<'a> PointDatabases<'a> {
         backup.promise(self.volumes)
     }
 
-    /// Why a dump that was held at that time does not keep its promise; `None` when it does. `replica`: whether it was read from one.
-    pub fn broken(self, dump: &DumpPlan, held: HoldTime, replica: bool) -> Option<String> {
+    /// Why a dump that was held at that time, and why no earlier, does not keep its promise; `None` when it does. `replica`: whether it was read from one.
+    pub fn broken(self, dump: &DumpPlan, held: (HoldTime, Late), replica: bool) -> Option<String> {
         let promised = DumpPlan { consistency: self.dumped(dump), ..dump.clone() };
         promised.broken_by(held, replica, self.volumes, self.stillness == Stillness::Hooks)
     }

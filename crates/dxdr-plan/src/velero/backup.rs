@@ -277,7 +277,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::backup::planned_databases;
+    use crate::backup::{Late, planned_databases};
 
     fn plan() -> VeleroBackupPlan {
         plan_with(Vec::new())
@@ -358,14 +358,16 @@ mod tests {
         let (_, dump) = of.dumps().next().unwrap();
         assert_eq!((dump.consistency, of.dumped(dump)), (Consistency::Quiesced, Consistency::Aligned));
         assert_eq!(of.unquiet().count(), 1);
-        assert_eq!(of.broken(dump, BeforeSnapshots, false), None);
-        let broken = of.broken(dump, BehindSnapshots, false).unwrap();
+        assert_eq!(of.broken(dump, (BeforeSnapshots, Late::Interrupted), false), None);
+        let broken = of.broken(dump, (BehindSnapshots, Late::Interrupted), false).unwrap();
         assert!(
             broken.starts_with("it is not `aligned`") && broken.ends_with("rows may name files that the volumes do not have")
         );
+        let let_go = of.broken(dump, (BehindSnapshots, Late::LetGo), false).unwrap();
+        assert!(let_go.contains("Velero had not cut its snapshots within 1h, after which the database was let go"), "{let_go}");
         // Nothing to dangle into.
         let alone = VeleroBackupPlan { volumes: false, ..plan.clone() };
-        assert_eq!(alone.point_databases().broken(dump, BehindSnapshots, false), None);
+        assert_eq!(alone.point_databases().broken(dump, (BehindSnapshots, Late::LetGo), false), None);
     }
 
     #[test]

@@ -134,7 +134,10 @@ async fn steps(context: &RunContext, plan: &VeleroBackupPlan, run: &mut ActiveRu
         run.finish(&plan.steps.ask, &format!("backup {} is asked for", plan.point), Evidence::new()).await?;
     }
     let past = match &plan.steps.cut {
-        Some(step) => seen(context, plan, run, (step, is_past), (&witness, since)).await?,
+        Some(step) => {
+            let cutting = seen(context, plan, run, (step, is_past), (&witness, since));
+            databases.databases().hold_during(context, cutting).await?
+        }
         None => None,
     };
     databases.databases().hold(context, of, HoldTime::Whenever, &witness).await?;

@@ -235,6 +235,34 @@ fn what_a_killed_run_held_is_held_again_too_late_and_the_point_says_so() {
 }
 
 #[test]
+fn a_database_is_let_go_when_velero_is_away_for_long_and_the_point_says_that_it_was_captured_later() {
+    let Some(world) = World::new() else { return };
+    let manifests = world.served.place.path().join("policies/staging.yaml");
+    let declared = std::fs::read_to_string(&manifests).unwrap();
+    std::fs::write(&manifests, declared.replace("method: export,", "method: export, timeout: 10s,")).unwrap();
+    let holders =
+        || world.server.sql("postgres", "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%';");
+    let program = world.served.start(&["backup", "now", "staging"]);
+    let backup = world.velero.asked(&world.served, &program);
+    assert_eq!(holders(), "1");
+    program.until_it_says("database orders is let go, having been held for 10s");
+    while holders() != "0" {
+        thread::sleep(Duration::from_millis(20));
+    }
+    world.server.sql("orders", "INSERT INTO t VALUES (3);");
+    world.velero.writes(&backup["metadata"]);
+    phase(&world.served, &backup, "Completed");
+    let (code, said) = program.ends();
+    assert_eq!(code, Some(3), "{said}");
+    let point = world.point(backup["metadata"]["name"].as_str().unwrap()).unwrap();
+    assert_eq!(point["gaps"][0]["what"], "the consistency of database orders");
+    assert!(point["gaps"][0]["reason"].as_str().unwrap().contains("had not cut its snapshots within 10s"), "{point:#}");
+    let name = backup["metadata"]["name"].as_str().unwrap();
+    world.served.run(&["restore", "staging", "--point", name, "--in-place", "--yes"]).exits(0);
+    assert_eq!(world.rows(), "[1, 2, 3]");
+}
+
+#[test]
 fn a_run_that_is_ended_takes_its_dumps_along_and_the_backup_is_adopted_without() {
     let Some(world) = World::new() else { return };
     let program = world.served.start(&["backup", "now", "staging"]);
