@@ -77,21 +77,23 @@ pub async fn around(store: &Store, environment: &str, namespace: &str, at: Times
         ..ListRequest::default()
     };
     let (mut found, mut lists) = (Found::default(), 0);
+    // A point that was mended has a later instant than it was entered under, until that entry is gone.
+    let leads_back = |entry: &Entry| complete(entry) && entry.instant().is_some_and(|instant| instant <= at);
     for _ in 0..INDEX_PAGES {
         let page = store.storage.list(&request).await?;
         lists += 1;
         for names in indexed(store, &page).chunks(CHUNK) {
             found.extend(read(store, names.to_vec()).await?);
-            if found.entries.iter().any(complete) {
+            if found.entries.iter().any(leads_back) {
                 break;
             }
         }
         match page.continuation {
-            Some(continuation) if !found.entries.iter().any(complete) => request.continuation = Some(continuation),
+            Some(continuation) if !found.entries.iter().any(leads_back) => request.continuation = Some(continuation),
             _ => break,
         }
     }
-    if found.entries.is_empty() {
+    if !found.entries.iter().any(|entry| entry.instant().is_some_and(|instant| instant <= at)) {
         // The index begins with the newest: on a page that is the last one, the last entry is the first one after T.
         let newest = store.storage.list(&ListRequest { prefix: index, ..ListRequest::default() }).await?;
         lists += 1;

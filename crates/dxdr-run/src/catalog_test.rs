@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dxdr_catalog::{Component, Engine, ResourcesComponent, SourceCluster, Trigger};
+use dxdr_catalog::{Component, Engine, Gap, ResourcesComponent, SourceCluster, Trigger};
 use dxdr_environment::EnvironmentName;
 use dxdr_format::layout::StoreLayout;
 use dxdr_provider::{
@@ -118,11 +118,9 @@ async fn no_more_than_four_lists_are_spent_on_an_instant_and_it_is_said_when_the
     assert_eq!(shelf.lists.load(Ordering::SeqCst), 4);
 }
 
-#[tokio::test]
-async fn a_point_that_the_index_has_lost_is_found_by_its_name() {
-    let instant: Timestamp = "2024-05-01T09:30:00Z".parse().unwrap();
-    let point = RecoveryPoint {
-        name: "staging-20240501t093000z-aaaaa".to_owned(),
+fn point(name: &str, instant: Timestamp, gaps: Vec<Gap>) -> RecoveryPoint {
+    RecoveryPoint {
+        name: name.to_owned(),
         environment: EnvironmentName::parse("staging").unwrap(),
         namespaces: vec!["staging".to_owned()],
         engine: Engine::Native,
@@ -142,8 +140,39 @@ async fn a_point_that_the_index_has_lost_is_found_by_its_name() {
             kinds: Vec::new(),
         })],
         objects: Vec::new(),
-        gaps: Vec::new(),
+        gaps,
+    }
+}
+
+#[tokio::test]
+async fn a_point_that_is_entered_under_an_earlier_instant_than_it_has_keeps_nobody_from_older_ones() {
+    let at: Timestamp = "2024-05-01T10:00:00Z".parse().unwrap();
+    let layout = StoreLayout::new("");
+    let mut objects = BTreeMap::new();
+    let mut enter = |point: &RecoveryPoint, under: Timestamp| {
+        objects.insert(layout.manifest_key(&point.name), Bytes::from(manifest::encode(point)));
+        objects.insert(layout.point_index_key("staging", under, &point.name), Bytes::new());
     };
+    // It was mended, and what it was entered under before is still there.
+    let second = jiff::SignedDuration::from_secs(1);
+    enter(&point("dxdr-staging-20240501095959", at + second, Vec::new()), at);
+    let lacks = || vec![Gap { what: "database orders".to_owned(), reason: "nobody answered".to_owned() }];
+    for number in 1..=10 {
+        let (name, instant) = (format!("dxdr-staging-202405010940{number:02}"), at - second * (100 - number));
+        enter(&point(&name, instant, lacks()), instant);
+    }
+    // By its name it is the last one, so that no listing of folders comes to it.
+    let old = point("old", at - second * 3600, Vec::new());
+    enter(&old, old.instant);
+    let storage = Arc::new(Shelf { objects, ..Shelf::default() });
+    let store = Store { name: "shelf".into(), storage, layout };
+    let found = around(&store, "staging", "staging", at).await.unwrap();
+    assert!(found.entries.iter().any(|entry| entry.name() == old.name), "{:#?}", found.entries.len());
+}
+
+#[tokio::test]
+async fn a_point_that_the_index_has_lost_is_found_by_its_name() {
+    let point = point("staging-20240501t093000z-aaaaa", "2024-05-01T09:30:00Z".parse().unwrap(), Vec::new());
     let key = format!("backups/{}/dxdr-manifest.json", point.name);
     let objects = BTreeMap::from([(key, Bytes::from(manifest::encode(&point)))]);
     let storage = Arc::new(Shelf { objects, ..Shelf::default() });
