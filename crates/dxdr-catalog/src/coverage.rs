@@ -9,6 +9,9 @@
 //! database           |======|
 //!             <------------->     the most that they lie apart
 //! ```
+//!
+//! That is held against a limit that somebody declares. Where nobody does, a point is refused only where it is certain that parts which are of a moment lie apart: what takes its
+//! time by nature, and what is merely not known, is then told and nothing else.
 
 use std::fmt;
 
@@ -16,42 +19,45 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     interval::Interval,
-    recovery_point::{Component, RecoveryPoint},
+    recovery_point::{Component, DatabaseComponent, RecoveryPoint, VolumeComponent},
 };
 
-/// Parts of a point that may lie further apart than is allowed.
+/// How far apart parts that are of a moment may lie where no `maxSkew` is declared: capturing an environment takes seconds, a policy for several environments takes a few
+/// minutes. What certainly lies further apart is of a run that was interrupted, or that waited for something.
+pub const USUAL_SKEW: SignedDuration = SignedDuration::from_mins(10);
+
+/// Parts of a point that lie further apart than is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TooFarApart {
     /// The one, and when it was captured.
     pub one: (String, Interval),
     /// The other.
     pub other: (String, Interval),
-    /// How far apart they lie at most.
+    /// How far apart they lie: at most, where a limit is declared; at least, where none is.
     pub apart: SignedDuration,
-    /// How far apart they may lie.
-    pub allowed: SignedDuration,
+    /// How far apart they may lie, where that is declared.
+    pub declared: Option<SignedDuration>,
+    /// How far apart any two parts of the point lie at most: what has to be allowed for it.
+    pub skew: SignedDuration,
 }
 
 impl std::error::Error for TooFarApart {}
 
 impl fmt::Display for TooFarApart {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { one, other, apart, allowed } = self;
-        write!(
-            formatter,
-            "{} {} and {} {} may lie {apart:#} apart; {allowed:#} is allowed",
-            one.0,
-            When(one.1),
-            other.0,
-            When(other.1)
-        )
+        let Self { one, other, apart, declared, .. } = self;
+        write!(formatter, "{} {} and {} {} ", one.0, When(one.1), other.0, When(other.1))?;
+        match declared {
+            Some(allowed) => write!(formatter, "may lie {apart:#} apart; {allowed:#} is allowed"),
+            None => write!(formatter, "lie {apart:#} apart at least; without a `maxSkew` {USUAL_SKEW:#} is allowed"),
+        }
     }
 }
 
 impl TooFarApart {
     /// How to take them as they are.
     pub fn hint(&self) -> String {
-        format!("to take them as they are, add `--max-skew {:#}`", self.apart)
+        format!("to take them as they are, add `--max-skew {:#}`", self.skew)
     }
 }
 
@@ -65,21 +71,47 @@ impl fmt::Display for When {
     }
 }
 
-/// Fails where parts of `point` may lie further apart than `max_skew`: the same as where [`RecoveryPoint::skew`] is more. Keys in escrow are of no instant: they
-/// open what was sealed before and behind it alike.
-pub fn of_one_instant(point: &RecoveryPoint, max_skew: SignedDuration) -> Result<(), TooFarApart> {
-    match furthest(point) {
-        Some((one, other, apart)) if apart > max_skew => Err(TooFarApart { one, other, apart, allowed: max_skew }),
+/// Fails where parts of `point` may lie further apart than the `max_skew` that is declared: the same as where [`RecoveryPoint::skew`] is more. Where none is, fails where
+/// parts that are of a moment certainly lie further apart than [`USUAL_SKEW`]. Keys in escrow are of no instant: they open what was sealed before and behind it alike.
+pub fn of_one_instant(point: &RecoveryPoint, max_skew: Option<SignedDuration>) -> Result<(), TooFarApart> {
+    let apart = match max_skew {
+        Some(_) => furthest(point),
+        None => pair(point.components.iter().filter(|component| is_of_a_moment(component)), Interval::nearest),
+    };
+    match apart {
+        Some((one, other, apart)) if apart > max_skew.unwrap_or(USUAL_SKEW) => {
+            Err(TooFarApart { one, other, apart, declared: max_skew, skew: point.skew() })
+        }
         _ => Ok(()),
+    }
+}
+
+/// Whether a part is captured in one moment, however well that is known. What the database service writes takes as long as the database is large, behind what is in front of it on
+/// its instance, and a copy made file by file takes as long as there are files.
+fn is_of_a_moment(component: &Component) -> bool {
+    match component {
+        Component::Database(database) => {
+            ![DatabaseComponent::EXPORT, DatabaseComponent::BACKUP].contains(&database.method.as_str())
+        }
+        Component::Volume(volume) => volume.method != VolumeComponent::FILE_SYSTEM,
+        Component::Resources(_) | Component::Keys(_) => true,
     }
 }
 
 /// The two parts that lie furthest apart, and how far at most; `None` where there are not two.
 pub(crate) fn furthest(point: &RecoveryPoint) -> Option<(Captured, Captured, SignedDuration)> {
-    let captured: Vec<Captured> = point.components.iter().filter_map(captured).collect();
+    pair(point.components.iter(), Interval::furthest)
+}
+
+/// The two of `components` that lie furthest apart, and how far, by that measure.
+fn pair<'a>(
+    components: impl Iterator<Item = &'a Component>,
+    apart: fn(Interval, Interval) -> SignedDuration,
+) -> Option<(Captured, Captured, SignedDuration)> {
+    let captured: Vec<Captured> = components.filter_map(captured).collect();
     let pairs = captured.iter().enumerate().flat_map(|(place, other)| captured[..place].iter().map(move |one| (one, other)));
-    let (one, other) = pairs.max_by_key(|(one, other)| one.1.furthest(other.1))?;
-    Some((one.clone(), other.clone(), one.1.furthest(other.1)))
+    let (one, other) = pairs.max_by_key(|(one, other)| apart(one.1, other.1))?;
+    Some((one.clone(), other.clone(), apart(one.1, other.1)))
 }
 
 /// A part by its name for people, and when it was captured.
@@ -122,10 +154,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        query::tests::point,
-        recovery_point::{DatabaseComponent, VolumeComponent},
-    };
+    use crate::query::tests::point;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -175,8 +204,8 @@ mod tests {
         // The volume says 600, and the export when it was seen done: 650. Nobody knows when it looked at the database.
         let point = of(vec![volume(None, 600), database("orders", Some(between(100, 650)), 650)]);
         assert_eq!(point.skew(), SignedDuration::from_secs(501));
-        assert_eq!(of_one_instant(&point, SignedDuration::from_secs(501)), Ok(()));
-        let refused = of_one_instant(&point, SignedDuration::from_secs(300)).unwrap_err();
+        assert_eq!(of_one_instant(&point, Some(SignedDuration::from_secs(501))), Ok(()));
+        let refused = of_one_instant(&point, Some(SignedDuration::from_secs(300))).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "volume staging/data between 1970-01-01T00:10:00Z and 1970-01-01T00:10:01Z and database orders between 1970-01-01T00:01:40Z and \
@@ -188,8 +217,46 @@ mod tests {
     #[test]
     fn one_part_alone_is_of_one_moment_however_little_is_known_of_it() {
         for components in [Vec::new(), vec![database("orders", Some(between(0, 3600)), 3600)]] {
-            assert_eq!(of_one_instant(&of(components), SignedDuration::ZERO), Ok(()));
+            assert_eq!(of_one_instant(&of(components), Some(SignedDuration::ZERO)), Ok(()));
         }
+    }
+
+    #[test]
+    fn without_a_limit_what_takes_its_time_is_no_objection_and_a_declared_one_counts_as_it_stands() {
+        // Two exports, one behind the other, and copies of files: two hours behind the snapshot.
+        let copied = |between: Interval| match volume(Some(between), 7200) {
+            Component::Volume(volume) => {
+                Component::Volume(VolumeComponent { method: VolumeComponent::FILE_SYSTEM.to_owned(), ..volume })
+            }
+            other => other,
+        };
+        let exported = [database("orders", Some(between(30, 3600)), 3600), database("carts", Some(between(3600, 7200)), 7200)];
+        let point = of([&[volume(None, 20), copied(between(3600, 7200))], &exported[..]].concat());
+        assert_eq!(of_one_instant(&point, None), Ok(()));
+        assert_eq!(point.skew(), SignedDuration::from_secs(7180), "it is told all the same");
+        let refused = of_one_instant(&point, Some(USUAL_SKEW)).unwrap_err();
+        assert!(refused.to_string().ends_with("may lie 1h 59m 40s apart; 10m is allowed"), "{refused}");
+    }
+
+    #[test]
+    fn without_a_limit_only_what_certainly_lies_apart_is_refused() {
+        let dumped = |between: Interval| match database("orders", Some(between), 0) {
+            Component::Database(database) => {
+                Component::Database(DatabaseComponent { method: DatabaseComponent::DUMP.to_owned(), ..database })
+            }
+            other => other,
+        };
+        // Of what Velero's schedules capture, nothing is known but that it was at work for hours.
+        let unknown = of(vec![dumped(between(30, 31)), volume(Some(between(0, 10_000)), 10_000)]);
+        assert_eq!(of_one_instant(&unknown, None), Ok(()));
+        let snapshot = || volume(Some(between(0, 20)), 20);
+        let apart = |second| of(vec![snapshot(), dumped(between(second, second + 60)), database("carts", None, 9000)]);
+        assert_eq!(of_one_instant(&apart(620), None), Ok(()));
+        let refused = of_one_instant(&apart(621), None).unwrap_err();
+        assert!(refused.to_string().ends_with("lie 10m 1s apart at least; without a `maxSkew` 10m is allowed"), "{refused}");
+        // Whoever allows more declares a limit, which then is of all parts.
+        assert_eq!(refused.hint(), "to take them as they are, add `--max-skew 2h 30m 1s`");
+        assert_eq!(of_one_instant(&apart(621), Some(refused.skew)), Ok(()));
     }
 
     proptest! {
@@ -209,7 +276,7 @@ mod tests {
                 .max()
                 .unwrap_or(0);
             prop_assert_eq!(point.skew(), SignedDuration::from_secs(worst));
-            prop_assert_eq!(of_one_instant(&point, SignedDuration::from_secs(allowed)).is_ok(), worst <= allowed);
+            prop_assert_eq!(of_one_instant(&point, Some(SignedDuration::from_secs(allowed))).is_ok(), worst <= allowed);
         }
     }
 }

@@ -29,6 +29,12 @@ impl Interval {
         }
     }
 
+    /// How far apart two things at least are that were captured then.
+    pub fn nearest(self, other: Self) -> SignedDuration {
+        let between = |earlier: Self, later: Self| later.first.duration_since(earlier.last);
+        between(self, other).max(between(other, self)).max(SignedDuration::ZERO)
+    }
+
     /// How far apart two things at most are that were captured then.
     pub fn furthest(self, other: Self) -> SignedDuration {
         let ahead = |left: Self, right: Self| left.last.duration_since(right.first);
@@ -58,6 +64,9 @@ mod tests {
         let hour = Interval { first: at(0), last: at(3_600_000_000_000) };
         let middle = Interval { first: at(1_000_000_000), last: at(2_000_000_000) };
         assert_eq!(hour.furthest(middle), SignedDuration::from_secs(3_599));
+        assert_eq!(hour.nearest(middle), SignedDuration::ZERO, "they may be of one moment");
+        let later = Interval { first: at(3_605_000_000_000), last: at(3_606_000_000_000) };
+        assert_eq!((hour.nearest(later), later.nearest(hour)), (SignedDuration::from_secs(5), SignedDuration::from_secs(5)));
         assert_eq!(middle.furthest(hour), SignedDuration::from_secs(3_599));
     }
 }

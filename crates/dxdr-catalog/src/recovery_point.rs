@@ -252,6 +252,11 @@ pub struct KeptLog {
     pub database: Option<String>,
 }
 
+impl VolumeComponent {
+    /// The method of what was copied file by file, and is of no one moment.
+    pub const FILE_SYSTEM: &str = "file-system";
+}
+
 impl DatabaseComponent {
     /// The method of what PostgreSQL's own program wrote into the point's folder.
     pub const DUMP: &str = "dump";

@@ -32,8 +32,8 @@ pub struct BackupPolicy {
     pub secrets: SecretsPolicy,
     /// Which kinds are captured.
     pub resources: ResourceFilters,
-    /// How far apart what a restore brings back may lie at most: what is not known of an instant counts.
-    pub max_skew: SignedDuration,
+    /// How far apart what a restore brings back may lie at most, where that is promised: what is not known of an instant counts.
+    pub max_skew: Option<SignedDuration>,
     /// How long points are kept.
     pub retention: Retention,
 }
@@ -46,10 +46,6 @@ impl BackupPolicy {
         self.schedule.as_ref().map_or_else(derived, |schedule| schedule.longest_interval().unwrap_or_default())
     }
 }
-
-/// How far apart the instants of one point may lie where nothing is said: capturing an environment takes seconds, a policy for several
-/// environments takes a few minutes, and databases are exported while it runs.
-pub const MAX_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// What is promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,8 +23,8 @@ pub mod spread;
 pub mod store;
 
 pub use backup::{
-    BackupPolicy, DATABASE_TIMEOUT, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, ResourceFilters,
-    SNAPSHOT_TIMEOUT, SecretsPolicy, VolumeMethod, VolumePolicy,
+    BackupPolicy, DATABASE_TIMEOUT, DatabaseMethod, DatabasePolicy, Engine, Objectives, ResourceFilters, SNAPSHOT_TIMEOUT,
+    SecretsPolicy, VolumeMethod, VolumePolicy,
 };
 pub use consistency::{Consistency, HoldTime, References};
 pub use cron_field::{Fault, FieldError};

@@ -190,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        DatabasePolicy, Objectives, ResourceFilters, Retention, SecretsPolicy, VolumeMethod, VolumePolicy, backup::MAX_SKEW,
+        DatabasePolicy, Objectives, ResourceFilters, Retention, SecretsPolicy, VolumeMethod, VolumePolicy,
         schedule::MINUTES_OF_A_DAY,
     };
 
@@ -223,7 +223,7 @@ mod tests {
             databases: Some(DatabasePolicy::by(method)),
             secrets: SecretsPolicy::default(),
             resources: ResourceFilters::default(),
-            max_skew: MAX_SKEW,
+            max_skew: None,
             retention: Retention::default(),
         }
     }

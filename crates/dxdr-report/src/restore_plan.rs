@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use dxdr_catalog::{Entry, Gap, coverage};
+use dxdr_catalog::{Entry, Gap, VolumeComponent, coverage};
 use dxdr_plan::{
     Note, Severity,
     restore::{
         Action, CapturedVolume, Executor, FieldChange, FileCopies, LeftOutReason, PlannedObject, RestorePlan, VolumeSource,
-        volume::FILE_SYSTEM,
     },
     step::Step,
 };
@@ -277,7 +276,7 @@ fn note_json(note: &Note) -> Value {
 fn volume_json(volume: &CapturedVolume, restored: bool) -> Value {
     let (method, driver, handle) = match &volume.source {
         VolumeSource::Snapshot { driver, handle } => ("csi-snapshot", Some(driver), Some(handle)),
-        VolumeSource::Files { .. } => (FILE_SYSTEM, None, None),
+        VolumeSource::Files { .. } => (VolumeComponent::FILE_SYSTEM, None, None),
         VolumeSource::Velero { method } => (method.as_str(), None, None),
     };
     json!({

@@ -2,8 +2,8 @@
 
 use dxdr_environment::{EnvironmentName, FieldPath};
 use dxdr_policy::{
-    BackupPolicy, Consistency, DATABASE_TIMEOUT, DatabaseMethod, DatabasePolicy, Engine, MAX_SKEW, Objectives, References,
-    ResourceFilters, Retention, SNAPSHOT_TIMEOUT, Schedule, SecretsPolicy, VolumeMethod, VolumePolicy,
+    BackupPolicy, Consistency, DATABASE_TIMEOUT, DatabaseMethod, DatabasePolicy, Engine, Objectives, References, ResourceFilters,
+    Retention, SNAPSHOT_TIMEOUT, Schedule, SecretsPolicy, VolumeMethod, VolumePolicy,
 };
 use jiff::SignedDuration;
 
@@ -28,8 +28,8 @@ impl Reading<'_> {
         let recovery_time = self.duration(&field_path!["spec", "objectives", "recoveryTime"], &spec.objectives.recovery_time);
         let schedule = spec.schedule.as_ref().and_then(|schedule| self.schedule(schedule, data_loss));
         let max_skew = match &spec.max_skew {
-            Some(text) => self.duration(&field_path!["spec", "maxSkew"], text),
-            None => Some(MAX_SKEW),
+            Some(text) => self.duration(&field_path!["spec", "maxSkew"], text).map(Some),
+            None => Some(None),
         };
         let timeout = match &spec.volumes.timeout {
             Some(text) => self.duration(&field_path!["spec", "volumes", "timeout"], text),

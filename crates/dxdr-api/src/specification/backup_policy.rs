@@ -34,7 +34,7 @@ pub(crate) struct BackupPolicySpec {
     /// Which kinds are captured. Left out: everything that lives in the namespace, and what belongs to it.
     #[serde(default)]
     pub(crate) resources: ResourcesSpec,
-    /// How far apart what a restore brings back may lie at most, as in `5m`: longer than exports of databases take. Left out: 10m.
+    /// How far apart what a restore brings back may lie at most, as in `5m`: it counts for everything in a point, so that it has to be longer than exports of databases take. Left out: 10m between what is of a moment, as far as that certainly lies apart; exports and copies made file by file take as long as they take.
     pub(crate) max_skew: Option<String>,
     /// How long recovery points are kept.
     #[serde(default)]

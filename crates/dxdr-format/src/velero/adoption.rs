@@ -196,7 +196,7 @@ fn component(volume: &VolumeInfo, archive: &ArchiveFacts, (started, completed): 
     let csi = volume.csi_snapshot_info.as_ref();
     let method = match (volume.backup_method.as_str(), volume.snapshot_data_moved) {
         (_, true) => "data-mover",
-        ("PodVolumeBackup", _) => "file-system",
+        ("PodVolumeBackup", _) => VolumeComponent::FILE_SYSTEM,
         ("NativeSnapshot", _) => "native-snapshot",
         _ => "csi-snapshot",
     };

@@ -25,7 +25,7 @@ fn policy(engine: Engine, volumes: VolumeMethod) -> BackupPolicy {
         databases: None,
         secrets: SecretsPolicy::default(),
         resources: ResourceFilters::default(),
-        max_skew: SignedDuration::from_mins(15),
+        max_skew: None,
         retention: Retention::default(),
     }
 }

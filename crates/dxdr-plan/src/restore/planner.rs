@@ -22,7 +22,7 @@ use super::{
     rules,
     shared_storage::ArchivedStorage,
     transform::{self, strip},
-    volume::{CapturedVolume, FILE_SYSTEM, VeleroVolume},
+    volume::{CapturedVolume, VeleroVolume},
 };
 use crate::{
     error::PlanError,
@@ -162,7 +162,7 @@ impl RestorePlanner {
             if component.namespace != self.request.source_namespace {
                 continue;
             }
-            if component.method == FILE_SYSTEM {
+            if component.method == VolumeComponent::FILE_SYSTEM {
                 self.pods.get_or_insert_default().copied(component);
             }
             match &component.pod {

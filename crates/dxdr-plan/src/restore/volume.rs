@@ -12,8 +12,6 @@ use crate::{backup::GROUP_SNAPSHOT_GROUP, velero::RUN_LABEL};
 /// API group of snapshots.
 pub const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
 
-/// The method whose copies come back with the pods that mount them.
-pub const FILE_SYSTEM: &str = "file-system";
 /// The method whose copies of snapshots lie in the store, as a data mover of Velero's wrote them.
 pub const DATA_MOVER: &str = "data-mover";
 /// The method whose snapshots a plugin of Velero's takes, and makes volumes from.
@@ -59,7 +57,7 @@ impl CapturedVolume {
     pub fn of(component: &VolumeComponent) -> Self {
         let source = match component.method.as_str() {
             "csi-snapshot" => VolumeSource::Snapshot { driver: component.driver.clone(), handle: component.handle.clone() },
-            FILE_SYSTEM => VolumeSource::Files { pod: component.pod.clone() },
+            VolumeComponent::FILE_SYSTEM => VolumeSource::Files { pod: component.pod.clone() },
             method => VolumeSource::Velero { method: method.to_owned() },
         };
         Self { source, instant: component.instant, size: component.size, late: component.late }

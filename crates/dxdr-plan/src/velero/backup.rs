@@ -296,7 +296,7 @@ mod tests {
             databases: Some(DatabasePolicy { consistency: Consistency::Quiesced, ..DatabasePolicy::by(DatabaseMethod::Both) }),
             secrets: SecretsPolicy::default(),
             resources: ResourceFilters::default(),
-            max_skew: SignedDuration::from_mins(15),
+            max_skew: None,
             retention: Retention { daily: 14, ..Retention::default() },
         };
         let environment = Environment::bare(name, NamespaceName::parse("staging").unwrap(), Tier::NonProduction);

@@ -177,7 +177,7 @@ mod tests {
             databases: None,
             secrets: SecretsPolicy::default(),
             resources: ResourceFilters::default(),
-            max_skew: SignedDuration::from_mins(15),
+            max_skew: None,
             retention: Retention { hourly: 24, daily: 14, weekly: 8, monthly: 12, ..Retention::default() },
         }
     }

@@ -13,7 +13,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use dxdr_catalog::{Component, Engine, Entry, KeysComponent, RecoveryPoint, Sha256, StoredObject, name};
+use dxdr_catalog::{Component, Engine, Entry, KeysComponent, RecoveryPoint, Sha256, StoredObject, VolumeComponent, name};
 use dxdr_environment::{Environment, EnvironmentName};
 use dxdr_format::{
     hashing::Hashing,
@@ -112,7 +112,9 @@ impl Beside {
             match component {
                 Component::Resources(resources) => resources.between = witness::interval(self.past),
                 // Files are copied one by one, until the end.
-                Component::Volume(volume) if volume.method == "file-system" => volume.between = witness::interval(self.over),
+                Component::Volume(volume) if volume.method == VolumeComponent::FILE_SYSTEM => {
+                    volume.between = witness::interval(self.over)
+                }
                 Component::Volume(volume) => volume.between = witness::interval(self.past),
                 Component::Database(_) | Component::Keys(_) => {}
             }

@@ -105,8 +105,8 @@ pub(crate) async fn plan(
     Ok(backup::plan(context, environment, policy, Trigger::Requested).await?)
 }
 
-/// The point's name on stdout, the rest beside it. One whose parts may lie further apart than `max_skew` is not what was promised, as one that lacks something.
-pub(crate) fn report(point: RecoveryPoint, max_skew: SignedDuration, terminal: &Terminal) -> Result<(), Failure> {
+/// The point's name on stdout, the rest beside it. One whose parts lie further apart than they may is not what was promised, as one that lacks something.
+pub(crate) fn report(point: RecoveryPoint, max_skew: Option<SignedDuration>, terminal: &Terminal) -> Result<(), Failure> {
     let (complete, by_velero) = (point.complete(), point.engine == dxdr_catalog::Engine::Velero);
     let gaps = point.gaps.clone();
     let (name, at) = (point.name.clone(), dxdr_report::quantity::instant(point.instant));
@@ -121,13 +121,12 @@ pub(crate) fn report(point: RecoveryPoint, max_skew: SignedDuration, terminal: &
         terminal.note(&format!("its {parts} parts were captured at most {apart} apart"));
     }
     if let (true, Some(too_far)) = (complete, &too_far) {
-        let raise =
-            format!("`maxSkew` of the policy says what is allowed: at least {:#} for points like this one", too_far.apart);
+        let raise = format!("`maxSkew` of the policy says what is allowed: at least {:#} for points like this one", too_far.skew);
         return Err(Failure::new(Kind::Partial, format!("recovery point {name} is not of one instant: {too_far}"))
             .hint(raise)
             .hint(format!(
                 "until then, `dxdr restore --at {at} {environment} --max-skew '{:#}'` goes back to it",
-                too_far.apart
+                too_far.skew
             )));
     }
     if complete {

@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use dxdr_catalog::{Component, Entry, RecoveryPoint, Trigger, name};
+use dxdr_catalog::{Component, Entry, RecoveryPoint, Trigger, coverage, name};
 use dxdr_environment::Environment;
 use dxdr_kubernetes::KubernetesCluster;
 use dxdr_plan::{
     instance::uses,
     restore::{DatabaseOrder, Executor, Existing, RestoreRequest, Target, Volumes, database},
 };
-use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT, MAX_SKEW};
+use dxdr_policy::{BackupPolicy, DATABASE_TIMEOUT};
 use dxdr_provider::Cluster;
 use dxdr_report::{backup_plan, quantity, restore_plan, runs as page};
 use dxdr_run::{
@@ -175,7 +175,7 @@ impl<'a> Stage<'a> {
             run: &run,
             uses: &uses,
             recoveries: &recoveries,
-            max_skew: MAX_SKEW,
+            max_skew: coverage::USUAL_SKEW,
             no_exports: None,
         };
         prepared.plan.bring_back(database::plan(&before, staging, order));

@@ -87,7 +87,7 @@ pub(crate) struct Restore {
     /// Go back to a partial point too, instead of the newest complete one.
     #[arg(long)]
     pub(crate) allow_partial: bool,
-    /// How far apart the instants of resources, volumes and databases may lie: `10m`, `1h` [default: the policy's maxSkew].
+    /// How far apart the instants of resources, volumes and databases may lie: `10m`, `1h` [default: the policy's maxSkew, or, without one, 10m between what is of a moment].
     #[arg(long, value_name = "DURATION")]
     pub(crate) max_skew: Option<jiff::SignedDuration>,
     /// Show the plan from the store alone, without a cluster, and stop.
@@ -135,7 +135,7 @@ pub(crate) async fn run(command: Restore, global: &Global, terminal: &Terminal) 
     let now = SystemClock.now();
     let run = name::run_name("restore", &environment.name, now, context::seed(now));
     let entry = choose(&command, &world, environment, &store, terminal).await?;
-    close_together(&entry, command.max_skew.unwrap_or_else(|| world.max_skew(&environment.name)))?;
+    close_together(&entry, command.max_skew.or_else(|| world.max_skew(&environment.name)))?;
     let request = request(&command, environment, &entry, now)?;
     if command.plan {
         let mut prepared = restores::prepare(&store, None, &entry, request).await?;
@@ -243,7 +243,11 @@ impl Planning<'_> {
             run: self.run,
             uses: &uses,
             recoveries,
-            max_skew: self.command.max_skew.unwrap_or_else(|| self.world.max_skew(&self.environment.name)),
+            max_skew: self
+                .command
+                .max_skew
+                .or_else(|| self.world.max_skew(&self.environment.name))
+                .unwrap_or(coverage::USUAL_SKEW),
             no_exports: no_exports.as_deref(),
         };
         dxdr_plan::restore::database::plan(point, self.environment, order)
@@ -298,7 +302,7 @@ async fn choose(
 }
 
 /// Fails unless what the point brings back is close enough to one instant.
-fn close_together(entry: &Entry, max_skew: jiff::SignedDuration) -> Result<(), Failure> {
+fn close_together(entry: &Entry, max_skew: Option<jiff::SignedDuration>) -> Result<(), Failure> {
     let Entry::Ours(point) = entry else { return Ok(()) };
     coverage::of_one_instant(point, max_skew).map_err(|refusal| {
         let hint = refusal.hint();

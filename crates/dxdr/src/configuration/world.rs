@@ -8,7 +8,7 @@ use dxdr_environment::{Environment, EnvironmentName};
 use dxdr_format::layout::StoreLayout;
 use dxdr_kubernetes::{ConnectOptions, KubernetesCluster};
 use dxdr_object_storage::{DirectoryStorage, GcsOptions, GcsStorage, S3Encryption, S3Options, S3Storage, gcs::GcsCredentials};
-use dxdr_policy::{BackupPolicy, BackupStore, MAX_SKEW, StoreLocation};
+use dxdr_policy::{BackupPolicy, BackupStore, StoreLocation};
 use dxdr_provider::{Cluster, Instances, ObjectStorage};
 use dxdr_run::Store;
 use jiff::SignedDuration;
@@ -71,10 +71,9 @@ impl World {
         self.model.policies.iter().find(|policy| policy.environments.contains(&environment.name))
     }
 
-    /// How far apart the parts of a point of the environment may lie.
-    pub(crate) fn max_skew(&self, environment: &EnvironmentName) -> SignedDuration {
-        let policy = self.model.policies.iter().find(|policy| policy.environments.contains(environment));
-        policy.map_or(MAX_SKEW, |policy| policy.max_skew)
+    /// How far apart the parts of a point of the environment may lie, where its policy says that.
+    pub(crate) fn max_skew(&self, environment: &EnvironmentName) -> Option<SignedDuration> {
+        self.model.policies.iter().find(|policy| policy.environments.contains(environment))?.max_skew
     }
 
     /// The store of the environment: the one named by a flag, else the configuration's, else its policy's, else the only one.

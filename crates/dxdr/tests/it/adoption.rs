@@ -217,6 +217,33 @@ fn a_point_whose_parts_are_too_far_apart_is_refused_unless_that_is_said_to_be_fi
 }
 
 #[test]
+fn what_takes_hours_by_nature_is_refused_only_where_a_limit_is_declared() {
+    let place = place();
+    backup(&place, NAME, "Completed", &ours());
+    let copies = json!([{"pvcName": "data", "pvcNamespace": "staging", "backupMethod": "PodVolumeBackup", "result": "succeeded",
+        "startTimestamp": "2024-05-01T11:00:00Z", "completionTimestamp": "2024-05-01T13:00:00Z",
+        "pvbInfo": {"snapshotHandle": "k77", "size": 4096, "uploaderType": "kopia", "volumeName": "data", "podName": "web-0",
+            "podNamespace": "staging", "nodeName": "n1"}}]);
+    let folder = place.path().join("store/backups").join(NAME);
+    fs::write(folder.join(format!("{NAME}-volumeinfo.json.gz")), zipped(&copies)).unwrap();
+    let listed = |apart: usize| {
+        let said = place.run(&["points", "staging", "--output", "json"]).exits(0);
+        let page: Value = serde_json::from_str(&said.stdout).unwrap();
+        let found = (page["apart"].as_array().unwrap().len(), &page["points"][0]["skewSeconds"]);
+        assert_eq!(found, (apart, &json!(10_801)), "{page:#}");
+    };
+    listed(0);
+    let restore = ["restore", "--point", NAME, "staging", "--empty-volumes", "--plan"];
+    place.run(&restore).exits(0);
+    let said = place.run(&[&restore[..], &["--max-skew", "10m"]].concat()).refuses(5);
+    assert!(said.stderr.contains("10m is allowed"), "{}", said.stderr);
+    let declared = MANIFESTS.replace("retention:", "maxSkew: 10m, retention:");
+    fs::write(place.path().join("policies/all.yaml"), declared).unwrap();
+    listed(1);
+    place.run(&restore).refuses(5);
+}
+
+#[test]
 fn a_point_that_velero_deleted_leaves_the_index_too_and_one_that_is_being_written_does_not() {
     let place = place();
     let labels = ours();

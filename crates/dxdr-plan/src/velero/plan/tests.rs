@@ -31,7 +31,7 @@ impl Model {
             databases: None,
             secrets: SecretsPolicy::default(),
             resources: ResourceFilters::default(),
-            max_skew: SignedDuration::from_mins(15),
+            max_skew: None,
             retention: Retention { daily: 14, ..Retention::default() },
         };
         let bucket = S3Location { bucket: "dx-backups".to_owned(), prefix: "velero".to_owned(), ..S3Location::default() };
