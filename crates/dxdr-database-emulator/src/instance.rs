@@ -126,6 +126,14 @@ pub(crate) struct Statement {
     pub(crate) text: String,
 }
 
+/// What an instance held until its databases, or what they are called, changed.
+#[derive(Debug, Clone)]
+pub(crate) struct Earlier {
+    until: Timestamp,
+    databases: BTreeMap<String, Vec<Statement>>,
+    comments: BTreeMap<String, String>,
+}
+
 /// An instance with what is on it.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
@@ -137,13 +145,15 @@ pub(crate) struct Machine {
     /// What people wrote about databases, by their names.
     pub(crate) comments: BTreeMap<String, String>,
     pub(crate) users: Vec<String>,
+    /// Oldest first.
+    pub(crate) earlier: Vec<Earlier>,
 }
 
 impl Machine {
     pub(crate) fn new(instance: Instance, created: Timestamp) -> Self {
         let databases = BTreeMap::from([("postgres".to_owned(), Vec::new())]);
         let (comments, users) = (BTreeMap::new(), vec!["postgres".to_owned()]);
-        Self { instance, created, server: None, databases, comments, users }
+        Self { instance, created, server: None, databases, comments, users, earlier: Vec::new() }
     }
 
     /// What its databases are called. A server is asked, so that nobody must hold the state meanwhile.
@@ -174,12 +184,19 @@ impl Machine {
         Some((first.max(self.created), now))
     }
 
-    /// It as it was.
-    pub(crate) fn databases_at(&self, at: Timestamp) -> BTreeMap<String, Vec<Statement>> {
-        let databases = self.databases.iter().map(|(name, statements)| {
-            (name.clone(), statements.iter().filter(|statement| statement.at <= at).cloned().collect())
-        });
-        databases.collect()
+    /// Keeps what it holds, before databases come, go, or are called otherwise.
+    pub(crate) fn keep(&mut self, now: Timestamp) {
+        self.earlier.push(Earlier { until: now, databases: self.databases.clone(), comments: self.comments.clone() });
+    }
+
+    /// Has it hold what `source` held.
+    pub(crate) fn become_as_of(&mut self, source: &Self, at: Timestamp) {
+        let earlier = source.earlier.iter().find(|earlier| at < earlier.until);
+        let (databases, comments) =
+            earlier.map_or((&source.databases, &source.comments), |earlier| (&earlier.databases, &earlier.comments));
+        let executed = |statements: &Vec<Statement>| statements.iter().filter(|statement| statement.at <= at).cloned().collect();
+        self.databases = databases.iter().map(|(name, statements)| (name.clone(), executed(statements))).collect();
+        self.comments.clone_from(comments);
     }
 }
 

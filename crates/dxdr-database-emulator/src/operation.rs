@@ -166,8 +166,6 @@ impl Operation {
 
 /// Accepts an operation, if nothing is in its way, and lets it go on by itself. Answers its name.
 pub(crate) fn begin(shared: &Arc<Shared>, request: &str, mut operation: Operation, effect: Effect) -> Result<String, Failure> {
-    let failing = shared.faults.take(request, |failing| !failing.of_request());
-    operation.held = failing == Some(Failing::Held);
     let mut state = shared.state();
     let busy = state.in_the_way(&operation.project, &operation.instance, &operation.kind).is_some();
     // The other instance is made, or gone, before anything else can be done with it.
@@ -176,6 +174,9 @@ pub(crate) fn begin(shared: &Arc<Shared>, request: &str, mut operation: Operatio
     if busy || target_busy {
         return Err(Failure::in_progress(409));
     }
+    // What is sent back meets no fault of what is accepted.
+    let failing = shared.faults.take(request, |failing| !failing.of_request());
+    operation.held = failing == Some(Failing::Held);
     let (name, released) = state.accept(operation);
     let task = shared.runtime.spawn(run(Arc::clone(shared), name.clone(), effect, failing, released));
     state.keep(task);
@@ -272,6 +273,7 @@ async fn achieve(shared: &Shared, project: &str, instance: &str, effect: Effect)
             let statements = texts.into_iter().map(|text| Statement { at, text }).collect();
             let mut state = shared.state();
             let machine = state.machine_mut(project, instance).ok_or_else(gone)?;
+            machine.keep(at);
             machine.databases.insert(database, statements);
             Ok(())
         }
@@ -288,8 +290,7 @@ fn at_once(shared: &Shared, project: &str, instance: &str, effect: Effect) -> Op
         Effect::Clone { destination, at } => {
             let source = state.machine(project, instance).ok()?.clone();
             let mut machine = Machine::new(source.instance.clone(), now);
-            machine.databases = source.databases_at(at.unwrap_or(now));
-            machine.comments = source.comments;
+            machine.become_as_of(&source, at.unwrap_or(now));
             machine.users = source.users;
             state.insert_machine(project, &destination, machine);
         }
@@ -316,6 +317,7 @@ fn at_once(shared: &Shared, project: &str, instance: &str, effect: Effect) -> Op
         Effect::DeleteBackup { id } => state.backups.retain(|backup| backup.id != id),
         Effect::RestoreBackup { kept } => {
             let machine = state.machine_mut(project, instance)?;
+            machine.keep(now);
             machine.databases = kept.machine.databases;
             machine.comments = kept.machine.comments;
         }
@@ -325,10 +327,13 @@ fn at_once(shared: &Shared, project: &str, instance: &str, effect: Effect) -> Op
             state.insert_machine(project, instance, machine);
         }
         Effect::CreateDatabase { database } => {
-            state.machine_mut(project, instance)?.databases.insert(database, Vec::new());
+            let machine = state.machine_mut(project, instance)?;
+            machine.keep(now);
+            machine.databases.entry(database).or_default();
         }
         Effect::DeleteDatabase { database } => {
             let machine = state.machine_mut(project, instance)?;
+            machine.keep(now);
             machine.databases.remove(&database);
             machine.comments.remove(&database);
         }

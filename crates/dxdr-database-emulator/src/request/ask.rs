@@ -203,7 +203,7 @@ fn execute(call: &Call, project: &str, instance: &str, machine: &Machine) -> Res
     let now = call.shared.now();
     let mut state = call.shared.state();
     let administered = match state.machine_mut(project, instance) {
-        Some(machine) => statement::administer(machine, &database, &sql),
+        Some(machine) => statement::administer(machine, &database, &sql, now),
         None => None,
     };
     let (columns, rows) = match administered {

@@ -1,9 +1,11 @@
 //! As much SQL as it takes to see, mark and rename the databases of an instance. Everything else is kept as it is, and evaluated by nobody.
 
+use jiff::Timestamp;
+
 use crate::{instance::Machine, state::Rows};
 
-/// Executes a text of such statements, all or none, in `database`; `None` when it is something else. An error is the server's message.
-pub(super) fn administer(machine: &mut Machine, database: &str, text: &str) -> Option<Result<Rows, String>> {
+/// Executes a text of such statements at `now`, all or none, in `database`; `None` when it is something else. An error is the server's message.
+pub(super) fn administer(machine: &mut Machine, database: &str, text: &str, now: Timestamp) -> Option<Result<Rows, String>> {
     let text = behind_settings(text);
     if text.starts_with("SELECT datname AS name, ") && text.contains(" FROM pg_database d ") {
         return Some(Ok(catalogue(machine)));
@@ -23,6 +25,7 @@ pub(super) fn administer(machine: &mut Machine, database: &str, text: &str) -> O
     }
     let changes: Vec<Change> = statements(text).into_iter().map(Change::read).collect::<Option<_>>()?;
     let mut changed = machine.clone();
+    changed.keep(now);
     for change in changes {
         if let Err(message) = change.make(&mut changed) {
             return Some(Err(message));
@@ -164,10 +167,10 @@ fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::{Instance, instance::Statement};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn machine() -> Machine {
         let mut machine = Machine::new(Instance::default(), Timestamp::UNIX_EPOCH);
@@ -187,15 +190,15 @@ mod tests {
         let mut machine = machine();
         let swap = "BEGIN;\nCOMMENT ON DATABASE \"orders\" IS 'it''s; ours';\nALTER DATABASE \"orders\" RENAME TO \"o\"\"ld\";\n\
                     ALTER DATABASE \"new\" RENAME TO \"orders\";\nCOMMIT;";
-        assert!(administer(&mut machine, "postgres", swap).unwrap().is_ok());
+        assert!(administer(&mut machine, "postgres", swap, NOW).unwrap().is_ok());
         assert_eq!(texts(&machine, "orders"), ["create table new (n int)"]);
         assert_eq!(machine.comments.get("o\"ld").map(String::as_str), Some("it's; ours"));
         let before = machine.clone();
         let refused = "ALTER DATABASE \"orders\" RENAME TO \"x\"; ALTER DATABASE \"nothing\" RENAME TO \"orders\"";
-        let message = administer(&mut machine, "postgres", refused).unwrap().unwrap_err();
+        let message = administer(&mut machine, "postgres", refused, NOW).unwrap().unwrap_err();
         assert_eq!(message, "ERROR:  database \"nothing\" does not exist");
         assert_eq!(machine.databases, before.databases);
-        let taken = administer(&mut machine, "postgres", "ALTER DATABASE \"orders\" RENAME TO \"postgres\"");
+        let taken = administer(&mut machine, "postgres", "ALTER DATABASE \"orders\" RENAME TO \"postgres\"", NOW);
         assert_eq!(taken.unwrap().unwrap_err(), "ERROR:  database \"postgres\" already exists");
     }
 
@@ -205,7 +208,7 @@ mod tests {
         for text in
             ["insert into a values (';')", "ALTER DATABASE orders RENAME TO x", "COMMENT ON DATABASE \"orders\" IS 'a' or so"]
         {
-            assert_eq!(administer(&mut machine, "orders", text), None, "{text}");
+            assert_eq!(administer(&mut machine, "orders", text, NOW), None, "{text}");
         }
     }
 }

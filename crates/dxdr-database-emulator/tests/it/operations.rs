@@ -163,6 +163,37 @@ async fn a_clone_is_the_instance_as_it_was_and_names_stay_taken() {
 }
 
 #[tokio::test]
+async fn a_clone_has_the_databases_that_there_were_and_by_the_names_that_they_had() {
+    let clock = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(1_714_557_600));
+    let hands = std::sync::Arc::clone(&clock);
+    let now = move || jiff::Timestamp::from_second(hands.load(std::sync::atomic::Ordering::SeqCst)).unwrap();
+    let api = Api::start(Options { clock: std::sync::Arc::new(now), ..Options::default() }).await;
+    let pass = |seconds| clock.fetch_add(seconds, std::sync::atomic::Ordering::SeqCst);
+    api.emulator.execute("p", "shared", "app", "first");
+    pass(60);
+    let (_, operation) = api.ask("POST", "instances/shared/databases", json!({"name": "beside"})).await;
+    api.done(&operation).await;
+    pass(60);
+    let swap = "ALTER DATABASE \"app\" RENAME TO \"before\"; ALTER DATABASE \"beside\" RENAME TO \"app\"";
+    let (status, _) = api.ask("POST", "instances/shared/executeSql", json!({"database": "postgres", "sqlStatement": swap})).await;
+    assert_eq!(status, 200);
+    pass(60);
+    for (name, at, databases, in_app) in [
+        ("a", "2024-05-01T10:00:30Z", vec!["app", "postgres"], vec!["first"]),
+        ("b", "2024-05-01T10:01:30Z", vec!["app", "beside", "postgres"], vec!["first"]),
+        ("c", "2024-05-01T10:02:30Z", vec!["app", "before", "postgres"], vec![]),
+    ] {
+        let body = json!({"cloneContext": {"destinationInstanceName": name, "pointInTime": at}});
+        let (_, operation) = api.ask("POST", "instances/shared/clone", body).await;
+        api.done(&operation).await;
+        let (_, listed) = api.ask("GET", &format!("instances/{name}/databases"), Value::Null).await;
+        let names: Vec<&str> = listed["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
+        assert_eq!(names, databases, "{at}");
+        assert_eq!(api.emulator.statements("p", name, "app").unwrap(), in_app, "{at}");
+    }
+}
+
+#[tokio::test]
 async fn a_backup_brings_the_instance_back_as_it_was() {
     let api = Api::start(Options::default()).await;
     api.emulator.execute("p", "shared", "app", "first");
