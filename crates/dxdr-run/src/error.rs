@@ -169,6 +169,14 @@ pub enum RunError {
     /// Volumes that Velero alone brings back are not there with their data.
     #[error("volumes did not come back: {0}")]
     Volumes(String),
+    /// Pods of others mount claims that wait for their files.
+    #[error("{}, into which files are {}", .mounts.join(", "), if *.copied { "only now copied back" } else { "still to be copied back" })]
+    Mounted {
+        /// Which mounts which.
+        mounts: Vec<String>,
+        /// Whether the files are back by now.
+        copied: bool,
+    },
     /// An object that was being followed was deleted.
     #[error("{object} was deleted by somebody while it was being followed")]
     Vanished {

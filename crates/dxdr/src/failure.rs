@@ -372,7 +372,7 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
         RunError::Files(reason) => {
             let more = [
                 "nothing that mounts these volumes was made; mend the reason, and go on".to_owned(),
-                "`kubectl --namespace velero get podvolumerestores` and the logs of DaemonSet `node-agent` say more".to_owned(),
+                "`kubectl get podvolumerestores --all-namespaces` and the logs of DaemonSet `node-agent` say more".to_owned(),
                 "a restore with `--empty-volumes` does without".to_owned(),
             ];
             (Kind::Failed, mends(reason).chain(more).collect())
@@ -400,6 +400,11 @@ fn of_run(error: &RunError) -> (Kind, Vec<String>) {
                 "a restore with `--empty-volumes` does without".to_owned(),
             ];
             (Kind::Failed, mends(reason).chain(more).collect())
+        }
+        RunError::Mounted { copied, .. } => {
+            let stop = "have what makes these pods stop (scale it to 0, suspend it), delete the pods, and go on".to_owned();
+            let anew = "they may have read half of the files, or changed them: delete the claims, too, and they are made and filled anew; otherwise they are taken as they are".to_owned();
+            (Kind::Failed, [stop].into_iter().chain(copied.then_some(anew)).collect())
         }
         RunError::Vanished { .. } => {
             (Kind::Failed, vec!["whoever deleted it had a reason; take another recovery point".to_owned()])

@@ -158,6 +158,7 @@ fn restore(model: &Model<'_>, environment: &Environment, taken: &[String], group
         rights.extend(each(&["create", "patch", "delete"], "configmaps", velero));
         rights.extend(each(&["get"], "daemonsets.apps", velero));
         rights.extend(each(&["list", "delete"], "pods", namespace));
+        rights.extend(each(&["list"], "events", namespace));
         rights.extend(each(&["get", "update"], "persistentvolumeclaims", namespace));
     }
     activity(format!("restore {}", environment.name), "restore", rights)

@@ -298,8 +298,10 @@ fn a_restore_of_what_velero_backed_up_needs_rights_where_velero_is() {
         let (velero_namespace, lease_namespace) = ("velero", "dxdr-system");
         let model = Model { environments: &environments, policies: &policies, stores: &[], velero_namespace, lease_namespace };
         let restore = activities(&model, &ready().kinds).into_iter().find(|activity| activity.role == "restore").unwrap();
-        let there =
-            restore.rights.into_iter().filter(|right| right.namespace.as_deref() == Some("velero") || right.resource == "pods");
+        let there = restore
+            .rights
+            .into_iter()
+            .filter(|right| right.namespace.as_deref() == Some("velero") || matches!(right.resource.as_str(), "pods" | "events"));
         there.map(|right| format!("{} {}", right.verb, right.group_resource())).collect::<Vec<_>>()
     };
     assert_eq!(
@@ -316,6 +318,7 @@ fn a_restore_of_what_velero_backed_up_needs_rights_where_velero_is() {
             "get datadownloads.velero.io",
             "get podvolumerestores.velero.io",
             "get restores.velero.io",
+            "list events",
             "list pods",
             "list datadownloads.velero.io",
             "list podvolumerestores.velero.io",

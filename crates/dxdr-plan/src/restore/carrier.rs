@@ -93,6 +93,87 @@ pub(super) fn inert(
     }
 }
 
+/// How far a carrier is, by what its node says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carrying {
+    /// It is meant to carry nothing, and no node gets it.
+    Nothing,
+    /// No node has it yet: the scheduler's words.
+    Unplaced(String),
+    /// Velero's init container is about to run.
+    Begins,
+    /// It does not run, which has a reason: what its node says.
+    Hindered(String),
+    /// It runs, and files come.
+    Runs,
+    /// It has ended by itself: all files are there.
+    Done,
+    /// It is over, or going, and files were still to come: why.
+    Over(String),
+}
+
+/// How far the carrier `pod` is.
+pub fn carrying(pod: &Value) -> Carrying {
+    let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let spec = pod.get("spec").unwrap_or(&Value::Null);
+    if list(spec, "schedulingGates").next().is_some() {
+        return Carrying::Nothing;
+    }
+    let status = pod.get("status").unwrap_or(&Value::Null);
+    let waiting = list(status, "initContainerStatuses").find(|container| container.get("name") == Some(&json!(WAITING)));
+    let state = |name: &str| waiting?.get("state")?.get(name);
+    let ended = state("terminated");
+    if ended.is_some_and(|ended| ended.get("exitCode") == Some(&json!(0))) {
+        return Carrying::Done;
+    }
+    if let Some(deleted) = pod.pointer("/metadata/deletionTimestamp").and_then(Value::as_str) {
+        return Carrying::Over(format!("somebody deleted it at {deleted}"));
+    }
+    if ended.is_some() || matches!(text("/status/phase"), "Failed" | "Succeeded") {
+        let pod_says = told(text("/status/reason"), text("/status/message"));
+        return Carrying::Over(pod_says.or_else(|| ended.and_then(told_of)).unwrap_or_else(|| "nobody says why".to_owned()));
+    }
+    if state("running").is_some() {
+        return Carrying::Runs;
+    }
+    let hindrance = state("waiting").filter(|waiting| {
+        !matches!(waiting.get("reason").and_then(Value::as_str), None | Some("" | "PodInitializing" | "ContainerCreating"))
+    });
+    if let Some(hindrance) = hindrance.and_then(told_of) {
+        return Carrying::Hindered(hindrance);
+    }
+    if !text("/spec/nodeName").is_empty() {
+        return Carrying::Begins;
+    }
+    let mut scheduled = list(status, "conditions").filter(|condition| condition.get("type") == Some(&json!("PodScheduled")));
+    let message = scheduled.find_map(|condition| condition.get("message")?.as_str());
+    Carrying::Unplaced(message.unwrap_or("nobody says why").to_owned())
+}
+
+/// What is said of a pod, or of a claim that it waits for, in those `events` that warn; by their reason.
+pub fn warnings(events: &[Value], pod: &Value) -> BTreeMap<String, String> {
+    let uid = pod.pointer("/metadata/uid");
+    let concerns = |event: &Value| {
+        let about = |field: &str| event.get("involvedObject").and_then(|about| about.get(field));
+        let claim = about("name").and_then(Value::as_str).is_some_and(|name| mounts_claim(pod, name));
+        uid.is_some() && about("uid") == uid || claim && about("kind") == Some(&json!("PersistentVolumeClaim"))
+    };
+    let warning = |event: &&Value| event.get("type") == Some(&json!("Warning")) && concerns(event);
+    let reason = |event: &Value| event.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
+    events.iter().filter(warning).filter_map(|event| Some((reason(event), told_of(event)?))).collect()
+}
+
+/// `reason: message` of a state or an event.
+fn told_of(state: &Value) -> Option<String> {
+    let text = |field: &str| state.get(field).and_then(Value::as_str).unwrap_or_default();
+    told(text("reason"), text("message"))
+}
+
+fn told(reason: &str, message: &str) -> Option<String> {
+    let said: Vec<&str> = [reason, message.trim()].into_iter().filter(|text| !text.is_empty()).collect();
+    (!said.is_empty()).then(|| said.join(": "))
+}
+
 /// The labels of an object.
 pub(super) fn labels(object: &Value) -> BTreeMap<String, String> {
     let labels = object.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();

@@ -32,7 +32,7 @@ pub mod transform;
 pub mod volume;
 
 pub(crate) use carrier::REPLACES;
-pub use carrier::{InertPod, mounts_claim};
+pub use carrier::{Carrying, InertPod, carrying, mounts_claim, warnings};
 pub use change::{Change, Changes};
 pub use choice::{Considered, RouteKind, Verdict, Window};
 pub use copies::{CopiedClaim, FileCopies};

@@ -39,7 +39,7 @@ use crate::{
         server::{self, amend, labelled, reference, uid},
     },
 };
-use carriers::{Carriers, Purpose};
+use carriers::{Carriers, Purpose, Watch};
 
 /// Of a cluster whose Restores drop what says how pods are changed.
 const WITHOUT_MODIFIERS: &str =
@@ -124,7 +124,7 @@ pub(super) async fn bring_back(context: &RunContext, prepared: &Prepared, run: &
     let carriers = Carriers { context, namespace: &plan.target_namespace, run: run.id() };
     let purpose = Purpose { restore: &asked.restore.reference, claims: &copies.claims };
     carriers.clear_way().await?;
-    claims_there(context, copies).await?;
+    claims_there(carriers, copies).await?;
     if drops_modifiers(context, &asked.restore).await {
         let namespace = &context.velero_namespace;
         return Err(RunError::Files(format!("they are copied back by {WITHOUT_MODIFIERS} `{namespace}`: {NEWER_VELERO}")));
@@ -132,28 +132,43 @@ pub(super) async fn bring_back(context: &RunContext, prepared: &Prepared, run: &
     let mut adopted = Adopted::Carried;
     loop {
         provide(context, &asked.modifiers).await?;
+        let mut watch = Watch::new(carriers, purpose);
         let outcome = tokio::select! {
             outcome = restore(context, &asked.restore, &plan.point, &step, adopted) => outcome,
-            error = carriers.watch_over(purpose) => Err(error),
+            unchanged = watch.over() => Err(carriers.refuse(purpose, &unchanged).await),
         };
-        let outcome = match outcome {
-            Ok(outcome) => carriers.all_changed(purpose).await.map(|()| outcome),
-            error => error,
+        // Some may have come since the last look.
+        let outcome = match carriers.unchanged(purpose.restore).await {
+            Ok(unchanged) if unchanged.is_empty() => outcome,
+            Ok(unchanged) => Err(carriers.refuse(purpose, &unchanged).await),
+            Err(unknown) => outcome.and(Err(unknown)),
         };
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => return Err(given_up(carriers, &asked, error).await),
         };
-        let missing = missing(context, &copies.claims, &outcome).await?;
+        let mut missing = missing(context, &copies.claims, &outcome).await?;
+        for copied in &copies.claims {
+            if let (Some(why), Some(reason)) = (watch.lost(&copied.carrier.pod), missing.get_mut(&copied.claim)) {
+                why.clone_into(reason);
+            }
+        }
         carriers.remove(missing.is_empty()).await?;
         delete(context, &asked.modifiers.reference, None).await?;
-        let back = copies.claims.iter().filter(|copied| !missing.contains_key(&copied.claim));
-        let count = back.clone().count();
-        for copied in back {
+        let back: Vec<&CopiedClaim> = copies.claims.iter().filter(|copied| !missing.contains_key(&copied.claim)).collect();
+        let strangers = carriers.strangers(back.iter().copied()).await?;
+        let mounted = |claim: &ObjectReference| strangers.iter().any(|stranger| stranger.claim == *claim);
+        for copied in back.iter().filter(|copied| !mounted(&copied.claim)) {
             unmark(context, &copied.claim).await?;
         }
+        if !strangers.is_empty() {
+            for (claim, reason) in &missing {
+                context.reporter.report(&Event::Warning { text: format!("files did not come back: {claim}: {reason}") });
+            }
+            return Err(RunError::Mounted { mounts: strangers.iter().map(ToString::to_string).collect(), copied: true });
+        }
         if missing.is_empty() {
-            return run.finish(&step, &format!("{}: {count} volumes", outcome.phase), Evidence::new()).await;
+            return run.finish(&step, &format!("{}: {} volumes", outcome.phase, back.len()), Evidence::new()).await;
         }
         if !outcome.found_over {
             let told = missing.into_iter().map(|(claim, reason)| format!("{claim}: {reason}")).collect::<Vec<_>>();
@@ -206,14 +221,16 @@ pub(crate) async fn discard(context: &RunContext, run: &str, namespace: &str) ->
     Ok(())
 }
 
-/// Where a claim could not be made, its pod would wait for it for ever.
-async fn claims_there(context: &RunContext, copies: &FileCopies) -> Result<(), RunError> {
+/// Where a claim could not be made, its pod would wait for it for ever. Whoever mounts one by now would run on what is not whole.
+async fn claims_there(carriers: Carriers<'_>, copies: &FileCopies) -> Result<(), RunError> {
     for copied in &copies.claims {
-        if context.cluster.get(&copied.claim).await?.is_none() {
+        if carriers.context.cluster.get(&copied.claim).await?.is_none() {
             return Err(RunError::Files(format!("{} is not there to be filled", copied.claim)));
         }
     }
-    Ok(())
+    let strangers = carriers.strangers(copies.claims.iter()).await?;
+    let running: Vec<String> = strangers.iter().filter(|stranger| !stranger.over).map(ToString::to_string).collect();
+    if running.is_empty() { Ok(()) } else { Err(RunError::Mounted { mounts: running, copied: false }) }
 }
 
 /// Puts the modifiers where Velero looks for them.

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{context::RunContext, error::RunError, event::Event};
 
-/// Node agents heed it at once, or after a minute where they were at work.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// Node agents heed it at once, but for a copy for which they are preparing: that they give up after five minutes, at their next look.
+const PATIENCE: Duration = Duration::from_secs(420);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// Phases that a copy does not leave.
 const ENDED: [&str; 3] = ["Completed", "Failed", "Canceled"];
@@ -33,7 +33,11 @@ const ENDED: [&str; 3] = ["Completed", "Failed", "Canceled"];
 pub(crate) async fn of_run(context: &RunContext, run: &str) -> Result<Vec<(ObjectReference, Value)>, RunError> {
     let (kind, namespace) = (restores(), &context.velero_namespace);
     let selector = format!("{RUN_LABEL}={}", name::in_label(run));
-    let found = labelled(context.cluster.as_ref(), &kind, namespace, &selector).await?;
+    let found = match labelled(context.cluster.as_ref(), &kind, namespace, &selector).await {
+        // Nobody does anything where there is no Velero any more.
+        Err(RunError::Cluster(error)) if error.kind == ClusterErrorKind::NotFound => Vec::new(),
+        found => found?,
+    };
     Ok(found.into_iter().map(|live| (reference(&kind, &live), live)).collect())
 }
 

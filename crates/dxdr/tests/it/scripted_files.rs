@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     gated::Running,
     objects::{core, reference},
-    scripted_velero::{BACKUP, LIMITED, Scripted, velero},
+    scripted_velero::{self, BACKUP, LIMITED, Scripted, velero},
 };
 
 const AWAITS: &str = "/metadata/annotations/dxdr.io~1awaits-copy";
@@ -42,12 +42,20 @@ pub(crate) fn archived_deployment() -> Value {
     })
 }
 
+/// What Velero says of its copy of the files of claim `data`.
+fn copied_files() -> Value {
+    json!({"pvcName": "data", "pvcNamespace": "staging", "pvName": "pv-1", "backupMethod": "PodVolumeBackup", "result": "succeeded",
+        "pvbInfo": {"snapshotHandle": "k77", "size": 4096, "uploaderType": "kopia", "volumeName": "files", "podName": "tool",
+            "podNamespace": "staging", "nodeName": "n1"}})
+}
+
 /// A backup with a copy of the files of claim `data`; `agents`: whether Velero has node agents.
 fn scripted(agents: bool) -> Scripted {
-    let copied = json!({"pvcName": "data", "pvcNamespace": "staging", "pvName": "pv-1", "backupMethod": "PodVolumeBackup", "result": "succeeded",
-        "pvbInfo": {"snapshotHandle": "k77", "size": 4096, "uploaderType": "kopia", "volumeName": "files", "podName": "tool",
-            "podNamespace": "staging", "nodeName": "n1"}});
-    let scripted = Scripted::new(&[copied], &[("pods", tool()), ("deployments.apps", archived_deployment())]);
+    scripted_with(&[copied_files()], &[("pods", tool()), ("deployments.apps", archived_deployment())], agents)
+}
+
+fn scripted_with(volumes: &[Value], objects: &[(&str, Value)], agents: bool) -> Scripted {
+    let scripted = Scripted::new(volumes, objects);
     if agents {
         let labels = json!({"name": "node-agent"});
         let agent = json!({
@@ -74,6 +82,17 @@ fn modifiers(restore: &Value) -> ObjectReference {
 
 /// Restores the pod as the modifiers say, as far as it matters here.
 fn carrier_comes(scripted: &Scripted, restore: &Value) {
+    carrier_comes_as(scripted, restore, &helper_ended());
+}
+
+/// What a carrier says when the files are in it.
+fn helper_ended() -> Value {
+    let ended = json!([{"name": "restore-wait", "image": "velero", "imageID": "", "ready": true, "restartCount": 0,
+        "state": {"terminated": {"exitCode": 0}}}]);
+    json!({"phase": "Failed", "initContainerStatuses": ended})
+}
+
+fn carrier_comes_as(scripted: &Scripted, restore: &Value, status: &Value) {
     let rules = scripted.served.get(&modifiers(restore)).unwrap();
     let rules: Value = serde_json::from_str(rules["data"]["rules.json"].as_str().unwrap()).unwrap();
     let [rule, _] = rules["resourceModifierRules"].as_array().unwrap().as_slice() else { panic!("{rules:#}") };
@@ -85,16 +104,16 @@ fn carrier_comes(scripted: &Scripted, restore: &Value) {
     carrier["metadata"] = json!({"name": "tool", "namespace": "copy", "labels": labels});
     carrier["spec"]["initContainers"] = json!([{"name": "restore-wait", "image": "velero"}]);
     scripted.served.create((pod(), carrier));
-    let ended = json!([{"name": "restore-wait", "image": "velero", "imageID": "", "ready": true, "restartCount": 0,
-        "state": {"terminated": {"exitCode": 0}}}]);
-    scripted.served.set_status(&pod(), &json!({"phase": "Failed", "initContainerStatuses": ended}));
+    scripted.served.set_status(&pod(), status);
 }
 
 /// Says what became of copying.
 fn copied(scripted: &Scripted, restore: &Value, status: &Value) {
     let name = format!("{}-x", restore["metadata"]["name"].as_str().unwrap());
     let claim = scripted.served.get(&claim()).unwrap();
-    let labels = json!({"velero.io/restore-uid": restore["metadata"]["uid"], "velero.io/pvc-uid": claim["metadata"]["uid"]});
+    let pod = scripted.served.get(&pod()).unwrap_or_default();
+    let labels = json!({"velero.io/restore-uid": restore["metadata"]["uid"], "velero.io/pvc-uid": claim["metadata"]["uid"],
+        "velero.io/pod-uid": pod.pointer("/metadata/uid").unwrap_or(&json!("gone"))});
     let object = json!({
         "apiVersion": "velero.io/v1", "kind": "PodVolumeRestore", "metadata": {"name": name, "namespace": "velero", "labels": labels},
         "spec": {"pod": {"name": "tool", "namespace": "copy"}, "volume": "files"}, "status": status
@@ -289,6 +308,123 @@ fn a_run_that_is_killed_while_velero_copies_goes_on_with_the_same_restore() {
     scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
     is_whole(&scripted, resumed, &asked);
     assert_eq!(scripted.served.list(&velero("Restore", "").kind, "velero").len(), 1);
+}
+
+/// A pod of somebody else's that mounts the claim.
+fn stranger(scripted: &Scripted) -> ObjectReference {
+    let stranger = core("Pod", Some("copy"), "stranger");
+    let mut object = tool();
+    object["metadata"] = json!({"name": "stranger", "namespace": "copy"});
+    scripted.served.create((stranger.clone(), object));
+    stranger
+}
+
+#[test]
+fn a_pod_that_mounts_a_claim_while_it_is_filled_is_named_and_the_claim_stays_marked() {
+    let scripted = scripted(true);
+    let served = &scripted.served;
+    let restore = served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    let stranger = stranger(&scripted);
+    completes(&scripted, &asked);
+    let (code, said) = restore.ends();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("pods copy/stranger mounts persistentvolumeclaims copy/data, into which files are only now copied back"),
+        "{said}"
+    );
+    assert!(said.contains("delete the claims, too, and they are made and filled anew"), "{said}");
+    assert!(served.get(&claim()).unwrap().pointer(AWAITS).is_some());
+    assert_eq!(served.get(&deployment("copy")), None);
+
+    // It has ended by itself: what it did to the files it has done.
+    served.set_status(&stranger, &json!({"phase": "Succeeded"}));
+    let said = served.run(&["runs", "resume", &run_of(&scripted), "--yes"]).refuses(1);
+    assert!(said.stderr.contains("pods copy/stranger mounted persistentvolumeclaims copy/data"), "{}", said.stderr);
+
+    served.delete(&stranger);
+    served.delete(&claim());
+    let resumed = served.start(&["runs", "resume", &run_of(&scripted), "--yes"]);
+    let again = scripted.asked_again(&resumed, 2);
+    completes(&scripted, &again);
+    is_whole(&scripted, resumed, &again);
+}
+
+#[test]
+fn a_pod_that_mounts_a_claim_before_velero_is_asked_for_files_is_named_and_velero_is_not_asked() {
+    // While Velero brings back another volume, the claim is there.
+    let labels = json!({"app": "other"});
+    let objects = [
+        ("persistentvolumeclaims", scripted_velero::claim("other", "pv-2", &labels)),
+        ("pods", tool()),
+        ("deployments.apps", archived_deployment()),
+    ];
+    let scripted = scripted_with(&[copied_files(), scripted_velero::moved("other", "pv-2")], &objects, true);
+    let served = &scripted.served;
+    let restore = served.start(&LIMITED);
+    let volumes = scripted.asked(&restore);
+    let stranger = stranger(&scripted);
+    scripted.brings(&volumes, "other");
+    scripted.ends(&volumes, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+    let (code, said) = restore.ends();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("pods copy/stranger mounts persistentvolumeclaims copy/data, into which files are still to be copied"),
+        "{said}"
+    );
+    assert_eq!(served.list(&velero("Restore", "").kind, "velero").len(), 1);
+
+    served.delete(&stranger);
+    let resumed = served.start(&["runs", "resume", &run_of(&scripted), "--yes"]);
+    scripted.asked_again(&resumed, 2);
+    let asked = served.get(&velero("Restore", &format!("{}-files", run_of(&scripted)))).unwrap();
+    completes(&scripted, &asked);
+    is_whole(&scripted, resumed, &asked);
+}
+
+#[test]
+fn what_keeps_a_carrier_from_taking_files_is_told_while_velero_waits_for_it() {
+    let scripted = scripted(true);
+    let restore = scripted.served.start(&LIMITED);
+    let asked = scripted.asked(&restore);
+    let waiting = json!({"reason": "ImagePullBackOff", "message": "Back-off pulling image \"velero\""});
+    let helper = json!([{"name": "restore-wait", "image": "velero", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": waiting}}]);
+    carrier_comes_as(&scripted, &asked, &json!({"phase": "Pending", "initContainerStatuses": helper}));
+    restore.until_it_says(
+        "pod copy/tool, into which files are to be copied, does not begin: ImagePullBackOff: Back-off pulling image",
+    );
+    scripted.served.set_status(&pod(), &helper_ended());
+    copied(&scripted, &asked, &json!({"phase": "Completed"}));
+    scripted.ends(&asked, &json!({"phase": "Completed"}), &json!({}), &json!({}));
+    is_whole(&scripted, restore, &asked);
+}
+
+#[test]
+fn velero_is_not_left_waiting_for_a_carrier_that_is_over() {
+    let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."});
+    for (status, why) in [(Some(evicted), "Evicted: The node was low on resource: memory."), (None, "somebody deleted it")] {
+        let scripted = scripted(true);
+        let restore = scripted.served.start(&LIMITED);
+        let asked = scripted.asked(&restore);
+        begins(&scripted, &asked);
+        let waiting = json!([{"name": "restore-wait", "image": "velero", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "CreateContainerError", "message": "not yet"}}}]);
+        carrier_comes_as(&scripted, &asked, &json!({"phase": "Pending", "initContainerStatuses": waiting}));
+        copied(&scripted, &asked, &json!({"phase": "InProgress"}));
+        // It has been seen.
+        restore.until_it_says("CreateContainerError");
+        match status {
+            Some(status) => scripted.served.set_status(&pod(), &status),
+            None => scripted.served.delete(&pod()),
+        }
+        until(&scripted, &restore, &copy_of(&asked), |copy| copy["spec"]["cancel"] == true);
+        scripted.served.change(&copy_of(&asked), |copy| copy["status"]["phase"] = "Canceled".into());
+        scripted.ends(&asked, &json!({"phase": "PartiallyFailed", "errors": 1}), &json!({}), &json!({}));
+        let (code, said) = restore.ends();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("copy/data: pod tool was over before the files had come: {why}")), "{said}");
+    }
 }
 
 /// Asks a run to stop while Velero copies, which lets go of the environment at once, and answers it with what it said.

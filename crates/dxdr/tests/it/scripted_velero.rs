@@ -49,7 +49,7 @@ fn define(served: &Served, kind: &str, version: &str) {
 }
 
 /// A claim of the archive.
-fn claim(name: &str, volume: &str, labels: &Value) -> Value {
+pub(crate) fn claim(name: &str, volume: &str, labels: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {"name": name, "namespace": "staging", "labels": labels},
@@ -71,7 +71,7 @@ fn volume(name: &str, policy: &str, claim: &str) -> Value {
     })
 }
 
-fn moved(claim: &str, volume: &str) -> Value {
+pub(crate) fn moved(claim: &str, volume: &str) -> Value {
     json!({"pvcName": claim, "pvcNamespace": "staging", "pvName": volume, "backupMethod": "CSISnapshot", "snapshotDataMoved": true,
         "result": "succeeded", "snapshotDataMovementInfo": {"dataMover": "velero", "uploaderType": "kopia", "snapshotHandle": "k0f3",
             "operationID": "du-1", "size": 4096, "retainedSnapshot": ""}})
@@ -176,7 +176,7 @@ impl Scripted {
     }
 
     /// Brings a claim back with its data.
-    fn brings(&self, restore: &Value, claim: &str) {
+    pub(crate) fn brings(&self, restore: &Value, claim: &str) {
         self.makes(restore, claim, "");
         self.moves(restore, claim, &json!({"phase": "Completed"}));
         self.binds(claim);

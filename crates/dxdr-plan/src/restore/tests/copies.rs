@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 use super::world::{Archive, World, beside, in_place, notes, object, served, shown};
 use crate::{
     restore::{
-        Executor, FileCopies, RestorePlan, RestorePlanner, RestoreRequest, Volumes,
+        Carrying, Executor, FileCopies, RestorePlan, RestorePlanner, RestoreRequest, Volumes, carrying,
         copies::{AWAITS_COPY, CARRIER_LABEL},
+        warnings,
     },
     velero::{attempt, came_with, restore_of_files},
 };
@@ -422,4 +423,58 @@ fn what_velero_made_is_known_by_the_restore_that_it_made_it_for() {
     let label = "20240501t100000z-restore-an-environment-of-a-long-name-x7b6cf4e";
     assert!(came_with(&labelled(label), long));
     assert!(!came_with(&labelled(&label.replace("0501", "0502")), long));
+}
+
+/// A carrier on a node, with what the node says of Velero's init container.
+fn carrier(state: &Value, status: &Value) -> Value {
+    let mut status = status.clone();
+    status["initContainerStatuses"] =
+        json!([{"name": "other", "state": {"running": {}}}, {"name": "restore-wait", "state": state}]);
+    json!({"metadata": {"uid": "u1"}, "spec": {"nodeName": "n1", "volumes": [{"name": "files", "persistentVolumeClaim": {"claimName": "data"}}]},
+        "status": status})
+}
+
+#[test]
+fn a_carrier_tells_how_far_it_is_and_what_keeps_it() {
+    let pending = json!({"phase": "Pending"});
+    let waiting = |reason: &str, message: &str| json!({"waiting": {"reason": reason, "message": message}});
+    let of = |state: &Value, status: &Value| carrying(&carrier(state, status));
+    assert_eq!(of(&waiting("PodInitializing", ""), &pending), Carrying::Begins);
+    assert_eq!(of(&json!({"running": {}}), &pending), Carrying::Runs);
+    for reason in ["ImagePullBackOff", "ErrImagePull", "CreateContainerError", "CreateContainerConfigError", "InvalidImageName"] {
+        assert_eq!(of(&waiting(reason, "no such thing"), &pending), Carrying::Hindered(format!("{reason}: no such thing")));
+    }
+    // What comes behind Velero's init container cannot run, which ends the pod.
+    let ended = |code: u8| json!({"terminated": {"exitCode": code, "reason": if code == 0 { "Completed" } else { "Error" }}});
+    assert_eq!(of(&ended(0), &json!({"phase": "Failed"})), Carrying::Done);
+    assert_eq!(of(&ended(1), &pending), Carrying::Over("Error".to_owned()));
+    let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory. "});
+    assert_eq!(
+        of(&json!({"running": {}}), &evicted),
+        Carrying::Over("Evicted: The node was low on resource: memory.".to_owned())
+    );
+    let mut drained = carrier(&json!({"running": {}}), &pending);
+    drained["metadata"]["deletionTimestamp"] = "2024-05-01T10:00:00Z".into();
+    assert_eq!(carrying(&drained), Carrying::Over("somebody deleted it at 2024-05-01T10:00:00Z".to_owned()));
+
+    let condition = json!({"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"});
+    let mut unplaced = json!({"spec": {}, "status": {"phase": "Pending", "conditions": [condition]}});
+    assert_eq!(carrying(&unplaced), Carrying::Unplaced("0/3 nodes are available".to_owned()));
+    unplaced["spec"]["schedulingGates"] = json!([{"name": "dxdr.io/carries-nothing"}]);
+    assert_eq!(carrying(&unplaced), Carrying::Nothing);
+}
+
+#[test]
+fn what_events_say_of_a_carrier_and_its_claims_is_known_by_its_reason() {
+    let event = |kind: &str, name: &str, uid: &str, class: &str, reason: &str| json!({"type": class, "reason": reason, "message": "it is so", "involvedObject": {"kind": kind, "name": name, "uid": uid}});
+    let events = [
+        event("Pod", "db-0", "u1", "Warning", "FailedMount"),
+        event("Pod", "db-0", "u1", "Warning", "FailedMount"),
+        event("Pod", "db-0", "u1", "Normal", "Scheduled"),
+        event("Pod", "db-0", "u0", "Warning", "FailedOfAnEarlierPod"),
+        event("PersistentVolumeClaim", "data", "c1", "Warning", "ProvisioningFailed"),
+        event("PersistentVolumeClaim", "other", "c2", "Warning", "ProvisioningFailedOfAnother"),
+    ];
+    let told = warnings(&events, &carrier(&json!({}), &json!({"phase": "Pending"})));
+    assert_eq!(told.into_values().collect::<Vec<_>>(), ["FailedMount: it is so", "ProvisioningFailed: it is so"]);
 }

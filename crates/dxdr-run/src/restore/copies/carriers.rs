@@ -1,18 +1,23 @@
 //! The pods through which Velero brings files back, while they are there.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use dxdr_catalog::name;
-use dxdr_environment::ObjectReference;
+use dxdr_environment::{ObjectReference, ResourceKind};
 use dxdr_plan::{
     restore::{
-        CopiedClaim,
+        Carrying, CopiedClaim, carrying,
         copies::{CARRIER_LABEL, FILES, pods},
-        mounts_claim,
+        mounts_claim, warnings,
     },
     velero::{RESTORED_BY, RUN_LABEL, came_with, restores},
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::delete;
 use crate::{
@@ -22,8 +27,9 @@ use crate::{
     journal::History,
     velero::{
         ending,
+        follow::phase,
         restore::{disregard, over},
-        server::{labelled, reference, uid},
+        server::{labelled, objects, reference, uid},
     },
 };
 
@@ -31,13 +37,13 @@ use crate::{
 const TIDYING: Duration = Duration::from_secs(20);
 /// How long pods may take to go that have a second to end.
 const GOING: Duration = Duration::from_secs(180);
-/// A pod that no node has by then waits for something that somebody should know of.
-const PLACING: Duration = Duration::from_secs(60);
+/// A pod that does not begin by then waits for something that somebody should know of.
+const BEGINNING: Duration = Duration::from_secs(60);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+/// Between two looks at what else is said of a pod that does not begin.
+const BETWEEN_LOOKS_AT_EVENTS: Duration = Duration::from_secs(30);
 /// Between two looks at what became of the pods: one that runs what it should not is not left to it for long.
 const BETWEEN_LOOKS_AT_PODS: Duration = Duration::from_secs(2);
-/// The init container that Velero puts first.
-const WAITING: &str = "restore-wait";
 
 /// The pods that Velero restores for a run.
 #[derive(Clone, Copy)]
@@ -110,64 +116,71 @@ impl Carriers<'_> {
         Ok(others)
     }
 
-    /// Looks at the pods while Velero is at work on them. Ends with an error only: that of [`Self::all_changed`].
-    ///
-    /// Says of pods that find no node for long, since Velero waits for them without a word.
-    pub(super) async fn watch_over(&self, purpose: Purpose<'_>) -> RunError {
-        let (began, mut told) = (tokio::time::Instant::now(), false);
-        loop {
-            tokio::time::sleep(BETWEEN_LOOKS_AT_PODS).await;
-            match self.all_changed(purpose).await {
-                Ok(()) => {}
-                Err(error @ RunError::Unchanged { .. }) => return error,
-                // Whoever follows the Restore meets what is for good.
-                Err(error) => tracing::debug!(%error, "the pods are looked at again"),
-            }
-            if told || began.elapsed() < PLACING {
-                continue;
-            }
-            if let Some(text) = self.list().await.unwrap_or_default().iter().find_map(unplaced) {
-                self.context.reporter.report(&Event::Warning { text });
-                told = true;
-            }
-        }
+    /// The pods that came out of `restore` as they are in the archive: Velero creates a pod that it could not change as it was asked to.
+    pub(super) async fn unchanged(&self, restore: &ObjectReference) -> Result<Vec<Value>, RunError> {
+        let selector = format!("{RESTORED_BY},!{CARRIER_LABEL}");
+        let mut found = labelled(self.context.cluster.as_ref(), &pods(), self.namespace, &selector).await?;
+        found.retain(|pod| came_with(pod, &restore.name));
+        Ok(found)
     }
 
-    /// Looks for pods that are as in the archive, and removes them: Velero creates a pod that it could not change as it was asked to, and
-    /// whatever that runs it would run on half of its files.
-    ///
-    /// # Errors
-    /// [`RunError::Unchanged`] where there were some. Nothing counts then of what the Restore has brought.
-    pub(super) async fn all_changed(&self, purpose: Purpose<'_>) -> Result<(), RunError> {
+    /// Removes pods that are as in the archive: whatever they run, it would run on half of its files. Nothing counts of what came with them.
+    /// Answers what to say of it.
+    pub(super) async fn refuse(&self, purpose: Purpose<'_>, unchanged: &[Value]) -> RunError {
         let Purpose { restore, claims } = purpose;
-        let unchanged = self.remove_unchanged(&restore.name).await?;
-        if unchanged.is_empty() {
-            return Ok(());
+        let removed = match disregard(self.context, restore, self.run).await {
+            Ok(()) => self.remove_all(unchanged).await,
+            failed => failed,
+        };
+        if let Err(error) = removed {
+            return error;
         }
-        disregard(self.context, restore, self.run).await?;
         let names: Vec<String> = unchanged.iter().map(|pod| reference(&pods(), pod).to_string()).collect();
         let claims = claims.iter().map(|copied| &copied.claim);
         let mounted = claims.filter(|claim| unchanged.iter().any(|pod| mounts_claim(pod, &claim.name)));
         let claims: Vec<String> = mounted.map(ToString::to_string).collect();
-        Err(RunError::Unchanged { restore: restore.name.clone(), pods: names.join(", "), claims: claims.join(", ") })
+        RunError::Unchanged { restore: restore.name.clone(), pods: names.join(", "), claims: claims.join(", ") }
     }
 
-    /// Removes the pods that came out of `restore` as they are in the archive, and answers them.
-    async fn remove_unchanged(&self, restore: &str) -> Result<Vec<Value>, RunError> {
-        let selector = format!("{RESTORED_BY},!{CARRIER_LABEL}");
-        let mut unchanged = labelled(self.context.cluster.as_ref(), &pods(), self.namespace, &selector).await?;
-        unchanged.retain(|pod| came_with(pod, restore));
-        for pod in &unchanged {
+    async fn remove_all(&self, found: &[Value]) -> Result<(), RunError> {
+        for pod in found {
             delete(self.context, &reference(&pods(), pod), uid(pod)).await?;
         }
-        Ok(unchanged)
+        Ok(())
+    }
+
+    /// The pods of others that mount claims which wait for their files, or did since the claims were made.
+    pub(super) async fn strangers(&self, claims: impl Iterator<Item = &CopiedClaim>) -> Result<Vec<Stranger>, RunError> {
+        let cluster = self.context.cluster.as_ref();
+        let others = labelled(cluster, &pods(), self.namespace, &format!("!{CARRIER_LABEL}")).await?;
+        let created = |object: &Value| {
+            let text = object.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default();
+            text.parse::<jiff::Timestamp>().ok()
+        };
+        let mut strangers = Vec::new();
+        for CopiedClaim { claim, .. } in claims {
+            let mounting: Vec<&Value> = others.iter().filter(|pod| mounts_claim(pod, &claim.name)).collect();
+            if mounting.is_empty() {
+                continue;
+            }
+            let live = cluster.get(claim).await?.and_then(|live| serde_json::from_slice::<Value>(&live).ok());
+            let made = live.as_ref().and_then(created);
+            for pod in mounting {
+                let over = matches!(phase(pod), Some("Succeeded" | "Failed"));
+                // One that ended before there was this claim has mounted another one of its name.
+                if !over || created(pod) >= made {
+                    strangers.push(Stranger { pod: reference(&pods(), pod), claim: claim.clone(), over });
+                }
+            }
+        }
+        Ok(strangers)
     }
 
     /// Removes the pods of a run that is given up, its Restores being over.
     pub(super) async fn discard(&self) -> Result<(), RunError> {
         for (restore, live) in ending::of_run(self.context, self.run).await? {
             if brings_files_into(&live, self.namespace) {
-                self.remove_unchanged(&restore.name).await?;
+                self.remove_all(&self.unchanged(&restore).await?).await?;
             }
         }
         self.remove(false).await
@@ -175,7 +188,7 @@ impl Carriers<'_> {
 
     /// Removes the pods. `tidy`: once Velero's helper has taken its traces out of the volumes.
     pub(super) async fn remove(&self, tidy: bool) -> Result<(), RunError> {
-        let (began, mut told) = (tokio::time::Instant::now(), false);
+        let (began, mut told) = (Instant::now(), false);
         loop {
             let there = self.list().await?;
             if there.is_empty() {
@@ -183,6 +196,7 @@ impl Carriers<'_> {
             }
             let busy = tidy && began.elapsed() < TIDYING;
             let going = |pod: &Value| pod.pointer("/metadata/deletionTimestamp").is_some();
+            let tidied = |pod: &Value| matches!(carrying(pod), Carrying::Nothing | Carrying::Done);
             for pod in there.iter().filter(|pod| !going(pod) && (!busy || tidied(pod))) {
                 if tidy && !tidied(pod) && !std::mem::replace(&mut told, true) {
                     let text =
@@ -210,31 +224,143 @@ impl Carriers<'_> {
     }
 }
 
+/// What is seen of the pods while Velero is at work on them. Velero waits for them without a word, for hours.
+pub(super) struct Watch<'a> {
+    carriers: Carriers<'a>,
+    purpose: Purpose<'a>,
+    /// Pods through which files are still to come, by their uid: the name, and when they were seen first.
+    open: BTreeMap<String, (String, Instant)>,
+    /// What was told already.
+    told: BTreeSet<String>,
+    events_seen: Option<Instant>,
+    /// Pods through which nothing comes any more, by their uid.
+    lost: BTreeMap<String, Lost>,
+}
+
+/// A pod that was over before the files had come.
+struct Lost {
+    pod: String,
+    why: String,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(carriers: Carriers<'a>, purpose: Purpose<'a>) -> Self {
+        let (open, told, lost) = Default::default();
+        Self { carriers, purpose, open, told, events_seen: None, lost }
+    }
+
+    /// Why nothing came any more through `pod`.
+    pub(super) fn lost(&self, pod: &str) -> Option<&str> {
+        self.lost.values().find(|lost| lost.pod == pod).map(|lost| lost.why.as_str())
+    }
+
+    /// Looks at the pods, says what keeps them, and has Velero wait for none that is over. Ends when some came that are as in the archive, with
+    /// these; they are as they were found, so that nothing is lost of what is known where somebody stops this before.
+    pub(super) async fn over(&mut self) -> Vec<Value> {
+        loop {
+            tokio::time::sleep(BETWEEN_LOOKS_AT_PODS).await;
+            match self.look().await {
+                Ok(unchanged) if unchanged.is_empty() => {}
+                Ok(unchanged) => return unchanged,
+                // Whoever follows the Restore meets what is for good.
+                Err(error) => tracing::debug!(%error, "the pods are looked at again"),
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<Vec<Value>, RunError> {
+        let unchanged = self.carriers.unchanged(self.purpose.restore).await?;
+        if !unchanged.is_empty() {
+            return Ok(unchanged);
+        }
+        let there = self.carriers.list().await?;
+        let mut idle = Vec::new();
+        for pod in &there {
+            let Some(uid) = uid(pod) else { continue };
+            let name = reference(&pods(), pod).name;
+            let state = carrying(pod);
+            if matches!(state, Carrying::Nothing | Carrying::Done) {
+                self.open.remove(uid);
+                continue;
+            }
+            let (_, since) = self.open.entry(uid.to_owned()).or_insert_with(|| (name.clone(), Instant::now()));
+            let long = since.elapsed() > BEGINNING;
+            match state {
+                Carrying::Over(why) => self.lose(uid, &name, &why),
+                Carrying::Hindered(why) => self.tell(&name, &format!("does not begin: {why}")),
+                Carrying::Unplaced(why) if long => {
+                    self.tell(&name, &format!("has found no node in {} s: {why}", BEGINNING.as_secs()));
+                    idle.push(pod);
+                }
+                Carrying::Begins if long => idle.push(pod),
+                _ => {}
+            }
+        }
+        let is_there = |of: &str| there.iter().any(|pod| uid(pod) == Some(of));
+        let gone: Vec<(String, String)> =
+            self.open.iter().filter(|(uid, _)| !is_there(uid)).map(|(uid, (name, _))| (uid.clone(), name.clone())).collect();
+        for (uid, name) in gone {
+            self.lose(&uid, &name, "somebody deleted it");
+        }
+        for uid in self.lost.keys() {
+            // A copy into it may be asked for only now.
+            ending::cancel(self.carriers.context, &format!("velero.io/pod-uid={uid}")).await?;
+        }
+        if !idle.is_empty() && self.events_seen.is_none_or(|seen| seen.elapsed() > BETWEEN_LOOKS_AT_EVENTS) {
+            self.events_seen = Some(Instant::now());
+            // Whoever may not read them knows what the pods say.
+            let events = objects(self.carriers.context.cluster.as_ref(), &events(), self.carriers.namespace).await;
+            let events = events.unwrap_or_default();
+            for pod in idle {
+                for why in warnings(&events, pod).into_values() {
+                    self.tell(&reference(&pods(), pod).name, &format!("does not begin: {why}"));
+                }
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Tells something of a pod once. A message may change with each try: what counts is what stands before it.
+    fn tell(&mut self, pod: &str, what: &str) {
+        let reason = what.split(": ").take(2).collect::<Vec<_>>().join(": ");
+        if self.told.insert(format!("{pod} {reason}")) {
+            let text = format!("pod {}/{pod}, into which files are to be copied, {what}", self.carriers.namespace);
+            self.carriers.context.reporter.report(&Event::Warning { text });
+        }
+    }
+
+    fn lose(&mut self, uid: &str, pod: &str, why: &str) {
+        self.open.remove(uid);
+        let lost = Lost { pod: pod.to_owned(), why: format!("pod {pod} was over before the files had come: {why}") };
+        if self.lost.insert(uid.to_owned(), lost).is_none() {
+            self.tell(pod, &format!("is over before they have come, and their copying is cancelled: {why}"));
+        }
+    }
+}
+
+fn events() -> ResourceKind {
+    ResourceKind { kind: "Event".to_owned(), plural: "events".to_owned(), ..pods() }
+}
+
+/// A pod of somebody else's that mounts a claim which waits for its files.
+#[derive(Debug)]
+pub(super) struct Stranger {
+    pod: ObjectReference,
+    pub(super) claim: ObjectReference,
+    /// Whether it has ended.
+    pub(super) over: bool,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {} {}", self.pod, if self.over { "mounted" } else { "mounts" }, self.claim)
+    }
+}
+
 /// Whether a Restore of ours is one that files come back through, in pods of `namespace`: no other changes anything.
 fn brings_files_into(restore: &Value, namespace: &str) -> bool {
     let spec = restore.get("spec").unwrap_or(&Value::Null);
     let source = spec.pointer("/includedNamespaces/0").and_then(Value::as_str).unwrap_or_default();
     let target = spec.get("namespaceMapping").and_then(|mapping| mapping.get(source)?.as_str()).unwrap_or(source);
     target == namespace && spec.get("resourceModifier").is_some()
-}
-
-/// Whether Velero's helper in the pod has ended, or has none to run in.
-fn tidied(pod: &Value) -> bool {
-    let statuses = pod.pointer("/status/initContainerStatuses").and_then(Value::as_array).into_iter().flatten();
-    let ended = |status: &Value| status.pointer("/state/terminated").is_some();
-    let gated = pod.pointer("/spec/schedulingGates").and_then(Value::as_array).is_some_and(|gates| !gates.is_empty());
-    gated || statuses.filter(|status| status.get("name").and_then(Value::as_str) == Some(WAITING)).any(ended)
-}
-
-/// Why a carrier is on no node; nothing of one that is, or that is meant for none.
-fn unplaced(pod: &Value) -> Option<String> {
-    let gated = pod.pointer("/spec/schedulingGates").and_then(Value::as_array).is_some_and(|gates| !gates.is_empty());
-    if gated || pod.pointer("/spec/nodeName").is_some() {
-        return None;
-    }
-    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let scheduled = conditions.filter(|condition| condition.get("type").and_then(Value::as_str) == Some("PodScheduled"));
-    let message = scheduled.filter_map(|condition| condition.get("message")?.as_str()).next().unwrap_or("nobody says why");
-    let pod = reference(&pods(), pod);
-    Some(format!("{pod}, into which files are to be copied, has found no node in {} s: {message}", PLACING.as_secs()))
 }
