@@ -108,18 +108,6 @@ pub(crate) fn not_sent(instance: &InstanceName) -> InstanceError {
     }
 }
 
-/// A recovery window without a beginning or an end.
-pub(crate) fn no_window(instance: &InstanceName) -> InstanceError {
-    InstanceError {
-        kind: InstanceErrorKind::Malformed,
-        action: "look at",
-        what: format!("the recovery window of instance `{instance}`"),
-        message: "its log is kept, and the service does not say from when to when".to_owned(),
-        hint: Some("a log that was switched on just now has no window yet: try again in some minutes".to_owned()),
-        source: None,
-    }
-}
-
 fn reason_of(details: &StatusDetails) -> Option<String> {
     match details {
         StatusDetails::ErrorInfo(info) if !info.reason.is_empty() => Some(info.reason.clone()),
@@ -188,6 +176,10 @@ fn kind_of(code: u16, reason: &str, message: &str) -> InstanceErrorKind {
 fn bucket_refuses(message: &str) -> bool {
     let text = message.to_ascii_lowercase();
     let says = |part: &str| text.contains(part);
+    // Of the caller's own permissions, and of what is in a database.
+    if says("permission 'cloudsql.") || says("permission denied for ") {
+        return false;
+    }
     says("storage.objects.") || says("access denied for") || says("permission") && (says("storage") || says("bucket"))
 }
 
@@ -278,9 +270,11 @@ fn operation_hint(kind: InstanceErrorKind, of: &InstanceName, uri: Option<&str>,
 /// The smallest of the service's own roles that has the permission.
 fn role(permission: &str) -> &'static str {
     match permission {
-        "cloudsql.instances.get" | "cloudsql.instances.list" | "cloudsql.databases.list" | "cloudsql.backupRuns.get" => {
-            "roles/cloudsql.viewer"
-        }
+        "cloudsql.instances.get"
+        | "cloudsql.instances.list"
+        | "cloudsql.databases.list"
+        | "cloudsql.users.list"
+        | "cloudsql.backupRuns.list" => "roles/cloudsql.viewer",
         "cloudsql.instances.export"
         | "cloudsql.instances.update"
         | "cloudsql.databases.create"
@@ -439,10 +433,23 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_refuses_nothing_that_others_refuse() {
+        for (message, refuses) in [
+            ("missing are: [storage.objects.create]", true),
+            ("The service account does not have the required permissions for the bucket.", true),
+            ("Permission 'cloudsql.instances.export' denied on resource projects/storage-prod", false),
+            ("ERROR: permission denied for table bucket_items", false),
+        ] {
+            assert_eq!(bucket_refuses(message), refuses, "{message}");
+        }
+    }
+
+    #[test]
     fn who_may_not_is_told_of_a_role_that_may() {
         let instance = InstanceName::new("p", "i");
         for (permission, role) in [
             ("cloudsql.instances.get", "roles/cloudsql.viewer"),
+            ("cloudsql.backupRuns.list", "roles/cloudsql.viewer"),
             ("cloudsql.instances.export", "roles/cloudsql.editor"),
             ("cloudsql.instances.clone", "roles/cloudsql.admin"),
             ("cloudsql.instances.executeSql", "roles/cloudsql.admin"),

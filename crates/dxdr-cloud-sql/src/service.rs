@@ -119,7 +119,12 @@ impl CloudSql {
         }
         let newest = self.runs.list().set_project(&instance.project).set_instance(&instance.instance);
         let newest = newest.set_max_results(OPERATIONS).with_attempt_timeout(REQUEST).send().await;
-        let runs = newest.map_err(looked(instance, "cloudsql.backupRuns.list"))?.items;
+        let runs = match newest {
+            Ok(newest) => newest.items,
+            // Who may not see backups may make none of its own either: whose they are is of no use to it.
+            Err(error) if error.http_status_code() == Some(403) => Vec::new(),
+            Err(error) => return Err(looked(instance, "cloudsql.backupRuns.list")(error)),
+        };
         // One that was deleted since has no description any more.
         let run_of = |operation: &model::Operation| runs.iter().find(|run| run.id != 0 && run.id == made(operation));
         let described = |operation: &model::Operation| Some((operation.name.clone(), run_of(operation)?.description.clone()));
@@ -169,8 +174,8 @@ impl Instances for CloudSql {
             window.earliest_recovery_time.and_then(translation::instant),
             window.latest_recovery_time.and_then(translation::instant),
         );
-        // The log is kept, so that it has a beginning and an end.
-        let (Some(earliest), Some(latest)) = ends else { return Err(failure::no_window(instance)) };
+        // A log that was switched on just now has neither beginning nor end.
+        let (Some(earliest), Some(latest)) = ends else { return Ok(None) };
         Ok(Some(RecoveryWindow { earliest, latest }))
     }
 

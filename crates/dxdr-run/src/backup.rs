@@ -389,6 +389,10 @@ async fn snapshots(
             volumes.before =
                 run.earlier(quiesce).map(|evidence| snapshot::from_evidence(&evidence)).transpose()?.unwrap_or_default();
         } else {
+            // What an earlier process froze and never thawed cannot be frozen again. Where it thawed it, this does nothing, or fails.
+            if run.started_earlier(quiesce) {
+                hook::run(context, plan, HookTime::After).await;
+            }
             // Whatever ended an earlier process, applications may have gone on since: what it asked for is of nothing that held still.
             if !std::mem::replace(&mut fresh, true) {
                 unfit.left = snapshot::discard_earlier(context, plan).await?;

@@ -81,9 +81,12 @@ impl RestorePlanner {
                 Detail::Sealed => Some(LeftOutReason::SealedForNamespace),
                 _ => None,
             };
+            let through_velero = matches!(self.items[position].verdict, Verdict::LeftOut(LeftOutReason::ThroughVelero { .. }));
             if let Some(reason) = reason
-                && matches!(self.items[position].verdict, Verdict::Restore { .. })
+                && (through_velero || matches!(self.items[position].verdict, Verdict::Restore { .. }))
             {
+                let claim = &self.items[position].target;
+                self.through_velero.retain(|volume| !through_velero || volume.claim != *claim);
                 self.items[position].verdict = Verdict::LeftOut(reason);
             } else if let Detail::Owned { makes_again: false, .. } = &self.items[position].detail
                 && matches!(self.items[position].verdict, Verdict::Restore { action: Action::Create, .. })

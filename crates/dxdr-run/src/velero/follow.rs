@@ -50,7 +50,7 @@ pub async fn follow(
 ) -> Result<Value, RunError> {
     let began = tokio::time::Instant::now();
     let (mut warned, mut told) = (false, String::new());
-    let (mut changed, mut last) = (began, Value::Null);
+    let (mut changed, mut last, mut idle) = (began, Value::Null, began);
     loop {
         let vanished = || RunError::Vanished { object: object.to_string() };
         let live = cluster.get(object).await?.ok_or_else(vanished)?;
@@ -62,8 +62,11 @@ pub async fn follow(
         if live["status"] != last {
             (changed, last) = (tokio::time::Instant::now(), live["status"].clone());
         }
-        let untaken = is_new(&live) && began.elapsed() > UNTAKEN && !another_is_at_work(cluster, object).await?;
-        if untaken || changed.elapsed() > STILL {
+        // A look between the end of another one and its own turn says nothing.
+        if !is_new(&live) || began.elapsed() > UNNOTICED && another_is_at_work(cluster, object).await? {
+            idle = tokio::time::Instant::now();
+        }
+        if idle.elapsed() > UNTAKEN || changed.elapsed() > STILL {
             let (phase, waited) = (phase(&live).unwrap_or("New").to_owned(), changed.elapsed());
             return Err(RunError::Standstill { object: object.clone(), phase, minutes: waited.as_secs() / 60 });
         }

@@ -1,7 +1,7 @@
 use dxdr_catalog::{Gap, PodVolume, VolumeComponent};
 use serde_json::{Value, json};
 
-use super::world::{Archive, World, beside, in_place, left_out, notes, object, shown};
+use super::world::{Archive, World, beside, in_place, left_out, notes, object, owned_by, shown};
 use crate::restore::{
     Action, CapturedVolume, Change, Executor, PlannedObject, RestorePlan, RestorePlanner, RestoreRequest, VolumeSource, Volumes,
     transform::transform, volume,
@@ -149,6 +149,17 @@ fn the_data_of_a_claim_that_is_there_stays() {
     assert!(plan.nothing_to_do());
     assert!(plan.release_step().is_none());
     assert_eq!(notes(&plan), ["warning: 1 volume claim is there, and the data of their volumes stays as it is now"]);
+}
+
+#[test]
+fn a_claim_that_is_made_for_a_pod_is_the_pod_s_also_where_only_velero_can_read_its_volume() {
+    let mut scratch = claim();
+    scratch["metadata"] = owned_by("pods", "api-1")["metadata"].clone();
+    let archive = Archive::staging().with("pods", "api-1", json!({})).with(CLAIMS, "data", scratch);
+    let planner = RestorePlanner::new(beside(), None, None).unwrap();
+    let plan = archive.feed(planner.volumes(&[captured("data-mover")]));
+    assert_eq!(left_out(&plan), ["persistentvolumeclaims staging/data: Pod api-1 makes it again"]);
+    assert_eq!((plan.through_velero.len(), plan.velero_step()), (0, None));
 }
 
 #[test]
