@@ -173,7 +173,7 @@ const UNTOLD: &str = "nothing captured it";
 /// Why nothing of a volume was kept; `None` where something was.
 fn uncaptured(volume: &VolumeInfo) -> Option<Gap> {
     let reason = match volume {
-        volume if captured(volume) => return None,
+        volume if captured(volume) || empty(volume) => return None,
         volume if volume.skipped => format!("Velero skipped it: {}", volume.skipped_reason),
         _ => "Velero could not capture it".to_owned(),
     };
@@ -183,6 +183,11 @@ fn uncaptured(volume: &VolumeInfo) -> Option<Gap> {
 /// Whether something of the volume was kept.
 fn captured(volume: &VolumeInfo) -> bool {
     !volume.skipped && volume.result != "failed" && volume.handle().is_some()
+}
+
+/// Whether there was nothing to be copied: of an empty directory Velero makes no snapshot in its repository, and calls it done.
+fn empty(volume: &VolumeInfo) -> bool {
+    volume.result == "succeeded" && volume.pvb_info.is_some() && volume.handle().is_none()
 }
 
 /// The namespace of what was copied file by file, and in which pod it was read. Where Velero names no claim the volume is the pod's own,
@@ -271,7 +276,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::volume_info::CsiSnapshotInfo;
+    use super::super::volume_info::{CsiSnapshotInfo, PodVolumeInfo};
     use super::*;
 
     fn backup(phase: &str) -> Backup {
@@ -319,6 +324,24 @@ mod tests {
 
     fn point(backup: &Backup, volumes: &[VolumeInfo], results: &Results) -> Option<RecoveryPoint> {
         recovery_point(Folder { backup, archive: &archive(), volumes, results, objects: Vec::new() })
+    }
+
+    #[test]
+    fn an_empty_directory_that_was_copied_lacks_nothing() {
+        let copied = |result: &str, handle: &str| VolumeInfo {
+            pvb_info: Some(PodVolumeInfo { snapshot_handle: handle.to_owned(), ..PodVolumeInfo::default() }),
+            csi_snapshot_info: None,
+            backup_method: "PodVolumeBackup".to_owned(),
+            result: result.to_owned(),
+            ..volume()
+        };
+        for (result, handle, kept, lacking) in
+            [("succeeded", "k1", 1, false), ("succeeded", "", 0, false), ("failed", "k1", 0, true), ("failed", "", 0, true)]
+        {
+            let volume = copied(result, handle);
+            assert_eq!(usize::from(captured(&volume)), kept, "{result} {handle}");
+            assert_eq!(uncaptured(&volume).is_some(), lacking, "{result} {handle}");
+        }
     }
 
     #[test]

@@ -193,7 +193,8 @@ pub fn judge_backups(
         }
         match runs.get(&backup.run) {
             Some(RunProgress::Unfinished) => Some(unfinished(&backup.run)),
-            Some(RunProgress::Ended) if points.is_empty() => relied.unreadable.as_ref().map(|point| Kept {
+            // Several points may name one backup, as where a store was copied.
+            _ if let Some(point) = &relied.unreadable => Some(Kept {
                 reason: format!("recovery point {point} cannot be read, and may rely on it"),
                 remedy: Some("`dxdr points` says what is wrong with it".to_owned()),
             }),
@@ -349,7 +350,7 @@ mod tests {
             let judged = judge_backups(vec![backup.clone()], &relied, &runs, at(now)).remove(0).kept.map(|kept| kept.reason);
             let doubtful = ReliedBackups { unreadable: Some("p-2".to_owned()), ..relied };
             let in_doubt = judge_backups(vec![backup], &doubtful, &runs, at(now)).remove(0).kept;
-            assert!(in_doubt.is_some() || expires.is_some(), "a point that cannot be read may rely on it");
+            assert!(in_doubt.is_some(), "a point that cannot be read may rely on it");
             judged
         };
         let (before, behind) = ("2024-06-01T00:00:00Z", "2024-06-03T00:00:00Z");

@@ -9,7 +9,7 @@ use super::{DatabaseSeen, InstanceExamined, InstanceSeen, InstanceUse, Operation
 use crate::readiness::{Answer, Outcome, Row};
 
 /// What backups and restores ask of the service, and what each is needed for.
-pub const PERMISSIONS: [(&str, &str); 16] = [
+pub const PERMISSIONS: [(&str, &str); 17] = [
     ("cloudsql.instances.get", "look"),
     ("cloudsql.databases.list", "look"),
     ("cloudsql.users.list", "look"),
@@ -20,6 +20,7 @@ pub const PERMISSIONS: [(&str, &str); 16] = [
     ("cloudsql.instances.import", "restore"),
     ("cloudsql.instances.clone", "restore"),
     ("cloudsql.instances.restoreBackup", "restore"),
+    ("cloudsql.instances.create", "restore"),
     ("cloudsql.instances.update", "restore"),
     ("cloudsql.instances.delete", "restore"),
     ("cloudsql.databases.create", "restore"),
