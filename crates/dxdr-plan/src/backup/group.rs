@@ -160,21 +160,18 @@ pub(super) fn recorded(snapshot: &Value) -> Option<Option<GroupPlan>> {
 
 #[cfg(test)]
 mod tests {
-    use dxdr_environment::{DiscoveredKind, EnvironmentName, ResourceKind};
+    use dxdr_environment::{DiscoveredKind, EnvironmentName};
 
     use super::*;
-    use crate::backup::{BackupRequest, RecordedBackup, plan};
+    use crate::{
+        backup::{BackupRequest, RecordedBackup, plan},
+        restore::volume::claims,
+    };
 
     const DRIVER: &str = "disks.example.org";
 
     fn kinds() -> Vec<DiscoveredKind> {
-        let kind = ResourceKind {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: "PersistentVolumeClaim".to_owned(),
-            plural: "persistentvolumeclaims".to_owned(),
-            namespaced: true,
-        };
+        let kind = claims();
         vec![DiscoveredKind {
             kind,
             verbs: ["create", "delete", "get", "list"].map(str::to_owned).to_vec(),

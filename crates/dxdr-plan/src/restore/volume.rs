@@ -190,6 +190,17 @@ pub fn fill(claim: &mut Value, snapshot: &str, size: Option<u64>) {
     }
 }
 
+/// `persistentvolumeclaims`
+pub fn claims() -> ResourceKind {
+    ResourceKind {
+        group: String::new(),
+        version: "v1".to_owned(),
+        kind: "PersistentVolumeClaim".to_owned(),
+        plural: "persistentvolumeclaims".to_owned(),
+        namespaced: true,
+    }
+}
+
 /// `volumesnapshots.snapshot.storage.k8s.io`
 pub fn snapshots() -> ResourceKind {
     kind("VolumeSnapshot", "volumesnapshots", true)

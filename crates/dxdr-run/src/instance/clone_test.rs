@@ -54,15 +54,18 @@ async fn route(world: &World, out_of_backup: bool) -> CloneRoute {
     }
 }
 
+/// How often the service is called where nobody dies.
+async fn calls(out_of_backup: bool) -> usize {
+    let world = self::world();
+    let route = route(&world, out_of_backup).await;
+    world.beside("one").clone_instance(&route).await.unwrap();
+    world.service.death.calls()
+}
+
 #[tokio::test(start_paused = true)]
 async fn whoever_dies_anywhere_is_followed_by_one_who_makes_nothing_twice() {
     for (out_of_backup, kind) in WAYS {
-        let calls = {
-            let world = self::world();
-            let route = route(&world, out_of_backup).await;
-            world.beside("one").clone_instance(&route).await.unwrap();
-            world.service.death.calls()
-        };
+        let calls = calls(out_of_backup).await;
         assert!(calls > 8, "{calls}");
         for at in 0..calls {
             for with_effect in [false, true] {
@@ -94,12 +97,7 @@ async fn whoever_dies_anywhere_is_followed_by_one_who_makes_nothing_twice() {
 #[tokio::test(start_paused = true)]
 async fn what_was_asked_for_is_labelled_and_removed_by_whoever_ends_the_run() {
     for (out_of_backup, kind) in WAYS {
-        let calls = {
-            let world = self::world();
-            let route = route(&world, out_of_backup).await;
-            world.beside("one").clone_instance(&route).await.unwrap();
-            world.service.death.calls()
-        };
+        let calls = calls(out_of_backup).await;
         for at in 0..calls {
             let world = self::world();
             world.service.death.comes_at(at, true);

@@ -292,19 +292,12 @@ fn is_established(definition: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use dxdr_environment::ResourceKind;
-    use dxdr_plan::restore::{CapturedVolume, Changes, VolumeSource};
+    use dxdr_plan::restore::{CapturedVolume, Changes, VolumeSource, volume};
 
     use super::*;
 
     fn claim(action: Action, captured: bool) -> PlannedObject {
-        let kind = ResourceKind {
-            group: String::new(),
-            version: "v1".to_owned(),
-            kind: "PersistentVolumeClaim".to_owned(),
-            plural: "persistentvolumeclaims".to_owned(),
-            namespaced: true,
-        };
+        let kind = volume::claims();
         let volume = captured.then(|| {
             let source = VolumeSource::Snapshot { driver: "disks.example.org".to_owned(), handle: "snap-1".to_owned() };
             Box::new(CapturedVolume { source, instant: jiff::Timestamp::UNIX_EPOCH, size: None, late: false })

@@ -411,13 +411,7 @@ pub(super) async fn all(cluster: &dyn Cluster, kind: &ResourceKind, scope: &List
 
 /// Whether the claim that the snapshot fills is bound, or gone.
 async fn is_bound(cluster: &dyn Cluster, snapshot: &Held) -> Result<bool, RunError> {
-    let kind = ResourceKind {
-        group: String::new(),
-        version: "v1".to_owned(),
-        kind: "PersistentVolumeClaim".to_owned(),
-        plural: "persistentvolumeclaims".to_owned(),
-        namespaced: true,
-    };
+    let kind = volume::claims();
     let claim = ObjectReference { kind, namespace: snapshot.reference.namespace.clone(), name: snapshot.claim.clone() };
     let Some(json) = cluster.get(&claim).await? else { return Ok(true) };
     let claim: Value = serde_json::from_slice(&json).unwrap_or_default();
